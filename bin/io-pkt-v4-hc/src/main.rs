@@ -1,0 +1,3 @@
+//! io-pkt-v4-hc: the full IPv4 stack.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! io-pkt-v4: the small IPv4 stack.
+
+fn main() {}

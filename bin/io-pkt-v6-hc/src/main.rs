@@ -1,0 +1,3 @@
+//! io-pkt-v6-hc: IPv4 and IPv6.
+
+fn main() {}

@@ -1,0 +1,171 @@
+//! Routes, neighbours, sockets, counters, drivers.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use serde::{Deserialize, Serialize};
+
+/// Route flags (NetBSD's `RTF_*` values).
+#[allow(missing_docs)]
+pub mod rtf {
+    pub const UP: u32 = 0x1;
+    pub const GATEWAY: u32 = 0x2;
+    pub const HOST: u32 = 0x4;
+    pub const REJECT: u32 = 0x8;
+    pub const DYNAMIC: u32 = 0x10;
+    pub const MODIFIED: u32 = 0x20;
+    pub const CLONING: u32 = 0x100;
+    pub const LLINFO: u32 = 0x400;
+    pub const STATIC: u32 = 0x800;
+    pub const BLACKHOLE: u32 = 0x1000;
+    pub const CLONED: u32 = 0x2000;
+    /// Every bit with its letter, in `netstat -r`'s order.
+    pub const LETTERS: &[(u32, char)] = &[
+        (UP, 'U'),
+        (GATEWAY, 'G'),
+        (HOST, 'H'),
+        (REJECT, 'R'),
+        (BLACKHOLE, 'B'),
+        (DYNAMIC, 'D'),
+        (MODIFIED, 'M'),
+        (CLONING, 'C'),
+        (CLONED, 'c'),
+        (LLINFO, 'L'),
+        (STATIC, 'S'),
+    ];
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteInfo {
+    /// Destination prefix.
+    pub dst: IpAddr,
+    /// Its length in bits.
+    pub prefix_len: u8,
+    /// Next hop, `None` for on-link.
+    pub gateway: Option<IpAddr>,
+    /// Interface; on a request `None` means "the one that reaches the gateway".
+    pub ifname: Option<String>,
+    /// [`rtf`] bits.
+    pub flags: u32,
+    /// Path MTU if fixed, 0 for the interface's.
+    pub mtu: u32,
+    /// Users of the entry.
+    pub refs: u32,
+    /// Packets sent by it.
+    pub used: u64,
+    /// Source address that packets by it get.
+    pub src: Option<IpAddr>,
+}
+
+/// One ARP entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArpEntry {
+    /// IPv4 address.
+    pub ip: Ipv4Addr,
+    /// Link-level address, `None` while incomplete.
+    pub mac: Option<[u8; 6]>,
+    /// Interface; on a request `None` means "the one whose network has the address".
+    pub ifname: Option<String>,
+    /// Never expires.
+    pub permanent: bool,
+    /// Answered for others (proxy).
+    pub published: bool,
+    /// Seconds until it expires, `None` for never.
+    pub expires: Option<u32>,
+}
+
+/// One socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SockInfo {
+    /// `tcp`, `udp`, `icmp`, `raw`.
+    pub proto: String,
+    /// 4 or 6.
+    pub family: u8,
+    /// Bytes waiting for the program.
+    pub recv_q: u64,
+    /// Bytes not yet acknowledged.
+    pub send_q: u64,
+    /// Local address.
+    pub local: SocketAddr,
+    /// Remote address, if connected.
+    pub remote: Option<SocketAddr>,
+    /// TCP state in netstat's words, empty for others.
+    pub state: String,
+    /// Process that made it, 0 for the stack itself.
+    pub pid: u32,
+}
+
+/// One named counter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// Group: `ip`, `icmp`, `tcp`, `udp`, `arp`, `igmp`, `drop`, `mbuf`, `socket`.
+    pub group: String,
+    /// What it counts, in netstat's words with `{}` where the number goes ("{} packets received").
+    pub text: String,
+    /// The count.
+    pub value: u64,
+}
+
+/// All protocol counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtoStats {
+    /// In the order in which they are printed.
+    pub counters: Vec<Counter>,
+}
+
+/// What a driver says of its hardware; the order of `fields` is the order of printing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicInfo {
+    /// Interface.
+    pub ifname: String,
+    /// One line: what it is.
+    pub description: String,
+    /// Label and value; an empty label is a blank line.
+    pub fields: Vec<(String, String)>,
+}
+
+/// A loaded driver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriverInfo {
+    /// `ecm`.
+    pub name: String,
+    /// File it was loaded from.
+    pub path: String,
+    /// Version text of its author.
+    pub version: String,
+    /// Option list it was given.
+    pub options: String,
+    /// Its interfaces.
+    pub interfaces: Vec<String>,
+}
+
+/// A loaded stack module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleInfo {
+    /// `pf-v4`.
+    pub name: String,
+    /// File it was loaded from.
+    pub path: String,
+}
+
+/// The stack as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackInfo {
+    /// `io-pkt-v4-hc`.
+    pub variant: String,
+    /// Version of the program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Instance number of `-i`, if given.
+    pub instance: Option<u32>,
+    /// Prefix of `prefix=`.
+    pub prefix: String,
+    /// Seconds since the start.
+    pub uptime: u64,
+    /// Packet threads.
+    pub threads: u32,
+    /// Limits in force, by name.
+    pub limits: Vec<(String, String)>,
+}

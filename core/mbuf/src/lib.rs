@@ -1,0 +1,21 @@
+//! Packet memory: pools, buffers, per-thread caches.
+//!
+//! A packet is always **one** contiguous buffer ([`Mbuf`]): there are no chains, so a parser sees a slice and a
+//! driver hands over one address. Buffers of the common size ("clusters", `mclbytes`) come from a [`Pool`]
+//! that is shared by all threads; each thread goes through its own [`Cache`], which touches the shared part
+//! once per [`BATCH`] buffers. What does not fit a cluster (a reassembled datagram, a loopback packet, a
+//! segment of a large send) is a *big* buffer, allocated for its size and counted against its own limit.
+//!
+//! An [`Mbuf`] is owned: dropping it gives the buffer back, from whatever thread. Fast paths give it back
+//! through their cache ([`Cache::free`]) instead.
+//!
+//! This is the one core crate that may use `unsafe`: it hands out memory that drivers written in C share.
+#![no_std]
+
+extern crate alloc;
+
+mod buf;
+mod pool;
+
+pub use buf::{Mbuf, MbufHdr, flags, gso};
+pub use pool::{BATCH, Cache, Pool, PoolConfig, PoolStats};

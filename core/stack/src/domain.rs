@@ -1,0 +1,46 @@
+//! An address family as the shard sees it. A variant is made of the domains that its `main` names.
+
+use crate::cx::Cx;
+use crate::packet::{Family, IpOut};
+use crate::shard::Net;
+use crate::sockets::Sockets;
+use iopkt_base::Instant;
+use iopkt_ctl::{Reply, Request};
+use iopkt_mbuf::Mbuf;
+
+/// Everything of a shard but its domains: what a domain gets beside itself.
+pub struct Layers<'a> {
+    /// Clock, randomness, memory, counters, queues.
+    pub cx: &'a mut Cx,
+    /// Interfaces, routes, neighbours.
+    pub net: &'a mut Net,
+    /// Sockets.
+    pub sockets: &'a mut Sockets,
+}
+
+/// A network-layer protocol family (BSD's `domain`), one instance per shard.
+pub trait Domain: Send {
+    /// Which family.
+    fn family(&self) -> Family;
+
+    /// Ethernet types it takes.
+    fn ethertypes(&self) -> &'static [u16];
+
+    /// A received packet of one of its types, link header removed.
+    fn input(&mut self, l: &mut Layers<'_>, ethertype: u16, m: Mbuf);
+
+    /// A transport packet to send: add the network header, find the way, append frames to `cx.frames`.
+    fn output(&mut self, l: &mut Layers<'_>, o: IpOut);
+
+    /// Does what is due at `cx.now`.
+    fn tick(&mut self, l: &mut Layers<'_>);
+
+    /// When [`Domain::tick`] wants to be called next, [`Instant::FAR`] for never.
+    fn deadline(&self) -> Instant;
+
+    /// A configuration request; `None` when it is none of its business.
+    fn ctl(&mut self, l: &mut Layers<'_>, r: &Request) -> Option<Reply>;
+
+    /// An interface came, went, or changed its flags, link or addresses.
+    fn if_changed(&mut self, l: &mut Layers<'_>, ifindex: u32);
+}

@@ -1,0 +1,5 @@
+//! Bytes to values and back, one protocol a file.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;

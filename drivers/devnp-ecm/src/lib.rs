@@ -1,0 +1,1 @@
+//! devnp-ecm.so: USB CDC-ECM over USB/IP.

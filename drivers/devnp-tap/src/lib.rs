@@ -1,0 +1,1 @@
+//! devnp-tap.so: the Linux TAP driver.

@@ -1,0 +1,1 @@
+//! Threads, epoll, clock, command line: what turns the pure stack into a process.

@@ -1,0 +1,1 @@
+//! slogger: the log ring and its readers.

@@ -1,0 +1,1 @@
+//! System calls the project needs, made safe; names on disk.

@@ -1,0 +1,2 @@
+//! repr(C) mirror of include/iopkt/*.h.
+#![no_std]

@@ -1,0 +1,1 @@
+//! Safe face of the driver ABI for authors of drivers in Rust.

@@ -1,0 +1,1 @@
+//! The simulator: virtual clock, seeds, faulty links, invariants.

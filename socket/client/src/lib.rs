@@ -1,0 +1,1 @@
+//! Rust API to a running stack.

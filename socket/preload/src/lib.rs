@@ -1,0 +1,1 @@
+//! The preload library: control calls of dynamic programs.

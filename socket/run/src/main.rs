@@ -1,0 +1,3 @@
+//! io-pkt-run: runs unmodified programs on the stack.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! io-usb: the USB stack manager.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! ifconfig, route, netstat, arp, ping, if_up, nicinfo, sloginfo, usb, mount, umount.

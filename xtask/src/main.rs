@@ -1,0 +1,3 @@
+//! What cargo alone does not do: demo, test, dist, edges.
+
+fn main() {}
