@@ -30,6 +30,45 @@ impl Net {
         let _ = (a, ifindex);
         false
     }
+
+    /// One more socket wants multicast group `group` on interface `ifindex`. Calls nest: the group is left
+    /// when every join was undone by a [`Net::leave_group`].
+    ///
+    /// # Errors
+    /// ENODEV without such an interface, ENOBUFS at the limit of groups.
+    pub fn join_group(&mut self, cx: &mut Cx, ifindex: u32, group: IpAddr) -> Result<()> {
+        let _ = (cx, ifindex, group);
+        Err(Errno::ENODEV)
+    }
+
+    /// Undoes one [`Net::join_group`].
+    pub fn leave_group(&mut self, cx: &mut Cx, ifindex: u32, group: IpAddr) {
+        let _ = (cx, ifindex, group);
+    }
+
+    /// Index of the interface of this name (or enXX alias), 0 for none.
+    pub fn ifindex_of(&self, name: &str) -> u32 {
+        let _ = name;
+        0
+    }
+
+    /// Name of an interface.
+    pub fn ifname(&self, ifindex: u32) -> Option<&str> {
+        let _ = ifindex;
+        None
+    }
+
+    /// Index of the interface that has this address, 0 for none.
+    pub fn if_with_addr(&self, a: IpAddr) -> u32 {
+        let _ = a;
+        0
+    }
+
+    /// Primary address of this family of an interface.
+    pub fn primary_addr(&self, ifindex: u32, family: crate::Family) -> Option<IpAddr> {
+        let _ = (ifindex, family);
+        None
+    }
 }
 
 /// All layer 2 to 4 state, owned by one packet thread.

@@ -90,16 +90,29 @@ pub struct SendOpts {
 }
 
 /// The socket table of a shard.
-#[derive(Default)]
 pub struct Sockets {}
 
 #[allow(unused_variables, clippy::too_many_arguments)] // the owner of this module fills these in
 impl Sockets {
+    /// An empty table. `secret` is the shard's ([`Cx::secret`]): the demultiplexer's hash keys derive from it.
+    /// `max` is the most sockets that may exist.
+    pub fn new(secret: &iopkt_base::Keyed, max: usize) -> Sockets {
+        Sockets {}
+    }
+
+    /// Says that the shard has a domain of this family; sockets of others are EAFNOSUPPORT.
+    pub fn add_family(&mut self, family: Family) {}
+
+    /// Moves what happened to sockets since the last call into `cx.events`; [`Sockets::output`] does it too.
+    pub fn flush_events(&mut self, cx: &mut Cx) {}
+
     /// A transport packet for this host. `m` begins at the network header; its payload starts `info.hdr_len`
-    /// bytes in. Returns false when no socket or protocol took it (the domain then answers with ICMP).
-    pub fn input(&mut self, cx: &mut Cx, net: &mut Net, info: &IpInfo, m: Mbuf) -> bool {
-        cx.drop(m, crate::Why::NoSocket);
-        false
+    /// bytes in. `None`: taken, or ended with its reason. `Some(m)`: no socket or protocol wants it; the
+    /// domain answers with ICMP (port unreachable for UDP, protocol unreachable for the rest, nothing for what
+    /// was not unicast) and ends it. For ICMP the domain does its own work and then calls this too: raw and
+    /// ping sockets get their copies, and `Some(m)` just comes back.
+    pub fn input(&mut self, cx: &mut Cx, net: &mut Net, info: &IpInfo, m: Mbuf) -> Option<Mbuf> {
+        Some(m)
     }
 
     /// An error report about a packet of ours.
