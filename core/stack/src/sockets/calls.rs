@@ -1,0 +1,202 @@
+//! The calls a program makes, as BSD has them: socket, bind, connect, names, shutdown, close.
+
+use super::Sockets;
+use super::demux::ConnKey;
+use super::dgram::{Dgram, is_icmp};
+use super::sock::{Body, Sock};
+use super::types::{SockId, SockType, ev, proto};
+use crate::cx::Cx;
+use crate::packet::Family;
+use crate::shard::Net;
+use core::net::{IpAddr, SocketAddr};
+use iopkt_base::{Errno, Result};
+
+/// The protocol that a socket of this type gets for the one asked for (0 is "the usual one").
+fn protocol(family: Family, ty: SockType, p: u8) -> Result<u8> {
+    let icmp = if family == Family::V4 { proto::ICMP } else { proto::ICMP6 };
+    match (ty, p) {
+        (SockType::Stream, 0 | proto::TCP) => Err(Errno::EPROTONOSUPPORT),
+        (SockType::Dgram, 0 | proto::UDP) => Ok(proto::UDP),
+        (SockType::Dgram, p) if p == icmp => Ok(p),
+        (SockType::Raw, 0) => Err(Errno::EPROTONOSUPPORT),
+        (SockType::Raw, p) => Ok(p),
+        (SockType::Dgram, proto::UDPLITE) => Err(Errno::EPROTONOSUPPORT),
+        // Linux: the protocol exists, but not with this type.
+        (_, proto::TCP | proto::UDP) => Err(Errno::EPROTONOSUPPORT),
+        _ => Err(Errno::EPROTONOSUPPORT),
+    }
+}
+
+impl Sockets {
+    /// socket(2).
+    ///
+    /// # Errors
+    /// EAFNOSUPPORT, EPROTONOSUPPORT, ENFILE at the limit.
+    pub fn socket(&mut self, cx: &mut Cx, family: Family, ty: SockType, proto: u8) -> Result<SockId> {
+        let _ = cx;
+        if !self.families[usize::from(family == Family::V6)] {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        let p = protocol(family, ty, proto)?;
+        let body = Body::Dgram(Dgram::default());
+        let id = self.table.insert(|id| Sock::new(id, family, ty, p, body))?;
+        if ty == SockType::Raw {
+            self.demux.raws.push(id.index);
+            if p == super::types::proto::RAW {
+                self.table.get_mut(id)?.opt.hdrincl = true;
+            }
+        }
+        Ok(id)
+    }
+
+    /// bind(2).
+    ///
+    /// # Errors
+    /// EAFNOSUPPORT, EINVAL when already bound, EADDRNOTAVAIL when the address is not ours (unless
+    /// IP_FREEBIND), EADDRINUSE.
+    pub fn bind(&mut self, cx: &mut Cx, net: &Net, id: SockId, addr: SocketAddr) -> Result<()> {
+        let s = self.table.get(id)?;
+        let ip = addr.ip();
+        if Family::of(&ip) != s.family {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        let raw = s.ty == SockType::Raw;
+        if !raw && (s.lport != 0 || s.addr_locked || s.remote.is_some()) {
+            return Err(Errno::EINVAL);
+        }
+        if !self.may_bind(net, s, ip) {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        if raw {
+            self.table.get_mut(id)?.local = ip;
+        } else {
+            self.bind_port(cx, id, ip, addr.port())?;
+        }
+        let s = self.table.get_mut(id)?;
+        s.addr_locked = !ip.is_unspecified();
+        s.port_locked = addr.port() != 0;
+        Ok(())
+    }
+
+    /// Whether an address may be somebody's own: local, wildcard, or for datagrams a group or broadcast.
+    fn may_bind(&self, net: &Net, s: &Sock, ip: IpAddr) -> bool {
+        if ip.is_unspecified() || s.opt.freebind || net.is_local(ip, s.opt.bound_dev) {
+            return true;
+        }
+        let datagrams = s.ty != SockType::Stream;
+        let limited = matches!(ip, IpAddr::V4(a) if a.is_broadcast());
+        datagrams && (ip.is_multicast() || limited || net.path(ip, None, 0).is_ok_and(|p| p.broadcast))
+    }
+
+    /// connect(2). For TCP: EINPROGRESS, then [`ev::CONNECTED`] or [`ev::ERROR`]. `None` dissolves the
+    /// association of a datagram socket (AF_UNSPEC).
+    ///
+    /// # Errors
+    /// EAFNOSUPPORT, EACCES (broadcast without SO_BROADCAST), EAGAIN without a free port, those of
+    /// [`Net::path`].
+    pub fn connect(&mut self, cx: &mut Cx, net: &mut Net, id: SockId, to: Option<SocketAddr>) -> Result<()> {
+        let s = self.table.get(id)?;
+        if to.is_some_and(|t| Family::of(&t.ip()) != s.family) {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        self.dgram_connect(cx, net, id, to)
+    }
+
+    /// getsockname(2).
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn local_addr(&self, id: SockId) -> Result<SocketAddr> {
+        let s = self.table.get(id)?;
+        // raw(7): the port of a raw socket's name is its protocol.
+        let port = if s.ty == SockType::Raw { u16::from(s.proto) } else { s.lport };
+        Ok(SocketAddr::new(s.local, port))
+    }
+
+    /// getpeername(2).
+    ///
+    /// # Errors
+    /// ENOTCONN.
+    pub fn peer_addr(&self, id: SockId) -> Result<SocketAddr> {
+        self.table.get(id)?.remote.ok_or(Errno::ENOTCONN)
+    }
+
+    /// shutdown(2): 0 read, 1 write, 2 both.
+    ///
+    /// # Errors
+    /// EINVAL, ENOTCONN.
+    pub fn shutdown(&mut self, cx: &mut Cx, id: SockId, how: u8) -> Result<()> {
+        let _ = cx;
+        let s = self.table.get_mut(id)?;
+        if how > 2 {
+            return Err(Errno::EINVAL);
+        }
+        let connected = s.remote.is_some();
+        s.shut_rd |= how != 1 && connected;
+        s.shut_wr |= how != 0 && connected;
+        if !connected {
+            return Err(Errno::ENOTCONN);
+        }
+        if how != 1 {
+            self.raise(id.index, ev::READ);
+        }
+        Ok(())
+    }
+
+    /// The program is gone (close(2), or killed): the socket becomes an orphan that ends by itself. `unread`
+    /// says that bytes handed to the program's descriptor were never read: the peer gets an RST.
+    pub fn close(&mut self, cx: &mut Cx, net: &mut Net, id: SockId, unread: bool) {
+        let _ = unread;
+        if self.table.get(id).is_ok() {
+            self.discard(cx, net, id.index);
+        }
+    }
+
+    /// Takes a socket out of everything that knows it and frees it.
+    pub(super) fn discard(&mut self, cx: &mut Cx, net: &mut Net, slot: u32) {
+        let Some(mut s) = self.table.remove(slot) else { return };
+        if let Some(r) = s.remote {
+            self.demux.del_conn(ConnKey::new(s.proto, s.local, s.lport, r), slot);
+        }
+        if s.lport != 0 {
+            self.demux.del_bound(s.proto, s.lport, slot);
+        }
+        if s.ty == SockType::Raw {
+            self.demux.raws.retain(|i| *i != slot);
+        }
+        match &mut s.body {
+            Body::Dgram(d) => {
+                for g in d.groups.drain(..) {
+                    net.leave_group(cx, g.ifindex, g.group);
+                }
+                for g in d.rx.drain(..) {
+                    cx.mbufs.free(g.m);
+                }
+            }
+        }
+    }
+
+    /// Whether a datagram socket waits with something to be read, and room to write: for poll(2).
+    pub fn readable(&self, id: SockId) -> bool {
+        self.table.get(id).is_ok_and(|s| match &s.body {
+            Body::Dgram(d) => !d.rx.is_empty() || s.shut_rd,
+        })
+    }
+
+    /// Type, family and protocol of a socket.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn kind(&self, id: SockId) -> Result<(SockType, Family, u8)> {
+        let s = self.table.get(id)?;
+        debug_assert!(!is_icmp(s.proto) || s.ty != SockType::Stream);
+        Ok((s.ty, s.family, s.proto))
+    }
+
+    /// Room in the send buffer of a stream, or what a datagram socket may still send in this turn; bytes.
+    pub fn write_space(&self, id: SockId) -> usize {
+        self.table.get(id).map_or(0, |s| match &s.body {
+            Body::Dgram(d) => self.dgram_space(s, d),
+        })
+    }
+}

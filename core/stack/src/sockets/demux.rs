@@ -1,0 +1,262 @@
+//! Whose packet is it? Connections by their four-tuple, the rest by port and then by fit.
+//!
+//! Two indexes, both hashed with a secret key so that nobody can aim packets at one bucket:
+//! `conns` holds every connected socket under protocol, local and remote end; `ports` holds, for each
+//! protocol and local port, the sockets that were bound to it. The most specific one wins: connected to
+//! the sender, then bound to the very address, then bound to the interface, then wildcard (Linux's
+//! `compute_score`). Among equals SO_REUSEPORT sockets share by a hash of the four-tuple; without it the one
+//! bound last wins.
+
+use super::sock::Sock;
+use super::table::Table;
+use super::types::proto;
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, Hash, Hasher};
+use core::net::{IpAddr, SocketAddr};
+use hashbrown::{HashMap, HashTable};
+use iopkt_base::Keyed;
+use siphasher::sip::SipHasher13;
+
+/// Makes SipHash-1-3 hashers with the shard's key.
+#[derive(Clone)]
+pub(crate) struct KeyedBuild(u64, u64);
+
+impl BuildHasher for KeyedBuild {
+    type Hasher = SipHasher13;
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
+/// What names a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ConnKey {
+    pub proto: u8,
+    pub local: IpAddr,
+    pub lport: u16,
+    pub remote: IpAddr,
+    pub rport: u16,
+}
+
+impl ConnKey {
+    pub fn new(proto: u8, local: IpAddr, lport: u16, remote: SocketAddr) -> ConnKey {
+        ConnKey { proto, local, lport, remote: remote.ip(), rport: remote.port() }
+    }
+}
+
+impl Hash for ConnKey {
+    /// One write of the whole key: derived code would make a call per field.
+    fn hash<H: Hasher>(&self, h: &mut H) {
+        let mut b = [0u8; 37];
+        let n = match (self.local, self.remote) {
+            (IpAddr::V4(l), IpAddr::V4(r)) => {
+                b[..4].copy_from_slice(&l.octets());
+                b[4..8].copy_from_slice(&r.octets());
+                8
+            }
+            (l, r) => {
+                b[..16].copy_from_slice(&bytes16(l));
+                b[16..32].copy_from_slice(&bytes16(r));
+                32
+            }
+        };
+        b[n..n + 2].copy_from_slice(&self.lport.to_be_bytes());
+        b[n + 2..n + 4].copy_from_slice(&self.rport.to_be_bytes());
+        b[n + 4] = self.proto;
+        h.write(&b[..n + 5]);
+    }
+}
+
+/// An address as 16 bytes, IPv4 mapped into IPv6.
+pub(crate) fn bytes16(a: IpAddr) -> [u8; 16] {
+    match a {
+        IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
+        IpAddr::V6(a) => a.octets(),
+    }
+}
+
+/// TCP connections that use a port without having been bound to it, by local address.
+pub(crate) struct ConnUse {
+    pub local: IpAddr,
+    pub total: u32,
+    /// Those of them without SO_REUSEADDR, and without SO_REUSEPORT.
+    pub no_reuse: u32,
+    pub no_rport: u32,
+}
+
+/// Users of one port.
+#[derive(Default)]
+pub(crate) struct PortEntry {
+    /// Slots of the sockets bound to it, oldest first.
+    pub bound: Vec<u32>,
+    pub conns: Vec<ConnUse>,
+}
+
+/// The indexes.
+pub(crate) struct Demux {
+    key: KeyedBuild,
+    conns: HashTable<(ConnKey, u32)>,
+    pub ports: HashMap<(u8, u16), PortEntry, KeyedBuild>,
+    /// Slots of raw sockets.
+    pub raws: Vec<u32>,
+}
+
+/// Facts of a packet that the choice needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    pub proto: u8,
+    pub src: SocketAddr,
+    pub dst: SocketAddr,
+    pub ifindex: u32,
+}
+
+impl Demux {
+    pub fn new(secret: &Keyed) -> Demux {
+        let key = KeyedBuild(secret.hash(&[b"demux", &[0]]), secret.hash(&[b"demux", &[1]]));
+        Demux { ports: HashMap::with_hasher(key.clone()), key, conns: HashTable::new(), raws: Vec::new() }
+    }
+
+    /// Enters a connection.
+    pub fn add_conn(&mut self, k: ConnKey, slot: u32) {
+        let key = self.key.clone();
+        self.conns.insert_unique(key.hash_one(k), (k, slot), |e| key.hash_one(e.0));
+    }
+
+    /// Removes a connection; no harm when it is not there.
+    pub fn del_conn(&mut self, k: ConnKey, slot: u32) {
+        if let Ok(e) = self.conns.find_entry(self.key.hash_one(k), |e| e.0 == k && e.1 == slot) {
+            e.remove();
+        }
+    }
+
+    /// Connections entered.
+    pub fn conn_count(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// The socket connected so, if it may hear interface `ifindex`.
+    pub fn find_conn(&self, table: &Table, k: ConnKey, ifindex: u32) -> Option<u32> {
+        let hit = self
+            .conns
+            .find(self.key.hash_one(k), |e| e.0 == k && table.at(e.1).is_some_and(|s| hears(s, ifindex)));
+        hit.map(|e| e.1)
+    }
+
+    /// Enters a socket under its port.
+    pub fn add_bound(&mut self, proto: u8, port: u16, slot: u32) {
+        self.ports.entry((proto, port)).or_default().bound.push(slot);
+    }
+
+    /// Removes a socket from its port.
+    pub fn del_bound(&mut self, proto: u8, port: u16, slot: u32) {
+        if let Some(e) = self.ports.get_mut(&(proto, port)) {
+            e.bound.retain(|s| *s != slot);
+            if e.bound.is_empty() && e.conns.is_empty() {
+                self.ports.remove(&(proto, port));
+            }
+        }
+    }
+
+    /// Counts a connection that uses a port without being bound to it.
+    pub fn add_use(&mut self, proto: u8, port: u16, local: IpAddr, reuse: bool, rport: bool) {
+        let e = self.ports.entry((proto, port)).or_default();
+        let i = e.conns.iter().position(|c| c.local == local).unwrap_or_else(|| {
+            e.conns.push(ConnUse { local, total: 0, no_reuse: 0, no_rport: 0 });
+            e.conns.len() - 1
+        });
+        let c = &mut e.conns[i];
+        c.total += 1;
+        c.no_reuse += u32::from(!reuse);
+        c.no_rport += u32::from(!rport);
+    }
+
+    /// Undoes [`Demux::add_use`], with the same flags.
+    pub fn del_use(&mut self, proto: u8, port: u16, local: IpAddr, reuse: bool, rport: bool) {
+        let Some(e) = self.ports.get_mut(&(proto, port)) else { return };
+        let Some(i) = e.conns.iter().position(|c| c.local == local) else { return };
+        let c = &mut e.conns[i];
+        c.total = c.total.saturating_sub(1);
+        c.no_reuse = c.no_reuse.saturating_sub(u32::from(!reuse));
+        c.no_rport = c.no_rport.saturating_sub(u32::from(!rport));
+        if c.total == 0 {
+            e.conns.swap_remove(i);
+        }
+        if e.bound.is_empty() && e.conns.is_empty() {
+            self.ports.remove(&(proto, port));
+        }
+    }
+
+    /// The one socket that gets a unicast packet.
+    pub fn find(&self, table: &Table, p: &Packet) -> Option<u32> {
+        let k = ConnKey::new(p.proto, p.dst.ip(), p.dst.port(), p.src);
+        if let Some(slot) = self.find_conn(table, k, p.ifindex) {
+            return Some(slot);
+        }
+        let list = &self.ports.get(&(p.proto, p.dst.port()))?.bound;
+        let mut best: Option<(u32, u8)> = None;
+        let mut ties = 0u64;
+        for &slot in list {
+            let Some(s) = table.at(slot) else { continue };
+            let Some(score) = score(s, p) else { continue };
+            match best {
+                Some((_, b)) if score < b => {}
+                Some((_, b)) if score == b => {
+                    best = Some((slot, score));
+                    ties += 1;
+                }
+                _ => {
+                    best = Some((slot, score));
+                    ties = 1;
+                }
+            }
+        }
+        let (last, top) = best?;
+        if ties < 2 || !table.at(last)?.opt.reuseport {
+            return Some(last);
+        }
+        // SO_REUSEPORT: the same flow always goes to the same socket.
+        let pick = self.key.hash_one(k) % ties;
+        list.iter()
+            .copied()
+            .filter(|&i| table.at(i).is_some_and(|s| score(s, p) == Some(top)))
+            .nth(pick as usize)
+            .or(Some(last))
+    }
+
+    /// Every socket that gets a copy: multicast and broadcast, and unicast under `reuseport_unicast`.
+    pub fn find_all(&self, table: &Table, p: &Packet, out: &mut Vec<u32>) {
+        let Some(e) = self.ports.get(&(p.proto, p.dst.port())) else { return };
+        let group = p.dst.ip().is_multicast();
+        for &slot in &e.bound {
+            let Some(s) = table.at(slot) else { continue };
+            if score(s, p).is_some() && (!group || s.wants_group(p.dst.ip(), p.ifindex)) {
+                out.push(slot);
+            }
+        }
+    }
+}
+
+/// Whether a socket takes packets from an interface (SO_BINDTODEVICE); 0 stands for any.
+pub(crate) fn hears(s: &Sock, ifindex: u32) -> bool {
+    s.opt.bound_dev == 0 || ifindex == 0 || s.opt.bound_dev == ifindex
+}
+
+/// How well a bound socket fits a packet; `None` if not at all.
+fn score(s: &Sock, p: &Packet) -> Option<u8> {
+    if !hears(s, p.ifindex) {
+        return None;
+    }
+    let mut n = u8::from(s.opt.bound_dev != 0);
+    match s.remote {
+        Some(r) if r == p.src => n += 4,
+        Some(_) => return None,
+        None if p.proto == proto::TCP && !s.is_listening() => return None,
+        None => {}
+    }
+    if s.local == p.dst.ip() {
+        n += 2;
+    } else if !s.local.is_unspecified() || s.local.is_ipv4() != p.dst.is_ipv4() {
+        return None;
+    }
+    Some(n)
+}

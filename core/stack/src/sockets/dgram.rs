@@ -1,0 +1,225 @@
+//! What UDP, raw and ping sockets share: a bounded queue of datagrams in, a path out.
+
+use super::sock::{Sock, pmtudisc};
+use super::types::{Datagram, SendOpts, SockId, ev, proto};
+use super::{Sockets, mcast};
+use crate::counters::Why;
+use crate::cx::Cx;
+use crate::packet::{Family, IpInfo, IpOut, Path};
+use crate::shard::Net;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use iopkt_base::{Errno, Result};
+use iopkt_mbuf::Mbuf;
+
+/// Charged per queued datagram beside its bytes, so that empty ones are bounded too (Linux charges its
+/// `truesize`).
+const OVERHEAD: usize = 256;
+
+/// State of a datagram socket.
+#[derive(Default)]
+pub(crate) struct Dgram {
+    pub rx: VecDeque<Datagram>,
+    /// Bytes charged for `rx`.
+    pub rx_bytes: usize,
+    /// Payload bytes in `rx`.
+    pub rx_payload: usize,
+    /// Turn in which `tx_bytes` were queued: what was sent before it is gone.
+    pub tx_turn: u64,
+    pub tx_bytes: usize,
+    pub groups: Vec<mcast::Member>,
+    /// ICMP_FILTER: set bits are types that a raw ICMP socket does not want.
+    pub icmp_filter: u32,
+}
+
+impl Sockets {
+    /// Queues a datagram for a socket; ends it when there is no room or nobody reads.
+    pub(super) fn deliver(&mut self, cx: &mut Cx, slot: u32, from: SocketAddr, info: &IpInfo, m: Mbuf) {
+        let Some(s) = self.table.at_mut(slot) else { return cx.drop(m, Why::NoSocket) };
+        let (room, shut) = (s.opt.rcvbuf as usize, s.shut_rd);
+        let Ok(d) = s.dgram() else { return cx.drop(m, Why::NoSocket) };
+        let cost = m.len() + OVERHEAD;
+        // Like Linux, one datagram is taken as long as the buffer is not full yet.
+        if shut || d.rx_bytes >= room {
+            self.stats.full += 1;
+            return cx.drop(m, Why::SocketFull);
+        }
+        d.rx_bytes += cost;
+        d.rx_payload += m.len();
+        d.rx.push_back(Datagram {
+            from,
+            to: info.dst,
+            ifindex: info.ifindex,
+            ttl: info.ttl,
+            tos: info.tos,
+            at: cx.now,
+            m,
+        });
+        self.raise(slot, ev::READ);
+    }
+
+    /// Gives copies of a packet to these sockets, `trim` bytes of it left out in front.
+    pub(super) fn deliver_copies(
+        &mut self,
+        cx: &mut Cx,
+        slots: &[u32],
+        from: SocketAddr,
+        info: &IpInfo,
+        bytes: &[u8],
+    ) {
+        for &slot in slots {
+            match cx.mbufs.copy_of(bytes) {
+                Some(c) => self.deliver(cx, slot, from, info, c),
+                None => cx.counters.dropped(Why::NoMemory),
+            }
+        }
+    }
+
+    /// Takes the oldest datagram.
+    pub fn recv_from(&mut self, cx: &mut Cx, id: SockId) -> Option<Datagram> {
+        let _ = cx;
+        let d = self.table.get_mut(id).ok()?.dgram().ok()?;
+        let g = d.rx.pop_front()?;
+        d.rx_bytes -= g.m.len() + OVERHEAD;
+        d.rx_payload -= g.m.len();
+        Some(g)
+    }
+
+    /// Sends a datagram whose payload is `m` (with headroom for headers); `to` is needed when not connected.
+    /// On an error the datagram is gone, as it is with sendto(2).
+    ///
+    /// # Errors
+    /// The pending error of the socket; EDESTADDRREQ, EMSGSIZE, EACCES (broadcast without SO_BROADCAST),
+    /// EINVAL (port 0), EPIPE after shutdown, ENOBUFS when the socket has sent [`Sockets::write_space`] in
+    /// this turn, EAGAIN without a free port, and those of [`Net::path`].
+    pub fn send_to(
+        &mut self,
+        cx: &mut Cx,
+        net: &mut Net,
+        id: SockId,
+        to: Option<SocketAddr>,
+        opts: &SendOpts,
+        m: Mbuf,
+    ) -> Result<()> {
+        let turn = self.turn;
+        let s = self.table.get_mut(id)?;
+        if s.shut_wr {
+            return Err(Errno::EPIPE);
+        }
+        if let Some(e) = s.err.take() {
+            return Err(e);
+        }
+        if to.is_some_and(|t| Family::of(&t.ip()) != s.family) {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        let (max, len) = (s.opt.sndbuf as usize, m.len());
+        let d = s.dgram()?;
+        if d.tx_turn != turn {
+            (d.tx_turn, d.tx_bytes) = (turn, 0);
+        }
+        if d.tx_bytes > 0 && d.tx_bytes + len > max {
+            self.throttled.push(id);
+            return Err(Errno::ENOBUFS);
+        }
+        d.tx_bytes += len + OVERHEAD;
+        let (kind, ping) = (s.proto, s.is_ping());
+        match kind {
+            _ if s.ty == super::SockType::Raw => self.raw_send(cx, net, id, to, opts, m),
+            _ if ping => self.ping_send(cx, net, id, to, opts, m),
+            _ => self.udp_send(cx, net, id, to, opts, m),
+        }
+    }
+
+    /// Bytes that a datagram socket may still send in this turn.
+    pub(super) fn dgram_space(&self, s: &Sock, d: &Dgram) -> usize {
+        let used = if d.tx_turn == self.turn { d.tx_bytes } else { 0 };
+        (s.opt.sndbuf as usize).saturating_sub(used)
+    }
+}
+
+/// Linux takes the unspecified address as a destination for the loopback one.
+pub(crate) fn real_dst(a: IpAddr) -> IpAddr {
+    match a {
+        IpAddr::V4(a) if a.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(a) if a.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        a => a,
+    }
+}
+
+/// Finds the way for a datagram and checks that the socket may go it.
+///
+/// # Errors
+/// Those of [`Net::path`]; EACCES for a broadcast without SO_BROADCAST.
+pub(crate) fn way(s: &Sock, net: &Net, dst: IpAddr, opts: &SendOpts) -> Result<Path> {
+    let group = dst.is_multicast();
+    let bound = Some(s.local).filter(|a| !a.is_unspecified() && !a.is_multicast());
+    let by_group = s.opt.mcast_addr.filter(|_| group);
+    let src = opts.src.filter(|a| !a.is_unspecified()).or(bound).or(by_group);
+    let oif = match (opts.oif, s.opt.bound_dev) {
+        (0, 0) if group => s.opt.mcast_if,
+        (0, dev) => dev,
+        (oif, _) => oif,
+    };
+    let mut p = net.path(dst, src, oif)?;
+    if p.broadcast && !s.opt.broadcast {
+        return Err(Errno::EACCES);
+    }
+    if let Some(src) = src {
+        p.src = src;
+    }
+    Ok(p)
+}
+
+/// Puts a finished transport packet on its way.
+///
+/// # Errors
+/// EMSGSIZE when it may not be fragmented and is larger than the path MTU.
+pub(crate) fn send(
+    s: &Sock,
+    cx: &mut Cx,
+    p: &Path,
+    dst: IpAddr,
+    opts: &SendOpts,
+    proto: u8,
+    m: Mbuf,
+) -> Result<()> {
+    let ip_len = m.len() + s.opt.ip_options.len() + if dst.is_ipv4() { 20 } else { 40 };
+    let fits = ip_len <= p.mtu as usize;
+    let df = match s.opt.mtu_discover {
+        pmtudisc::DO | pmtudisc::PROBE if !fits => return Err(Errno::EMSGSIZE),
+        pmtudisc::DO | pmtudisc::PROBE => true,
+        pmtudisc::WANT => fits,
+        _ => false,
+    };
+    let group = dst.is_multicast();
+    let forced = opts.oif != 0 || s.opt.bound_dev != 0 || group;
+    cx.down.push_back(IpOut {
+        src: p.src,
+        dst,
+        proto,
+        ttl: opts.ttl.unwrap_or_else(|| s.ttl_for(dst)),
+        tos: opts.tos.unwrap_or(s.opt.tos),
+        df,
+        oif: if forced { p.ifindex } else { 0 },
+        dontroute: opts.dontroute || s.opt.dontroute,
+        hdrincl: false,
+        options: s.opt.ip_options.clone(),
+        mcast_loop: group && s.opt.mcast_loop,
+        m,
+    });
+    Ok(())
+}
+
+/// Largest payload of an IP packet.
+pub(crate) fn max_transport(f: Family) -> usize {
+    match f {
+        Family::V4 => 65_535 - 20,
+        Family::V6 => 65_535,
+    }
+}
+
+/// Whether a protocol number is ICMP's in either family.
+pub(crate) fn is_icmp(p: u8) -> bool {
+    p == proto::ICMP || p == proto::ICMP6
+}

@@ -1,0 +1,145 @@
+//! setsockopt(2) and getsockopt(2): which level goes where, and how values are read and written.
+//!
+//! Levels, names, layouts and errnos are Linux's, because unmodified Linux programs call. An option that does
+//! nothing here is not accepted in silence: it is ENOPROTOOPT, or the errno that Linux has for "not you".
+
+use super::Sockets;
+use super::sock::Body;
+use super::types::{SockId, SockType, proto};
+use crate::cx::Cx;
+use crate::shard::Net;
+use iopkt_base::{Errno, Result};
+
+/// Levels.
+pub(crate) mod level {
+    pub const IP: i32 = 0;
+    pub const SOCKET: i32 = 1;
+    pub const TCP: i32 = 6;
+    pub const IPV6: i32 = 41;
+    pub const RAW: i32 = 255;
+}
+
+/// ICMP_FILTER at SOL_RAW (linux/icmp.h).
+const ICMP_FILTER: i32 = 1;
+
+/// A C `int`.
+///
+/// # Errors
+/// EINVAL when it is too short.
+pub(crate) fn int(b: &[u8]) -> Result<i32> {
+    b.first_chunk::<4>().map(|c| i32::from_ne_bytes(*c)).ok_or(Errno::EINVAL)
+}
+
+/// A C `int` as a truth value.
+pub(crate) fn flag(b: &[u8]) -> Result<bool> {
+    int(b).map(|v| v != 0)
+}
+
+/// A C `int` or, as many IP options allow, one byte.
+pub(crate) fn int_or_byte(b: &[u8]) -> Result<i32> {
+    match b {
+        [] => Err(Errno::EINVAL),
+        [x, ..] if b.len() < 4 => Ok(i32::from(*x)),
+        _ => int(b),
+    }
+}
+
+/// Writes as much of a value as there is room for; returns how much.
+pub(crate) fn put(out: &mut [u8], v: &[u8]) -> usize {
+    let n = out.len().min(v.len());
+    out[..n].copy_from_slice(&v[..n]);
+    n
+}
+
+/// Writes a C `int`.
+pub(crate) fn put_int(out: &mut [u8], v: i32) -> usize {
+    put(out, &v.to_ne_bytes())
+}
+
+/// Writes a C `int`, or one byte when there is no room for more (ip(7)).
+pub(crate) fn put_int_or_byte(out: &mut [u8], v: i32) -> usize {
+    if out.len() < 4 && (0..256).contains(&v) { put(out, &[v as u8]) } else { put_int(out, v) }
+}
+
+impl Sockets {
+    /// setsockopt(2), with Linux's levels, names and layouts.
+    ///
+    /// # Errors
+    /// ENOPROTOOPT for what is not there, EINVAL for a value out of range or too short, and those of the option.
+    pub fn setsockopt(
+        &mut self,
+        cx: &mut Cx,
+        net: &mut Net,
+        id: SockId,
+        level: i32,
+        name: i32,
+        value: &[u8],
+    ) -> Result<()> {
+        let s = self.table.get_mut(id)?;
+        match level {
+            level::SOCKET => self.set_socket(net, id, name, value),
+            level::IP => self.set_ip(cx, net, id, name, value),
+            level::IPV6 if s.local.is_ipv6() => self.set_ip6(cx, net, id, name, value),
+            level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
+                s.dgram()?.icmp_filter = int(value)? as u32;
+                Ok(())
+            }
+            level::RAW if s.ty == SockType::Raw && name == ICMP_FILTER => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    /// getsockopt(2), with Linux's levels, names and layouts; returns the length of the value.
+    ///
+    /// # Errors
+    /// ENOPROTOOPT for what is not there, EINVAL, ENOTCONN (IP_MTU).
+    pub fn getsockopt(
+        &mut self,
+        cx: &mut Cx,
+        net: &Net,
+        id: SockId,
+        level: i32,
+        name: i32,
+        out: &mut [u8],
+    ) -> Result<usize> {
+        let _ = cx;
+        let s = self.table.get_mut(id)?;
+        match level {
+            level::SOCKET => self.get_socket(net, id, name, out),
+            level::IP => self.get_ip(net, id, name, out),
+            level::IPV6 if s.local.is_ipv6() => self.get_ip6(net, id, name, out),
+            level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
+                Ok(put_int(out, s.dgram()?.icmp_filter as i32))
+            }
+            level::RAW if s.ty == SockType::Raw && name == ICMP_FILTER => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::ENOPROTOOPT),
+        }
+    }
+
+    /// SO_ERROR: the pending error, cleared.
+    pub fn take_error(&mut self, id: SockId) -> Option<Errno> {
+        self.table.get_mut(id).ok()?.err.take()
+    }
+
+    /// Which control messages a program wants with its datagrams.
+    pub fn recv_wants(&self, id: SockId) -> RecvWants {
+        let Ok(s) = self.table.get(id) else { return RecvWants::default() };
+        let stream = !matches!(s.body, Body::Dgram(_));
+        RecvWants {
+            pktinfo: s.opt.pktinfo && !stream,
+            ttl: s.opt.recvttl && !stream,
+            tos: s.opt.recvtos && !stream,
+            timestamp: s.opt.timestamp && !stream,
+        }
+    }
+}
+
+/// Control messages that a program asked for by IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, SO_TIMESTAMP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // named after the options
+pub struct RecvWants {
+    pub pktinfo: bool,
+    pub ttl: bool,
+    pub tos: bool,
+    pub timestamp: bool,
+}

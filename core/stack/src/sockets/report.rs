@@ -1,0 +1,118 @@
+//! What netstat shows: a line per socket, counters in BSD's words.
+
+use super::Sockets;
+use super::sock::{Body, Sock};
+use super::types::{SockId, SockType, proto};
+use crate::counters::Why;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use iopkt_base::Result;
+use iopkt_ctl::{Counter, SockInfo};
+
+/// Counters of UDP.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct UdpStats {
+    pub received: u64,
+    pub short: u64,
+    pub bad_length: u64,
+    pub bad_checksum: u64,
+    pub no_socket: u64,
+    pub no_socket_mcast: u64,
+    pub delivered: u64,
+    pub sent: u64,
+}
+
+impl UdpStats {
+    pub fn bad(&mut self, why: Why) {
+        match why {
+            Why::BadLength => self.bad_length += 1,
+            Why::BadTransportChecksum => self.bad_checksum += 1,
+            _ => self.short += 1,
+        }
+    }
+}
+
+/// Counters of all sockets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stats {
+    pub udp: UdpStats,
+    pub raw_delivered: u64,
+    /// Datagrams that found a full receive buffer.
+    pub full: u64,
+}
+
+fn counter(group: &str, text: &str, value: u64) -> Counter {
+    Counter { group: group.to_string(), text: text.to_string(), value }
+}
+
+impl Sockets {
+    /// Sockets from slot `cursor` on, at most `limit` of them, and the cursor for the rest (0 at the end).
+    pub fn list(&self, cursor: u32, limit: usize) -> (Vec<SockInfo>, u32) {
+        let mut out = Vec::new();
+        for i in cursor..self.table.span() {
+            if out.len() >= limit {
+                return (out, i);
+            }
+            if let Some(s) = self.table.at(i) {
+                out.push(info(s));
+            }
+        }
+        (out, 0)
+    }
+
+    /// Notes which process a socket belongs to, for listings.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn set_owner(&mut self, id: SockId, pid: u32) -> Result<()> {
+        self.table.get_mut(id)?.pid = pid;
+        Ok(())
+    }
+
+    /// Counters in the order and the words of `netstat -s`.
+    pub fn stats(&self) -> Vec<Counter> {
+        let u = &self.stats.udp;
+        let c = counter;
+        let mut v = Vec::new();
+        v.extend([
+            c("udp", "{} datagrams received", u.received),
+            c("udp", "{} with incomplete header", u.short),
+            c("udp", "{} with bad data length field", u.bad_length),
+            c("udp", "{} with bad checksum", u.bad_checksum),
+            c("udp", "{} dropped due to no socket", u.no_socket),
+            c("udp", "{} broadcast/multicast datagrams dropped due to no socket", u.no_socket_mcast),
+            c("udp", "{} dropped due to full socket buffers", self.stats.full),
+            c("udp", "{} delivered", u.delivered),
+            c("udp", "{} datagrams output", u.sent),
+            c("socket", "{} sockets open", self.table.len() as u64),
+            c("socket", "{} packets delivered to raw sockets", self.stats.raw_delivered),
+        ]);
+        v
+    }
+}
+
+fn name(s: &Sock) -> String {
+    let n = match (s.ty, s.proto) {
+        (SockType::Stream, _) => "tcp",
+        (SockType::Raw, _) => "raw",
+        (_, proto::UDP) => "udp",
+        _ => "icmp",
+    };
+    n.to_string()
+}
+
+fn info(s: &Sock) -> SockInfo {
+    let (recv_q, send_q, state) = match &s.body {
+        Body::Dgram(d) => (d.rx_payload as u64, 0, String::new()),
+    };
+    SockInfo {
+        proto: name(s),
+        family: if s.local.is_ipv4() { 4 } else { 6 },
+        recv_q,
+        send_q,
+        local: s.local_sa(),
+        remote: s.remote,
+        state,
+        pid: s.pid,
+    }
+}

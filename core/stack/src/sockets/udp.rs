@@ -1,0 +1,292 @@
+//! UDP (RFC 768, RFC 8085, RFC 1122 section 4.1): datagrams to ports.
+//!
+//! Input checks length and checksum (0 means none on IPv4, and is an error on IPv6), then asks the
+//! demultiplexer: a unicast goes to the best fit, a multicast or broadcast to every fit (with
+//! `reuseport_unicast`, a unicast to SO_REUSEPORT sockets too). ICMP errors reach connected sockets, and with
+//! IP_RECVERR unconnected ones. Output always sums.
+//!
+//! Not done: UDP-Lite, checksum-less IPv6 tunnels (RFC 6935), jumbograms.
+
+use super::demux::{ConnKey, Packet};
+use super::dgram::{max_transport, real_dst, send, way};
+use super::types::{SendOpts, SockId, ev, proto};
+use super::{Sockets, ports};
+use crate::counters::Why;
+use crate::cx::Cx;
+use crate::packet::{IcmpErr, IpInfo};
+use crate::shard::Net;
+use core::net::{IpAddr, SocketAddr};
+use iopkt_base::{Errno, Result};
+use iopkt_mbuf::Mbuf;
+use iopkt_wire::checksum::pseudo;
+
+/// Length of the header, bytes.
+pub(crate) const HEADER: usize = 8;
+
+struct Header {
+    sport: u16,
+    dport: u16,
+    len: usize,
+}
+
+/// Reads and checks the header of a datagram.
+fn parse(info: &IpInfo, b: &[u8]) -> core::result::Result<Header, Why> {
+    let h = b.first_chunk::<HEADER>().ok_or(Why::BadTransportHeader)?;
+    let len = usize::from(u16::from_be_bytes([h[4], h[5]]));
+    let body = b.get(..len).filter(|_| len >= HEADER).ok_or(Why::BadLength)?;
+    let unsummed = h[6] == 0 && h[7] == 0;
+    // RFC 8200 section 8.1: over IPv6 the checksum is not optional.
+    let good = match (unsummed, info.dst) {
+        (true, IpAddr::V4(_)) => true,
+        (true, IpAddr::V6(_)) => false,
+        (false, _) if info.csum_ok => true,
+        (false, _) => {
+            let mut sum = pseudo(info.src, info.dst, proto::UDP, len as u32);
+            sum.add(body);
+            sum.is_valid()
+        }
+    };
+    if !good {
+        return Err(Why::BadTransportChecksum);
+    }
+    Ok(Header { sport: u16::from_be_bytes([h[0], h[1]]), dport: u16::from_be_bytes([h[2], h[3]]), len })
+}
+
+impl Sockets {
+    /// A received datagram; `Some` when its port is closed.
+    pub(super) fn udp_input(&mut self, cx: &mut Cx, net: &Net, info: &IpInfo, mut m: Mbuf) -> Option<Mbuf> {
+        self.stats.udp.received += 1;
+        let at = usize::from(info.hdr_len);
+        let h = match parse(info, m.as_slice().get(at..).unwrap_or(&[])) {
+            Ok(h) => h,
+            Err(why) => {
+                self.stats.udp.bad(why);
+                cx.drop(m, why);
+                return None;
+            }
+        };
+        let from = SocketAddr::new(info.src, h.sport);
+        let p = Packet {
+            proto: proto::UDP,
+            src: from,
+            dst: SocketAddr::new(info.dst, h.dport),
+            ifindex: info.ifindex,
+        };
+        // A unicast packet in a link-level broadcast is still one host's.
+        let many = info.dst.is_multicast() || (info.multicast && !net.is_local(info.dst, 0));
+        if many || cx.cfg.reuseport_unicast {
+            return self.udp_fan_out(cx, info, &p, &h, many, m);
+        }
+        let Some(slot) = self.demux.find(&self.table, &p) else {
+            self.stats.udp.no_socket += 1;
+            return Some(m);
+        };
+        m.truncate(at + h.len);
+        m.trim_front(at + HEADER);
+        self.stats.udp.delivered += 1;
+        self.deliver(cx, slot, from, info, m);
+        None
+    }
+
+    /// A datagram for all sockets that fit; a unicast one only for all of a SO_REUSEPORT group.
+    fn udp_fan_out(
+        &mut self,
+        cx: &mut Cx,
+        info: &IpInfo,
+        p: &Packet,
+        h: &Header,
+        many: bool,
+        mut m: Mbuf,
+    ) -> Option<Mbuf> {
+        let mut slots = core::mem::take(&mut self.scratch);
+        slots.clear();
+        if many {
+            self.demux.find_all(&self.table, p, &mut slots);
+        } else if let Some(best) = self.demux.find(&self.table, p) {
+            if self.table.at(best).is_some_and(|s| s.opt.reuseport && s.remote.is_none()) {
+                self.demux.find_all(&self.table, p, &mut slots);
+                slots.retain(|i| *i == best || self.table.at(*i).is_some_and(|s| s.opt.reuseport));
+            } else {
+                slots.push(best);
+            }
+        }
+        let rest = if let Some((last, others)) = slots.split_last() {
+            m.truncate(usize::from(info.hdr_len) + h.len);
+            m.trim_front(usize::from(info.hdr_len) + HEADER);
+            self.stats.udp.delivered += slots.len() as u64;
+            self.deliver_copies(cx, others, p.src, info, m.as_slice());
+            self.deliver(cx, *last, p.src, info, m);
+            None
+        } else {
+            if many {
+                self.stats.udp.no_socket_mcast += 1;
+            } else {
+                self.stats.udp.no_socket += 1;
+            }
+            Some(m)
+        };
+        self.scratch = slots;
+        rest
+    }
+
+    /// Sends a datagram; the common checks are done.
+    pub(super) fn udp_send(
+        &mut self,
+        cx: &mut Cx,
+        net: &mut Net,
+        id: SockId,
+        to: Option<SocketAddr>,
+        opts: &SendOpts,
+        mut m: Mbuf,
+    ) -> Result<()> {
+        let s = self.table.get(id)?;
+        let to = to.or(s.remote).ok_or(Errno::EDESTADDRREQ)?;
+        if to.port() == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let len = m.len() + HEADER;
+        if len > max_transport(s.family) {
+            return Err(Errno::EMSGSIZE);
+        }
+        if s.lport == 0 {
+            self.autobind(cx, id)?;
+        }
+        let s = self.table.get(id)?;
+        let dst = real_dst(to.ip());
+        let path = way(s, net, dst, opts)?;
+        let h = m.prepend(HEADER).ok_or(Errno::ENOBUFS)?;
+        h[0..2].copy_from_slice(&s.lport.to_be_bytes());
+        h[2..4].copy_from_slice(&to.port().to_be_bytes());
+        h[4..6].copy_from_slice(&(len as u16).to_be_bytes());
+        h[6..8].fill(0);
+        if !(s.opt.no_check && dst.is_ipv4()) {
+            let mut sum = pseudo(path.src, dst, proto::UDP, len as u32);
+            sum.add(m.as_slice());
+            // RFC 768: a sum of zero is sent as all ones, zero means "not summed".
+            let c = if sum.finish() == 0 { 0xffff } else { sum.finish() };
+            m.as_mut_slice()[6..8].copy_from_slice(&c.to_be_bytes());
+        }
+        send(s, cx, &path, dst, opts, proto::UDP, m)?;
+        self.stats.udp.sent += 1;
+        Ok(())
+    }
+
+    /// Gives a datagram socket a port of the ephemeral range.
+    ///
+    /// # Errors
+    /// EAGAIN when all are taken.
+    pub(super) fn autobind(&mut self, cx: &Cx, id: SockId) -> Result<()> {
+        let s = self.table.get(id)?;
+        let port = self.ports.for_bind(&cx.secret, &self.demux, &self.table, s, s.local);
+        let port = port.ok_or(Errno::EAGAIN)?;
+        let s = self.table.get_mut(id)?;
+        s.lport = port;
+        self.demux.add_bound(s.proto, port, id.index);
+        Ok(())
+    }
+
+    /// connect(2) of a UDP or ping socket.
+    pub(super) fn dgram_connect(
+        &mut self,
+        cx: &mut Cx,
+        net: &Net,
+        id: SockId,
+        to: Option<SocketAddr>,
+    ) -> Result<()> {
+        let Some(to) = to else { return self.dgram_disconnect(id) };
+        let s = self.table.get_mut(id)?;
+        let (dst, old) = (real_dst(to.ip()), s.local);
+        if !s.addr_locked {
+            // The address that an earlier connect chose is not a wish of the program's.
+            s.local = super::sock::unspecified(s.family);
+        }
+        let path = way(s, net, dst, &SendOpts::default());
+        s.local = old;
+        let path = path?;
+        self.unconnect(id)?;
+        if self.table.get(id)?.lport == 0 && self.table.get(id)?.ty != super::SockType::Raw {
+            self.autobind(cx, id)?;
+        }
+        let s = self.table.get_mut(id)?;
+        let to = SocketAddr::new(dst, to.port());
+        if s.local.is_unspecified() {
+            s.local = path.src;
+        }
+        s.remote = Some(to);
+        if s.proto == proto::UDP {
+            self.demux.add_conn(ConnKey::new(s.proto, s.local, s.lport, to), id.index);
+        }
+        Ok(())
+    }
+
+    /// Takes the connection out of the index and forgets an address that it chose.
+    pub(super) fn unconnect(&mut self, id: SockId) -> Result<()> {
+        let s = self.table.get_mut(id)?;
+        if let Some(r) = s.remote.take() {
+            self.demux.del_conn(ConnKey::new(s.proto, s.local, s.lport, r), id.index);
+            if !s.addr_locked {
+                s.local = super::sock::unspecified(s.family);
+            }
+        }
+        Ok(())
+    }
+
+    /// connect(2) with AF_UNSPEC: no peer any more, and a port that nobody asked for goes back.
+    fn dgram_disconnect(&mut self, id: SockId) -> Result<()> {
+        self.unconnect(id)?;
+        let s = self.table.get_mut(id)?;
+        s.err = None;
+        if !s.port_locked && s.lport != 0 {
+            self.demux.del_bound(s.proto, s.lport, id.index);
+            s.lport = 0;
+        }
+        Ok(())
+    }
+
+    /// An ICMP error about a datagram of ours: told to the connected socket, or with IP_RECVERR to the bound
+    /// one (RFC 1122 section 4.1.3.3).
+    pub(super) fn udp_error(&mut self, e: &IcmpErr) {
+        let (lport, rport) =
+            (u16::from_be_bytes([e.head[0], e.head[1]]), u16::from_be_bytes([e.head[2], e.head[3]]));
+        let remote = SocketAddr::new(e.dst, rport);
+        let k = ConnKey::new(proto::UDP, e.src, lport, remote);
+        let conn = self.demux.find_conn(&self.table, k, 0);
+        let p = Packet { proto: proto::UDP, src: remote, dst: SocketAddr::new(e.src, lport), ifindex: 0 };
+        let Some(slot) = conn.or_else(|| self.demux.find(&self.table, &p)) else { return };
+        let Some(s) = self.table.at_mut(slot) else { return };
+        if s.remote.is_none() && !s.opt.recverr {
+            return;
+        }
+        // Linux: a path MTU is an error only to who asked for it; other soft errors only with IP_RECVERR.
+        let wanted = if e.mtu != 0 {
+            s.opt.mtu_discover != super::sock::pmtudisc::DONT && s.opt.recverr
+        } else {
+            e.hard || s.opt.recverr
+        };
+        if wanted {
+            s.err = Some(if e.mtu != 0 { Errno::EMSGSIZE } else { e.errno });
+            self.raise(slot, ev::ERROR);
+        }
+    }
+
+    /// bind(2) for all kinds; see [`Sockets::bind`].
+    pub(super) fn bind_port(&mut self, cx: &Cx, id: SockId, local: IpAddr, port: u16) -> Result<()> {
+        let s = self.table.get(id)?;
+        let port = match port {
+            0 if s.opt.bind_no_port && s.proto == proto::TCP => 0,
+            0 => self
+                .ports
+                .for_bind(&cx.secret, &self.demux, &self.table, s, local)
+                .ok_or(Errno::EADDRINUSE)?,
+            p if ports::conflicts(&self.demux, &self.table, s, local, p) => return Err(Errno::EADDRINUSE),
+            p => p,
+        };
+        let s = self.table.get_mut(id)?;
+        s.local = local;
+        s.lport = port;
+        if port != 0 {
+            self.demux.add_bound(s.proto, port, id.index);
+        }
+        Ok(())
+    }
+}
