@@ -1,0 +1,179 @@
+//! Appending.
+
+use crate::Severity;
+use crate::ring::{self, ALIGN, CAPACITY, HEADER, Header, Record};
+use iopkt_base::Duration;
+use iopkt_sys::{Root, clock, paths};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::sync::{Mutex, PoisonError};
+
+/// How long a writer waits for the log's lock before it gives a message up.
+pub const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Appends to the log. Shared by the threads of a process; several processes have one each.
+#[derive(Debug)]
+pub struct Writer {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    lost: u64,
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// Opens the log of `root`, making it (and the root) if need be.
+    ///
+    /// # Errors
+    /// No permission, no space; the message names the file.
+    pub fn open(root: &Root) -> io::Result<Writer> {
+        let path = root.prepare(paths::SLOG)?;
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("log {}: {e}", path.display()));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .custom_flags(libc_nofollow())
+            .open(&path)
+            .map_err(named)?;
+        // Space is taken now, so that a full disk later cannot stop the log.
+        fallocate(&file, FallocateFlags::empty(), 0, HEADER + CAPACITY)
+            .or_else(|e| if e == rustix::io::Errno::OPNOTSUPP { Ok(()) } else { Err(e) })
+            .map_err(|e| named(e.into()))?;
+        Ok(Writer { state: Mutex::new(State { file, lost: 0, bytes: Vec::new() }) })
+    }
+
+    /// Appends one record, stamped with the time and our process id. Says whether it got in; one that did
+    /// not (lock held too long, write failed) is counted and reported with the next one.
+    pub fn write(&self, severity: Severity, major: u16, minor: u32, text: &str) -> bool {
+        let mut s = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let r = Record {
+            seq: 0,
+            time: clock::realtime(),
+            severity,
+            major,
+            minor,
+            pid: std::process::id(),
+            text: ring::clean(text),
+        };
+        let ok = s.locked(|s| {
+            if s.lost > 0 {
+                let text = format!("log: {} messages lost", s.lost);
+                s.append(Record { severity: Severity::Warning, text, ..r.clone() })?;
+                s.lost = 0;
+            }
+            s.append(r)
+        });
+        if ok.is_err() {
+            s.lost += 1;
+        }
+        ok.is_ok()
+    }
+
+    /// Empties the log (`sloginfo -c`).
+    ///
+    /// # Errors
+    /// TimedOut when another process holds the lock; what write(2) says.
+    pub fn clear(&self) -> io::Result<()> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).locked(|s| {
+            let h = s.header()?;
+            s.file.write_all_at(&Header { tail: h.head, ..h }.encode(), 0)
+        })
+    }
+}
+
+fn libc_nofollow() -> i32 {
+    rustix::fs::OFlags::NOFOLLOW.bits() as i32
+}
+
+impl State {
+    fn locked<T>(&mut self, f: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+        let give_up = clock::monotonic() + PATIENCE;
+        while let Err(e) = flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+            if e != rustix::io::Errno::WOULDBLOCK && e != rustix::io::Errno::INTR {
+                return Err(e.into());
+            }
+            if clock::monotonic() >= give_up {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        let r = f(self);
+        let _ = flock(&self.file, FlockOperation::Unlock);
+        r
+    }
+
+    /// The header, made anew when it is none.
+    fn header(&self) -> io::Result<Header> {
+        let mut b = [0; HEADER as usize];
+        let h = match self.file.read_exact_at(&mut b, 0) {
+            Ok(()) => Header::decode(&b),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(e) => return Err(e),
+        };
+        match h {
+            Some(h) => Ok(h),
+            None => {
+                self.file.write_all_at(&Header::EMPTY.encode(), 0)?;
+                Ok(Header::EMPTY)
+            }
+        }
+    }
+
+    fn append(&mut self, mut r: Record) -> io::Result<()> {
+        let mut h = self.header()?;
+        h.seq += 1;
+        r.seq = h.seq;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        ring::encode(&r, &mut bytes);
+        let done = self.place(&mut h, &bytes);
+        self.bytes = bytes;
+        done
+    }
+
+    fn place(&mut self, h: &mut Header, bytes: &[u8]) -> io::Result<()> {
+        let need = bytes.len() as u64;
+        let old_tail = h.tail;
+        while h.head + need - h.tail > CAPACITY {
+            h.tail += self.step(h)?;
+        }
+        if h.tail != old_tail {
+            self.file.write_all_at(&h.encode(), 0)?;
+        }
+        let at = h.head % CAPACITY;
+        let first = need.min(CAPACITY - at) as usize;
+        self.file.write_all_at(&bytes[..first], HEADER + at)?;
+        self.file.write_all_at(&bytes[first..], HEADER)?;
+        h.head += need;
+        self.file.write_all_at(&h.encode(), 0)
+    }
+
+    /// Bytes from the oldest record to the next one, over damage if there is any.
+    fn step(&self, h: &Header) -> io::Result<u64> {
+        let have = h.head - h.tail;
+        let mut b = vec![0; have.min(ring::size(ring::MAX_TEXT) as u64) as usize];
+        read_ring(&self.file, h.tail, &mut b)?;
+        Ok(ring::decode(&b).map_or(ALIGN as u64, |(_, n)| n as u64))
+    }
+}
+
+/// Reads the ring from position `pos` on. A file shorter than a log reads as zeroes.
+pub(crate) fn read_ring(file: &File, pos: u64, out: &mut [u8]) -> io::Result<()> {
+    let at = pos % CAPACITY;
+    let first = (out.len() as u64).min(CAPACITY - at) as usize;
+    let (a, b) = out.split_at_mut(first);
+    for (part, off) in [(a, HEADER + at), (b, HEADER)] {
+        match file.read_exact_at(part, off) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => part.fill(0),
+            r => r?,
+        }
+    }
+    Ok(())
+}
