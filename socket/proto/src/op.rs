@@ -1,0 +1,84 @@
+//! What can be asked.
+
+macro_rules! ops {
+    ($($(#[$doc:meta])* $name:ident = $n:literal,)*) => {
+        /// Operation of a request. "fd" in the texts: the request carries the socket's descriptor. `args`,
+        /// `addr` and the payload not named are 0, none and empty.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum Op { $($(#[$doc])* $name = $n,)* }
+
+        impl Op {
+            /// Every operation.
+            pub const ALL: &'static [Op] = &[$(Op::$name,)*];
+
+            /// The operation with this number.
+            pub fn from_raw(n: u16) -> Option<Op> {
+                match n {
+                    $($n => Some(Op::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+ops! {
+    /// Opens the session; the first message. args: `iopkt_ctl::VERSION` for who will send [`Op::Ctl`], else 0.
+    /// Reply: payload [`crate::Hello`].
+    Hello = 1,
+    /// socket(2). args: domain, type (with SOCK_NONBLOCK and SOCK_CLOEXEC), protocol, [`sockf`] bits.
+    /// Reply: fd.
+    Socket = 2,
+    /// bind(2). fd; addr.
+    Bind = 3,
+    /// connect(2). fd; addr (none dissolves a datagram socket's association); args: 1 when the program's
+    /// descriptor is in blocking mode and the caller is going to wait. Reply: 0, EINPROGRESS (poll for POLLOUT, then
+    /// [`Op::ConnectStatus`]), EALREADY, EISCONN, or the error. With [`crate::repf::REPLACE`] the reply has a
+    /// descriptor that the caller must dup2(2) over the socket's number.
+    Connect = 4,
+    /// How the connect of a stream ended. fd. Reply: 0, EINPROGRESS, ENOTCONN when none was begun, or the error
+    /// (once: like SO_ERROR).
+    ConnectStatus = 5,
+    /// listen(2). fd; args: backlog.
+    Listen = 6,
+    /// accept4(2). fd; args: flags (SOCK_NONBLOCK, SOCK_CLOEXEC). Reply: fd, addr; EAGAIN when none waits
+    /// (poll for POLLIN, ask again).
+    Accept = 7,
+    /// getsockname(2). fd. Reply: addr.
+    Getsockname = 8,
+    /// getpeername(2). fd. Reply: addr.
+    Getpeername = 9,
+    /// setsockopt(2). fd; args: level, name; payload: value (at most [`crate::MAX_SOCKOPT`]).
+    Setsockopt = 10,
+    /// getsockopt(2). fd; args: level, name, size of the caller's buffer. Reply: payload.
+    Getsockopt = 11,
+    /// shutdown(2). fd; args: how (0 read, 1 write, 2 both).
+    Shutdown = 12,
+    /// ioctl(2) with a SIOC* request. fd; args: request, for SIOCGIFCONF the size of the caller's buffer;
+    /// payload: the `struct ifreq` (40 bytes) where the request has one. Reply: payload: the `struct ifreq`, or
+    /// for SIOCGIFCONF the list of them; `val[0]` is the `int` of requests that answer one and the
+    /// full length of a SIOCGIFCONF.
+    Ioctl = 13,
+    /// Sends one datagram with its errors reported at once. fd; args: MSG_* flags, 1 when the payload begins
+    /// with a [`crate::DgramHdr`]; payload. Reply: `val[0]` bytes sent. EOPNOTSUPP on streams: their
+    /// descriptors send all there is to send (urgent data is refused).
+    Send = 14,
+    /// Takes (MSG_PEEK: shows) one datagram. fd; args: MSG_* flags, size. Reply: payload: a
+    /// [`crate::DgramHdr`] and the datagram, cut to size; `val[0]` its full length. EAGAIN when there is none.
+    Recv = 15,
+    /// A configuration request. Payload: postcard of `iopkt_ctl::Request`. Reply: postcard of
+    /// `iopkt_ctl::Reply`, in as many messages as it takes, all but the last with [`crate::repf::MORE`]; it
+    /// may come after replies to later requests.
+    Ctl = 16,
+    /// What this descriptor is. fd. Reply: `val`: domain, type, protocol; args of the socket's mode in
+    /// [`crate::repf`] bits; addr: peer. ENOTSOCK when it is none of this server's.
+    Info = 17,
+}
+
+/// `args[3]` of [`Op::Socket`].
+pub mod sockf {
+    /// Whoever asks will strip and act on [`crate::DgramHdr`]s on every way of reading: asynchronous errors of
+    /// connected datagram sockets may then be sent through the pair.
+    pub const STRIPS: i32 = 1;
+}
