@@ -12,6 +12,7 @@ pub struct Errno(pub i32);
 impl Errno {
     pub const EPERM: Errno = Errno(1);
     pub const ENOENT: Errno = Errno(2);
+    pub const ESRCH: Errno = Errno(3);
     pub const EINTR: Errno = Errno(4);
     pub const EIO: Errno = Errno(5);
     pub const ENXIO: Errno = Errno(6);
@@ -68,6 +69,7 @@ impl Errno {
 const TABLE: &[(i32, &str, &str)] = &[
     (1, "EPERM", "Operation not permitted"),
     (2, "ENOENT", "No such file or directory"),
+    (3, "ESRCH", "No such process"),
     (4, "EINTR", "Interrupted system call"),
     (5, "EIO", "Input/output error"),
     (6, "ENXIO", "Device not configured"),

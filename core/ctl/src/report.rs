@@ -56,6 +56,21 @@ pub struct RouteInfo {
     pub used: u64,
     /// Source address that packets by it get.
     pub src: Option<IpAddr>,
+    /// Index of the interface: `link#N` stands in the gateway column of an on-link route. 0 on a request.
+    pub ifindex: u32,
+    /// Link-level address, for an entry cloned from an on-link route ([`rtf::LLINFO`]). Ignored on a request.
+    pub link: Option<[u8; 6]>,
+}
+
+/// One multicast group that an interface listens to (`netstat -g`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupInfo {
+    /// Interface.
+    pub ifname: String,
+    /// Group.
+    pub group: IpAddr,
+    /// Memberships of sockets and of the stack itself.
+    pub refs: u32,
 }
 
 /// One ARP entry.

@@ -1,7 +1,8 @@
 //! Requests, and the shape of every reply.
 
 use crate::{
-    AddrInfo, ArpEntry, DriverInfo, Ifconf, ModuleInfo, NicInfo, ProtoStats, RouteInfo, SockInfo, StackInfo,
+    AddrInfo, ArpEntry, DriverInfo, GroupInfo, Ifconf, ModuleInfo, NicInfo, ProtoStats, RouteInfo, SockInfo,
+    StackInfo,
 };
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -146,6 +147,8 @@ pub enum Request {
     },
     /// Stops the stack in good order (SIGTERM's way, for tests and scripts).
     Shutdown,
+    /// Multicast groups that the interfaces listen to.
+    Groups,
 }
 
 /// What comes back.
@@ -195,6 +198,8 @@ pub enum Reply {
     },
     /// [`Request::Sysctl`].
     Sysctl(Vec<(String, String)>),
+    /// [`Request::Groups`].
+    Groups(Vec<GroupInfo>),
 }
 
 impl Reply {

@@ -7,7 +7,8 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use iopkt_base::{Instant, Keyed, Rng};
-use iopkt_mbuf::{Cache, Mbuf};
+use iopkt_mbuf::{Cache, Mbuf, flags};
+use iopkt_wire::checksum::Sum;
 
 /// Limits and defaults of a shard, from the command line. An immutable snapshot: changes arrive as messages.
 #[derive(Clone, Debug)]
@@ -109,6 +110,95 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// A context with empty queues. `seed` is for what may be seen on the wire, `key` for what must not be
+    /// predicted.
+    pub fn new(now: Instant, cfg: Config, seed: u64, key: [u8; 16], mbufs: Cache) -> Cx {
+        Cx {
+            now,
+            rng: Rng::new(seed),
+            secret: Keyed::new(key),
+            cfg,
+            mbufs,
+            counters: Counters::default(),
+            down: VecDeque::new(),
+            frames: VecDeque::new(),
+            events: VecDeque::new(),
+            dev_ops: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Grows a packet by `n` bytes at the front, moving it to another buffer when it has no headroom; a
+    /// pending checksum keeps its place. `None`: no memory, the packet ended.
+    #[inline]
+    pub fn prepend(&mut self, m: Mbuf, n: usize) -> Option<Mbuf> {
+        let mut m = if m.headroom() >= n { m } else { self.realloc(m, n, 0)? };
+        m.prepend(n)?;
+        if m.flags() & flags::CSUM_PARTIAL != 0 {
+            let (start, off) = (m.meta().csum_start, m.meta().csum_offset);
+            m.set_csum_partial(start + n as u16, off);
+        }
+        Some(m)
+    }
+
+    /// Moves a packet to a buffer with at least `front` bytes of headroom and `back` of tailroom. `None`: no
+    /// memory, the packet ended.
+    pub fn realloc(&mut self, m: Mbuf, front: usize, back: usize) -> Option<Mbuf> {
+        let usual = self.mbufs.pool().config().headroom;
+        let extra = front.saturating_sub(usual);
+        let Some(mut new) = self.mbufs.alloc_len(m.len() + back + extra) else {
+            self.drop(m, Why::NoMemory);
+            return None;
+        };
+        new.reset(usual + extra);
+        if !new.extend_from_slice(m.as_slice()) {
+            self.drop(m, Why::NoMemory);
+            return None;
+        }
+        new.set_ifindex(m.ifindex());
+        new.set_flags(m.flags());
+        if m.flags() & flags::CSUM_PARTIAL != 0 {
+            new.set_csum_partial(m.meta().csum_start, m.meta().csum_offset);
+        }
+        new.set_gso(m.meta().gso_type, m.meta().gso_size);
+        self.mbufs.free(m);
+        Some(new)
+    }
+
+    /// A copy of a packet with its marks; `None` without memory.
+    pub fn copy(&mut self, m: &Mbuf) -> Option<Mbuf> {
+        let mut new = self.mbufs.copy_of(m.as_slice())?;
+        new.set_ifindex(m.ifindex());
+        new.set_flags(m.flags());
+        if m.flags() & flags::CSUM_PARTIAL != 0 {
+            new.set_csum_partial(m.meta().csum_start, m.meta().csum_offset);
+        }
+        new.set_gso(m.meta().gso_type, m.meta().gso_size);
+        Some(new)
+    }
+
+    /// Completes a checksum that was left for the device. The field holds the sum of the pseudo-header.
+    pub fn finish_checksum(m: &mut Mbuf) {
+        if m.flags() & flags::CSUM_PARTIAL == 0 {
+            return;
+        }
+        let (start, off) = (usize::from(m.meta().csum_start), usize::from(m.meta().csum_offset));
+        m.clear_flags(flags::CSUM_PARTIAL);
+        let Some(b) = m.as_mut_slice().get_mut(start..) else { return };
+        let sum = Sum::of(b).finish();
+        if let Some(f) = b.get_mut(off..off + 2) {
+            // RFC 768: a UDP checksum of zero means "none"; for TCP both zeros are the same number.
+            f.copy_from_slice(&(if sum == 0 { 0xffff } else { sum }).to_be_bytes());
+        }
+    }
+
+    /// Queues a routing message or log line, bounded.
+    pub fn note(&mut self, n: Note) {
+        if self.notes.len() < 1024 {
+            self.notes.push(n);
+        }
+    }
+
     /// Ends a packet: counted with its reason, memory given back.
     pub fn drop(&mut self, m: Mbuf, why: Why) {
         self.counters.dropped(why);
@@ -118,8 +208,6 @@ impl Cx {
     /// Queues a log line.
     pub fn log(&mut self, severity: u8, text: impl Into<String>) {
         // Bounded: a flood of reasons to log must not become a flood of memory.
-        if self.notes.len() < 1024 {
-            self.notes.push(Note::Log(severity, text.into()));
-        }
+        self.note(Note::Log(severity, text.into()));
     }
 }

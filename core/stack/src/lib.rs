@@ -13,14 +13,30 @@
 extern crate alloc;
 
 mod counters;
+mod ctl;
+mod ctl_if;
+mod ctl_route;
 mod cx;
 mod domain;
+pub mod ether;
+pub mod hash;
+pub mod iface;
+pub mod neigh;
+mod net;
 mod packet;
+mod path;
+pub mod pmtu;
+pub mod prefix;
+pub mod route;
 mod shard;
 pub mod sockets;
+mod stats;
 
-pub use counters::{Counters, Why};
+pub use counters::{Counters, Stat, Why};
 pub use cx::{Config, Cx, DevOp, Note};
-pub use domain::{Domain, Layers};
+pub use domain::{Change, Domain, Layers};
+pub use iface::{IfAddr, IfAttach, Interface};
+pub use net::{LO_MTU, LO0, Net};
 pub use packet::{Family, IcmpErr, IpInfo, IpOut, Path};
-pub use shard::{Net, Shard};
+pub use path::{Hop, HopKind};
+pub use shard::Shard;

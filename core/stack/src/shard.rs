@@ -1,75 +1,32 @@
 //! The shard: owner of all layer 2 to 4 state of one thread.
+//!
+//! A turn, as the runtime runs it: [`Shard::begin`] with the time; [`Shard::input`] for each device that has
+//! frames; user calls on [`Shard::sockets`] and [`Shard::ctl`]; [`Shard::turn`] once; then
+//! [`Shard::take_frames`] for the interfaces that [`Shard::tx_ready`] names, `cx.events`, `cx.dev_ops` and
+//! `cx.notes`; then sleep until [`Shard::deadline`]. Within a turn the order is fixed: input in order of
+//! call, timers (neighbours, domains in order of registration, sockets), output of sockets, packets down
+//! through the domains, frames to devices, loopback. The same input at the same times gives the same output.
 
-use crate::cx::Cx;
-use crate::domain::Domain;
-use crate::packet::Path;
+use crate::counters::Why;
+use crate::cx::{Config, Cx};
+use crate::domain::{Domain, Layers};
+use crate::iface::{IfAttach, TX_LIMIT};
+use crate::net::{LO0, Net};
+use crate::packet::Family;
 use crate::sockets::Sockets;
+use crate::{ether, iface};
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::IpAddr;
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Instant, Result};
+use iopkt_ctl::{IfKind, LinkState};
+use iopkt_mbuf::{Cache, Mbuf, flags};
+use iopkt_wire::ethernet::{TYPE_IPV4, TYPE_IPV6};
 
-/// Interfaces, routes, neighbours.
-#[derive(Default)]
-pub struct Net {}
-
-impl Net {
-    /// How `dst` is reached: interface, source address, MTU. `oif` forces the interface (0: none), `src`
-    /// is the address the socket is bound to, if any.
-    ///
-    /// # Errors
-    /// ENETUNREACH without a route, EHOSTUNREACH for a reject route, ENETDOWN when the interface is down,
-    /// EADDRNOTAVAIL when `src` is not ours.
-    pub fn path(&self, dst: IpAddr, src: Option<IpAddr>, oif: u32) -> Result<Path> {
-        let _ = (dst, src, oif);
-        Err(Errno::ENETUNREACH)
-    }
-
-    /// Whether `a` is an address of this host (of interface `ifindex`, 0 for any).
-    pub fn is_local(&self, a: IpAddr, ifindex: u32) -> bool {
-        let _ = (a, ifindex);
-        false
-    }
-
-    /// One more socket wants multicast group `group` on interface `ifindex`. Calls nest: the group is left
-    /// when every join was undone by a [`Net::leave_group`].
-    ///
-    /// # Errors
-    /// ENODEV without such an interface, ENOBUFS at the limit of groups.
-    pub fn join_group(&mut self, cx: &mut Cx, ifindex: u32, group: IpAddr) -> Result<()> {
-        let _ = (cx, ifindex, group);
-        Err(Errno::ENODEV)
-    }
-
-    /// Undoes one [`Net::join_group`].
-    pub fn leave_group(&mut self, cx: &mut Cx, ifindex: u32, group: IpAddr) {
-        let _ = (cx, ifindex, group);
-    }
-
-    /// Index of the interface of this name (or enXX alias), 0 for none.
-    pub fn ifindex_of(&self, name: &str) -> u32 {
-        let _ = name;
-        0
-    }
-
-    /// Name of an interface.
-    pub fn ifname(&self, ifindex: u32) -> Option<&str> {
-        let _ = ifindex;
-        None
-    }
-
-    /// Index of the interface that has this address, 0 for none.
-    pub fn if_with_addr(&self, a: IpAddr) -> u32 {
-        let _ = a;
-        0
-    }
-
-    /// Primary address of this family of an interface.
-    pub fn primary_addr(&self, ifindex: u32, family: crate::Family) -> Option<IpAddr> {
-        let _ = (ifindex, family);
-        None
-    }
-}
+/// Packets over loopback in one turn; the rest waits for the next, so that a turn ends.
+const LOOP_BUDGET: usize = 256;
+/// Packets that may wait on loopback.
+const LOOP_LIMIT: usize = 4096;
 
 /// All layer 2 to 4 state, owned by one packet thread.
 pub struct Shard {
@@ -81,4 +38,261 @@ pub struct Shard {
     pub sockets: Sockets,
     /// The families that this variant has.
     pub domains: Vec<Box<dyn Domain>>,
+    /// Ethernet type → place in `domains`.
+    types: Vec<(u16, usize)>,
+    loopq: VecDeque<Mbuf>,
+}
+
+impl Shard {
+    /// A shard with lo0 and these families. `seed` is for randomness that may be seen on the wire, `key` for
+    /// what must not be predicted; both come from the operating system in a process.
+    pub fn new(
+        now: Instant,
+        cfg: Config,
+        seed: u64,
+        key: [u8; 16],
+        mbufs: Cache,
+        domains: Vec<Box<dyn Domain>>,
+    ) -> Shard {
+        let cx = Cx::new(now, cfg, seed, key, mbufs);
+        let net = Net::new(&cx.secret, cx.cfg.enmap);
+        let mut sockets = Sockets::new(&cx.secret, cx.cfg.max_sockets);
+        let mut types = Vec::new();
+        for (i, d) in domains.iter().enumerate() {
+            sockets.add_family(d.family());
+            types.extend(d.ethertypes().iter().map(|t| (*t, i)));
+        }
+        let mut s = Shard { cx, net, sockets, domains, types, loopq: VecDeque::new() };
+        s.tell_changes();
+        s
+    }
+
+    /// Whether the variant speaks this family.
+    pub fn has_family(&self, f: Family) -> bool {
+        self.domains.iter().any(|d| d.family() == f)
+    }
+
+    /// Begins a turn: sets its time, which never goes back.
+    pub fn begin(&mut self, now: Instant) {
+        self.cx.now = self.cx.now.max(now);
+    }
+
+    /// Adds an interface; returns its index. Its name is then [`Net::ifname`].
+    ///
+    /// # Errors
+    /// As [`Net::attach`].
+    pub fn attach(&mut self, a: IfAttach) -> Result<u32> {
+        let i = self.net.attach(&mut self.cx, a)?;
+        self.tell_changes();
+        Ok(i)
+    }
+
+    /// Removes an interface with its addresses, routes, neighbours and queued frames.
+    ///
+    /// # Errors
+    /// As [`Net::detach`].
+    pub fn detach(&mut self, ifindex: u32) -> Result<()> {
+        self.net.detach(&mut self.cx, ifindex)?;
+        self.tell_changes();
+        Ok(())
+    }
+
+    /// What a driver says about its link; see [`Net::link_changed`].
+    pub fn link_changed(&mut self, ifindex: u32, link: LinkState, speed: (u64, u64), full_duplex: bool) {
+        self.net.link_changed(&mut self.cx, ifindex, link, speed, full_duplex);
+        self.tell_changes();
+    }
+
+    /// Frames received by an interface; all are taken.
+    pub fn input(&mut self, ifindex: u32, batch: &mut Vec<Mbuf>) {
+        for mut m in batch.drain(..) {
+            m.set_ifindex(ifindex);
+            let kind = match self.net.iface_mut(ifindex) {
+                Some(i) if i.is_up() => i.kind,
+                _ => {
+                    self.cx.drop(m, Why::IfDown);
+                    continue;
+                }
+            };
+            match kind {
+                IfKind::Ethernet => {
+                    let Some(i) = self.net.iface_mut(ifindex) else { continue };
+                    if let Some((ty, m)) = ether::input(&mut self.cx, i, m) {
+                        self.demux(ifindex, ty, m);
+                    }
+                }
+                IfKind::PointToPoint | IfKind::Loopback => self.raw_input(ifindex, m),
+            }
+        }
+        self.tell_changes();
+    }
+
+    /// A packet without link header: its version names the family.
+    fn raw_input(&mut self, ifindex: u32, m: Mbuf) {
+        if let Some(i) = self.net.iface_mut(ifindex) {
+            i.counters.ipackets += 1;
+            i.counters.ibytes += m.len() as u64;
+        }
+        let ty = match m.as_slice().first().map(|b| b >> 4) {
+            Some(4) => TYPE_IPV4,
+            Some(6) => TYPE_IPV6,
+            _ => 0,
+        };
+        self.demux(ifindex, ty, m);
+    }
+
+    fn demux(&mut self, ifindex: u32, ty: u16, m: Mbuf) {
+        let Some(d) = self.types.iter().find(|t| t.0 == ty).map(|t| t.1) else {
+            if let Some(i) = self.net.iface_mut(ifindex) {
+                i.counters.noproto += 1;
+            }
+            return self.cx.drop(m, Why::UnknownEtherType);
+        };
+        let mut l = Layers { cx: &mut self.cx, net: &mut self.net, sockets: &mut self.sockets };
+        self.domains[d].input(&mut l, ty, m);
+    }
+
+    /// Timers, output, delivery to ourselves. Called once, at the end of a turn.
+    pub fn turn(&mut self) {
+        self.tick();
+        let mut budget = LOOP_BUDGET;
+        loop {
+            self.sockets.output(&mut self.cx, &mut self.net);
+            self.drain();
+            if self.loopq.is_empty() || budget == 0 {
+                break;
+            }
+            let n = self.loopq.len().min(budget);
+            budget -= n;
+            for _ in 0..n {
+                let Some(mut m) = self.loopq.pop_front() else { break };
+                m.set_flags(flags::LOOP);
+                let i = m.ifindex();
+                if i == LO0 || self.net.iface(i).is_some_and(|i| i.is_loopback()) {
+                    self.raw_input(i, m);
+                } else {
+                    // The copy of a multicast or broadcast packet of ours: as received by the interface it
+                    // left by, without being counted there.
+                    let ty =
+                        if m.as_slice().first().is_some_and(|b| b >> 4 == 6) { TYPE_IPV6 } else { TYPE_IPV4 };
+                    self.demux(i, ty, m);
+                }
+            }
+            self.tell_changes();
+        }
+    }
+
+    /// Does what is due.
+    fn tick(&mut self) {
+        let now = self.cx.now;
+        if self.net.pmtu.deadline() <= now {
+            self.net.pmtu.tick(now);
+        }
+        let neigh = self.net.neigh.deadline() <= now;
+        if neigh {
+            self.net.neigh.tick(&mut self.cx);
+        }
+        let Shard { cx, net, sockets, domains, .. } = self;
+        for d in domains.iter_mut() {
+            if neigh || d.deadline() <= now {
+                d.tick(&mut Layers { cx, net, sockets });
+            }
+        }
+        if self.sockets.deadline() <= now {
+            self.sockets.tick(&mut self.cx, &mut self.net);
+        }
+        self.tell_changes();
+    }
+
+    /// Tells the domains what happened to interfaces.
+    pub fn tell_changes(&mut self) {
+        let Shard { cx, net, sockets, domains, .. } = self;
+        // What a domain changes in turn (it joins groups) is told too; the bound is a guard only.
+        for _ in 0..100_000 {
+            let Some(c) = net.changes.pop_front() else { break };
+            for d in domains.iter_mut() {
+                d.changed(&mut Layers { cx, net, sockets }, c);
+            }
+        }
+    }
+
+    /// Empties the queues that lead down: transport packets through their domains, frames to devices or to
+    /// loopback.
+    pub fn drain(&mut self) {
+        self.tell_changes();
+        while let Some(o) = self.cx.down.pop_front() {
+            let family = Family::of(&o.dst);
+            let Shard { cx, net, sockets, domains, .. } = self;
+            match domains.iter_mut().find(|d| d.family() == family) {
+                Some(d) => d.output(&mut Layers { cx, net, sockets }, o),
+                None => cx.drop(o.m, Why::NoProtocol),
+            }
+        }
+        while let Some((ifindex, m)) = self.cx.frames.pop_front() {
+            self.transmit(ifindex, m);
+        }
+    }
+
+    fn transmit(&mut self, ifindex: u32, mut m: Mbuf) {
+        let Some(i) = self.net.iface_mut(ifindex).filter(|i| i.is_up()) else {
+            return self.cx.drop(m, Why::IfDown);
+        };
+        if i.kind == IfKind::Loopback {
+            if m.ifindex() == 0 || m.ifindex() == ifindex {
+                m.set_ifindex(ifindex);
+                ether::count_output(i, &m);
+            }
+            if self.loopq.len() >= LOOP_LIMIT {
+                return self.cx.drop(m, Why::TxQueueFull);
+            }
+            self.loopq.push_back(m);
+            return;
+        }
+        if i.tx.len() >= TX_LIMIT || i.link == LinkState::Down {
+            i.counters.oqdrops += 1;
+            let why = if i.link == LinkState::Down { Why::IfDown } else { Why::TxQueueFull };
+            return self.cx.drop(m, why);
+        }
+        if m.flags() & flags::CSUM_PARTIAL != 0 && i.enabled_tx & iface::CSUM_CAPS == 0 {
+            Cx::finish_checksum(&mut m);
+        }
+        if i.kind == IfKind::Ethernet {
+            match ether::pad(&mut self.cx, m) {
+                Some(x) => m = x,
+                None => return,
+            }
+        }
+        m.set_ifindex(ifindex);
+        if let Some(i) = self.net.iface_mut(ifindex) {
+            ether::count_output(i, &m);
+            i.tx.push_back(m);
+        }
+    }
+
+    /// Interfaces that have frames for their device, in order of index.
+    pub fn tx_ready(&self) -> impl Iterator<Item = u32> {
+        self.net.interfaces().filter(|i| !i.tx.is_empty()).map(|i| i.index)
+    }
+
+    /// Moves all frames of an interface to the end of `out`; returns how many.
+    pub fn take_frames(&mut self, ifindex: u32, out: &mut Vec<Mbuf>) -> usize {
+        self.take_frames_max(ifindex, usize::MAX, out)
+    }
+
+    /// As [`Shard::take_frames`], at most `max` of them: the rest waits until the device has room.
+    pub fn take_frames_max(&mut self, ifindex: u32, max: usize, out: &mut Vec<Mbuf>) -> usize {
+        let Some(i) = self.net.iface_mut(ifindex) else { return 0 };
+        let n = i.tx.len().min(max);
+        out.extend(i.tx.drain(..n));
+        n
+    }
+
+    /// When [`Shard::turn`] wants to be called next without other cause; a time that is past: at once.
+    pub fn deadline(&self) -> Instant {
+        if !self.loopq.is_empty() || !self.cx.down.is_empty() || !self.cx.frames.is_empty() {
+            return Instant::ZERO;
+        }
+        let d = self.domains.iter().map(|d| d.deadline()).min().unwrap_or(Instant::FAR);
+        d.min(self.net.neigh.deadline()).min(self.net.pmtu.deadline()).min(self.sockets.deadline())
+    }
 }

@@ -6,8 +6,8 @@ use super::dgram::{Dgram, is_icmp};
 use super::sock::{Body, Sock};
 use super::types::{SockId, SockType, ev, proto};
 use crate::cx::Cx;
+use crate::net::Net;
 use crate::packet::Family;
-use crate::shard::Net;
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Errno, Result};
 

@@ -6,8 +6,8 @@
 use super::Sockets;
 use super::types::SockId;
 use crate::cx::Cx;
+use crate::net::Net;
 use crate::packet::Family;
-use crate::shard::Net;
 use core::net::{IpAddr, Ipv4Addr};
 use iopkt_base::{Errno, Result};
 

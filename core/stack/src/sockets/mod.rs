@@ -34,8 +34,8 @@ pub use options::RecvWants;
 pub use types::{Datagram, Event, SendOpts, SockId, SockType, ev};
 
 use crate::cx::Cx;
+use crate::net::Net;
 use crate::packet::{Family, IcmpErr, IpInfo};
-use crate::shard::Net;
 use alloc::vec::Vec;
 use iopkt_base::{Instant, Keyed};
 use iopkt_mbuf::Mbuf;

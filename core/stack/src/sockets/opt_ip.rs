@@ -10,8 +10,8 @@ use super::options::{flag, int, int_or_byte, put, put_int, put_int_or_byte};
 use super::sock::{DEFAULT_TTL, pmtudisc};
 use super::types::{SockId, SockType};
 use crate::cx::Cx;
+use crate::net::Net;
 use crate::packet::Family;
-use crate::shard::Net;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use iopkt_base::{Errno, Result};
 

@@ -8,8 +8,8 @@ use super::Sockets;
 use super::options::{flag, int, put, put_int};
 use super::sock::{BUF_MAX, BUF_MIN, Body, Sock};
 use super::types::{SockId, SockType};
+use crate::net::Net;
 use crate::packet::Family;
-use crate::shard::Net;
 use iopkt_base::{Errno, Result};
 
 /// Names (asm-generic/socket.h).

@@ -7,7 +7,7 @@ use super::Sockets;
 use super::sock::Body;
 use super::types::{SockId, SockType, proto};
 use crate::cx::Cx;
-use crate::shard::Net;
+use crate::net::Net;
 use iopkt_base::{Errno, Result};
 
 /// Levels.

@@ -1,0 +1,188 @@
+//! Configuration requests that are the shard's: the way in.
+
+use crate::cx::Cx;
+use crate::domain::Layers;
+use crate::shard::Shard;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use iopkt_base::Errno;
+use iopkt_ctl::{Counter, GroupInfo, ProtoStats, Reply, Request};
+
+/// Entries in one page of a listing: about 100 bytes each, so that a page fits a message.
+pub(crate) const PAGE: usize = 256;
+
+impl Shard {
+    /// Answers a configuration request; `None` for one that the runtime must answer (loading, drivers, the
+    /// process as a whole). Whether the caller may change anything is the server's matter.
+    pub fn ctl(&mut self, r: &Request) -> Option<Reply> {
+        let reply = self.answer(r);
+        self.tell_changes();
+        reply
+    }
+
+    fn answer(&mut self, r: &Request) -> Option<Reply> {
+        match r {
+            Request::Interfaces { .. }
+            | Request::SetFlags { .. }
+            | Request::AddAddr { .. }
+            | Request::DelAddr { .. }
+            | Request::SetMtu { .. }
+            | Request::SetMetric { .. }
+            | Request::SetCaps { .. }
+            | Request::ZeroCounters { .. } => Some(self.ctl_interface(r)),
+            Request::Cloners => Some(Reply::Names(alloc::vec!["lo".to_string()])),
+            Request::Create { name } => Some(self.create(name)),
+            Request::Destroy { name } => self.destroy(name),
+            Request::Routes { .. }
+            | Request::AddRoute(_)
+            | Request::ChangeRoute(_)
+            | Request::DelRoute(_)
+            | Request::GetRoute { .. }
+            | Request::FlushRoutes => Some(self.ctl_route(r)),
+            Request::Sockets { cursor } => {
+                let (list, next) = self.sockets.list(*cursor, PAGE);
+                Some(Reply::Sockets { list, next })
+            }
+            Request::Stats => Some(Reply::Stats(self.stats())),
+            Request::Sysctl { name, value } => Some(self.sysctl(name, value.as_deref())),
+            Request::Groups => Some(Reply::Groups(self.groups())),
+            Request::Arp | Request::AddArp(_) | Request::DelArp { .. } => {
+                Some(self.ask_domains(r).unwrap_or_else(|| Reply::err(Errno::EAFNOSUPPORT)))
+            }
+            Request::Stack
+            | Request::NicInfo { .. }
+            | Request::Load { .. }
+            | Request::Unload { .. }
+            | Request::Loaded
+            | Request::Shutdown => None,
+        }
+    }
+
+    /// The first domain's answer.
+    pub(crate) fn ask_domains(&mut self, r: &Request) -> Option<Reply> {
+        let Shard { cx, net, sockets, domains, .. } = self;
+        domains.iter_mut().find_map(|d| d.ctl(&mut Layers { cx, net, sockets }, r))
+    }
+
+    fn create(&mut self, name: &str) -> Reply {
+        match crate::iface::Interface::split_name(name) {
+            Some(("lo", _)) => match self.net.create_lo(&mut self.cx, name) {
+                Ok(_) => Reply::Names(alloc::vec![name.to_string()]),
+                Err(e) => Reply::err(e),
+            },
+            _ => Reply::why(
+                Errno::EINVAL,
+                format!("{name}: no cloner makes such an interface; this stack has: lo"),
+            ),
+        }
+    }
+
+    /// Pseudo-interfaces are removed here; those of drivers are the runtime's, which unloads the object.
+    fn destroy(&mut self, name: &str) -> Option<Reply> {
+        let i = self.net.ifindex_of(name);
+        let Some(ifc) = self.net.iface(i) else { return Some(Reply::err(Errno::ENXIO)) };
+        if !ifc.driver.is_empty() {
+            return None;
+        }
+        Some(match self.net.detach(&mut self.cx, i) {
+            Ok(()) => Reply::Ok,
+            Err(Errno::EPERM) => {
+                Reply::why(Errno::EPERM, "lo0 is a part of the stack and cannot be destroyed")
+            }
+            Err(e) => Reply::err(e),
+        })
+    }
+
+    fn groups(&self) -> Vec<GroupInfo> {
+        self.net
+            .interfaces()
+            .flat_map(|i| {
+                i.groups.iter().map(|(group, refs)| GroupInfo {
+                    ifname: i.name.clone(),
+                    group: *group,
+                    refs: *refs,
+                })
+            })
+            .collect()
+    }
+
+    /// Counters in netstat's order: IP, ICMP, IGMP, then the sockets' (TCP, UDP), ARP, drop reasons, memory.
+    fn stats(&self) -> ProtoStats {
+        let all = self.cx.counters.report();
+        let (tail, mut counters): (Vec<Counter>, Vec<Counter>) =
+            all.into_iter().partition(|c| c.group == "arp" || c.group == "drop");
+        counters.extend(self.sockets.stats());
+        counters.extend(tail);
+        let s = self.cx.mbufs.pool().stats();
+        let mut mbuf = |text: &str, value: u64| {
+            counters.push(Counter { group: "mbuf".into(), text: text.into(), value });
+        };
+        mbuf("{} mbuf clusters allocated", s.clusters as u64);
+        mbuf("{} mbuf clusters in use or cached", s.out as u64);
+        mbuf("{} bytes in large buffers", s.big_bytes as u64);
+        mbuf("{} requests for memory denied", s.denied);
+        mbuf("{} packets waiting for address resolution", self.net.neigh.held() as u64);
+        ProtoStats { counters }
+    }
+
+    fn sysctl(&mut self, name: &str, value: Option<&str>) -> Reply {
+        if !name.is_empty() {
+            if let Some(r) = self.own_sysctl(name, value) {
+                return r;
+            }
+            let r = Request::Sysctl { name: name.to_string(), value: value.map(String::from) };
+            return self.ask_domains(&r).unwrap_or_else(|| {
+                Reply::why(Errno::ENOENT, format!("{name}: this stack has no such variable"))
+            });
+        }
+        let mut list = Vec::new();
+        let ask = Request::Sysctl { name: String::new(), value: None };
+        let Shard { cx, net, sockets, domains, .. } = self;
+        for d in domains.iter_mut() {
+            if let Some(Reply::Sysctl(l)) = d.ctl(&mut Layers { cx, net, sockets }, &ask) {
+                list.extend(l);
+            }
+        }
+        for n in OWN {
+            if let Some(Reply::Sysctl(l)) = self.own_sysctl(n, None) {
+                list.extend(l);
+            }
+        }
+        list.sort();
+        Reply::Sysctl(list)
+    }
+
+    /// Variables of the shard itself.
+    fn own_sysctl(&mut self, name: &str, value: Option<&str>) -> Option<Reply> {
+        let (first, last) = self.sockets.port_range();
+        let now = match name {
+            "net.inet.ip.anonportmin" => u64::from(first),
+            "net.inet.ip.anonportmax" => u64::from(last),
+            "kern.somaxconn" => u64::from(self.cx.cfg.somaxconn),
+            _ => return None,
+        };
+        let Some(v) = value else {
+            return Some(Reply::Sysctl(alloc::vec![(name.to_string(), now.to_string())]));
+        };
+        let Ok(v) = v.trim().parse::<u32>() else { return Some(Reply::err(Errno::EINVAL)) };
+        let ok = match name {
+            "net.inet.ip.anonportmin" => u16::try_from(v).is_ok_and(|v| self.sockets.set_port_range(v, last)),
+            "net.inet.ip.anonportmax" => {
+                u16::try_from(v).is_ok_and(|v| self.sockets.set_port_range(first, v))
+            }
+            _ => set_somaxconn(&mut self.cx, v),
+        };
+        Some(if ok { Reply::Ok } else { Reply::err(Errno::EINVAL) })
+    }
+}
+
+const OWN: &[&str] = &["net.inet.ip.anonportmin", "net.inet.ip.anonportmax", "kern.somaxconn"];
+
+fn set_somaxconn(cx: &mut Cx, v: u32) -> bool {
+    let ok = (128..=65_535).contains(&v);
+    if ok {
+        cx.cfg.somaxconn = v;
+    }
+    ok
+}

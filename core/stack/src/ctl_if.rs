@@ -1,0 +1,167 @@
+//! Configuration requests about interfaces and their addresses.
+
+use crate::cx::DevOp;
+use crate::iface::{IfAddr, Interface};
+use crate::packet::Family;
+use crate::shard::Shard;
+use alloc::format;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use iopkt_base::Errno;
+use iopkt_ctl::{AddrInfo, AddrState, IfCounters, Ifconf, Reply, Request};
+
+impl Shard {
+    pub(crate) fn ctl_interface(&mut self, r: &Request) -> Reply {
+        let name = match r {
+            Request::Interfaces { name: None } => {
+                return Reply::Interfaces(self.net.interfaces().map(ifconf).collect());
+            }
+            Request::Interfaces { name: Some(n) }
+            | Request::SetFlags { name: n, .. }
+            | Request::AddAddr { name: n, .. }
+            | Request::DelAddr { name: n, .. }
+            | Request::SetMtu { name: n, .. }
+            | Request::SetMetric { name: n, .. }
+            | Request::SetCaps { name: n, .. }
+            | Request::ZeroCounters { name: n } => n,
+            _ => return Reply::err(Errno::EOPNOTSUPP),
+        };
+        let i = self.net.ifindex_of(name);
+        let Some(ifc) = self.net.iface_mut(i) else { return Reply::err(Errno::ENXIO) };
+        match r {
+            Request::SetFlags { set, clear, .. } => done(self.net.set_flags(&mut self.cx, i, *set, *clear)),
+            Request::AddAddr { addr, replace, .. } => self.add_addr(i, addr, *replace),
+            Request::DelAddr { addr, .. } => {
+                let Some(a) = addr.or_else(|| ifc.addrs.iter().map(|a| a.addr).find(IpAddr::is_ipv4)) else {
+                    return Reply::err(Errno::EADDRNOTAVAIL);
+                };
+                done(self.net.del_addr(&mut self.cx, i, a))
+            }
+            Request::SetMtu { mtu, .. } => self.set_mtu(i, *mtu),
+            Request::SetMetric { metric, .. } => {
+                ifc.metric = *metric;
+                Reply::Ok
+            }
+            Request::SetCaps { rx, tx, .. } => {
+                if rx & !ifc.caps_rx != 0 || tx & !ifc.caps_tx != 0 {
+                    return Reply::why(Errno::EINVAL, format!("{}: the hardware cannot do that", ifc.name));
+                }
+                (ifc.enabled_rx, ifc.enabled_tx) = (*rx, *tx);
+                Reply::Ok
+            }
+            Request::ZeroCounters { .. } => {
+                // Read and zeroed in one step, so that nothing is lost between.
+                let shown = ifconf(ifc);
+                ifc.counters = IfCounters::default();
+                Reply::Interfaces(alloc::vec![shown])
+            }
+            _ => Reply::Interfaces(alloc::vec![ifconf(ifc)]),
+        }
+    }
+
+    fn add_addr(&mut self, i: u32, a: &AddrInfo, replace: bool) -> Reply {
+        let family = Family::of(&a.addr);
+        if !self.has_family(family) {
+            return Reply::why(Errno::EAFNOSUPPORT, "this variant does not speak the address family");
+        }
+        if a.broadcast.is_some_and(|b| Family::of(&b) != family)
+            || a.peer.is_some_and(|p| Family::of(&p) != family)
+        {
+            return Reply::err(Errno::EINVAL);
+        }
+        let new = IfAddr {
+            addr: a.addr,
+            plen: a.prefix_len,
+            broadcast: a.broadcast,
+            peer: a.peer,
+            state: AddrState::Valid,
+        };
+        let Some(ifc) = self.net.iface(i) else { return Reply::err(Errno::ENXIO) };
+        let same = ifc.addrs.iter().find(|x| x.addr == a.addr).copied();
+        let primary = ifc.addrs.iter().find(|x| Family::of(&x.addr) == family).map(|x| x.addr);
+        // Setting the primary address replaces it; giving an address again changes its mask (SIOCAIFADDR).
+        let (gone, at_front) = match (same, replace, primary) {
+            (Some(s), _, p) => (Some(s.addr), p == Some(s.addr)),
+            (None, true, Some(p)) => (Some(p), true),
+            _ => (None, replace),
+        };
+        if a.prefix_len > crate::prefix::max_len(a.addr) || a.addr.is_multicast() || a.addr.is_unspecified() {
+            return Reply::err(Errno::EINVAL);
+        }
+        if let Some(g) = gone
+            && let Err(e) = self.net.del_addr(&mut self.cx, i, g)
+        {
+            return Reply::err(e);
+        }
+        let r = self.net.add_addr(&mut self.cx, i, new);
+        if r.is_ok()
+            && at_front
+            && let Some(ifc) = self.net.iface_mut(i)
+            && let Some(last) = ifc.addrs.pop()
+        {
+            let at = ifc.addrs.iter().position(|x| Family::of(&x.addr) == family).unwrap_or(ifc.addrs.len());
+            ifc.addrs.insert(at, last);
+        }
+        done(r)
+    }
+
+    fn set_mtu(&mut self, i: u32, mtu: u32) -> Reply {
+        let Some(ifc) = self.net.iface_mut(i) else { return Reply::err(Errno::ENXIO) };
+        if mtu < 68 || mtu > ifc.max_mtu {
+            let why = format!("{}: an MTU of {mtu} is outside 68..={}", ifc.name, ifc.max_mtu);
+            return Reply::why(Errno::EINVAL, why);
+        }
+        if ifc.mtu != mtu {
+            ifc.mtu = mtu;
+            let hardware = !ifc.is_loopback();
+            if hardware {
+                self.cx.dev_ops.push(DevOp::Mtu(i, mtu));
+            }
+            self.cx.note(crate::cx::Note::IfInfo(i));
+        }
+        Reply::Ok
+    }
+}
+
+fn done(r: iopkt_base::Result<()>) -> Reply {
+    match r {
+        Ok(()) => Reply::Ok,
+        Err(e) => Reply::err(e),
+    }
+}
+
+fn ifconf(i: &Interface) -> Ifconf {
+    let addrs: Vec<AddrInfo> = i
+        .addrs
+        .iter()
+        .map(|a| AddrInfo {
+            addr: a.addr,
+            prefix_len: a.plen,
+            broadcast: a.broadcast,
+            peer: a.peer,
+            state: a.state,
+        })
+        .collect();
+    Ifconf {
+        name: i.name.clone(),
+        alias: i.alias.map(|n| format!("en{n}")),
+        index: i.index,
+        kind: i.kind,
+        flags: i.flags,
+        mtu: i.mtu,
+        metric: i.metric,
+        caps_rx: i.caps_rx,
+        caps_tx: i.caps_tx,
+        enabled_rx: i.enabled_rx,
+        enabled_tx: i.enabled_tx,
+        mac: i.mac,
+        link: i.link,
+        speed_rx: i.speed_rx,
+        speed_tx: i.speed_tx,
+        media: i.media,
+        full_duplex: i.full_duplex,
+        driver: i.driver.clone(),
+        addrs,
+        counters: i.counters,
+    }
+}

@@ -1,0 +1,197 @@
+//! One network interface: name, flags, addresses, groups, counters, transmit queue.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use iopkt_ctl::{AddrState, IfCounters, IfKind, LinkState, iff};
+use iopkt_mbuf::Mbuf;
+
+/// Most addresses of an interface.
+pub const MAX_ADDRS: usize = 256;
+/// Most multicast groups of an interface.
+pub const MAX_GROUPS: usize = 1024;
+/// Frames that wait for a device at most; more are dropped and counted (BSD's `ifq_maxlen`, with room for
+/// the bursts of a large TCP window).
+pub const TX_LIMIT: usize = 2048;
+
+/// Capabilities that complete a transport checksum.
+pub const CSUM_CAPS: u32 = iopkt_ctl::IFCAP_TCP4CSUM
+    | iopkt_ctl::IFCAP_UDP4CSUM
+    | iopkt_ctl::IFCAP_TCP6CSUM
+    | iopkt_ctl::IFCAP_UDP6CSUM;
+
+/// What a device says of itself when it is attached.
+#[derive(Clone, Debug)]
+pub struct IfAttach {
+    /// The driver's own interface prefix: `ecm`.
+    pub prefix: String,
+    /// `name=` of the driver's options: replaces the prefix.
+    pub name: Option<String>,
+    /// `unit=` of the driver's options: the first free number from here on; `None` from 0.
+    pub unit: Option<u32>,
+    /// Kind.
+    pub kind: IfKind,
+    /// Link-level address.
+    pub mac: [u8; 6],
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Largest MTU the device can do.
+    pub max_mtu: u32,
+    /// Capabilities of the hardware ([`iopkt_ctl::IFCAP_IP4CSUM`] ...), receive.
+    pub caps_rx: u32,
+    /// Capabilities of the hardware, transmit.
+    pub caps_tx: u32,
+    /// The driver has media support.
+    pub media: bool,
+    /// Link state at the start.
+    pub link: LinkState,
+    /// Bits per second towards us, 0 for unknown.
+    pub speed_rx: u64,
+    /// Bits per second from us, 0 for unknown.
+    pub speed_tx: u64,
+    /// Full duplex.
+    pub full_duplex: bool,
+    /// Driver that makes it.
+    pub driver: String,
+}
+
+impl IfAttach {
+    /// An Ethernet device with an MTU of 1500 and nothing special.
+    pub fn ethernet(prefix: &str, mac: [u8; 6]) -> IfAttach {
+        IfAttach {
+            prefix: prefix.into(),
+            name: None,
+            unit: None,
+            kind: IfKind::Ethernet,
+            mac,
+            mtu: 1500,
+            max_mtu: 1500,
+            caps_rx: 0,
+            caps_tx: 0,
+            media: true,
+            link: LinkState::Unknown,
+            speed_rx: 0,
+            speed_tx: 0,
+            full_duplex: true,
+            driver: prefix.into(),
+        }
+    }
+}
+
+/// One address of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IfAddr {
+    /// The address.
+    pub addr: IpAddr,
+    /// Prefix length in bits.
+    pub plen: u8,
+    /// IPv4 broadcast address, if the network has one.
+    pub broadcast: Option<IpAddr>,
+    /// Peer of a point-to-point link.
+    pub peer: Option<IpAddr>,
+    /// Where it stands with duplicate detection.
+    pub state: AddrState,
+}
+
+/// A network interface.
+#[derive(Debug)]
+pub struct Interface {
+    /// Index, from 1.
+    pub index: u32,
+    /// Name with unit.
+    pub name: String,
+    /// Number of its enXX alias, if it is hardware.
+    pub alias: Option<u32>,
+    /// Kind.
+    pub kind: IfKind,
+    /// [`iff`] bits.
+    pub flags: u32,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Largest MTU.
+    pub max_mtu: u32,
+    /// Routing metric.
+    pub metric: u32,
+    /// Link-level address, all zero for none.
+    pub mac: [u8; 6],
+    /// Hardware capabilities, receive.
+    pub caps_rx: u32,
+    /// Hardware capabilities, transmit.
+    pub caps_tx: u32,
+    /// Enabled capabilities, receive.
+    pub enabled_rx: u32,
+    /// Enabled capabilities, transmit.
+    pub enabled_tx: u32,
+    /// Link state.
+    pub link: LinkState,
+    /// Bits per second towards us.
+    pub speed_rx: u64,
+    /// Bits per second from us.
+    pub speed_tx: u64,
+    /// The driver has media support.
+    pub media: bool,
+    /// Full duplex.
+    pub full_duplex: bool,
+    /// Driver, empty for built-in interfaces.
+    pub driver: String,
+    /// Addresses; the first of a family is its primary one.
+    pub addrs: Vec<IfAddr>,
+    /// Multicast groups with the number of users.
+    pub groups: Vec<(IpAddr, u32)>,
+    /// Counters.
+    pub counters: IfCounters,
+    /// Sockets and taps that want promiscuous mode, beside the user's flag.
+    pub promisc_users: u32,
+    /// Complete frames for the device.
+    pub tx: VecDeque<Mbuf>,
+}
+
+impl Interface {
+    /// Administratively up.
+    #[inline]
+    pub fn is_up(&self) -> bool {
+        self.flags & iff::UP != 0
+    }
+
+    /// The loopback interface.
+    #[inline]
+    pub fn is_loopback(&self) -> bool {
+        self.flags & iff::LOOPBACK != 0
+    }
+
+    /// Up, and the link not known to be down.
+    pub fn is_usable(&self) -> bool {
+        self.is_up() && self.link != LinkState::Down
+    }
+
+    /// Primary address of a family.
+    pub fn primary(&self, v4: bool) -> Option<&IfAddr> {
+        self.addrs
+            .iter()
+            .find(|a| a.addr.is_ipv4() == v4 && a.state == AddrState::Valid)
+            .or_else(|| self.addrs.iter().find(|a| a.addr.is_ipv4() == v4))
+    }
+
+    /// Whether it listens to a group.
+    pub fn has_group(&self, g: IpAddr) -> bool {
+        self.groups.iter().any(|(x, _)| *x == g)
+    }
+
+    /// Whether a frame to this group address is wanted.
+    pub fn wants_group_mac(&self, mac: &[u8; 6]) -> bool {
+        self.flags & (iff::ALLMULTI | iff::PROMISC) != 0
+            || self.groups.iter().any(|(g, _)| iopkt_wire::ethernet::multicast_mac(*g) == *mac)
+    }
+
+    /// Splits a name into prefix and unit: `ecm0` → (`ecm`, 0). `None` without a number, with a leading
+    /// zero, or without a prefix.
+    pub fn split_name(name: &str) -> Option<(&str, u32)> {
+        let at = name.len() - name.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let (p, n) = name.split_at(at);
+        if p.is_empty() || n.is_empty() || (n.len() > 1 && n.starts_with('0')) {
+            return None;
+        }
+        Some((p, n.parse().ok()?))
+    }
+}

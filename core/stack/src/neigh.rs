@@ -1,0 +1,445 @@
+//! The neighbour cache: who has which link-level address. One for both families; ARP and Neighbour Discovery
+//! are the domains' ways to ask.
+//!
+//! States are RFC 4861's (7.3.2), without Delay: Incomplete → Reachable → Stale → Probe. What IPv4 needs beside
+//! RFC 826 is in RFC 1122 2.3.2: entries are flushed when out of date (here by unicast polls of a stale entry
+//! that is used, and by age), a flood of requests is prevented (one per second and address), and at least the
+//! latest packet to an unresolved address is held.
+//!
+//! The cache never sends. It queues [`Solicit`]s and [`Unreachable`]s that the domain of the family takes with
+//! [`Neighbours::next_solicit`] and [`Neighbours::next_unreachable`].
+//!
+//! Limits: entries (`Config::max_neighbours`), half of them unresolved at most; packets held per entry
+//! (`Config::neighbour_hold`) and altogether (four per entry allowed).
+
+use crate::counters::{Stat, Why};
+use crate::cx::Cx;
+use crate::hash::{KeyedMap, KeyedState};
+use crate::packet::Family;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use iopkt_base::{Duration, Instant, Keyed};
+use iopkt_mbuf::Mbuf;
+
+/// Between two solicitations for one address (RFC 1122 2.3.2.1; RFC 4861 RETRANS_TIMER).
+pub const RETRY: Duration = Duration::from_secs(1);
+/// Solicitations before giving up (RFC 4861 MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT).
+pub const TRIES: u8 = 3;
+/// An entry counts as reachable this long after it was confirmed (RFC 4861 REACHABLE_TIME).
+pub const REACHABLE: Duration = Duration::from_secs(30);
+/// An entry that nobody uses is forgotten (BSD's `arpt_keep`).
+pub const KEEP: Duration = Duration::from_secs(1200);
+
+/// Interface and address.
+pub type Key = (u32, IpAddr);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Incomplete,
+    Reachable,
+    Stale,
+    Probe,
+}
+
+/// An entry of the cache.
+#[derive(Debug)]
+struct Entry {
+    state: State,
+    mac: [u8; 6],
+    permanent: bool,
+    published: bool,
+    confirmed: Instant,
+    used: Instant,
+    tries: u8,
+    /// When its timer fires; it is in `timers` with this time.
+    timer: Instant,
+    held: VecDeque<Mbuf>,
+}
+
+/// A question for the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Solicit {
+    /// Interface.
+    pub ifindex: u32,
+    /// Whose address is wanted.
+    pub target: IpAddr,
+    /// Ask only this station (an entry that is polled); `None`: everybody.
+    pub unicast: Option<[u8; 6]>,
+}
+
+/// A packet whose next hop did not answer.
+#[derive(Debug)]
+pub struct Unreachable {
+    /// Interface.
+    pub ifindex: u32,
+    /// The next hop.
+    pub target: IpAddr,
+    /// The packet, without link header.
+    pub m: Mbuf,
+}
+
+/// How something was learnt about a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learn {
+    /// It answered us: confirms, updates, never creates.
+    Answer,
+    /// It asked for us: we'll talk to it soon. Creates an entry while there is room.
+    Asked,
+    /// It told everybody (gratuitous ARP): updates an entry that exists.
+    Announced,
+}
+
+/// What learning did.
+#[derive(Debug, Default)]
+pub struct Learned {
+    /// Packets that waited for the address.
+    pub held: VecDeque<Mbuf>,
+    /// The station that had the address before, when it changed.
+    pub moved_from: Option<[u8; 6]>,
+    /// The entry is permanent and says otherwise: refused.
+    pub refused: bool,
+}
+
+/// One entry, for listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Interface.
+    pub ifindex: u32,
+    /// Address.
+    pub ip: IpAddr,
+    /// Link-level address; `None` while incomplete.
+    pub mac: Option<[u8; 6]>,
+    /// Never expires.
+    pub permanent: bool,
+    /// Answered for others.
+    pub published: bool,
+    /// When it will be forgotten if nobody uses it.
+    pub expires: Instant,
+}
+
+/// The cache.
+pub struct Neighbours {
+    map: KeyedMap<Key, Entry>,
+    timers: BTreeSet<(Instant, Key)>,
+    solicits: VecDeque<Solicit>,
+    unreachable: VecDeque<Unreachable>,
+    incomplete: usize,
+    held: usize,
+}
+
+impl Neighbours {
+    /// An empty cache.
+    pub fn new(secret: &Keyed) -> Neighbours {
+        Neighbours {
+            map: KeyedMap::with_hasher(KeyedState::new(secret, "neighbours")),
+            timers: BTreeSet::new(),
+            solicits: VecDeque::new(),
+            unreachable: VecDeque::new(),
+            incomplete: 0,
+            held: 0,
+        }
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Packets that wait for an answer.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Where to send `m`. `None`: it is held (or, at a limit, ended) and will come back from
+    /// [`Neighbours::learn`] or [`Neighbours::next_unreachable`].
+    #[inline]
+    pub fn resolve(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, m: Mbuf) -> Option<([u8; 6], Mbuf)> {
+        let key = (ifindex, ip);
+        if let Some(e) = self.map.get_mut(&key)
+            && e.state != State::Incomplete
+        {
+            e.used = cx.now;
+            if !e.permanent && e.state != State::Probe && cx.now.since(e.confirmed) >= REACHABLE {
+                // Used and out of date: poll it (RFC 1122 2.3.2.1 (2)), and go on using it meanwhile.
+                e.state = State::Probe;
+                e.tries = 1;
+                let mac = e.mac;
+                self.solicits.push_back(Solicit { ifindex, target: ip, unicast: Some(mac) });
+                self.arm(key, cx.now + RETRY);
+                return Some((mac, m));
+            }
+            return Some((e.mac, m));
+        }
+        self.hold(cx, key, m);
+        None
+    }
+
+    fn hold(&mut self, cx: &mut Cx, key: Key, m: Mbuf) {
+        if !self.map.contains_key(&key) {
+            if self.incomplete >= cx.cfg.max_neighbours / 2 || !self.make_room(cx) {
+                cx.drop(m, Why::HoldQueueFull);
+                return;
+            }
+            self.insert(key, cx.now, State::Incomplete);
+            self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast: None });
+            self.arm(key, cx.now + RETRY);
+        }
+        let full = self.held >= cx.cfg.max_neighbours.saturating_mul(4);
+        let Some(e) = self.map.get_mut(&key) else { return cx.drop(m, Why::HoldQueueFull) };
+        if e.held.len() >= cx.cfg.neighbour_hold.max(1) || (full && !e.held.is_empty()) {
+            // The latest packets are kept (RFC 1122 2.3.2.2).
+            if let Some(old) = e.held.pop_front() {
+                cx.drop(old, Why::HoldQueueFull);
+                self.held -= 1;
+            }
+        } else if full {
+            cx.drop(m, Why::HoldQueueFull);
+            return;
+        }
+        e.held.push_back(m);
+        self.held += 1;
+        cx.counters.inc(Stat::ArpHeld);
+    }
+
+    fn insert(&mut self, key: Key, now: Instant, state: State) {
+        let e = Entry {
+            state,
+            mac: [0; 6],
+            permanent: false,
+            published: false,
+            confirmed: now,
+            used: now,
+            tries: 1,
+            timer: Instant::FAR,
+            held: VecDeque::new(),
+        };
+        self.incomplete += usize::from(state == State::Incomplete);
+        self.map.insert(key, e);
+    }
+
+    /// Makes sure that one more entry may be added: at the limit the entry whose timer would have fired first
+    /// goes, unless it is unresolved or permanent.
+    fn make_room(&mut self, cx: &mut Cx) -> bool {
+        if self.map.len() < cx.cfg.max_neighbours {
+            return true;
+        }
+        let victim = self
+            .timers
+            .iter()
+            .take(64)
+            .map(|t| t.1)
+            .find(|k| self.map.get(k).is_some_and(|e| e.state != State::Incomplete && !e.permanent));
+        match victim {
+            Some(k) => {
+                self.remove(cx, k, Why::NoNeighbour);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn arm(&mut self, key: Key, at: Instant) {
+        if let Some(e) = self.map.get_mut(&key) {
+            if e.timer != Instant::FAR {
+                self.timers.remove(&(e.timer, key));
+            }
+            e.timer = at;
+            if at != Instant::FAR {
+                self.timers.insert((at, key));
+            }
+        }
+    }
+
+    /// A neighbour's address was heard.
+    pub fn learn(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, mac: [u8; 6], how: Learn) -> Learned {
+        let key = (ifindex, ip);
+        let mut out = Learned::default();
+        if !self.map.contains_key(&key) {
+            // An answer that nobody asked for makes no entry, and strangers who ask fill at most three
+            // quarters of the table: the rest is for those whom we want to reach.
+            if how != Learn::Asked || self.map.len() >= cx.cfg.max_neighbours / 4 * 3 {
+                return out;
+            }
+            self.insert(key, cx.now, State::Stale);
+        }
+        let Some(e) = self.map.get_mut(&key) else { return out };
+        if e.permanent {
+            out.refused = e.mac != mac;
+            return out;
+        }
+        if e.state == State::Incomplete {
+            self.incomplete -= 1;
+        } else if e.mac != mac && e.mac != [0; 6] {
+            out.moved_from = Some(e.mac);
+        }
+        e.mac = mac;
+        e.confirmed = cx.now;
+        e.state = State::Reachable;
+        out.held = core::mem::take(&mut e.held);
+        self.held -= out.held.len();
+        let at = e.used.max(cx.now) + KEEP;
+        self.arm(key, at);
+        out
+    }
+
+    /// A transport heard from the neighbour (an ACK that moved things on): as good as an answer.
+    pub fn confirm(&mut self, now: Instant, ifindex: u32, ip: IpAddr) {
+        if let Some(e) = self.map.get_mut(&(ifindex, ip))
+            && matches!(e.state, State::Reachable | State::Stale | State::Probe)
+        {
+            e.confirmed = now;
+        }
+    }
+
+    /// Sets an entry by hand. `permanent`: no age and no update from the network.
+    pub fn set(
+        &mut self,
+        cx: &mut Cx,
+        key: Key,
+        mac: [u8; 6],
+        permanent: bool,
+        published: bool,
+    ) -> Option<Learned> {
+        if !self.map.contains_key(&key) {
+            if !self.make_room(cx) {
+                return None;
+            }
+            self.insert(key, cx.now, State::Stale);
+        }
+        let e = self.map.get_mut(&key)?;
+        e.permanent = false;
+        let out = self.learn(cx, key.0, key.1, mac, Learn::Announced);
+        let e = self.map.get_mut(&key)?;
+        e.permanent = permanent;
+        e.published = published;
+        if permanent {
+            self.arm(key, Instant::FAR);
+        }
+        Some(out)
+    }
+
+    /// Link-level address of a published (proxied) entry.
+    pub fn published(&self, ifindex: u32, ip: IpAddr) -> Option<[u8; 6]> {
+        self.map.get(&(ifindex, ip)).filter(|e| e.published).map(|e| e.mac)
+    }
+
+    /// Link-level address of an entry that is resolved.
+    pub fn get(&self, ifindex: u32, ip: IpAddr) -> Option<[u8; 6]> {
+        self.map.get(&(ifindex, ip)).filter(|e| e.state != State::Incomplete).map(|e| e.mac)
+    }
+
+    /// Removes an entry; what it held ends with `why`. False when there is none.
+    pub fn remove(&mut self, cx: &mut Cx, key: Key, why: Why) -> bool {
+        let Some(e) = self.map.remove(&key) else { return false };
+        if e.timer != Instant::FAR {
+            self.timers.remove(&(e.timer, key));
+        }
+        self.incomplete -= usize::from(e.state == State::Incomplete);
+        self.held -= e.held.len();
+        for m in e.held {
+            cx.drop(m, why);
+        }
+        true
+    }
+
+    /// Removes the entries for which `f(key, permanent)` is true, in order of key.
+    pub fn remove_if(&mut self, cx: &mut Cx, why: Why, f: impl Fn(&Key, bool) -> bool) {
+        let mut gone: Vec<Key> =
+            self.map.iter().filter(|(k, e)| f(k, e.permanent)).map(|(k, _)| *k).collect();
+        gone.sort_unstable();
+        for k in gone {
+            self.remove(cx, k, why);
+        }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, cx: &mut Cx) {
+        while let Some((at, key)) = self.timers.first().copied()
+            && at <= cx.now
+        {
+            self.fire(cx, key);
+        }
+    }
+
+    fn fire(&mut self, cx: &mut Cx, key: Key) {
+        let Some(e) = self.map.get_mut(&key) else {
+            // Cannot be: entry and timer go together. Taking the timer away keeps the turn finite all the same.
+            self.timers.retain(|t| t.1 != key);
+            return;
+        };
+        match e.state {
+            State::Incomplete | State::Probe if e.tries < TRIES => {
+                e.tries += 1;
+                let unicast = (e.state == State::Probe).then_some(e.mac);
+                self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast });
+                self.arm(key, cx.now + RETRY);
+            }
+            State::Incomplete => {
+                cx.counters.inc(Stat::ArpTimeouts);
+                let held = core::mem::take(&mut e.held);
+                self.held -= held.len();
+                self.unreachable.extend(held.into_iter().map(|m| Unreachable {
+                    ifindex: key.0,
+                    target: key.1,
+                    m,
+                }));
+                self.remove(cx, key, Why::NoNeighbour);
+            }
+            State::Probe if cx.now.since(e.confirmed) >= REACHABLE => {
+                // It does not answer any more: the next packet asks everybody.
+                cx.counters.inc(Stat::ArpTimeouts);
+                self.remove(cx, key, Why::NoNeighbour);
+            }
+            State::Reachable | State::Stale | State::Probe => {
+                if cx.now.since(e.used.max(e.confirmed)) >= KEEP {
+                    self.remove(cx, key, Why::NoNeighbour);
+                } else {
+                    e.state = State::Reachable;
+                    let at = e.used.max(e.confirmed) + KEEP;
+                    self.arm(key, at);
+                }
+            }
+        }
+    }
+
+    /// When [`Neighbours::tick`] wants to be called next.
+    pub fn deadline(&self) -> Instant {
+        self.timers.first().map_or(Instant::FAR, |t| t.0)
+    }
+
+    /// The next question to send for this family.
+    pub fn next_solicit(&mut self, family: Family) -> Option<Solicit> {
+        let at = self.solicits.iter().position(|s| Family::of(&s.target) == family)?;
+        self.solicits.remove(at)
+    }
+
+    /// The next packet of this family whose next hop did not answer.
+    pub fn next_unreachable(&mut self, family: Family) -> Option<Unreachable> {
+        let at = self.unreachable.iter().position(|s| Family::of(&s.target) == family)?;
+        self.unreachable.remove(at)
+    }
+
+    /// All entries, in order of interface and address.
+    pub fn list(&self) -> Vec<Listed> {
+        let mut v: Vec<Listed> = self
+            .map
+            .iter()
+            .map(|(k, e)| Listed {
+                ifindex: k.0,
+                ip: k.1,
+                mac: (e.state != State::Incomplete).then_some(e.mac),
+                permanent: e.permanent,
+                published: e.published,
+                expires: if e.permanent { Instant::FAR } else { e.used.max(e.confirmed) + KEEP },
+            })
+            .collect();
+        v.sort_unstable_by_key(|l| (l.ip, l.ifindex));
+        v
+    }
+}
