@@ -1,5 +1,67 @@
 //! The RFC 9293 machine alone: no sockets, no IP.
+//!
+//! # Theory of operation
+//!
+//! A [`Tcb`] is one connection. Its owner (the socket layer) finds it by the ends of a segment, and drives it
+//! with five calls; none of them blocks, reads a clock or calls back (except that `output` hands its segments to
+//! a [`Sink`]):
+//!
+//! - [`Tcb::input`]: a segment came. Its payload is an [`Mbuf`](iopkt_mbuf::Mbuf) trimmed to the payload, which
+//!   the receive queue keeps without a copy. The [`Outcome`] says what to tell the program.
+//! - [`Tcb::tick`]: [`Tcb::deadline`] has come.
+//! - user calls: [`Tcb::write`], [`Tcb::peek`] and [`Tcb::consume`], [`Tcb::shutdown_write`], [`Tcb::close`],
+//!   [`Tcb::abort`], settings.
+//! - [`Tcb::output`]: once per turn after any of these. Everything that is to be sent comes out here, as
+//!   [`SegOut`]s whose payload lies in the send buffer: [`SegOut::write`] makes the packet, copying and
+//!   checksumming in one pass. A segment may be larger than the MSS where the path cuts it (`tso_max`).
+//!
+//! A connection is over when an outcome has [`what::CLOSED`]; its owner calls `output` once more (an RST may be
+//! owed) and forgets it. Opening: [`Tcb::connect`]; or [`listen::judge`], then [`Tcb::accept`] or
+//! [`cookie::syn_ack`] and later [`cookie::check`]. Segments that nobody wants: [`listen::reset`].
+//!
+//! # Where is what
+//!
+//! `open` (SYN-SENT, handshake), `listen` and `cookie` (no connection yet), `input` (arrivals in RFC 9293's
+//! order), `ack` (the ACK field), `recovery` (loss), `cc` (congestion windows), `output`, `tick` (timers), `user`
+//! (calls), and the parts: `seq`, `segment`, `sendbuf`, `recvbuf`, `scoreboard`, `rtt`, `timers`.
+//!
+//! # Not done (yet)
+//!
+//! RACK-TLP, PRR, F-RTO, ECN, Fast Open, pacing, buffer auto-tuning: they have their places (send times in the
+//! scoreboard, [`cc::Controller`], `Segment::ce`, `set_rcvbuf`). Urgent data always stays in line (SO_OOBINLINE
+//! behaviour, as RFC 6093 advises); the mark is kept. Security/precedence of RFC 793 do not exist in RFC 9293.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+mod ack;
+pub mod cc;
+mod config;
+pub mod cookie;
+mod input;
+pub mod isn;
+pub mod listen;
+mod open;
+mod outcome;
+mod output;
+mod recovery;
+mod recvbuf;
+mod rtt;
+mod scoreboard;
+mod segment;
+mod sendbuf;
+mod seq;
+mod tcb;
+mod tick;
+mod timers;
+mod user;
+
+pub use config::{CcKind, Config, MSS_DEFAULT, MSS_MIN};
+pub use outcome::{Fate, Outcome, Stats, what};
+pub use output::Sink;
+pub use recvbuf::RecvQueue;
+pub use segment::{Csum, SegOut, Segment};
+pub use seq::Seq;
+pub use tcb::{State, Tcb};
+pub use user::Info;

@@ -1,0 +1,185 @@
+//! The ACK field: RFC 9293 section 3.10.7.4, fifth check.
+
+use crate::outcome::{Outcome, what};
+use crate::recovery::AckWork;
+use crate::segment::Segment;
+use crate::tcb::{State, Tcb};
+use crate::timers::Timer;
+use iopkt_base::{Duration, Instant};
+
+impl Tcb {
+    /// Handles ACK, window and SACK of a segment in a synchronized state; false when the segment is to be
+    /// dropped. `len` is the sequence space that the segment takes.
+    #[inline]
+    pub(crate) fn input_ack(&mut self, now: Instant, seg: &Segment, len: u32, o: &mut Outcome) -> bool {
+        let ack = seg.ack;
+        if ack.gt(self.snd.max) {
+            //= RFC9293-3.10.7.4-ack-future
+            self.challenge(now, o);
+            return false;
+        }
+        if ack.lt(self.snd.una - self.snd.max_wnd.max(1)) {
+            //= RFC5961-5.2
+            self.challenge(now, o);
+            return false;
+        }
+        let before = self.snd.wnd;
+        self.update_window(seg);
+        self.silent = 0;
+        let mut w = AckWork { flight: self.pipe(), ..AckWork::default() };
+        if self.sack_ok && !seg.options.sack.is_empty() {
+            w.fresh = self.take_sacks(seg);
+            w.dup = w.fresh > 0 && ack.le(self.snd.una);
+        }
+        if ack.gt(self.snd.una) {
+            self.advance_una(now, seg, &mut w, o);
+        } else if ack == self.snd.una {
+            //= RFC5681-2-duplicate
+            w.dup |= !self.sack_ok && len == 0 && self.outstanding() > 0 && before == self.snd.wnd;
+        }
+        if w.acked > 0 || w.dup || w.fresh > 0 {
+            self.after_ack(now, &w);
+            o.what |= what::OUTPUT;
+        }
+        if self.snd.wnd != before {
+            self.window_changed(o);
+        }
+        true
+    }
+
+    fn update_window(&mut self, seg: &Segment) {
+        //= RFC9293-3.10.7.4-window
+        let newer = self.snd.wl1.lt(seg.seq) || (self.snd.wl1 == seg.seq && self.snd.wl2.le(seg.ack));
+        if seg.ack.ge(self.snd.una) && newer {
+            //= RFC7323-2.3
+            self.snd.wnd = u32::from(seg.window) << self.snd.scale;
+            self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
+            (self.snd.wl1, self.snd.wl2) = (seg.seq, seg.ack);
+        }
+    }
+
+    /// The peer's window moved: an end of probing may be due.
+    fn window_changed(&mut self, o: &mut Outcome) {
+        o.what |= what::OUTPUT;
+        if self.snd.persist && self.snd.wnd > 0 {
+            self.snd.persist = false;
+            self.backoff = 0;
+            self.timers.stop(Timer::Rexmt);
+            // A probe byte that was not taken counts as never sent.
+            if self.snd.nxt.gt(self.snd.una) {
+                self.sent.unsend(self.snd.una);
+                self.snd.nxt = self.snd.una;
+            }
+        }
+    }
+
+    fn take_sacks(&mut self, seg: &Segment) -> u32 {
+        //= RFC2018-5
+        let mut fresh = 0;
+        for (l, r) in seg.options.sack.as_slice() {
+            let (l, r) = (crate::Seq(*l), crate::Seq(*r));
+            // D-SACKs (RFC 2883) and nonsense lie outside.
+            if l.lt(r) && l.ge(self.snd.una) && l.gt(seg.ack) && r.le(self.snd.nxt) {
+                fresh += self.sent.sack(l, r);
+            }
+        }
+        fresh
+    }
+
+    /// New data is acknowledged.
+    fn advance_una(&mut self, now: Instant, seg: &Segment, w: &mut AckWork, o: &mut Outcome) {
+        let ack = seg.ack;
+        w.acked = ack.since(self.snd.una);
+        let gone = self.sent.ack(ack);
+        w.fresh += gone.fresh;
+        w.rtt = self.rtt_sample(now, seg, gone.sent_at, gone.retx);
+        if let Some(r) = w.rtt {
+            self.rtt.sample(r);
+        }
+        // Bytes leave the buffer; the SYN and the FIN are not among them.
+        let n = ack.since(self.snd.data).min(self.out.len() as u32);
+        if n > 0 {
+            self.out.consume(n as usize);
+            self.snd.data += n;
+            self.stats.bytes_acked += u64::from(n);
+            o.what |= what::WRITABLE;
+        }
+        self.snd.una = ack;
+        if self.snd.nxt.lt(ack) {
+            self.snd.nxt = ack;
+        }
+        if self.snd.up.is_some_and(|up| up.le(ack)) {
+            self.snd.up = None;
+        }
+        self.backoff = 0;
+        //= RFC6298-5.2
+        //= RFC6298-5.3
+        if self.outstanding() == 0 {
+            self.timers.stop(Timer::Rexmt);
+            self.snd.persist = false;
+        } else {
+            self.timers.set(Timer::Rexmt, now + self.rtt.rto(0));
+        }
+        let fin_acked = self.snd.fin && self.out.is_empty() && ack.gt(self.snd.data);
+        if fin_acked {
+            self.fin_acked(now, o);
+        }
+    }
+
+    fn rtt_sample(
+        &self,
+        now: Instant,
+        seg: &Segment,
+        sent_at: Option<Instant>,
+        retx: bool,
+    ) -> Option<Duration> {
+        //= RFC6298-3
+        if let (Some(at), false) = (sent_at, retx) {
+            return Some(now.since(at));
+        }
+        //= RFC7323-4.1
+        let t = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0)?;
+        let ticks = self.ts_now(now).wrapping_sub(t.ecr);
+        (ticks < 1 << 24).then(|| Duration::from_nanos(u64::from(ticks) << 20))
+    }
+
+    /// Our FIN is acknowledged.
+    fn fin_acked(&mut self, now: Instant, o: &mut Outcome) {
+        //= RFC9293-3.10.7.4-fin-acked
+        match self.state {
+            State::FinWait1 => {
+                self.state = State::FinWait2;
+                if self.orphan {
+                    self.timers.set(Timer::TwoMsl, now + crate::tcb::dur(self.knobs.fin_wait2));
+                }
+            }
+            State::Closing => self.enter_time_wait(now, o),
+            State::LastAck => {
+                self.finish();
+                o.what |= what::CLOSED;
+            }
+            _ => {}
+        }
+    }
+
+    /// An ACK that asks the peer to prove itself, at most 10 in 5 seconds (RFC 5961 section 7).
+    pub(crate) fn challenge(&mut self, now: Instant, o: &mut Outcome) {
+        //= RFC5961-7
+        if now.since(self.challenge_at) >= Duration::from_secs(5) {
+            (self.challenge_at, self.challenges) = (now, 0);
+        }
+        if self.challenges < 10 {
+            self.challenges += 1;
+            self.stats.challenges += 1;
+            self.owed.ack = true;
+            o.what |= what::OUTPUT;
+        }
+    }
+
+    /// An ACK goes out this turn.
+    #[inline]
+    pub(crate) fn ack_now(&mut self, o: &mut Outcome) {
+        self.owed.ack = true;
+        o.what |= what::OUTPUT;
+    }
+}

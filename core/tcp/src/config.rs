@@ -1,0 +1,112 @@
+//! Settings of a connection.
+
+use iopkt_base::Duration;
+
+/// Which congestion controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CcKind {
+    /// RFC 9438.
+    #[default]
+    Cubic,
+    /// RFC 5681 with RFC 6582.
+    NewReno,
+}
+
+/// Settings of a connection, taken at its birth from the stack's defaults and the socket's options. The
+/// fields that may change later have setters on [`crate::Tcb`].
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Send buffer limit, bytes.
+    pub sndbuf: u32,
+    /// Receive buffer limit, bytes.
+    pub rcvbuf: u32,
+    /// The largest receive buffer that this connection may ever get (auto-tuning, SO_RCVBUF after connect):
+    /// decides the window scale, which is fixed in the SYN.
+    pub rcvbuf_max: u32,
+    /// MSS to announce: interface MTU less the fixed IP and TCP headers (RFC 6691). Bytes.
+    pub mss_in: u16,
+    /// Largest MSS towards the peer by the path: path MTU less the fixed IP and TCP headers. Bytes.
+    pub mss_path: u16,
+    /// Offer window scaling (RFC 7323).
+    pub window_scaling: bool,
+    /// Offer timestamps (RFC 7323).
+    pub timestamps: bool,
+    /// Offer SACK (RFC 2018).
+    pub sack: bool,
+    /// Congestion controller.
+    pub cc: CcKind,
+    /// Initial congestion window in segments (RFC 6928: 10, within its byte limits).
+    pub init_cwnd: u8,
+    /// Switch Nagle's algorithm off (TCP_NODELAY).
+    pub nodelay: bool,
+    /// Longest delay of an ACK (RFC 9293: under 0.5 s; BSD 0.2 s, Linux 0.04 s).
+    pub delack: Duration,
+    /// Send keepalives (SO_KEEPALIVE).
+    pub keepalive: bool,
+    /// Idle time before the first keepalive (TCP_KEEPIDLE).
+    pub keep_idle: Duration,
+    /// Time between keepalives (TCP_KEEPINTVL).
+    pub keep_interval: Duration,
+    /// Unanswered keepalives that end the connection (TCP_KEEPCNT).
+    pub keep_count: u8,
+    /// User time-out: unacknowledged data older than this ends the connection (TCP_USER_TIMEOUT); zero: by
+    /// `retries`.
+    pub user_timeout: Duration,
+    /// Retransmissions of the same data before giving up (R2; 15 with these time-outs is some 10 minutes).
+    pub retries: u8,
+    /// Retransmissions of a SYN or SYN-ACK (RFC 9293 asks for at least 3 minutes: 7).
+    pub syn_retries: u8,
+    /// Smallest retransmission time-out. RFC 6298 says 1 s; 0.2 s is what BSD and Linux use.
+    pub rto_min: Duration,
+    /// Largest retransmission time-out (RFC 6298: at least 60 s).
+    pub rto_max: Duration,
+    /// Maximum segment lifetime; TIME-WAIT lasts twice this (RFC 9293: 2 min; BSD 30 s).
+    pub msl: Duration,
+    /// How long a closed (orphaned) connection may wait in FIN-WAIT-2 for the peer's FIN.
+    pub fin_wait2: Duration,
+    /// Offset of the timestamp clock (RFC 7323 section 5.4), from [`crate::isn::ts_offset`].
+    pub ts_offset: u32,
+    /// Largest payload handed out as one super-segment, bytes; 0: never more than one MSS.
+    pub tso_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            sndbuf: 128 * 1024,
+            rcvbuf: 128 * 1024,
+            rcvbuf_max: 4 << 20,
+            mss_in: 1460,
+            mss_path: 1460,
+            window_scaling: true,
+            timestamps: true,
+            sack: true,
+            cc: CcKind::Cubic,
+            init_cwnd: 10,
+            nodelay: false,
+            delack: Duration::from_millis(40),
+            keepalive: false,
+            keep_idle: Duration::from_secs(7200),
+            keep_interval: Duration::from_secs(75),
+            keep_count: 8,
+            user_timeout: Duration::ZERO,
+            retries: 15,
+            syn_retries: 7,
+            rto_min: Duration::from_millis(200),
+            rto_max: Duration::from_secs(60),
+            msl: Duration::from_secs(30),
+            fin_wait2: Duration::from_secs(60),
+            ts_offset: 0,
+            tso_max: 0,
+        }
+    }
+}
+
+/// MSS that a peer has when it announces none: RFC 9293 MUST-15 (IPv4; 1220 for IPv6, which `mss_path` of
+/// such a path limits anyway).
+pub const MSS_DEFAULT: u16 = 536;
+/// The least MSS that we cut segments for: what an announcement of nonsense (or an attack, CVE-2019-11479)
+/// is raised to.
+pub const MSS_MIN: u16 = 48;
+/// Largest shift of the window scale option (RFC 7323 section 2.3).
+pub const MAX_WSCALE: u8 = 14;

@@ -1,0 +1,160 @@
+//! Opening: the active side and the synchronizing states (RFC 9293 sections 3.5 and 3.10.7.3).
+
+use crate::cc::Window;
+use crate::config::{Config, MAX_WSCALE, MSS_DEFAULT, MSS_MIN};
+use crate::outcome::{Fate, Outcome, what};
+use crate::segment::Segment;
+use crate::seq::Seq;
+use crate::tcb::{State, Tcb};
+use crate::timers::Timer;
+use iopkt_base::{Errno, Instant};
+use iopkt_mbuf::Mbuf;
+use iopkt_wire::tcp::{Flags, Options, Timestamps};
+
+impl Tcb {
+    /// Active open: SYN-SENT, the SYN goes with the next [`Tcb::output`]. `iss` comes from [`crate::isn::isn`].
+    pub fn connect(now: Instant, cfg: &Config, iss: Seq) -> Tcb {
+        //= RFC9293-3.10.1
+        Tcb::new(State::SynSent, now, cfg, iss)
+    }
+
+    /// Passive open by a SYN that [`crate::listen::judge`] approved: SYN-RECEIVED, the SYN-ACK goes with the
+    /// next [`Tcb::output`].
+    pub fn accept(now: Instant, cfg: &Config, iss: Seq, syn: &Segment) -> Tcb {
+        //= RFC9293-3.10.7.2
+        let mut t = Tcb::new(State::SynReceived, now, cfg, iss);
+        t.active = false;
+        t.synchronize(now, syn);
+        t
+    }
+
+    /// Takes the peer's SYN: its number, window and options.
+    pub(crate) fn synchronize(&mut self, now: Instant, seg: &Segment) {
+        self.rcv.irs = seg.seq;
+        self.rcv.nxt = seg.seq + 1;
+        self.rcv.last_ack = self.rcv.nxt;
+        self.rcv.adv = self.rcv.nxt + self.rcv_free().min(65535);
+        self.rcv.last = now;
+        self.take_options(now, &seg.options);
+        // A SYN's window is never scaled. //= RFC7323-2.2
+        self.snd.wnd = u32::from(seg.window);
+        self.snd.max_wnd = self.snd.wnd;
+        (self.snd.wl1, self.snd.wl2) = (seg.seq, seg.ack);
+    }
+
+    fn take_options(&mut self, now: Instant, o: &Options) {
+        //= RFC9293-3.7.1
+        self.snd.mss_peer = o.mss.unwrap_or(MSS_DEFAULT).max(MSS_MIN);
+        match o.window_scale.filter(|_| self.offer.scaling) {
+            //= RFC7323-2.3-14
+            Some(s) => {
+                self.snd.scale = s.min(MAX_WSCALE);
+                self.offer.peer_scaled = true;
+            }
+            None => self.rcv.scale = 0,
+        }
+        if let (Some(t), true) = (o.timestamps, self.offer.timestamps) {
+            self.ts.on = true;
+            self.ts.recent = t.val;
+            self.ts.recent_at = now;
+        }
+        self.sack_ok = o.sack_permitted && self.offer.sack;
+        self.apply_mss();
+        self.win = Window::new(self.seg_size(), self.knobs.init_cwnd);
+    }
+
+    /// Sets the send MSS from what the peer and the path allow.
+    pub(crate) fn apply_mss(&mut self) {
+        self.snd.mss = self.snd.mss_peer.min(self.snd.mss_path).max(MSS_MIN);
+        self.win.mss = self.seg_size();
+    }
+
+    /// Options of our SYN or SYN-ACK. A SYN-ACK repeats only what the SYN offered.
+    pub(crate) fn syn_options(&self, now: Instant) -> Options {
+        let first = self.state == State::SynSent;
+        let ts = if first { self.offer.timestamps } else { self.ts.on };
+        let scaling = if first { self.offer.scaling } else { self.offer.peer_scaled };
+        Options {
+            mss: Some(self.rcv.mss),
+            window_scale: scaling.then_some(self.rcv.scale),
+            sack_permitted: if first { self.offer.sack } else { self.sack_ok },
+            timestamps: ts.then(|| Timestamps { val: self.ts_now(now), ecr: self.ts.recent }),
+            ..Options::NONE
+        }
+    }
+
+    /// A segment arrives in SYN-SENT. //= RFC9293-3.10.7.3
+    pub(crate) fn input_syn_sent(
+        &mut self,
+        now: Instant,
+        seg: &Segment,
+        payload: Mbuf,
+        o: &mut Outcome,
+    ) -> Option<Mbuf> {
+        let f = seg.flags;
+        let ack_ok = seg.ack.gt(self.snd.iss) && seg.ack.le(self.snd.max);
+        if f.has(Flags::ACK) && !ack_ok {
+            //= RFC9293-3.10.7.3-ack
+            o.fate = Fate::BadState;
+            if !f.has(Flags::RST) {
+                self.owed.rst = Some(seg.ack);
+            }
+            return Some(payload);
+        }
+        if f.has(Flags::RST) {
+            //= RFC9293-3.10.7.3-rst
+            if f.has(Flags::ACK) {
+                self.end(Some(Errno::ECONNREFUSED), o);
+            } else {
+                o.fate = Fate::BadState;
+            }
+            return Some(payload);
+        }
+        if !f.has(Flags::SYN) {
+            o.fate = Fate::BadState;
+            return Some(payload);
+        }
+        self.synchronize(now, seg);
+        if !f.has(Flags::ACK) {
+            //= RFC9293-3.5-simultaneous
+            self.state = State::SynReceived;
+            self.snd.need_syn = true;
+            o.what |= what::OUTPUT;
+            return Some(payload);
+        }
+        self.establish(now, seg, o);
+        self.ack_now(o);
+        // Text in a SYN-ACK is not taken; the peer sends it again (no TFO yet).
+        Some(payload)
+    }
+
+    /// Our SYN is acknowledged: ESTABLISHED.
+    pub(crate) fn establish(&mut self, now: Instant, seg: &Segment, o: &mut Outcome) {
+        if self.backoff == 0 {
+            self.rtt.sample(now.since(self.snd.last));
+        } else if let Some(t) = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0) {
+            let ticks = self.ts_now(now).wrapping_sub(t.ecr);
+            if ticks < 1 << 24 {
+                self.rtt.sample(iopkt_base::Duration::from_nanos(u64::from(ticks) << 20));
+            }
+        }
+        if self.backoff > 0 {
+            self.rtt.syn_was_lost();
+            // A lost SYN is congestion too: one segment to begin with. //= RFC5681-3.1-syn-lost
+            self.win.cwnd = self.win.mss;
+        }
+        self.state = State::Established;
+        self.snd.una = self.snd.iss + 1;
+        self.snd.nxt = self.snd.nxt.max(self.snd.una);
+        self.snd.need_syn = false;
+        self.backoff = 0;
+        self.timers.stop(Timer::Rexmt);
+        if !seg.flags.has(Flags::SYN) {
+            self.snd.wnd = u32::from(seg.window) << self.snd.scale;
+            self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
+        }
+        (self.snd.wl1, self.snd.wl2) = (seg.seq, seg.ack);
+        self.arm_keepalive(now);
+        o.what |= what::CONNECTED | what::WRITABLE | what::OUTPUT;
+    }
+}

@@ -1,0 +1,398 @@
+//! Output: what is sent now, decided once per turn (RFC 9293 section 3.8, RFC 1122 section 4.2.3.4).
+//!
+//! Order: an RST, a SYN, retransmissions, new data, the FIN, a probe, and an ACK if none of them carried it.
+
+use crate::recovery::Mode;
+use crate::segment::SegOut;
+use crate::seq::Seq;
+use crate::tcb::{State, Tcb, dur};
+use crate::timers::Timer;
+use iopkt_base::Instant;
+use iopkt_wire::tcp::{Flags, Options, SackBlocks, Timestamps};
+
+/// Most records in flight for each KiB of send buffer, and the least: a bound for writers of single bytes.
+const RECORDS_PER_KIB: usize = 2;
+const RECORDS_MIN: usize = 64;
+
+/// Whoever takes segments: makes a packet of each (see [`SegOut::write`]). False says that there was no
+/// memory for it: the machine behaves as if it had never been offered, and tries again next turn.
+pub trait Sink {
+    /// Takes one segment.
+    fn emit(&mut self, seg: &SegOut<'_>) -> bool;
+}
+
+impl<F: FnMut(&SegOut<'_>) -> bool> Sink for F {
+    fn emit(&mut self, seg: &SegOut<'_>) -> bool {
+        self(seg)
+    }
+}
+
+impl Tcb {
+    /// Sends what may be sent now. Call it once per turn after input, ticks and user calls.
+    pub fn output(&mut self, now: Instant, sink: &mut impl Sink) {
+        self.snd.refused = false;
+        if !self.output_rst(sink) {
+            return;
+        }
+        match self.state {
+            State::Closed => return,
+            State::SynSent | State::SynReceived => {
+                if self.snd.need_syn {
+                    self.output_syn(now, sink);
+                    return;
+                }
+            }
+            State::TimeWait | State::FinWait2 => {}
+            _ => {
+                while self.output_one(now, sink) {}
+                self.arm_persist(now);
+            }
+        }
+        self.output_ack(now, sink);
+    }
+
+    /// Whether [`Tcb::output`] would do something (as far as can be told without doing it).
+    pub fn wants_output(&self) -> bool {
+        let o = &self.owed;
+        o.ack || o.abort || o.probe || o.keep || o.rst.is_some() || self.snd.need_syn || self.snd.refused
+    }
+
+    fn output_rst(&mut self, sink: &mut impl Sink) -> bool {
+        if let Some(seq) = self.owed.rst {
+            //= RFC9293-3.5.2
+            if !sink.emit(&bare(seq, Seq(0), Flags::RST)) {
+                self.snd.refused = true;
+                return false;
+            }
+            self.owed.rst = None;
+            self.stats.segs_out += 1;
+        }
+        if self.owed.abort {
+            //= RFC9293-3.10.5
+            if !sink.emit(&bare(self.snd.nxt, self.rcv.nxt, Flags::RST | Flags::ACK)) {
+                self.snd.refused = true;
+                return false;
+            }
+            self.owed.abort = false;
+            self.stats.segs_out += 1;
+        }
+        true
+    }
+
+    fn output_syn(&mut self, now: Instant, sink: &mut impl Sink) {
+        let first = self.state == State::SynSent;
+        let flags = if first { Flags::SYN } else { Flags::SYN | Flags::ACK };
+        let window = self.rcv_free().min(65535);
+        let seg = SegOut {
+            seq: self.snd.iss,
+            ack: if first { Seq(0) } else { self.rcv.nxt },
+            flags,
+            window: window as u16,
+            urgent: 0,
+            options: self.syn_options(now),
+            payload: (&[], &[]),
+            gso_size: 0,
+        };
+        if !sink.emit(&seg) {
+            self.snd.refused = true;
+            return;
+        }
+        self.snd.need_syn = false;
+        self.snd.nxt = self.snd.iss + 1;
+        self.snd.max = self.snd.max.max(self.snd.nxt);
+        self.snd.last = now;
+        if !first {
+            self.rcv.adv = self.rcv.adv.max(self.rcv.nxt + window);
+            self.rcv.last_ack = self.rcv.nxt;
+            self.owed.ack = false;
+        }
+        self.stats.segs_out += 1;
+        if !self.timers.is_set(Timer::Rexmt) {
+            self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
+        }
+    }
+
+    /// One data segment; false when there is nothing (more) to send now.
+    fn output_one(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
+        let options = self.options(now);
+        let full = (u32::from(self.snd.mss)).saturating_sub(options.len() as u32).max(1);
+        if let Some((start, end)) = self.sent.next_lost() {
+            return self.resend(now, start, end.min(start + full), &options, sink);
+        }
+        let end = self.data_end();
+        let avail = end.since(self.snd.nxt);
+        let fin = self.snd.fin && self.snd.nxt.le(end);
+        if avail == 0 && !fin {
+            return self.output_hole(now, full, &options, sink);
+        }
+        let Some(n) = self.how_much(now, avail, full) else { return false };
+        let (start, mut to) = (self.snd.nxt, self.snd.nxt + n);
+        if fin && to == end {
+            to += 1;
+        }
+        if to == start || !self.emit(start, to, full, &options, sink) {
+            return false;
+        }
+        self.owed.probe = false;
+        if self.snd.persist && n <= (self.snd.una + self.snd.wnd).since(start) {
+            // Within the window: an ordinary segment again.
+            self.snd.persist = false;
+            self.backoff = 0;
+            self.timers.stop(Timer::Rexmt);
+        }
+        let again = start.lt(self.snd.max);
+        self.sent.push(start, to, now, again);
+        self.snd.nxt = to;
+        self.snd.max = self.snd.max.max(to);
+        self.snd.last = now;
+        if fin && to.gt(end) {
+            self.fin_goes();
+        }
+        //= RFC6298-5.1
+        if !self.timers.is_set(Timer::Rexmt) {
+            self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
+        }
+        true
+    }
+
+    fn fin_goes(&mut self) {
+        //= RFC9293-3.10.4
+        self.state = match self.state {
+            State::Established => State::FinWait1,
+            State::CloseWait => State::LastAck,
+            s => s,
+        };
+    }
+
+    /// New payload bytes that may go in one segment now; `None` for not now. 0 is a bare FIN.
+    fn how_much(&mut self, now: Instant, avail: u32, full: u32) -> Option<u32> {
+        if self.outstanding() == 0 && avail > 0 {
+            self.restart_after_idle(now);
+        }
+        if avail == 0 {
+            return Some(0);
+        }
+        if self.sent.records() >= RECORDS_MIN.max(self.out.limit() / 1024 * RECORDS_PER_KIB) {
+            return None;
+        }
+        let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
+        let cwnd = self.win.cwnd.saturating_sub(self.pipe());
+        let most =
+            if self.knobs.tso_max > full { self.knobs.tso_max - self.knobs.tso_max % full } else { full };
+        let n = avail.min(window).min(cwnd).min(most);
+        if n >= full {
+            return Some(n - n % full);
+        }
+        let idle = self.outstanding() == 0;
+        //= RFC9293-3.7.4
+        let nagle_ok = self.knobs.nodelay || idle || self.snd.fin;
+        //= RFC9293-3.8.6.2.1
+        if n > 0 && ((n == avail && nagle_ok) || n >= (self.snd.max_wnd / 2).max(1) && n >= cwnd.min(window))
+        {
+            // A window of less than a segment that the network (not the peer) sets is waited for.
+            return (n == avail || cwnd >= n + 1 || idle).then_some(n);
+        }
+        if self.owed.probe && (idle || self.snd.persist) {
+            //= RFC9293-3.8.6.1
+            self.stats.probes += 1;
+            return Some(n.max(1));
+        }
+        None
+    }
+
+    /// After an idle time the old window proves nothing. //= RFC5681-4.1
+    fn restart_after_idle(&mut self, now: Instant) {
+        let idle = now.since(self.snd.last);
+        if idle > self.rtt.rto(0) {
+            self.cc.get().on_idle(&mut self.win, idle);
+            let initial = crate::cc::Window::new(self.win.mss, self.knobs.init_cwnd).cwnd;
+            self.win.cwnd = self.win.cwnd.min(initial).max(self.win.mss);
+        }
+    }
+
+    fn resend(&mut self, now: Instant, start: Seq, end: Seq, opts: &Options, sink: &mut impl Sink) -> bool {
+        let n = end.since(start);
+        if !self.owed.force_retx && self.pipe() + n > self.win.cwnd {
+            return false;
+        }
+        if !self.emit(start, end, n, opts, sink) {
+            return false;
+        }
+        self.owed.force_retx = false;
+        self.sent.retransmitted(start, end, now);
+        self.stats.retransmits += 1;
+        self.snd.last = now;
+        if !self.timers.is_set(Timer::Rexmt) {
+            self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
+        }
+        true
+    }
+
+    /// Nothing new to send: in SACK recovery, holes not yet deemed lost may go again; a probe repeats the
+    /// byte that the window has no room for.
+    fn output_hole(&mut self, now: Instant, full: u32, opts: &Options, sink: &mut impl Sink) -> bool {
+        if self.owed.probe {
+            self.owed.probe = false;
+            let Some(s) = self.sent.front() else { return false };
+            let (start, end) = (s.start, s.end.min(s.start + full));
+            if self.emit(start, end, full, opts, sink) {
+                self.sent.retransmitted(start, end, now);
+                self.stats.probes += 1;
+            }
+            return false;
+        }
+        if self.rec.mode != Mode::Fast || !self.sack_ok {
+            return false;
+        }
+        match self.sent.next_hole() {
+            Some((start, end)) => self.resend(now, start, end.min(start + full), opts, sink),
+            None => false,
+        }
+    }
+
+    /// Emits `[start, end)`, the FIN included when it lies in there.
+    fn emit(&mut self, start: Seq, end: Seq, full: u32, options: &Options, sink: &mut impl Sink) -> bool {
+        let data_end = self.data_end();
+        let text = end.min(data_end).since(start);
+        let mut flags = Flags::ACK;
+        if end.gt(data_end) {
+            flags |= Flags::FIN;
+        }
+        if end.ge(data_end) && text > 0 {
+            //= RFC9293-3.9.1-push
+            flags |= Flags::PSH;
+        }
+        let mut urgent = 0;
+        if let Some(up) = self.snd.up.filter(|up| up.gt(start)) {
+            //= RFC9293-3.8.5
+            flags |= Flags::URG;
+            urgent = up.since(start).min(65535) as u16;
+        }
+        let (window, adv) = self.window();
+        let seg = SegOut {
+            seq: start,
+            ack: self.rcv.nxt,
+            flags,
+            window,
+            urgent,
+            options: *options,
+            payload: self.out.range(start.since(self.snd.data) as usize, text as usize),
+            gso_size: if text > full { full as u16 } else { 0 },
+        };
+        if !sink.emit(&seg) {
+            self.snd.refused = true;
+            return false;
+        }
+        self.ack_went(adv);
+        true
+    }
+
+    /// The options of a segment other than a SYN.
+    #[inline]
+    fn options(&self, now: Instant) -> Options {
+        let mut o = Options::NONE;
+        if self.ts.on {
+            //= RFC7323-3.2
+            o.timestamps = Some(Timestamps { val: self.ts_now(now), ecr: self.ts.recent });
+        }
+        if self.sack_ok && (self.rcv.dsack.is_some() || !self.early.is_empty()) {
+            o.sack = self.sack_blocks();
+        }
+        o
+    }
+
+    fn sack_blocks(&self) -> SackBlocks {
+        let early = self.early.sack();
+        let Some((l, r)) = self.rcv.dsack else { return early };
+        //= RFC2883-4
+        let mut b = SackBlocks::NONE;
+        b.push(l.0, r.0);
+        for (l, r) in early.as_slice() {
+            b.push(*l, *r);
+        }
+        b
+    }
+
+    /// The window field for a segment sent now, and the right edge it promises.
+    #[inline]
+    fn window(&self) -> (u16, Seq) {
+        let most = 65535u32 << self.rcv.scale;
+        let (offered, free) = (self.rcv.adv.since(self.rcv.nxt), self.rcv_free().min(most));
+        // Receiver's silly window avoidance: the edge moves by worthwhile steps. //= RFC9293-3.8.6.2.2
+        let step = (self.rcv.limit / 2).min(u32::from(self.rcv.mss));
+        let wnd = if free >= offered.saturating_add(step) || free == most { free } else { offered.min(most) };
+        let field = wnd >> self.rcv.scale;
+        (field as u16, self.rcv.nxt + (field << self.rcv.scale))
+    }
+
+    /// Whether a window update is worth a segment of its own: two segments or half the buffer.
+    pub(crate) fn window_update_due(&self) -> bool {
+        let edge = self.rcv.nxt + self.rcv_free().min(65535 << self.rcv.scale);
+        let step = (self.rcv.limit / 2).min(2 * u32::from(self.rcv.mss));
+        edge.since(self.rcv.adv) >= step.max(1)
+    }
+
+    /// A segment that carries our ACK and window went out.
+    #[inline]
+    fn ack_went(&mut self, adv: Seq) {
+        self.rcv.adv = self.rcv.adv.max(adv);
+        self.rcv.last_ack = self.rcv.nxt;
+        self.rcv.unacked = 0;
+        self.rcv.dsack = None;
+        self.owed.ack = false;
+        self.timers.stop(Timer::DelAck);
+        self.stats.segs_out += 1;
+    }
+
+    fn output_ack(&mut self, now: Instant, sink: &mut impl Sink) {
+        if self.owed.keep {
+            //= RFC9293-3.8.4
+            if !self.emit_ack(now, self.snd.una - 1, sink) {
+                return;
+            }
+            self.owed.keep = false;
+        }
+        if !self.owed.ack {
+            return;
+        }
+        for _ in 0..=self.owed.dups {
+            if !self.emit_ack(now, self.snd.nxt, sink) {
+                return;
+            }
+        }
+        self.owed.dups = 0;
+    }
+
+    fn emit_ack(&mut self, now: Instant, seq: Seq, sink: &mut impl Sink) -> bool {
+        let (window, adv) = self.window();
+        let seg = SegOut { window, options: self.options(now), ..bare(seq, self.rcv.nxt, Flags::ACK) };
+        if !sink.emit(&seg) {
+            self.snd.refused = true;
+            return false;
+        }
+        self.ack_went(adv);
+        true
+    }
+
+    /// Data waits, nothing is in flight, and the peer's window is why: probe it from time to time.
+    fn arm_persist(&mut self, now: Instant) {
+        self.owed.probe = false;
+        let waits = self.data_end().gt(self.snd.nxt) && self.outstanding() == 0;
+        if waits && !self.timers.is_set(Timer::Rexmt) {
+            //= RFC9293-3.8.6.1
+            self.snd.persist = true;
+            self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
+        }
+        debug_assert!(self.state == State::Closed || self.sent.is_consistent(self.snd.una, self.snd.nxt));
+    }
+
+    /// Delay until a timer of `ms` milliseconds from `now`.
+    pub(crate) fn after(now: Instant, ms: u32) -> Instant {
+        now + dur(ms)
+    }
+}
+
+/// A segment without payload and options.
+pub(crate) fn bare(seq: Seq, ack: Seq, flags: Flags) -> SegOut<'static> {
+    SegOut { seq, ack, flags, window: 0, urgent: 0, options: Options::NONE, payload: (&[], &[]), gso_size: 0 }
+}

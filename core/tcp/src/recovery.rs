@@ -1,0 +1,176 @@
+//! Loss recovery: fast retransmit by duplicate ACKs (RFC 5681, NewReno RFC 6582) or by SACK (RFC 6675), and
+//! the time after a retransmission time-out.
+//!
+//! All of them come to the same: records are marked lost on the scoreboard, and output sends lost ones first
+//! while `pipe < cwnd`. Without SACK, each duplicate ACK stands for one segment that has left the network
+//! (`reno`), which replaces RFC 6582's inflation of the window. RACK-TLP would be another marker, PRR another
+//! rule for the window in [`Mode::Fast`], F-RTO a question asked in [`Mode::Loss`].
+
+use crate::cc::AckInfo;
+use crate::seq::Seq;
+use crate::tcb::Tcb;
+use iopkt_base::{Duration, Instant};
+
+/// Duplicate ACKs that mean loss (RFC 5681).
+const DUP_THRESH: u8 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Mode {
+    #[default]
+    Open,
+    /// Fast recovery, until everything sent before it is acknowledged.
+    Fast,
+    /// After a time-out, until everything sent before it is acknowledged.
+    Loss,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Recovery {
+    pub(crate) mode: Mode,
+    /// SND.MAX when recovery began: the end of it. Counts once a recovery has begun.
+    pub(crate) point: Seq,
+    pub(crate) dupacks: u8,
+    /// Bytes that duplicate ACKs say have arrived (without SACK).
+    pub(crate) reno: u32,
+    /// The end of the last recovery is known: `point` is valid.
+    valid: bool,
+}
+
+/// What one ACK did, for recovery and congestion control.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AckWork {
+    /// Bytes acknowledged cumulatively.
+    pub(crate) acked: u32,
+    /// Of these, and of those newly SACKed: bytes not known to have arrived before.
+    pub(crate) fresh: u32,
+    /// A duplicate ACK.
+    pub(crate) dup: bool,
+    /// Bytes in flight before it.
+    pub(crate) flight: u32,
+    pub(crate) rtt: Option<Duration>,
+}
+
+impl Tcb {
+    /// Bytes believed to be in the network.
+    #[inline]
+    pub(crate) fn pipe(&self) -> u32 {
+        self.sent.pipe(self.outstanding()).saturating_sub(self.rec.reno)
+    }
+
+    /// Recovery and congestion control for one acceptable ACK.
+    pub(crate) fn after_ack(&mut self, now: Instant, w: &AckWork) {
+        let mss = self.seg_size();
+        if self.rec.mode != Mode::Open && self.snd.una.ge(self.rec.point) {
+            self.leave_recovery(mss);
+        }
+        match self.rec.mode {
+            Mode::Open => self.open_ack(now, w, mss),
+            Mode::Fast => {
+                if w.dup && !self.sack_ok {
+                    self.rec.reno = (self.rec.reno + mss).min(self.outstanding());
+                }
+                if w.acked > 0 && !self.sack_ok {
+                    // The hole was filled and the next one begins here. //= RFC6582-3.2-3-partial
+                    self.rec.reno =
+                        self.rec.reno.saturating_sub(w.acked.saturating_sub(mss)).min(self.outstanding());
+                    if self.sent.mark_head(mss) > 0 {
+                        self.owed.force_retx = true;
+                    }
+                }
+                self.sent.mark_by_sack(mss);
+            }
+            Mode::Loss => {
+                self.sent.mark_by_sack(mss);
+                self.grow(now, w);
+            }
+        }
+    }
+
+    fn open_ack(&mut self, now: Instant, w: &AckWork, mss: u32) {
+        if w.acked > 0 {
+            (self.rec.dupacks, self.rec.reno) = (0, 0);
+        }
+        if w.dup {
+            self.rec.dupacks = self.rec.dupacks.saturating_add(1);
+            self.stats.dup_acks += 1;
+            if !self.sack_ok {
+                // Also what lets limited transmit send new data on the first two. //= RFC3042-2
+                self.rec.reno = (self.rec.reno + mss).min(self.outstanding());
+            }
+        }
+        let mut lost = if self.sack_ok { self.sent.mark_by_sack(mss) } else { 0 };
+        if self.rec.dupacks >= DUP_THRESH && lost == 0 && self.may_enter() {
+            //= RFC5681-3.2
+            lost = self.sent.mark_head(mss);
+        }
+        if lost > 0 {
+            self.enter_fast(now, w.flight);
+        } else {
+            self.grow(now, w);
+        }
+    }
+
+    /// Without SACK, duplicate ACKs caused by our own retransmissions must not start another recovery.
+    fn may_enter(&self) -> bool {
+        //= RFC6582-3.2-1
+        self.sack_ok || !self.rec.valid || self.snd.una.gt(self.rec.point)
+    }
+
+    fn enter_fast(&mut self, now: Instant, flight: u32) {
+        //= RFC6675-5
+        let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
+        self.cc.get().on_congestion(&mut self.win, now, flight);
+        self.win.cwnd = self.win.ssthresh;
+        self.rec.mode = Mode::Fast;
+        (self.rec.point, self.rec.valid) = (self.snd.max, true);
+        self.owed.force_retx = true;
+        self.stats.recoveries += 1;
+    }
+
+    fn leave_recovery(&mut self, mss: u32) {
+        //= RFC6582-3.2-3-full
+        if self.rec.mode == Mode::Fast {
+            // Not a burst of everything the window would allow at once.
+            self.win.cwnd = self.win.ssthresh.min(self.pipe().max(mss) + 3 * mss).max(2 * mss);
+        }
+        self.rec.mode = Mode::Open;
+        (self.rec.dupacks, self.rec.reno) = (0, 0);
+        self.owed.force_retx = false;
+    }
+
+    /// The retransmission timer expired.
+    pub(crate) fn enter_loss(&mut self, now: Instant) {
+        if self.sent.reneged() {
+            //= RFC2018-8
+            self.sent.forget_sacks();
+        }
+        // Another time-out for the same data takes no more from the threshold. //= RFC5681-3.1-rto
+        if self.backoff <= 1 {
+            let flight = self.pipe().min(self.win.cwnd);
+            self.cc.get().on_timeout(&mut self.win, now, flight);
+        }
+        self.win.cwnd = self.win.mss;
+        self.sent.mark_all();
+        self.rec.mode = Mode::Loss;
+        (self.rec.point, self.rec.valid) = (self.snd.max, true);
+        (self.rec.dupacks, self.rec.reno) = (0, 0);
+        self.owed.force_retx = true;
+    }
+
+    /// Lets the window grow, when it was what limited us (RFC 7661's concern: an unused window proves nothing).
+    fn grow(&mut self, now: Instant, w: &AckWork) {
+        if w.fresh == 0 {
+            return;
+        }
+        let limited = if self.win.in_slow_start() {
+            w.flight.saturating_mul(2) > self.win.cwnd
+        } else {
+            w.flight + 3 * self.win.mss > self.win.cwnd
+        };
+        if limited {
+            let info =
+                AckInfo { now, acked: w.fresh, rtt: w.rtt, srtt: self.rtt.srtt(), in_flight: w.flight };
+            self.cc.get().on_ack(&mut self.win, &info);
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! What is in flight: one record per segment sent and not yet acknowledged, with its time and fate.
+//!
+//! The records are contiguous from SND.UNA to SND.NXT. They carry what RFC 6675 needs (SACKed, lost,
+//! retransmitted) and what RACK-TLP (RFC 8985), F-RTO and rate sampling will need (when sent, how often). A
+//! record splits where an acknowledgment, a SACK block or a smaller MSS cuts it.
+
+use crate::seq::Seq;
+use alloc::collections::VecDeque;
+use iopkt_base::Instant;
+
+const SACKED: u8 = 1;
+const LOST: u8 = 2;
+/// A retransmission of it is in flight.
+const RETX: u8 = 4;
+/// It was retransmitted at some time: no round-trip sample (Karn).
+const EVER_RETX: u8 = 8;
+
+/// One segment in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) start: Seq,
+    pub(crate) end: Seq,
+    /// When it was last sent.
+    pub(crate) at: Instant,
+    flags: u8,
+}
+
+impl Sent {
+    #[inline]
+    fn len(&self) -> u32 {
+        self.end.since(self.start)
+    }
+    #[inline]
+    fn has(&self, f: u8) -> bool {
+        self.flags & f != 0
+    }
+}
+
+/// What a cumulative acknowledgment removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Acked {
+    /// Bytes of it that no SACK had reported before.
+    pub(crate) fresh: u32,
+    /// Send time of the newest segment that was sent once only.
+    pub(crate) sent_at: Option<Instant>,
+    /// Something that was retransmitted is among it.
+    pub(crate) retx: bool,
+}
+
+/// The records and their sums.
+#[derive(Debug, Default)]
+pub(crate) struct Scoreboard {
+    q: VecDeque<Sent>,
+    sacked: u32,
+    lost: u32,
+    retx: u32,
+    /// End of the highest SACKed record; counts when `sacked > 0`.
+    high: Seq,
+    /// Everything below was examined for loss already.
+    examined: Seq,
+    /// No record below is lost and not retransmitted.
+    hint: Seq,
+}
+
+impl Scoreboard {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.q.is_empty()
+    }
+
+    pub(crate) fn records(&self) -> usize {
+        self.q.len()
+    }
+
+    pub(crate) fn sacked(&self) -> u32 {
+        self.sacked
+    }
+
+    pub(crate) fn lost(&self) -> u32 {
+        self.lost
+    }
+
+    pub(crate) fn front(&self) -> Option<&Sent> {
+        self.q.front()
+    }
+
+    /// RFC 6675's "pipe" for `outstanding` = SND.NXT - SND.UNA bytes.
+    #[inline]
+    pub(crate) fn pipe(&self, outstanding: u32) -> u32 {
+        (outstanding + self.retx).saturating_sub(self.sacked + self.lost)
+    }
+
+    /// A new segment went out; `again` says that its bytes were sent before all the same (a window probe).
+    #[inline]
+    pub(crate) fn push(&mut self, start: Seq, end: Seq, at: Instant, again: bool) {
+        if self.q.is_empty() {
+            (self.examined, self.hint) = (start, start);
+        }
+        self.q.push_back(Sent { start, end, at, flags: if again { EVER_RETX } else { 0 } });
+    }
+
+    fn uncount(&mut self, flags: u8, n: u32) {
+        if flags & SACKED != 0 {
+            self.sacked -= n;
+            return;
+        }
+        if flags & LOST != 0 {
+            self.lost -= n;
+        }
+        if flags & RETX != 0 {
+            self.retx -= n;
+        }
+    }
+
+    /// Cumulative acknowledgment up to `upto`.
+    #[inline]
+    pub(crate) fn ack(&mut self, upto: Seq) -> Acked {
+        let mut r = Acked::default();
+        while let Some(s) = self.q.front_mut() {
+            if s.start.ge(upto) {
+                break;
+            }
+            let whole = s.end.le(upto);
+            let n = if whole { s.len() } else { upto.since(s.start) };
+            let (flags, at) = (s.flags, s.at);
+            if whole {
+                self.q.pop_front();
+            } else {
+                s.start = upto;
+            }
+            self.uncount(flags, n);
+            if flags & SACKED == 0 {
+                r.fresh += n;
+            }
+            if flags & EVER_RETX != 0 {
+                r.retx = true;
+            } else if flags & SACKED == 0 {
+                // A SACKed one arrived earlier than this acknowledgment says.
+                r.sent_at = Some(at);
+            }
+        }
+        r
+    }
+
+    fn index_of(&self, at: Seq) -> usize {
+        self.q.partition_point(|s| s.end.le(at))
+    }
+
+    /// Makes `at` a record boundary; returns the index of the record that starts there.
+    fn cut(&mut self, at: Seq) -> usize {
+        let i = self.index_of(at);
+        if let Some(s) = self.q.get_mut(i)
+            && s.start.lt(at)
+        {
+            let mut tail = *s;
+            s.end = at;
+            tail.start = at;
+            self.q.insert(i + 1, tail);
+            return i + 1;
+        }
+        i
+    }
+
+    /// One SACK block; returns bytes newly SACKed. The block was checked to lie in `(una, nxt]`.
+    pub(crate) fn sack(&mut self, left: Seq, right: Seq) -> u32 {
+        let mut fresh = 0;
+        let from = self.cut(left);
+        let mut i = from;
+        let mut end = left;
+        while let Some(s) = self.q.get_mut(i) {
+            if s.start.ge(right) {
+                break;
+            }
+            if s.end.gt(right) {
+                if s.has(SACKED) {
+                    break;
+                }
+                self.cut(right);
+                continue;
+            }
+            end = s.end;
+            if !s.has(SACKED) {
+                let (flags, n) = (s.flags, s.len());
+                s.flags = (s.flags & EVER_RETX) | SACKED;
+                self.uncount(flags, n);
+                self.sacked += n;
+                fresh += n;
+            }
+            i += 1;
+        }
+        if fresh > 0 {
+            self.high = if self.sacked == fresh { end } else { self.high.max(end) };
+            self.join_sacked(from);
+        }
+        fresh
+    }
+
+    /// Joins SACKed neighbours, so that the cost of a long run of them is that of one record.
+    fn join_sacked(&mut self, mut i: usize) {
+        i = i.saturating_sub(1);
+        while let (Some(a), Some(b)) = (self.q.get(i), self.q.get(i + 1)) {
+            if a.has(SACKED) && b.has(SACKED) {
+                let end = b.end;
+                self.q.remove(i + 1);
+                self.q[i].end = end;
+            } else if a.has(SACKED) {
+                break;
+            } else {
+                i += 1;
+                if !self.q[i].has(SACKED) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn mark(&mut self, i: usize) -> u32 {
+        let Some(s) = self.q.get_mut(i) else { return 0 };
+        if s.has(SACKED | LOST) {
+            return 0;
+        }
+        let n = s.len();
+        s.flags |= LOST;
+        let start = s.start;
+        self.lost += n;
+        // A retransmission by the rescue rule may be in flight; then it still is.
+        if start.lt(self.hint) {
+            self.hint = start;
+        }
+        n
+    }
+
+    /// RFC 6675 IsLost() for everything it can newly be true of: bytes with more than `2 * mss` SACKed bytes,
+    /// or three SACKed runs, above them. Returns bytes newly marked.
+    pub(crate) fn mark_by_sack(&mut self, mss: u32) -> u32 {
+        if self.sacked == 0 {
+            return 0;
+        }
+        //= RFC6675-4-IsLost
+        let (mut above, mut runs) = (0, 0);
+        let mut i = self.index_of(self.high - 1);
+        loop {
+            let Some(s) = self.q.get(i) else { return 0 };
+            if s.end.le(self.examined) {
+                return 0;
+            }
+            if s.has(SACKED) {
+                above += s.len();
+                runs += 1;
+                if above > 2 * mss || runs >= 3 {
+                    break;
+                }
+            }
+            if i == 0 {
+                return 0;
+            }
+            i -= 1;
+        }
+        let limit = self.q[i].start;
+        let mut newly = 0;
+        let mut j = self.index_of(self.examined);
+        while j < i {
+            newly += self.mark(j);
+            j += 1;
+        }
+        self.examined = self.examined.max(limit);
+        newly
+    }
+
+    /// Marks the first record (at most `mss` bytes of it) lost, by duplicate ACKs without SACK, by a partial
+    /// ACK, or by a path MTU that shrank. Returns bytes newly marked.
+    pub(crate) fn mark_head(&mut self, mss: u32) -> u32 {
+        let Some(s) = self.q.front() else { return 0 };
+        let at = s.start + mss;
+        if s.end.gt(at) {
+            self.cut(at);
+        }
+        self.mark(0)
+    }
+
+    /// The retransmission timer expired: all that is not SACKed counts as lost, retransmissions too.
+    pub(crate) fn mark_all(&mut self) {
+        //= RFC6675-5.1
+        self.lost = 0;
+        self.retx = 0;
+        for s in &mut self.q {
+            if !s.has(SACKED) {
+                s.flags = (s.flags & EVER_RETX) | LOST;
+                self.lost += s.end.since(s.start);
+            }
+        }
+        if let Some(s) = self.q.front() {
+            self.hint = s.start;
+        }
+    }
+
+    /// Forgets SACK reports: the receiver has reneged (RFC 2018 section 8).
+    pub(crate) fn forget_sacks(&mut self) {
+        for s in &mut self.q {
+            s.flags &= !SACKED;
+        }
+        self.sacked = 0;
+        if let Some(s) = self.q.front() {
+            self.examined = s.start;
+        }
+    }
+
+    /// Whether the first record is SACKed, which only a reneging receiver's can be.
+    pub(crate) fn reneged(&self) -> bool {
+        self.q.front().is_some_and(|s| s.has(SACKED))
+    }
+
+    /// The lowest lost range that has no retransmission in flight: NextSeg() rule 1.
+    pub(crate) fn next_lost(&mut self) -> Option<(Seq, Seq)> {
+        //= RFC6675-4-NextSeg-1
+        if self.lost == 0 {
+            return None;
+        }
+        let mut i = self.index_of(self.hint);
+        while let Some(s) = self.q.get(i) {
+            if s.has(LOST) && !s.has(RETX | SACKED) {
+                self.hint = s.start;
+                return Some((s.start, s.end));
+            }
+            i += 1;
+        }
+        if let Some(s) = self.q.back() {
+            self.hint = s.end;
+        }
+        None
+    }
+
+    /// The first range that is neither SACKed nor retransmitted, below the highest SACKed byte: NextSeg()
+    /// rule 3. Used when there is no new data.
+    pub(crate) fn next_hole(&self) -> Option<(Seq, Seq)> {
+        //= RFC6675-4-NextSeg-3
+        if self.sacked == 0 {
+            return None;
+        }
+        let s = self.q.iter().find(|s| !s.has(SACKED | RETX | EVER_RETX))?;
+        s.start.lt(self.high).then_some((s.start, s.end))
+    }
+
+    /// `[start, end)` (the front part of a record that `next_lost` or `next_hole` gave) went out again.
+    pub(crate) fn retransmitted(&mut self, start: Seq, end: Seq, at: Instant) {
+        self.cut(end);
+        let i = self.index_of(start);
+        if let Some(s) = self.q.get_mut(i) {
+            if !s.has(RETX | SACKED) {
+                self.retx += s.len();
+                s.flags |= RETX;
+            }
+            s.flags |= EVER_RETX;
+            s.at = at;
+        }
+    }
+
+    /// Forgets the records from `from` on: they count as never sent.
+    pub(crate) fn unsend(&mut self, from: Seq) {
+        let i = self.cut(from);
+        while self.q.len() > i {
+            if let Some(s) = self.q.pop_back() {
+                self.uncount(s.flags, s.len());
+            }
+        }
+    }
+
+    /// Empties it.
+    pub(crate) fn clear(&mut self) {
+        *self = Scoreboard::default();
+    }
+
+    /// Gives memory back.
+    pub(crate) fn shrink(&mut self) {
+        if self.q.is_empty() {
+            self.q = VecDeque::new();
+        }
+    }
+
+    /// The sums agree with the records: for tests and debug builds.
+    pub(crate) fn is_consistent(&self, una: Seq, nxt: Seq) -> bool {
+        let (mut sacked, mut lost, mut retx, mut at) = (0, 0, 0, una);
+        for s in &self.q {
+            if s.start != at || !s.start.lt(s.end) {
+                return false;
+            }
+            at = s.end;
+            if s.has(SACKED) {
+                sacked += s.len();
+                continue;
+            }
+            lost += if s.has(LOST) { s.len() } else { 0 };
+            retx += if s.has(RETX) { s.len() } else { 0 };
+        }
+        at == nxt && (sacked, lost, retx) == (self.sacked, self.lost, self.retx)
+    }
+}

@@ -1,0 +1,398 @@
+//! The transmission control block: its state, its parts, and what its owner may ask.
+
+use crate::cc::{Cc, Window};
+use crate::config::Config;
+use crate::outcome::Stats;
+use crate::recovery::Recovery;
+use crate::recvbuf::{Reassembly, RecvQueue};
+use crate::rtt::Rtt;
+use crate::scoreboard::Scoreboard;
+use crate::sendbuf::SendBuf;
+use crate::seq::Seq;
+use crate::timers::{Timer, Timers};
+use iopkt_base::{Duration, Errno, Instant};
+use iopkt_mbuf::Mbuf;
+
+/// Connection states of RFC 9293 section 3.3.2. LISTEN is no state of a [`Tcb`]: a listener has no sequence
+/// numbers (see listen.rs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // the RFC's names
+pub enum State {
+    Closed,
+    SynSent,
+    SynReceived,
+    Established,
+    CloseWait,
+    FinWait1,
+    Closing,
+    LastAck,
+    FinWait2,
+    TimeWait,
+}
+
+/// Send sequence space (RFC 9293 section 3.3.1).
+#[derive(Debug)]
+pub(crate) struct Snd {
+    /// Oldest unacknowledged.
+    pub(crate) una: Seq,
+    /// Next to send.
+    pub(crate) nxt: Seq,
+    /// Highest ever sent, plus one: what an ACK may acknowledge.
+    pub(crate) max: Seq,
+    /// Peer's window, scaled to bytes.
+    pub(crate) wnd: u32,
+    /// Largest window the peer ever offered.
+    pub(crate) max_wnd: u32,
+    pub(crate) wl1: Seq,
+    pub(crate) wl2: Seq,
+    pub(crate) iss: Seq,
+    /// Sequence number of the first byte in the send buffer.
+    pub(crate) data: Seq,
+    /// Urgent pointer: end of urgent data, when some is unacknowledged.
+    pub(crate) up: Option<Seq>,
+    /// Shift for the windows that the peer announces.
+    pub(crate) scale: u8,
+    /// Largest segment less fixed headers, options not yet subtracted.
+    pub(crate) mss: u16,
+    /// The peer's announced MSS, and the path's.
+    pub(crate) mss_peer: u16,
+    pub(crate) mss_path: u16,
+    /// No more writes: a FIN follows the data.
+    pub(crate) fin: bool,
+    /// A SYN or SYN-ACK is to be sent.
+    pub(crate) need_syn: bool,
+    /// When data (or the SYN) was last sent.
+    pub(crate) last: Instant,
+    /// The window keeps us from sending: the retransmission timer times probes.
+    pub(crate) persist: bool,
+    /// The sink had no memory for a segment.
+    pub(crate) refused: bool,
+}
+
+/// Receive sequence space.
+#[derive(Debug)]
+pub(crate) struct Rcv {
+    pub(crate) nxt: Seq,
+    /// Highest right edge ever announced.
+    pub(crate) adv: Seq,
+    /// Receive buffer limit, bytes.
+    pub(crate) limit: u32,
+    /// Bytes still held downstream of the receive queue by the owner.
+    pub(crate) held: u32,
+    pub(crate) irs: Seq,
+    pub(crate) up: Option<Seq>,
+    /// Shift for the windows that we announce.
+    pub(crate) scale: u8,
+    /// MSS that we announced.
+    pub(crate) mss: u16,
+    /// Payload bytes that came since the last ACK went.
+    pub(crate) unacked: u32,
+    /// Largest payload that came: what "every second full segment" means for this peer.
+    pub(crate) seg: u32,
+    /// Where the peer's FIN is, once seen.
+    pub(crate) fin_at: Option<Seq>,
+    /// A duplicate to report (RFC 2883), once.
+    pub(crate) dsack: Option<(Seq, Seq)>,
+    /// Nobody will read: data that comes is answered with RST.
+    pub(crate) shut: bool,
+    /// The peer's FIN was received and everything before it.
+    pub(crate) fin: bool,
+    /// When the last segment came.
+    pub(crate) last: Instant,
+    /// ACK that the last ACK carried (Last.ACK.sent of RFC 7323).
+    pub(crate) last_ack: Seq,
+}
+
+/// Timestamps option state (RFC 7323).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ts {
+    pub(crate) on: bool,
+    pub(crate) offset: u32,
+    pub(crate) recent: u32,
+    pub(crate) recent_at: Instant,
+}
+
+/// What is owed to the peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Owed {
+    /// An ACK at once.
+    pub(crate) ack: bool,
+    /// Further duplicate ACKs for a peer without SACK, which counts them.
+    pub(crate) dups: u8,
+    /// An RST with this sequence number, the connection staying as it is.
+    pub(crate) rst: Option<Seq>,
+    /// An RST that ends the connection.
+    pub(crate) abort: bool,
+    /// A window probe or a keepalive.
+    pub(crate) probe: bool,
+    pub(crate) keep: bool,
+    /// The first retransmission of a recovery goes whatever the window says.
+    pub(crate) force_retx: bool,
+}
+
+/// Settings in the small form a connection keeps; times in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Knobs {
+    pub(crate) delack: u32,
+    pub(crate) keep_idle: u32,
+    pub(crate) keep_interval: u32,
+    pub(crate) user_timeout: u32,
+    pub(crate) msl: u32,
+    pub(crate) fin_wait2: u32,
+    pub(crate) tso_max: u32,
+    pub(crate) keep_count: u8,
+    pub(crate) retries: u8,
+    pub(crate) syn_retries: u8,
+    pub(crate) init_cwnd: u8,
+    pub(crate) keepalive: bool,
+    pub(crate) nodelay: bool,
+}
+
+pub(crate) fn ms(d: Duration) -> u32 {
+    u32::try_from(d.as_millis()).unwrap_or(u32::MAX)
+}
+
+pub(crate) fn dur(ms: u32) -> Duration {
+    Duration::from_millis(u64::from(ms))
+}
+
+/// One connection. See the crate's documentation for how it is driven.
+#[derive(Debug)]
+pub struct Tcb {
+    pub(crate) state: State,
+    pub(crate) snd: Snd,
+    pub(crate) rcv: Rcv,
+    pub(crate) ts: Ts,
+    pub(crate) sack_ok: bool,
+    /// Made by an active open (a reset in SYN-RECEIVED then means "refused").
+    pub(crate) active: bool,
+    /// Its user has closed it: it ends by itself.
+    pub(crate) orphan: bool,
+    pub(crate) owed: Owed,
+    pub(crate) out: SendBuf,
+    pub(crate) sent: Scoreboard,
+    pub(crate) inq: RecvQueue,
+    pub(crate) early: Reassembly,
+    pub(crate) rtt: Rtt,
+    pub(crate) win: Window,
+    pub(crate) cc: Cc,
+    pub(crate) rec: Recovery,
+    pub(crate) timers: Timers,
+    /// Expiries of the retransmission or probe timer in a row.
+    pub(crate) backoff: u8,
+    /// When the present row of expiries began.
+    pub(crate) stalled: Instant,
+    /// Keepalives unanswered.
+    pub(crate) keeps: u8,
+    /// Expiries of the probe timer since the peer was last heard.
+    pub(crate) silent: u8,
+    /// Challenge ACKs in the present 5 s, and since when.
+    pub(crate) challenges: u8,
+    pub(crate) challenge_at: Instant,
+    pub(crate) knobs: Knobs,
+    /// Last error that the network reported and that did not end the connection.
+    pub(crate) soft: Option<Errno>,
+    /// Window scale and timestamps as offered in our SYN.
+    pub(crate) offer: Offer,
+    pub(crate) stats: Stats,
+}
+
+/// What our SYN offers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    pub(crate) scaling: bool,
+    pub(crate) timestamps: bool,
+    pub(crate) sack: bool,
+    /// The peer's SYN had a window scale.
+    pub(crate) peer_scaled: bool,
+}
+
+/// Smallest shift that lets 16 bits express a buffer of this size.
+pub(crate) fn scale_for(rcvbuf: u32) -> u8 {
+    //= RFC7323-2.3
+    let mut s = 0;
+    while s < crate::config::MAX_WSCALE && (65535u32 << s) < rcvbuf {
+        s += 1;
+    }
+    s
+}
+
+impl Tcb {
+    pub(crate) fn new(state: State, now: Instant, cfg: &Config, iss: Seq) -> Tcb {
+        let mss = cfg.mss_path.max(crate::config::MSS_MIN);
+        Tcb {
+            state,
+            snd: Snd {
+                una: iss,
+                nxt: iss,
+                max: iss,
+                wnd: 0,
+                max_wnd: 0,
+                wl1: Seq(0),
+                wl2: Seq(0),
+                iss,
+                data: iss + 1,
+                up: None,
+                scale: 0,
+                mss,
+                mss_peer: u16::MAX,
+                mss_path: mss,
+                fin: false,
+                need_syn: true,
+                last: now,
+                persist: false,
+                refused: false,
+            },
+            rcv: Rcv {
+                nxt: Seq(0),
+                adv: Seq(0),
+                limit: cfg.rcvbuf,
+                held: 0,
+                irs: Seq(0),
+                up: None,
+                scale: if cfg.window_scaling { scale_for(cfg.rcvbuf_max.max(cfg.rcvbuf)) } else { 0 },
+                mss: cfg.mss_in,
+                unacked: 0,
+                seg: 0,
+                fin_at: None,
+                dsack: None,
+                shut: false,
+                fin: false,
+                last: now,
+                last_ack: Seq(0),
+            },
+            ts: Ts { on: false, offset: cfg.ts_offset, recent: 0, recent_at: now },
+            sack_ok: false,
+            active: true,
+            orphan: false,
+            owed: Owed::default(),
+            out: SendBuf::new(cfg.sndbuf as usize),
+            sent: Scoreboard::default(),
+            inq: RecvQueue::default(),
+            early: Reassembly::default(),
+            rtt: Rtt::new(cfg.rto_min, cfg.rto_max),
+            win: Window::new(u32::from(mss), cfg.init_cwnd),
+            cc: Cc::new(cfg.cc),
+            rec: Recovery::default(),
+            timers: Timers::new(),
+            backoff: 0,
+            stalled: now,
+            keeps: 0,
+            silent: 0,
+            challenges: 0,
+            challenge_at: now,
+            knobs: Knobs {
+                delack: ms(cfg.delack),
+                keep_idle: ms(cfg.keep_idle),
+                keep_interval: ms(cfg.keep_interval),
+                user_timeout: ms(cfg.user_timeout),
+                msl: ms(cfg.msl),
+                fin_wait2: ms(cfg.fin_wait2),
+                tso_max: cfg.tso_max,
+                keep_count: cfg.keep_count,
+                retries: cfg.retries,
+                syn_retries: cfg.syn_retries,
+                init_cwnd: cfg.init_cwnd,
+                keepalive: cfg.keepalive,
+                nodelay: cfg.nodelay,
+            },
+            soft: None,
+            offer: Offer {
+                scaling: cfg.window_scaling,
+                timestamps: cfg.timestamps,
+                sack: cfg.sack,
+                peer_scaled: false,
+            },
+            stats: Stats::default(),
+        }
+    }
+
+    /// Connection state.
+    #[inline]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Data can be or could once be transferred: ESTABLISHED or later, not CLOSED.
+    pub fn is_synchronized(&self) -> bool {
+        self.state >= State::Established
+    }
+
+    /// When [`Tcb::tick`] wants to be called next; [`Instant::FAR`] for never.
+    #[inline]
+    pub fn deadline(&self) -> Instant {
+        self.timers.earliest()
+    }
+
+    /// Sequence number that follows everything sent so far: a new connection between the same ends must
+    /// start above it (RFC 9293 section 3.4.1, RFC 6191).
+    pub fn snd_max(&self) -> Seq {
+        self.snd.max
+    }
+
+    /// End of the data in the send buffer.
+    #[inline]
+    pub(crate) fn data_end(&self) -> Seq {
+        self.snd.data + self.out.len() as u32
+    }
+
+    /// Our FIN has been sent.
+    pub(crate) fn fin_sent(&self) -> bool {
+        self.snd.fin && self.snd.max.gt(self.data_end())
+    }
+
+    /// Bytes sent and not acknowledged.
+    #[inline]
+    pub(crate) fn outstanding(&self) -> u32 {
+        self.snd.nxt.since(self.snd.una)
+    }
+
+    /// Payload bytes of a full segment with the options that every segment carries.
+    #[inline]
+    pub(crate) fn seg_size(&self) -> u32 {
+        //= RFC6691-2
+        u32::from(self.snd.mss) - if self.ts.on { 12 } else { 0 }
+    }
+
+    /// Our timestamp clock: ticks of 2^20 ns, about a millisecond.
+    #[inline]
+    pub(crate) fn ts_now(&self, now: Instant) -> u32 {
+        //= RFC7323-5.4
+        ((now.as_nanos() >> 20) as u32).wrapping_add(self.ts.offset)
+    }
+
+    /// Room in the receive buffer.
+    #[inline]
+    pub(crate) fn rcv_free(&self) -> u32 {
+        self.rcv.limit.saturating_sub(self.inq.len() as u32).saturating_sub(self.rcv.held)
+    }
+
+    pub(crate) fn arm_keepalive(&mut self, now: Instant) {
+        if self.knobs.keepalive && self.state >= State::Established && self.state != State::TimeWait {
+            self.timers.set(Timer::Keep, now + dur(self.knobs.keep_idle));
+        } else {
+            self.timers.stop(Timer::Keep);
+        }
+    }
+
+    /// Ends the connection: queues, timers and memory go; counters stay.
+    pub(crate) fn finish(&mut self) {
+        self.state = State::Closed;
+        self.timers.stop_all();
+        self.sent.clear();
+        self.early.clear(&mut drop);
+        self.out.consume(usize::MAX);
+        self.out.shrink();
+        self.owed.ack = false;
+        self.owed.dups = 0;
+        self.snd.need_syn = false;
+    }
+
+    /// Drops the in-order data that nobody will read.
+    pub(crate) fn discard_input(&mut self, free: &mut impl FnMut(Mbuf)) {
+        while let Some(m) = self.inq.pop() {
+            free(m);
+        }
+        self.inq.shrink();
+    }
+}

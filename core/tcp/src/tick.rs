@@ -1,0 +1,107 @@
+//! Timers expire.
+
+use crate::outcome::{Outcome, what};
+use crate::tcb::{State, Tcb, dur};
+use crate::timers::Timer;
+use iopkt_base::{Errno, Instant};
+
+impl Tcb {
+    /// Does what is due at `now`. Call it when [`Tcb::deadline`] has come, then [`Tcb::output`].
+    pub fn tick(&mut self, now: Instant) -> Outcome {
+        let mut o = Outcome::default();
+        if self.timers.take(Timer::TwoMsl, now) {
+            // TIME-WAIT is over, or an orphan waited long enough for a FIN.
+            self.finish();
+            o.what |= what::CLOSED;
+            return o;
+        }
+        if self.timers.take(Timer::DelAck, now) {
+            //= RFC9293-3.8.6.3
+            self.ack_now(&mut o);
+        }
+        if self.timers.take(Timer::Keep, now) {
+            self.keepalive_due(now, &mut o);
+        }
+        if self.state != State::Closed && self.timers.take(Timer::Rexmt, now) {
+            self.rexmt_due(now, &mut o);
+        }
+        o
+    }
+
+    fn rexmt_due(&mut self, now: Instant, o: &mut Outcome) {
+        o.what |= what::OUTPUT;
+        if self.backoff == 0 {
+            self.stalled = self.snd.last.min(now);
+        }
+        let syn = matches!(self.state, State::SynSent | State::SynReceived);
+        if self.gives_up(now, syn) {
+            //= RFC9293-3.8.3
+            if self.state == State::SynReceived || self.orphan {
+                self.owed.abort = self.is_synchronized();
+                return self.end(self.active.then_some(Errno::ETIMEDOUT), o);
+            }
+            self.owed.abort = !syn;
+            return self.end(Some(self.soft.unwrap_or(Errno::ETIMEDOUT)), o);
+        }
+        self.backoff = self.backoff.saturating_add(1);
+        self.silent = self.silent.saturating_add(1);
+        if syn {
+            self.snd.need_syn = true;
+            self.stats.syn_retransmits += 1;
+            return;
+        }
+        if self.snd.persist {
+            self.owed.probe = true;
+        } else {
+            self.stats.timeouts += 1;
+            self.enter_loss(now);
+        }
+        //= RFC6298-5.5
+        //= RFC6298-5.6
+        self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
+        if self.knobs.user_timeout > 0 {
+            let end = self.stalled + dur(self.knobs.user_timeout);
+            let at = self.timers.at(Timer::Rexmt).min(end.max(now + dur(1)));
+            self.timers.set(Timer::Rexmt, at);
+        }
+    }
+
+    /// R2 of RFC 9293 section 3.8.3, or the user time-out.
+    fn gives_up(&self, now: Instant, syn: bool) -> bool {
+        if self.knobs.user_timeout > 0 && !syn {
+            //= RFC5482-3
+            return now.since(self.stalled) >= dur(self.knobs.user_timeout) && self.backoff > 0;
+        }
+        if syn {
+            return self.backoff >= self.knobs.syn_retries;
+        }
+        if self.snd.persist || self.snd.wnd == 0 {
+            // A peer that answers may keep its window shut for ever, except when nobody waits any more.
+            //= RFC9293-3.8.6.1-MUST-37
+            let tries = if self.orphan { self.backoff } else { self.silent };
+            return tries >= self.knobs.retries;
+        }
+        self.backoff >= self.knobs.retries
+    }
+
+    fn keepalive_due(&mut self, now: Instant, o: &mut Outcome) {
+        let idle = dur(self.knobs.keep_idle);
+        let quiet = now.since(self.rcv.last);
+        if quiet < idle || self.outstanding() > 0 {
+            // Heard of the peer meanwhile, or the retransmission timer watches it.
+            let at = (self.rcv.last + idle).max(now + dur(self.knobs.keep_interval.max(1)));
+            let at = if quiet < idle { self.rcv.last + idle } else { at };
+            self.timers.set(Timer::Keep, at);
+            return;
+        }
+        if self.keeps >= self.knobs.keep_count {
+            //= RFC9293-3.8.4
+            self.owed.abort = true;
+            return self.end(Some(self.soft.unwrap_or(Errno::ETIMEDOUT)), o);
+        }
+        self.keeps += 1;
+        self.owed.keep = true;
+        o.what |= what::OUTPUT;
+        self.timers.set(Timer::Keep, Tcb::after(now, self.knobs.keep_interval));
+    }
+}

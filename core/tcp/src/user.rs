@@ -1,0 +1,350 @@
+//! User calls: SEND, RECEIVE, CLOSE, ABORT, STATUS (RFC 9293 section 3.9.1) and settings.
+
+use crate::cc::Cc;
+use crate::config::CcKind;
+use crate::outcome::{Outcome, Stats, what};
+use crate::recvbuf::RecvQueue;
+use crate::seq::Seq;
+use crate::tcb::{State, Tcb, dur, ms};
+use crate::timers::Timer;
+use iopkt_base::{Duration, Errno, Instant, Result};
+use iopkt_mbuf::Mbuf;
+
+/// What TCP_INFO tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Info {
+    /// State.
+    pub state: State,
+    /// Timestamps are in use.
+    pub timestamps: bool,
+    /// SACK is in use.
+    pub sack: bool,
+    /// Window shifts: the peer's, ours.
+    pub scale: (u8, u8),
+    /// Retransmission time-out now.
+    pub rto: Duration,
+    /// Smoothed round-trip time, mean deviation, minimum; zero before a sample.
+    pub rtt: (Duration, Duration, Duration),
+    /// Payload bytes per segment to the peer.
+    pub snd_mss: u32,
+    /// Largest payload the peer has sent.
+    pub rcv_mss: u32,
+    /// Congestion window, bytes.
+    pub cwnd: u32,
+    /// Slow start threshold, bytes; `u32::MAX` before any loss.
+    pub ssthresh: u32,
+    /// Bytes in flight.
+    pub in_flight: u32,
+    /// Peer's window, bytes.
+    pub snd_wnd: u32,
+    /// Window we offer, bytes.
+    pub rcv_wnd: u32,
+    /// Bytes sent and not acknowledged, bytes not yet sent.
+    pub queued: (u32, u32),
+    /// Bytes that SACK reported, bytes deemed lost.
+    pub sacked_lost: (u32, u32),
+    /// Retransmission time-outs in a row.
+    pub backoff: u8,
+    /// Congestion controller.
+    pub cc: &'static str,
+    /// Time since something was sent, since something was received.
+    pub idle: (Duration, Duration),
+    /// Counters.
+    pub stats: Stats,
+}
+
+impl Tcb {
+    /// Appends what fits to the send buffer; returns how many bytes that was (0: no room).
+    ///
+    /// # Errors
+    /// EPIPE after [`Tcb::shutdown_write`] or when the connection is over.
+    pub fn write(&mut self, data: &[u8]) -> Result<usize> {
+        if self.snd.fin || self.state == State::Closed || self.state == State::TimeWait {
+            return Err(Errno::EPIPE);
+        }
+        Ok(self.out.write(data))
+    }
+
+    /// Like [`Tcb::write`]; the last byte taken is urgent (MSG_OOB). It stays in the stream: RFC 6093.
+    ///
+    /// # Errors
+    /// As for [`Tcb::write`].
+    pub fn write_urgent(&mut self, data: &[u8]) -> Result<usize> {
+        let n = self.write(data)?;
+        if n > 0 {
+            //= RFC9293-3.8.5
+            self.snd.up = Some(self.data_end());
+        }
+        Ok(n)
+    }
+
+    /// Room in the send buffer, bytes.
+    #[inline]
+    pub fn write_space(&self) -> usize {
+        if self.snd.fin || self.state == State::Closed { 0 } else { self.out.space() }
+    }
+
+    /// Bytes written and not yet acknowledged (SIOCOUTQ).
+    pub fn unsent_or_unacked(&self) -> usize {
+        self.out.len()
+    }
+
+    /// In-order bytes that wait to be read (FIONREAD).
+    #[inline]
+    pub fn readable(&self) -> usize {
+        self.inq.len()
+    }
+
+    /// The first pieces of the in-order data, without removing them; returns how many slots were filled.
+    pub fn peek<'a>(&'a self, out: &mut [&'a [u8]]) -> usize {
+        self.inq.peek(out)
+    }
+
+    /// The in-order data itself, for owners that take buffers whole.
+    pub fn input_queue(&mut self) -> &mut RecvQueue {
+        &mut self.inq
+    }
+
+    /// Removes `n` bytes that were read; emptied buffers go to `free`. The window opens: the answer says
+    /// whether [`Tcb::output`] should be called for that.
+    pub fn consume(&mut self, n: usize, mut free: impl FnMut(Mbuf)) -> bool {
+        self.inq.consume(n, &mut free);
+        self.window_opened()
+    }
+
+    /// Tells how many bytes are still held downstream of the receive queue (in a program's descriptor): the
+    /// window takes account of them. The answer is as for [`Tcb::consume`].
+    pub fn set_held(&mut self, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let less = bytes < self.rcv.held;
+        self.rcv.held = bytes;
+        less && self.window_opened()
+    }
+
+    fn window_opened(&mut self) -> bool {
+        let receiving = matches!(self.state, State::Established | State::FinWait1 | State::FinWait2);
+        //= RFC9293-3.8.6.2.2
+        if receiving && !self.rcv.fin && self.window_update_due() {
+            self.owed.ack = true;
+        }
+        self.owed.ack
+    }
+
+    /// The peer's FIN has come and everything before it was consumed.
+    #[inline]
+    pub fn at_eof(&self) -> bool {
+        (self.rcv.fin || self.rcv.shut || self.state == State::Closed) && self.inq.is_empty()
+    }
+
+    /// Bytes from the reading position to the urgent mark, while it is ahead (SIOCATMARK: `Some(0)`). The mark
+    /// is after the last urgent byte, as RFC 6093 has it.
+    pub fn urgent_mark(&self) -> Option<u32> {
+        let reading = self.rcv.nxt - u32::from(self.rcv.fin) - self.inq.len() as u32;
+        self.rcv.up.filter(|up| up.ge(reading)).map(|up| up.since(reading))
+    }
+
+    /// No more data from us: a FIN follows what is buffered (shutdown(SHUT_WR)).
+    pub fn shutdown_write(&mut self) {
+        //= RFC9293-3.10.4
+        if self.state != State::Closed {
+            self.snd.fin = true;
+        }
+    }
+
+    /// Nobody will read any more: what is queued and what still comes is taken and forgotten
+    /// (shutdown(SHUT_RD), BSD's way).
+    pub fn shutdown_read(&mut self, mut free: impl FnMut(Mbuf)) {
+        self.rcv.shut = true;
+        self.discard_input(&mut free);
+        self.window_opened();
+    }
+
+    /// close(2): the connection becomes an orphan that ends by itself and answers further data with RST.
+    /// With unread data (`unread`, or in the queue) it is reset at once (RFC 9293 section 3.10.4, RFC 2525 2.17).
+    /// [`what::CLOSED`] in the answer: forget it after the next [`Tcb::output`].
+    pub fn close(&mut self, now: Instant, unread: bool, mut free: impl FnMut(Mbuf)) -> Outcome {
+        let mut o = Outcome { what: what::OUTPUT, ..Outcome::default() };
+        let unread = unread || !self.inq.is_empty();
+        self.discard_input(&mut free);
+        self.orphan = true;
+        self.rcv.shut = true;
+        match self.state {
+            State::Closed => o.what |= what::CLOSED,
+            State::SynSent => self.end(None, &mut o),
+            _ if unread && self.state != State::TimeWait => {
+                //= RFC2525-2.17
+                self.abort_now(&mut o);
+            }
+            State::FinWait2 => {
+                self.snd.fin = true;
+                self.timers.set(Timer::TwoMsl, now + dur(self.knobs.fin_wait2));
+            }
+            _ => self.snd.fin = true,
+        }
+        self.timers.stop(Timer::Keep);
+        o
+    }
+
+    /// ABORT: the connection ends now, the peer gets an RST (SO_LINGER with time zero).
+    pub fn abort(&mut self, mut free: impl FnMut(Mbuf)) -> Outcome {
+        let mut o = Outcome { what: what::OUTPUT, ..Outcome::default() };
+        self.discard_input(&mut free);
+        self.abort_now(&mut o);
+        o
+    }
+
+    fn abort_now(&mut self, o: &mut Outcome) {
+        //= RFC9293-3.10.5
+        let tell = matches!(
+            self.state,
+            State::SynReceived | State::Established | State::FinWait1 | State::FinWait2 | State::CloseWait
+        );
+        self.end(None, o);
+        self.owed.abort = tell;
+    }
+
+    /// The network reported an error about a segment of ours with sequence number `seq` (ICMP). `hard`:
+    /// RFC 1122's hard errors; they end an attempt to connect only, as RFC 5927 section 6 advises.
+    pub fn icmp(&mut self, seq: Seq, errno: Errno, hard: bool) -> Outcome {
+        let mut o = Outcome::default();
+        //= RFC5927-4.1
+        if !(seq.ge(self.snd.una) && seq.lt(self.snd.max)) {
+            return o;
+        }
+        let opening = matches!(self.state, State::SynSent | State::SynReceived);
+        if hard && opening {
+            //= RFC5927-6
+            self.end(Some(errno), &mut o);
+        } else {
+            self.soft = Some(errno);
+        }
+        o
+    }
+
+    /// The path takes segments of `mss` bytes now (path MTU less fixed IP and TCP headers). With `seq` of a
+    /// segment that was too big for it, that segment goes again at once, cut anew, and the congestion window
+    /// stays: a too small pipe is no congestion (RFC 8201 section 5.4).
+    pub fn set_path_mss(&mut self, mss: u16, seq: Option<Seq>) -> Outcome {
+        let mut o = Outcome::default();
+        if let Some(s) = seq
+            && !(s.ge(self.snd.una) && s.lt(self.snd.max))
+        {
+            return o;
+        }
+        //= RFC9293-3.7.2
+        self.snd.mss_path = mss.max(crate::config::MSS_MIN);
+        let before = self.snd.mss;
+        self.apply_mss();
+        if self.snd.mss < before && seq.is_some() && !self.sent.is_empty() {
+            self.sent.mark_head(self.seg_size());
+            self.owed.force_retx = true;
+            o.what |= what::OUTPUT;
+        }
+        o
+    }
+
+    /// TCP_NODELAY.
+    pub fn set_nodelay(&mut self, on: bool) {
+        self.knobs.nodelay = on;
+    }
+
+    /// Whether Nagle's algorithm is off.
+    pub fn nodelay(&self) -> bool {
+        self.knobs.nodelay
+    }
+
+    /// SO_KEEPALIVE with TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT.
+    pub fn set_keepalive(&mut self, now: Instant, on: bool, idle: Duration, interval: Duration, count: u8) {
+        self.knobs.keepalive = on;
+        self.knobs.keep_idle = ms(idle).max(1);
+        self.knobs.keep_interval = ms(interval).max(1);
+        self.knobs.keep_count = count;
+        self.keeps = 0;
+        self.arm_keepalive(now);
+    }
+
+    /// TCP_USER_TIMEOUT; zero for none.
+    pub fn set_user_timeout(&mut self, t: Duration) {
+        self.knobs.user_timeout = ms(t);
+    }
+
+    /// Longest delay of ACKs; zero acknowledges every segment at once (TCP_QUICKACK).
+    pub fn set_delack(&mut self, t: Duration) {
+        self.knobs.delack = ms(t);
+    }
+
+    /// SO_SNDBUF.
+    pub fn set_sndbuf(&mut self, bytes: u32) {
+        self.out.set_limit(bytes as usize);
+    }
+
+    /// SO_RCVBUF: takes effect on the window from the next segment on, up to what the window scale of the
+    /// handshake can express. A smaller one never takes back what was offered.
+    pub fn set_rcvbuf(&mut self, bytes: u32) {
+        self.rcv.limit = bytes;
+    }
+
+    /// Buffer limits: send, receive.
+    pub fn buffers(&self) -> (u32, u32) {
+        (self.out.limit() as u32, self.rcv.limit)
+    }
+
+    /// Largest super-segment, bytes; 0 for none.
+    pub fn set_tso_max(&mut self, bytes: u32) {
+        self.knobs.tso_max = bytes;
+    }
+
+    /// TCP_CONGESTION: changes the controller; the window stays.
+    pub fn set_congestion(&mut self, kind: CcKind) {
+        self.cc = Cc::new(kind);
+    }
+
+    /// The last error the network reported that did not end the connection.
+    pub fn soft_error(&self) -> Option<Errno> {
+        self.soft
+    }
+
+    /// TCP_INFO.
+    pub fn info(&self, now: Instant) -> Info {
+        Info {
+            state: self.state,
+            timestamps: self.ts.on,
+            sack: self.sack_ok,
+            scale: (self.snd.scale, self.rcv.scale),
+            rto: self.rtt.rto(self.backoff),
+            rtt: (self.rtt.srtt(), self.rtt.var(), self.rtt.min()),
+            snd_mss: self.seg_size(),
+            rcv_mss: self.rcv.seg,
+            cwnd: self.win.cwnd,
+            ssthresh: self.win.ssthresh,
+            in_flight: self.pipe(),
+            snd_wnd: self.snd.wnd,
+            rcv_wnd: self.rcv.adv.since(self.rcv.nxt),
+            queued: (self.outstanding(), self.data_end().since(self.snd.nxt)),
+            sacked_lost: (self.sent.sacked(), self.sent.lost()),
+            backoff: self.backoff,
+            cc: self.cc.name(),
+            idle: (now.since(self.snd.last), now.since(self.rcv.last)),
+            stats: self.stats,
+        }
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Our FIN was sent and acknowledged.
+    pub fn fin_is_acked(&self) -> bool {
+        self.fin_sent() && self.snd.una == self.snd.max
+    }
+
+    /// Gives back memory that buffers hold without need; worth a call when a connection has been idle.
+    pub fn shrink(&mut self) {
+        self.out.shrink();
+        self.sent.shrink();
+        if self.inq.is_empty() {
+            self.inq.shrink();
+        }
+    }
+}
