@@ -1,1 +1,32 @@
 //! Finds, checks, loads and unloads drivers and modules.
+//!
+//! The mechanism; the runtime owns interfaces and packet threads. The border between the two is:
+//!
+//! - the runtime implements [`Host`] (log, attach, "this driver has finished");
+//! - it makes a [`Driver`] of a name and an option list, and unloads it;
+//! - it gets a [`Device`] in [`Host::attach`], moves it to a packet thread, and calls it there: bind, start,
+//!   transmit, ready, tick, detach. What the driver says during a call lies in [`Effects`] afterwards:
+//!   nothing calls back into the runtime from inside a device call.
+//!
+//! A file is judged before it is mapped ([`inspect`]); each loaded object has a control thread made here, on
+//! which its load, its own events and its unload run; that thread has been joined when the object is
+//! unmapped, and whether it has really gone is looked up in `/proc/self/maps`.
+
+mod device;
+mod driver;
+mod elf;
+mod error;
+mod image;
+mod info;
+mod options;
+mod port;
+mod search;
+mod table;
+
+pub use device::{BUDGET, Bound, Description, Device, DriverRef, Gone, Place, Sent};
+pub use driver::{Driver, DriverId, Env, Host, Unloaded};
+pub use error::Error;
+pub use info::{Info, Kind, OptionHelp, Takes, good_prefix, inspect};
+pub use options::{Options, UNIT_MAX, split as split_options};
+pub use port::{Effects, Link};
+pub use search::Search;

@@ -1,0 +1,74 @@
+//! The option list: one comma-separated word. `name=` and `unit=` are the stack's; the rest must be in the
+//! object's own list.
+
+use crate::Error;
+use crate::info::{Info, Takes, good_prefix};
+use iopkt_base::Errno;
+
+/// An option list, taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `name=`: interface prefix instead of the driver's.
+    pub name: Option<String>,
+    /// `unit=`: number of the first interface; a negative one was ignored.
+    pub unit: Option<u32>,
+    /// What the object gets to see.
+    pub rest: String,
+}
+
+/// Largest interface number.
+pub const UNIT_MAX: u32 = 9999;
+
+/// Takes the generic options out of `list` and checks the others against what the object takes.
+///
+/// # Errors
+/// EINVAL; the text names the object, the option, and what it takes.
+pub fn split(list: &str, info: &Info) -> Result<Options, Error> {
+    let file = info.file();
+    let bad = |why: String| Err(Error::new(Errno::EINVAL, format!("{file}: {why}")));
+    let mut out = Options::default();
+    let mut rest: Vec<&str> = Vec::new();
+    if list.contains('\0') {
+        return bad("the option list contains a NUL".into());
+    }
+    for word in list.split(',').filter(|w| !w.is_empty()) {
+        let (name, value) = match word.split_once('=') {
+            Some((n, v)) => (n, Some(v)),
+            None => (word, None),
+        };
+        match (name, value) {
+            ("name", Some(v)) if good_prefix(v) => out.name = Some(v.into()),
+            ("name", _) => {
+                return bad(format!("option {word}: give name=PREFIX, letters, at most 11 characters"));
+            }
+            ("unit", Some(v)) => match v.parse::<i64>() {
+                Ok(n) if n < 0 => {}
+                Ok(n) if n <= i64::from(UNIT_MAX) => out.unit = Some(n as u32),
+                _ => return bad(format!("option {word}: give unit=N, N from 0 to {UNIT_MAX}")),
+            },
+            ("unit", None) => return bad(format!("option unit: give unit=N, N from 0 to {UNIT_MAX}")),
+            _ => {
+                let Some(known) = info.options.iter().find(|o| o.name == name) else {
+                    return bad(format!("unknown option {name}; {}", takes(info)));
+                };
+                match (known.takes, value) {
+                    (Takes::Nothing, Some(_)) => {
+                        return bad(format!("option {name} takes no value; write {}", known.form));
+                    }
+                    (Takes::Value, None | Some("")) => {
+                        return bad(format!("option {name} needs a value; write {}", known.form));
+                    }
+                    _ => rest.push(word),
+                }
+            }
+        }
+    }
+    out.rest = rest.join(",");
+    Ok(out)
+}
+
+fn takes(info: &Info) -> String {
+    let mut forms: Vec<&str> = info.options.iter().map(|o| o.form.as_str()).collect();
+    forms.extend(["name=PREFIX", "unit=N"]);
+    format!("it takes {}", forms.join(", "))
+}

@@ -1,0 +1,147 @@
+//! Which file a name on the command line means.
+//!
+//! `-d X` is `devnp-X.so`; when there is none but a `devn-X.so`, that is a driver of the older io-net, which
+//! needs the shim. `-p X` is `lsm-X.so`. A name that ends in `.so` is that file, searched for; a name with
+//! a slash is that file exactly. Searched are, in this order: `LD_LIBRARY_PATH` (not for set-id programs),
+//! `../lib` beside the program, the program's own directory when it is one of cargo's, `/usr/lib/io-pkt`,
+//! `/lib/dll`.
+
+use crate::Error;
+use iopkt_base::Errno;
+use std::path::{Path, PathBuf};
+
+/// Where objects are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    dirs: Vec<PathBuf>,
+}
+
+impl Search {
+    /// The rules above, for this process.
+    pub fn standard() -> Search {
+        let mut dirs: Vec<PathBuf> = Vec::new();
+        let set_id = rustix::process::getuid() != rustix::process::geteuid()
+            || rustix::process::getgid() != rustix::process::getegid();
+        if let Some(list) = std::env::var_os("LD_LIBRARY_PATH").filter(|_| !set_id) {
+            dirs.extend(std::env::split_paths(&list).filter(|d| !d.as_os_str().is_empty()));
+        }
+        if let Ok(exe) = std::env::current_exe()
+            && let Some(dir) = exe.parent()
+        {
+            if let Some(up) = dir.parent() {
+                dirs.push(up.join("lib"));
+            }
+            dirs.extend(cargo_dir(dir));
+        }
+        dirs.push("/usr/lib/io-pkt".into());
+        dirs.push("/lib/dll".into());
+        Search { dirs }
+    }
+
+    /// These directories only.
+    pub fn only(dirs: impl IntoIterator<Item = PathBuf>) -> Search {
+        Search { dirs: dirs.into_iter().collect() }
+    }
+
+    /// The directories, in order.
+    pub fn dirs(&self) -> &[PathBuf] {
+        &self.dirs
+    }
+
+    /// The file of driver `what` (the word after `-d`).
+    ///
+    /// # Errors
+    /// ENOENT with the places looked at; ENOTSUP for a driver that needs the shim.
+    pub fn driver(&self, what: &str) -> Result<PathBuf, Error> {
+        if what.contains('/') || what.ends_with(".so") {
+            return self.object(what);
+        }
+        if let Some(p) = self.look(&format!("devnp-{what}.so")) {
+            return Ok(p);
+        }
+        if let Some(p) = self.look(&format!("devn-{what}.so")) {
+            return Err(legacy(&p));
+        }
+        Err(self.missing(what, &format!("devnp-{what}.so")))
+    }
+
+    /// The file of stack module `what` (the word after `-p`).
+    ///
+    /// # Errors
+    /// ENOENT with the places looked at.
+    pub fn module(&self, what: &str) -> Result<PathBuf, Error> {
+        if what.contains('/') || what.ends_with(".so") {
+            return self.object(what);
+        }
+        let file = format!("lsm-{what}.so");
+        self.look(&file).ok_or_else(|| self.missing(what, &file))
+    }
+
+    /// A file by its name (searched for) or its path (`mount`'s last word).
+    ///
+    /// # Errors
+    /// As [`Search::driver`].
+    pub fn object(&self, what: &str) -> Result<PathBuf, Error> {
+        let path = if what.contains('/') {
+            let p = PathBuf::from(what);
+            if let Err(e) = std::fs::metadata(&p) {
+                let errno = iopkt_sys::errno(&e);
+                return Err(Error::new(errno, format!("{what}: {}; check the path", errno_text(&e))));
+            }
+            p
+        } else {
+            self.look(what).ok_or_else(|| self.missing(what, what))?
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("devn-") {
+            return Err(legacy(&path));
+        }
+        Ok(path)
+    }
+
+    fn look(&self, file: &str) -> Option<PathBuf> {
+        // cargo names the library of crate devnp-tap libdevnp_tap.so.
+        let cargo = format!("lib{}", file.replace('-', "_"));
+        for dir in &self.dirs {
+            let p = dir.join(file);
+            if p.is_file() {
+                return Some(p);
+            }
+            let p = dir.join(&cargo);
+            if dir.join(".fingerprint").is_dir() && p.is_file() {
+                return Some(p);
+            }
+        }
+        None
+    }
+
+    fn missing(&self, what: &str, file: &str) -> Error {
+        let dirs: Vec<String> = self.dirs.iter().map(|d| d.display().to_string()).collect();
+        Error::new(
+            Errno::ENOENT,
+            format!("{what}: no {file} in {}; give a full path or set LD_LIBRARY_PATH", dirs.join(", ")),
+        )
+    }
+}
+
+/// The directory of cargo's products, when the program itself is one of them.
+fn cargo_dir(dir: &Path) -> Option<PathBuf> {
+    let dir = if dir.ends_with("deps") || dir.ends_with("examples") { dir.parent()? } else { dir };
+    dir.join(".fingerprint").is_dir().then(|| dir.to_owned())
+}
+
+fn legacy(path: &Path) -> Error {
+    Error::new(
+        Errno::EOPNOTSUPP,
+        format!(
+            "{}: a devn- driver needs the shim (devnp-shim.so), which is not in this build; use a devnp- driver",
+            path.display()
+        ),
+    )
+}
+
+/// The system's words for an I/O error, without Rust's "(os error N)".
+pub(crate) fn errno_text(e: &std::io::Error) -> String {
+    let s = e.to_string();
+    s.split(" (os error").next().unwrap_or(&s).to_owned()
+}
