@@ -63,7 +63,7 @@ impl Tcb {
         o.what |= what::OUTPUT;
         if self.snd.persist && self.snd.wnd > 0 {
             self.snd.persist = false;
-            self.backoff = 0;
+            (self.backoff, self.tries) = (0, 0);
             self.timers.stop(Timer::Rexmt);
             // A probe byte that was not taken counts as never sent.
             if self.snd.nxt.gt(self.snd.una) {
@@ -111,14 +111,18 @@ impl Tcb {
         if self.snd.up.is_some_and(|up| up.le(ack)) {
             self.snd.up = None;
         }
-        self.backoff = 0;
+        self.tries = 0;
+        if w.rtt.is_some() || self.snd.persist {
+            //= RFC6298-5-karn
+            self.backoff = 0;
+        }
         //= RFC6298-5.2
         //= RFC6298-5.3
         if self.outstanding() == 0 {
             self.timers.stop(Timer::Rexmt);
             self.snd.persist = false;
         } else {
-            self.timers.set(Timer::Rexmt, now + self.rtt.rto(0));
+            self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
         }
         let fin_acked = self.snd.fin && self.out.is_empty() && ack.gt(self.snd.data);
         if fin_acked {

@@ -51,13 +51,16 @@ pub fn syn_ack(
     let sack = syn.options.sack_permitted && cfg.sack && ts.is_some();
     let bits = u32::from(scale.map_or(15, |s| s.min(MAX_WSCALE))) | u32::from(sack) << 4;
     let clock = ((now.as_nanos() >> 20) as u32).wrapping_add(cfg.ts_offset);
+    // Never ahead of the clock: the connection's later timestamps must not be smaller.
+    let val = clock & !((1 << TS_BITS) - 1) | bits;
+    let val = if val.wrapping_sub(clock) as i32 > 0 { val.wrapping_sub(1 << TS_BITS) } else { val };
     SegOut {
         window: cfg.rcvbuf.min(65535) as u16,
         options: Options {
             mss: Some(cfg.mss_in),
             window_scale: scale.map(|_| scale_for(cfg.rcvbuf_max.max(cfg.rcvbuf))),
             sack_permitted: sack,
-            timestamps: ts.map(|t| Timestamps { val: clock & !((1 << TS_BITS) - 1) | bits, ecr: t.val }),
+            timestamps: ts.map(|t| Timestamps { val, ecr: t.val }),
             ..Options::NONE
         },
         ..bare(seq, syn.seq + 1, Flags::SYN | Flags::ACK)
@@ -108,10 +111,9 @@ pub fn check(
     t.snd.max = t.snd.nxt;
     t.rcv.adv = t.rcv.nxt + cfg.rcvbuf.min(65535);
     let mut o = Outcome::default();
-    // No round-trip time is known: backoff says that the SYN's time must not be sampled.
-    t.backoff = 1;
-    let cwnd = t.win;
+    // When the SYN-ACK went is not known: no round-trip sample.
+    let rtt = t.rtt;
     t.establish(now, &Segment { options: Options::NONE, ..*seg }, &mut o);
-    t.win = cwnd;
+    t.rtt = rtt;
     Some((t, o))
 }

@@ -49,6 +49,14 @@ impl Tcb {
             self.input_unacceptable(now, &seg, len, o);
             return Some(payload);
         }
+        if let (true, Some(t)) = (self.ts.on, seg.options.timestamps)
+            && seg.seq.le(self.rcv.last_ack)
+            && t.val.wrapping_sub(self.ts.recent) as i32 >= 0
+        {
+            //= RFC7323-4.3
+            self.ts.recent = t.val;
+            self.ts.recent_at = now;
+        }
         if seg.flags.any(Flags::RST | Flags::SYN) {
             if seg.flags.has(Flags::RST) {
                 self.input_rst(now, &seg, o);
@@ -120,7 +128,7 @@ impl Tcb {
         }
     }
 
-    /// RFC 7323 section 5: PAWS, and the update of TS.Recent. False when the segment is to be dropped.
+    /// RFC 7323 section 5: PAWS. False when the segment is to be dropped.
     #[inline]
     fn check_timestamps(&mut self, now: Instant, seg: &Segment, len: usize, o: &mut Outcome) -> bool {
         if !self.ts.on || seg.flags.has(Flags::RST) {
@@ -142,11 +150,6 @@ impl Tcb {
                 self.challenge(now, o);
             }
             return false;
-        }
-        //= RFC7323-4.3
-        if age >= 0 && seg.seq.le(self.rcv.last_ack) {
-            self.ts.recent = t.val;
-            self.ts.recent_at = now;
         }
         true
     }
@@ -309,7 +312,7 @@ impl Tcb {
     fn text_in_order(&mut self, now: Instant, payload: Mbuf, o: &mut Outcome) -> Option<Mbuf> {
         let n = payload.len() as u32;
         let from = self.rcv.nxt;
-        self.rcv.seg = self.rcv.seg.max(n);
+        self.rcv.seg = self.rcv.seg.max(n.min(u32::from(self.rcv.mss)));
         self.rcv.nxt += n;
         let spare = if self.rcv.shut { Some(payload) } else { self.inq.push(payload) };
         if !self.early.is_empty() {

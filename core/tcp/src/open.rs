@@ -130,7 +130,7 @@ impl Tcb {
 
     /// Our SYN is acknowledged: ESTABLISHED.
     pub(crate) fn establish(&mut self, now: Instant, seg: &Segment, o: &mut Outcome) {
-        if self.backoff == 0 {
+        if self.tries == 0 {
             self.rtt.sample(now.since(self.snd.last));
         } else if let Some(t) = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0) {
             let ticks = self.ts_now(now).wrapping_sub(t.ecr);
@@ -138,7 +138,7 @@ impl Tcb {
                 self.rtt.sample(iopkt_base::Duration::from_nanos(u64::from(ticks) << 20));
             }
         }
-        if self.backoff > 0 {
+        if self.tries > 0 {
             self.rtt.syn_was_lost();
             // A lost SYN is congestion too: one segment to begin with. //= RFC5681-3.1-syn-lost
             self.win.cwnd = self.win.mss;
@@ -147,7 +147,7 @@ impl Tcb {
         self.snd.una = self.snd.iss + 1;
         self.snd.nxt = self.snd.nxt.max(self.snd.una);
         self.snd.need_syn = false;
-        self.backoff = 0;
+        (self.backoff, self.tries) = (0, 0);
         self.timers.stop(Timer::Rexmt);
         if !seg.flags.has(Flags::SYN) {
             self.snd.wnd = u32::from(seg.window) << self.snd.scale;

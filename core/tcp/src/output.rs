@@ -7,12 +7,14 @@ use crate::segment::SegOut;
 use crate::seq::Seq;
 use crate::tcb::{State, Tcb, dur};
 use crate::timers::Timer;
-use iopkt_base::Instant;
+use iopkt_base::{Duration, Instant};
 use iopkt_wire::tcp::{Flags, Options, SackBlocks, Timestamps};
 
 /// Most records in flight for each KiB of send buffer, and the least: a bound for writers of single bytes.
 const RECORDS_PER_KIB: usize = 2;
 const RECORDS_MIN: usize = 64;
+/// A segment that found no memory is offered again after this long, if nothing else calls output before.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Whoever takes segments: makes a packet of each (see [`SegOut::write`]). False says that there was no
 /// memory for it: the machine behaves as if it had never been offered, and tries again next turn.
@@ -31,6 +33,15 @@ impl Tcb {
     /// Sends what may be sent now. Call it once per turn after input, ticks and user calls.
     pub fn output(&mut self, now: Instant, sink: &mut impl Sink) {
         self.snd.refused = false;
+        self.output_all(now, sink);
+        if self.snd.refused {
+            self.timers.set(Timer::Retry, now + RETRY);
+        } else if self.timers.is_set(Timer::Retry) {
+            self.timers.stop(Timer::Retry);
+        }
+    }
+
+    fn output_all(&mut self, now: Instant, sink: &mut impl Sink) {
         if !self.output_rst(sink) {
             return;
         }

@@ -89,6 +89,8 @@ impl Tcb {
     fn open_ack(&mut self, now: Instant, w: &AckWork, mss: u32) {
         if w.acked > 0 {
             (self.rec.dupacks, self.rec.reno) = (0, 0);
+            // The point would be ahead again after half a turn of the circle.
+            self.rec.valid &= self.snd.una.le(self.rec.point);
         }
         if w.dup {
             self.rec.dupacks = self.rec.dupacks.saturating_add(1);
@@ -145,7 +147,7 @@ impl Tcb {
             self.sent.forget_sacks();
         }
         // Another time-out for the same data takes no more from the threshold. //= RFC5681-3.1-rto
-        if self.backoff <= 1 {
+        if self.tries <= 1 {
             let flight = self.pipe().min(self.win.cwnd);
             self.cc.get().on_timeout(&mut self.win, now, flight);
         }

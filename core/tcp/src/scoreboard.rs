@@ -115,6 +115,9 @@ impl Scoreboard {
     #[inline]
     pub(crate) fn ack(&mut self, upto: Seq) -> Acked {
         let mut r = Acked::default();
+        // They must never fall half a turn of the circle behind.
+        self.hint = self.hint.max(upto);
+        self.examined = self.examined.max(upto);
         while let Some(s) = self.q.front_mut() {
             if s.start.ge(upto) {
                 break;
@@ -266,8 +269,8 @@ impl Scoreboard {
         newly
     }
 
-    /// Marks the first record (at most `mss` bytes of it) lost, by duplicate ACKs without SACK, by a partial
-    /// ACK, or by a path MTU that shrank. Returns bytes newly marked.
+    /// Marks the first record (at most `mss` bytes of it) lost, by duplicate ACKs without SACK, or by a
+    /// partial ACK. Returns bytes newly marked.
     pub(crate) fn mark_head(&mut self, mss: u32) -> u32 {
         let Some(s) = self.q.front() else { return 0 };
         let at = s.start + mss;
@@ -275,6 +278,17 @@ impl Scoreboard {
             self.cut(at);
         }
         self.mark(0)
+    }
+
+    /// Marks what is larger than `mss` lost: the path does not take it any more.
+    pub(crate) fn mark_bigger(&mut self, mss: u32) -> u32 {
+        let mut n = 0;
+        for i in 0..self.q.len() {
+            if self.q[i].len() > mss {
+                n += self.mark(i);
+            }
+        }
+        n
     }
 
     /// The retransmission timer expired: all that is not SACKed counts as lost, retransmissions too.

@@ -178,8 +178,10 @@ pub struct Tcb {
     pub(crate) cc: Cc,
     pub(crate) rec: Recovery,
     pub(crate) timers: Timers,
-    /// Expiries of the retransmission or probe timer in a row.
+    /// Doublings of the retransmission or probe time-out: undone by a round-trip sample (Karn).
     pub(crate) backoff: u8,
+    /// Expiries of that timer in a row without progress.
+    pub(crate) tries: u8,
     /// When the present row of expiries began.
     pub(crate) stalled: Instant,
     /// Keepalives unanswered.
@@ -276,6 +278,7 @@ impl Tcb {
             rec: Recovery::default(),
             timers: Timers::new(),
             backoff: 0,
+            tries: 0,
             stalled: now,
             keeps: 0,
             silent: 0,

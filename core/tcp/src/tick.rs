@@ -15,6 +15,9 @@ impl Tcb {
             o.what |= what::CLOSED;
             return o;
         }
+        if self.timers.take(Timer::Retry, now) {
+            o.what |= what::OUTPUT;
+        }
         if self.timers.take(Timer::DelAck, now) {
             //= RFC9293-3.8.6.3
             self.ack_now(&mut o);
@@ -30,10 +33,13 @@ impl Tcb {
 
     fn rexmt_due(&mut self, now: Instant, o: &mut Outcome) {
         o.what |= what::OUTPUT;
-        if self.backoff == 0 {
-            self.stalled = self.snd.last.min(now);
-        }
         let syn = matches!(self.state, State::SynSent | State::SynReceived);
+        if self.sent.is_empty() && !self.snd.persist && !syn {
+            return;
+        }
+        if self.tries == 0 {
+            self.stalled = self.sent.front().map_or(self.snd.last, |s| s.at).min(now);
+        }
         if self.gives_up(now, syn) {
             //= RFC9293-3.8.3
             if self.state == State::SynReceived || self.orphan {
@@ -44,6 +50,7 @@ impl Tcb {
             return self.end(Some(self.soft.unwrap_or(Errno::ETIMEDOUT)), o);
         }
         self.backoff = self.backoff.saturating_add(1);
+        self.tries = self.tries.saturating_add(1);
         self.silent = self.silent.saturating_add(1);
         if syn {
             self.snd.need_syn = true;
@@ -70,18 +77,18 @@ impl Tcb {
     fn gives_up(&self, now: Instant, syn: bool) -> bool {
         if self.knobs.user_timeout > 0 && !syn {
             //= RFC5482-3
-            return now.since(self.stalled) >= dur(self.knobs.user_timeout) && self.backoff > 0;
+            return now.since(self.stalled) >= dur(self.knobs.user_timeout) && self.tries > 0;
         }
         if syn {
-            return self.backoff >= self.knobs.syn_retries;
+            return self.tries >= self.knobs.syn_retries;
         }
         if self.snd.persist || self.snd.wnd == 0 {
             // A peer that answers may keep its window shut for ever, except when nobody waits any more.
             //= RFC9293-3.8.6.1-MUST-37
-            let tries = if self.orphan { self.backoff } else { self.silent };
+            let tries = if self.orphan { self.tries } else { self.silent };
             return tries >= self.knobs.retries;
         }
-        self.backoff >= self.knobs.retries
+        self.tries >= self.knobs.retries
     }
 
     fn keepalive_due(&mut self, now: Instant, o: &mut Outcome) {

@@ -13,9 +13,11 @@ pub(crate) enum Timer {
     Keep = 2,
     /// TIME-WAIT, or an orphan's FIN-WAIT-2.
     TwoMsl = 3,
+    /// The sink refused a segment: offer it again.
+    Retry = 4,
 }
 
-const COUNT: usize = 4;
+const COUNT: usize = 5;
 
 /// Expiry of each timer; [`Instant::FAR`] when stopped.
 #[derive(Clone, Copy, Debug)]

@@ -109,6 +109,9 @@ impl Tcb {
     /// whether [`Tcb::output`] should be called for that.
     pub fn consume(&mut self, n: usize, mut free: impl FnMut(Mbuf)) -> bool {
         self.inq.consume(n, &mut free);
+        if self.rcv.up.is_some() && self.urgent_mark().is_none() {
+            self.rcv.up = None;
+        }
         self.window_opened()
     }
 
@@ -222,8 +225,8 @@ impl Tcb {
     }
 
     /// The path takes segments of `mss` bytes now (path MTU less fixed IP and TCP headers). With `seq` of a
-    /// segment that was too big for it, that segment goes again at once, cut anew, and the congestion window
-    /// stays: a too small pipe is no congestion (RFC 8201 section 5.4).
+    /// segment that was too big for it, the segments that are too big go again at once, cut anew, and the congestion
+    /// window stays: a too small pipe is no congestion (RFC 8201 section 5.4).
     pub fn set_path_mss(&mut self, mss: u16, seq: Option<Seq>) -> Outcome {
         let mut o = Outcome::default();
         if let Some(s) = seq
@@ -235,8 +238,7 @@ impl Tcb {
         self.snd.mss_path = mss.max(crate::config::MSS_MIN);
         let before = self.snd.mss;
         self.apply_mss();
-        if self.snd.mss < before && seq.is_some() && !self.sent.is_empty() {
-            self.sent.mark_head(self.seg_size());
+        if self.snd.mss < before && seq.is_some() && self.sent.mark_bigger(self.seg_size()) > 0 {
             self.owed.force_retx = true;
             o.what |= what::OUTPUT;
         }
