@@ -1,4 +1,6 @@
 //! The calls a program makes, as BSD has them: socket, bind, connect, names, shutdown, close.
+//!
+//! What only streams do is in `tcp` and `tcp_listen`, what only datagram sockets do in `dgram` and `udp`.
 
 use super::Sockets;
 use super::demux::ConnKey;
@@ -8,6 +10,7 @@ use super::types::{SockId, SockType, ev, proto};
 use crate::cx::Cx;
 use crate::net::Net;
 use crate::packet::Family;
+use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Errno, Result};
 
@@ -15,7 +18,7 @@ use iopkt_base::{Errno, Result};
 fn protocol(family: Family, ty: SockType, p: u8) -> Result<u8> {
     let icmp = if family == Family::V4 { proto::ICMP } else { proto::ICMP6 };
     match (ty, p) {
-        (SockType::Stream, 0 | proto::TCP) => Err(Errno::EPROTONOSUPPORT),
+        (SockType::Stream, 0 | proto::TCP) => Ok(proto::TCP),
         (SockType::Dgram, 0 | proto::UDP) => Ok(proto::UDP),
         (SockType::Dgram, p) if p == icmp => Ok(p),
         (SockType::Raw, 0) => Err(Errno::EPROTONOSUPPORT),
@@ -38,7 +41,7 @@ impl Sockets {
             return Err(Errno::EAFNOSUPPORT);
         }
         let p = protocol(family, ty, proto)?;
-        let body = Body::Dgram(Dgram::default());
+        let body = if ty == SockType::Stream { Body::Idle } else { Body::Dgram(Dgram::default()) };
         let id = self.table.insert(|id| Sock::new(id, family, ty, p, body))?;
         if ty == SockType::Raw {
             self.demux.raws.push(id.index);
@@ -99,7 +102,13 @@ impl Sockets {
         if to.is_some_and(|t| Family::of(&t.ip()) != s.family) {
             return Err(Errno::EAFNOSUPPORT);
         }
-        self.dgram_connect(cx, net, id, to)
+        if !self.is_stream(id)? {
+            return self.dgram_connect(cx, net, id, to);
+        }
+        match to {
+            Some(to) => self.tcp_connect(cx, net, id, to),
+            None => self.tcp_disconnect(cx, id),
+        }
     }
 
     /// getsockname(2).
@@ -126,11 +135,13 @@ impl Sockets {
     /// # Errors
     /// EINVAL, ENOTCONN.
     pub fn shutdown(&mut self, cx: &mut Cx, id: SockId, how: u8) -> Result<()> {
-        let _ = cx;
-        let s = self.table.get_mut(id)?;
         if how > 2 {
             return Err(Errno::EINVAL);
         }
+        if self.is_stream(id)? {
+            return self.tcp_shutdown(cx, id, how);
+        }
+        let s = self.table.get_mut(id)?;
         let connected = s.remote.is_some();
         s.shut_rd |= how != 1 && connected;
         s.shut_wr |= how != 0 && connected;
@@ -146,24 +157,16 @@ impl Sockets {
     /// The program is gone (close(2), or killed): the socket becomes an orphan that ends by itself. `unread`
     /// says that bytes handed to the program's descriptor were never read: the peer gets an RST.
     pub fn close(&mut self, cx: &mut Cx, net: &mut Net, id: SockId, unread: bool) {
-        let _ = unread;
-        if self.table.get(id).is_ok() {
-            self.discard(cx, net, id.index);
+        match self.is_stream(id) {
+            Ok(true) => self.tcp_close(cx, net, id, unread),
+            Ok(false) => self.discard(cx, net, id.index),
+            Err(_) => {}
         }
     }
 
     /// Takes a socket out of everything that knows it and frees it.
     pub(super) fn discard(&mut self, cx: &mut Cx, net: &mut Net, slot: u32) {
-        let Some(mut s) = self.table.remove(slot) else { return };
-        if let Some(r) = s.remote {
-            self.demux.del_conn(ConnKey::new(s.proto, s.local, s.lport, r), slot);
-        }
-        if s.lport != 0 {
-            self.demux.del_bound(s.proto, s.lport, slot);
-        }
-        if s.ty == SockType::Raw {
-            self.demux.raws.retain(|i| *i != slot);
-        }
+        let Some(mut s) = self.take_out(slot) else { return };
         match &mut s.body {
             Body::Dgram(d) => {
                 for g in d.groups.drain(..) {
@@ -173,13 +176,37 @@ impl Sockets {
                     cx.mbufs.free(g.m);
                 }
             }
+            Body::Listen(l) => self.close_listener(cx, l),
+            Body::Conn(_) | Body::Idle => {}
         }
+    }
+
+    /// Takes a socket out of the table and the indexes.
+    pub(super) fn take_out(&mut self, slot: u32) -> Option<Box<Sock>> {
+        self.unlink(slot);
+        let s = self.table.remove(slot)?;
+        if let (Some(r), Body::Dgram(_)) = (s.remote, &s.body) {
+            self.demux.del_conn(ConnKey::new(s.proto, s.local, s.lport, r), slot);
+        }
+        if s.lport != 0 && !s.released {
+            self.demux.del_bound(s.proto, s.lport, slot);
+        }
+        if s.ty == SockType::Raw {
+            self.demux.raws.retain(|i| *i != slot);
+        }
+        if let Body::Conn(c) = &s.body {
+            self.conn_gone(c);
+        }
+        Some(s)
     }
 
     /// Whether a datagram socket waits with something to be read, and room to write: for poll(2).
     pub fn readable(&self, id: SockId) -> bool {
         self.table.get(id).is_ok_and(|s| match &s.body {
             Body::Dgram(d) => !d.rx.is_empty() || s.shut_rd,
+            Body::Conn(c) => c.tcb.readable() > 0 || self.at_eof(id),
+            Body::Listen(l) => !l.ready.is_empty(),
+            Body::Idle => s.shut_rd,
         })
     }
 
@@ -197,6 +224,8 @@ impl Sockets {
     pub fn write_space(&self, id: SockId) -> usize {
         self.table.get(id).map_or(0, |s| match &s.body {
             Body::Dgram(d) => self.dgram_space(s, d),
+            Body::Conn(c) if !s.shut_wr => c.tcb.write_space(),
+            _ => 0,
         })
     }
 }

@@ -4,10 +4,11 @@
 //! an [`Event`]. The socket server turns them into descriptors.
 //!
 //! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which),
-//! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it, `options` with a file per
-//! level, `calls` (socket, bind, connect ... close), `report` (netstat).
+//! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it; `tcp` (a stream's life) with
+//! `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info` and `timers`; `options` with a file per level, `calls` (socket,
+//! bind, connect ... close), `report` (netstat).
 //!
-//! Limits: [`crate::Config::max_sockets`] sockets; receive queues by SO_RCVBUF; what datagram sockets send in
+//! Limits: [`crate::Config::max_sockets`] sockets, orphans and TIME-WAITs (see `tcp`); receive queues by SO_RCVBUF; what datagram sockets send in
 //! one turn by SO_SNDBUF.
 //!
 //! Privileges (ports under 1024, raw sockets) are the server's business: it knows who calls.
@@ -19,6 +20,7 @@ mod icmp;
 mod mcast;
 mod opt_ip;
 mod opt_socket;
+mod opt_tcp;
 mod options;
 mod ports;
 mod raw;
@@ -27,6 +29,11 @@ mod sock;
 
 mod table;
 mod tcp;
+mod tcp_in;
+mod tcp_info;
+mod tcp_listen;
+mod tcp_out;
+mod timers;
 mod types;
 mod udp;
 
@@ -36,6 +43,7 @@ pub use types::{Datagram, Event, SendOpts, SockId, SockType, ev};
 use crate::cx::Cx;
 use crate::net::Net;
 use crate::packet::{Family, IcmpErr, IpInfo};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use iopkt_base::{Instant, Keyed};
 use iopkt_mbuf::Mbuf;
@@ -55,6 +63,16 @@ pub struct Sockets {
     throttled: Vec<SockId>,
     /// Counts turns (calls of [`Sockets::output`]).
     turn: u64,
+    timers: timers::Timers,
+    /// Slots of connections that may have something to send.
+    dirties: Vec<u32>,
+    /// Connections without a program, TIME-WAIT apart.
+    orphans: usize,
+    /// Connections in TIME-WAIT, oldest first (stale names among them).
+    time_waits: VecDeque<SockId>,
+    max_time_wait: usize,
+    /// Resets sent since an instant.
+    rst_rate: (Instant, u32),
     /// Slots that a packet is for; kept to keep its memory.
     scratch: Vec<u32>,
 }
@@ -72,6 +90,12 @@ impl Sockets {
             happened: Vec::new(),
             throttled: Vec::new(),
             turn: 1,
+            timers: timers::Timers::default(),
+            dirties: Vec::new(),
+            orphans: 0,
+            time_waits: VecDeque::new(),
+            max_time_wait: tcp::MAX_TIME_WAIT.min(max / 2),
+            rst_rate: (Instant::ZERO, 0),
             scratch: Vec::new(),
         }
     }
@@ -132,6 +156,10 @@ impl Sockets {
     pub fn input(&mut self, cx: &mut Cx, net: &mut Net, info: &IpInfo, m: Mbuf) -> Option<Mbuf> {
         let raw = self.raw_input(cx, info, &m);
         match info.proto {
+            proto::TCP => {
+                self.tcp_input(cx, net, info, m);
+                None
+            }
             proto::UDP => self.udp_input(cx, net, info, m),
             proto::ICMP | proto::ICMP6 => {
                 self.ping_input(cx, info, &m);
@@ -147,8 +175,8 @@ impl Sockets {
 
     /// An error report about a packet of ours.
     pub fn icmp_error(&mut self, cx: &mut Cx, net: &mut Net, e: &IcmpErr) {
-        let _ = (cx, net);
         match e.proto {
+            proto::TCP => self.tcp_error(cx, net, e),
             proto::UDP => self.udp_error(e),
             proto::ICMP | proto::ICMP6 => self.ping_error(e),
             _ => {}
@@ -158,13 +186,14 @@ impl Sockets {
 
     /// Does what is due at `cx.now` (TCP timers).
     pub fn tick(&mut self, cx: &mut Cx, net: &mut Net) {
-        let _ = (cx, net);
+        self.tcp_tick(cx, net);
     }
 
     /// When [`Sockets::tick`] and [`Sockets::output`] want to be called next; [`Instant::ZERO`] when
     /// something waits for output or to be told.
     pub fn deadline(&self) -> Instant {
-        if !self.happened.is_empty() || !self.throttled.is_empty() { Instant::ZERO } else { Instant::FAR }
+        let idle = self.happened.is_empty() && self.throttled.is_empty() && self.dirties.is_empty();
+        if idle { self.timers.first() } else { Instant::ZERO }
     }
 
     /// Sends what sockets have to send and tells what happened: called once per turn, after input, timers and
@@ -172,6 +201,7 @@ impl Sockets {
     pub fn output(&mut self, cx: &mut Cx, net: &mut Net) {
         let _ = net;
         self.turn += 1;
+        self.tcp_output(cx);
         while let Some(id) = self.throttled.pop() {
             if self.table.get(id).is_ok() {
                 self.raise(id.index, ev::WRITE);

@@ -133,6 +133,7 @@ impl Sockets {
             }
             _ => return Err(Errno::ENOPROTOOPT),
         }
+        self.touch(cx, id);
         Ok(())
     }
 

@@ -6,8 +6,9 @@
 
 use super::Sockets;
 use super::options::{flag, int, put, put_int};
-use super::sock::{BUF_MAX, BUF_MIN, Body, Sock};
-use super::types::{SockId, SockType};
+use super::sock::{BUF_MAX, BUF_MIN, Sock};
+use super::types::SockId;
+use crate::cx::Cx;
 use crate::net::Net;
 use crate::packet::Family;
 use iopkt_base::{Errno, Result};
@@ -75,7 +76,14 @@ fn linger(b: &[u8]) -> Result<Option<u32>> {
 }
 
 impl Sockets {
-    pub(super) fn set_socket(&mut self, net: &Net, id: SockId, name: i32, v: &[u8]) -> Result<()> {
+    pub(super) fn set_socket(
+        &mut self,
+        cx: &mut Cx,
+        net: &Net,
+        id: SockId,
+        name: i32,
+        v: &[u8],
+    ) -> Result<()> {
         let s = self.table.get_mut(id)?;
         let o = &mut s.opt;
         match name {
@@ -114,7 +122,7 @@ impl Sockets {
             }
             _ => return Err(Errno::ENOPROTOOPT),
         }
-        self.option_changed(id, name);
+        self.touch(cx, id);
         Ok(())
     }
 
@@ -155,11 +163,6 @@ impl Sockets {
         };
         Ok(put_int(out, v))
     }
-
-    /// What must follow from a change.
-    fn option_changed(&mut self, id: SockId, name: i32) {
-        let _ = (id, name);
-    }
 }
 
 /// Linux's AF_* number of a family.
@@ -193,9 +196,4 @@ fn get_device(s: &Sock, net: &Net, out: &mut [u8]) -> Result<usize> {
     let n = name.len().min(IFNAMSIZ - 1);
     b[..n].copy_from_slice(&name.as_bytes()[..n]);
     Ok(put(out, &b[..n + 1]))
-}
-
-/// Whether a socket can hold memberships (datagrams can).
-pub(crate) fn has_groups(s: &Sock) -> bool {
-    s.ty != SockType::Stream && matches!(s.body, Body::Dgram(_))
 }

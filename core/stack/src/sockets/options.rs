@@ -77,8 +77,9 @@ impl Sockets {
     ) -> Result<()> {
         let s = self.table.get_mut(id)?;
         match level {
-            level::SOCKET => self.set_socket(net, id, name, value),
+            level::SOCKET => self.set_socket(cx, net, id, name, value),
             level::IP => self.set_ip(cx, net, id, name, value),
+            level::TCP if s.ty == SockType::Stream => self.set_tcp(cx, id, name, value),
             level::IPV6 if s.local.is_ipv6() => self.set_ip6(cx, net, id, name, value),
             level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
                 s.dgram()?.icmp_filter = int(value)? as u32;
@@ -102,11 +103,11 @@ impl Sockets {
         name: i32,
         out: &mut [u8],
     ) -> Result<usize> {
-        let _ = cx;
         let s = self.table.get_mut(id)?;
         match level {
             level::SOCKET => self.get_socket(net, id, name, out),
             level::IP => self.get_ip(net, id, name, out),
+            level::TCP if s.ty == SockType::Stream => self.get_tcp(cx, net, id, name, out),
             level::IPV6 if s.local.is_ipv6() => self.get_ip6(net, id, name, out),
             level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
                 Ok(put_int(out, s.dgram()?.icmp_filter as i32))

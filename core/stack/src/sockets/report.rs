@@ -8,6 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use iopkt_base::Result;
 use iopkt_ctl::{Counter, SockInfo};
+use iopkt_tcp::State;
 
 /// Counters of UDP.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,10 +33,31 @@ impl UdpStats {
     }
 }
 
+/// Counters of TCP that no connection has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TcpStats {
+    pub received: u64,
+    pub sent: u64,
+    pub short: u64,
+    pub bad_checksum: u64,
+    pub no_socket: u64,
+    pub active_opens: u64,
+    pub accepts: u64,
+    pub listen_overflow: u64,
+    pub cookies_sent: u64,
+    pub cookies_good: u64,
+    pub cookies_bad: u64,
+    pub resets_sent: u64,
+    pub resets_limited: u64,
+    pub aborted_on_close: u64,
+    pub time_wait_overflow: u64,
+}
+
 /// Counters of all sockets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stats {
     pub udp: UdpStats,
+    pub tcp: TcpStats,
     pub raw_delivered: u64,
     /// Datagrams that found a full receive buffer.
     pub full: u64,
@@ -73,6 +95,7 @@ impl Sockets {
     pub fn stats(&self) -> Vec<Counter> {
         let u = &self.stats.udp;
         let c = counter;
+        let t = &self.stats.tcp;
         let mut v = Vec::new();
         v.extend([
             c("udp", "{} datagrams received", u.received),
@@ -84,10 +107,43 @@ impl Sockets {
             c("udp", "{} dropped due to full socket buffers", self.stats.full),
             c("udp", "{} delivered", u.delivered),
             c("udp", "{} datagrams output", u.sent),
+            c("tcp", "{} packets sent", t.sent),
+            c("tcp", "{} packets received", t.received),
+            c("tcp", "{} discarded for bad checksums", t.bad_checksum),
+            c("tcp", "{} discarded because packet too short", t.short),
+            c("tcp", "{} connection requests", t.active_opens),
+            c("tcp", "{} connection accepts", t.accepts),
+            c("tcp", "{} dropped due to no socket", t.no_socket),
+            c("tcp", "{} resets sent for segments without a connection", t.resets_sent),
+            c("tcp", "{} resets suppressed by the rate limit", t.resets_limited),
+            c("tcp", "{} listen queue overflows", t.listen_overflow),
+            c("tcp", "{} SYN cookies sent", t.cookies_sent),
+            c("tcp", "{} SYN cookies accepted", t.cookies_good),
+            c("tcp", "{} bad SYN cookies", t.cookies_bad),
+            c("tcp", "{} connections reset on close", t.aborted_on_close),
+            c("tcp", "{} TIME_WAIT connections recycled", t.time_wait_overflow),
+            c("tcp", "{} connections", self.demux.conn_count() as u64),
+            c("tcp", "{} connections without a process", self.orphans as u64),
             c("socket", "{} sockets open", self.table.len() as u64),
             c("socket", "{} packets delivered to raw sockets", self.stats.raw_delivered),
         ]);
         v
+    }
+}
+
+/// netstat's word for a state.
+pub(crate) fn state(s: State) -> &'static str {
+    match s {
+        State::Closed => "CLOSED",
+        State::SynSent => "SYN_SENT",
+        State::SynReceived => "SYN_RCVD",
+        State::Established => "ESTABLISHED",
+        State::CloseWait => "CLOSE_WAIT",
+        State::FinWait1 => "FIN_WAIT_1",
+        State::Closing => "CLOSING",
+        State::LastAck => "LAST_ACK",
+        State::FinWait2 => "FIN_WAIT_2",
+        State::TimeWait => "TIME_WAIT",
     }
 }
 
@@ -104,6 +160,11 @@ fn name(s: &Sock) -> String {
 fn info(s: &Sock) -> SockInfo {
     let (recv_q, send_q, state) = match &s.body {
         Body::Dgram(d) => (d.rx_payload as u64, 0, String::new()),
+        Body::Idle => (0, 0, "CLOSED".to_string()),
+        Body::Listen(l) => (l.ready.len() as u64, l.backlog as u64, "LISTEN".to_string()),
+        Body::Conn(c) => {
+            (c.tcb.readable() as u64, c.tcb.unsent_or_unacked() as u64, state(c.tcb.state()).to_string())
+        }
     };
     SockInfo {
         proto: name(s),

@@ -1,8 +1,12 @@
 //! One socket: what all kinds have in common.
 
 use super::dgram::Dgram;
+use super::opt_tcp::TcpOpts;
+use super::tcp::Conn;
+use super::tcp_listen::Listener;
 use super::types::{SockId, SockType, proto};
 use crate::packet::Family;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use iopkt_base::Errno;
@@ -54,6 +58,7 @@ pub(crate) struct Opts {
     pub mcast_addr: Option<IpAddr>,
     /// IP_OPTIONS for every packet sent, padded.
     pub ip_options: Vec<u8>,
+    pub tcp: TcpOpts,
 }
 
 /// IP_MTU_DISCOVER's values (ip(7)).
@@ -62,7 +67,6 @@ pub(crate) mod pmtudisc {
     pub const WANT: u8 = 1;
     pub const DO: u8 = 2;
     pub const PROBE: u8 = 3;
-    pub const INTERFACE: u8 = 4;
     pub const OMIT: u8 = 5;
 }
 
@@ -102,6 +106,7 @@ impl Default for Opts {
             mcast_if: 0,
             mcast_addr: None,
             ip_options: Vec::new(),
+            tcp: TcpOpts::default(),
         }
     }
 }
@@ -110,6 +115,12 @@ impl Default for Opts {
 pub(crate) enum Body {
     /// UDP, raw, ping.
     Dgram(Dgram),
+    /// A stream that is neither listening nor connected.
+    Idle,
+    /// A listener.
+    Listen(Box<Listener>),
+    /// A connection, from SYN-SENT to CLOSED.
+    Conn(Box<Conn>),
 }
 
 /// A socket.
@@ -133,6 +144,8 @@ pub(crate) struct Sock {
     pub ev: u8,
     pub shut_rd: bool,
     pub shut_wr: bool,
+    /// A connection gave back the port that connect chose for it.
+    pub released: bool,
     /// Process that made it, for listings.
     pub pid: u32,
     pub body: Body,
@@ -163,6 +176,7 @@ impl Sock {
             ev: 0,
             shut_rd: false,
             shut_wr: false,
+            released: false,
             pid: 0,
             body,
         }
@@ -175,7 +189,7 @@ impl Sock {
 
     /// Whether it is a listening TCP socket.
     pub fn is_listening(&self) -> bool {
-        false
+        matches!(self.body, Body::Listen(_))
     }
 
     /// Whether it is a ping socket.
@@ -190,6 +204,7 @@ impl Sock {
     pub fn dgram(&mut self) -> Result<&mut Dgram, Errno> {
         match &mut self.body {
             Body::Dgram(d) => Ok(d),
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -200,6 +215,7 @@ impl Sock {
             Body::Dgram(d) => {
                 self.opt.mcast_all || d.groups.iter().any(|g| g.group == group && g.ifindex == ifindex)
             }
+            _ => false,
         }
     }
 

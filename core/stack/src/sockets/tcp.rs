@@ -1,37 +1,233 @@
-//! Streams: the calls that only TCP has.
+//! Streams: a socket's side of the TCP machine.
+//!
+//! A stream socket is `Idle` (fresh, or its connection is over and gone), a listener (see `tcp_listen`), or has
+//! a connection: the machine's [`Tcb`] and what the machine does not know, namely where it is indexed, who
+//! waits for it, and whether a program still holds it. Segments come in by `tcp_in`; what goes out is asked of
+//! the machine once per turn (`tcp_out`), only for connections on the dirty list; timers fire through one
+//! heap. So a connection that does nothing costs nothing.
+//!
+//! A connection whose program is gone is an *orphan*: it ends by itself (the machine's timers), and the number
+//! of orphans and of connections in TIME-WAIT is bounded; beyond, the oldest TIME-WAIT is forgotten, and a new
+//! orphan is reset.
 
 use super::Sockets;
-use super::types::SockId;
+use super::demux::ConnKey;
+use super::dgram::{real_dst, way};
+use super::sock::{Body, Sock};
+use super::types::{SendOpts, SockId, SockType, ev, proto};
+use crate::counters::Why;
 use crate::cx::Cx;
-use core::net::SocketAddr;
-use iopkt_base::{Errno, Result};
+use crate::net::Net;
+use core::net::{IpAddr, SocketAddr};
+use iopkt_base::{Errno, Instant, Result};
+use iopkt_tcp::{Fate, Outcome, State, Tcb, what};
+
+/// Most connections that live on without a program (Linux: `tcp_max_orphans`).
+pub(crate) const MAX_ORPHANS: usize = 8192;
+/// Most connections in TIME-WAIT (Linux: `tcp_max_tw_buckets`).
+pub(crate) const MAX_TIME_WAIT: usize = 32_768;
+
+/// A connection.
+pub(crate) struct Conn {
+    pub tcb: Tcb,
+    /// The peer is this host.
+    pub local: bool,
+    /// The listener that it came by, until a program accepts it.
+    pub parent: Option<SockId>,
+    /// It waits in the accept queue.
+    pub queued: bool,
+    /// The program is gone.
+    pub orphan: bool,
+    /// It is counted among the TIME-WAITs.
+    pub time_wait: bool,
+    /// It is on the dirty list.
+    pub dirty: bool,
+    /// connect() was called and its end not yet told (Linux's SS_CONNECTING).
+    pub connecting: bool,
+    /// A write found no room: tell when there is some.
+    pub want_write: bool,
+    /// Counted as a user of its port with these flags (SO_REUSEADDR, SO_REUSEPORT); else it is bound to it.
+    pub counted: Option<(bool, bool)>,
+    /// It is in the demultiplexer.
+    pub linked: bool,
+    /// The accept is held back until data comes, or until then (TCP_DEFER_ACCEPT).
+    pub deferred: Option<Instant>,
+    /// Place in the listener's list of half-open connections.
+    pub half_at: Option<u32>,
+}
+
+impl Conn {
+    pub fn new(tcb: Tcb, local: bool) -> Conn {
+        Conn {
+            tcb,
+            local,
+            parent: None,
+            queued: false,
+            orphan: false,
+            time_wait: false,
+            dirty: false,
+            connecting: false,
+            want_write: false,
+            counted: None,
+            linked: false,
+            deferred: None,
+            half_at: None,
+        }
+    }
+}
 
 impl Sockets {
-    /// listen(2).
-    ///
-    /// # Errors
-    /// EOPNOTSUPP for datagram sockets.
-    pub fn listen(&mut self, cx: &mut Cx, id: SockId, backlog: u32) -> Result<()> {
-        let _ = (cx, backlog);
-        self.table.get(id).and(Err(Errno::EOPNOTSUPP))
+    /// connect(2) of a stream.
+    pub(super) fn tcp_connect(&mut self, cx: &mut Cx, net: &Net, id: SockId, to: SocketAddr) -> Result<()> {
+        let s = self.table.get_mut(id)?;
+        match &mut s.body {
+            Body::Listen(_) => return Err(Errno::EISCONN),
+            Body::Conn(c) if c.connecting => match c.tcb.state() {
+                State::SynSent | State::SynReceived => return Err(Errno::EALREADY),
+                State::Closed => {
+                    c.connecting = false;
+                    return Err(s.err.take().unwrap_or(Errno::ECONNABORTED));
+                }
+                // Linux: the first call after the handshake says "done", the next ones EISCONN.
+                _ => {
+                    c.connecting = false;
+                    return Ok(());
+                }
+            },
+            Body::Conn(c) if c.tcb.state() != State::Closed => return Err(Errno::EISCONN),
+            _ => {}
+        }
+        self.forget_conn(id);
+        let s = self.table.get_mut(id)?;
+        s.err = None;
+        let dst = real_dst(to.ip());
+        if dst.is_multicast() || matches!(dst, IpAddr::V4(a) if a.is_broadcast()) {
+            return Err(Errno::ENETUNREACH);
+        }
+        if to.port() == 0 {
+            return Err(Errno::ECONNREFUSED);
+        }
+        let path = way(s, net, dst, &SendOpts::default()).map_err(|e| match e {
+            Errno::EACCES => Errno::ENETUNREACH,
+            e => e,
+        })?;
+        let (remote, local) = (SocketAddr::new(dst, to.port()), path.src);
+        let bound = s.lport != 0;
+        let lport = match s.lport {
+            0 => self
+                .ports
+                .for_connect(&cx.secret, &self.demux, &self.table, local, remote)
+                .ok_or(Errno::EADDRNOTAVAIL)?,
+            p => p,
+        };
+        let key = ConnKey::new(proto::TCP, local, lport, remote);
+        if bound && self.demux.find_conn(&self.table, key, 0).is_some() {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        let s = self.table.get(id)?;
+        let here = SocketAddr::new(local, lport);
+        let cfg = self.tcp_config(cx, s, &path, here, remote);
+        let iss = iopkt_tcp::isn::isn(&cx.secret, cx.now, here, remote);
+        let mut c = Conn::new(Tcb::connect(cx.now, &cfg, iss), path.local);
+        c.connecting = true;
+        self.stats.tcp.active_opens += 1;
+        let s = self.table.get_mut(id)?;
+        (s.local, s.lport, s.remote) = (local, lport, Some(remote));
+        s.body = Body::Conn(alloc::boxed::Box::new(c));
+        self.link(id.index, !bound);
+        self.dirty(id.index);
+        Err(Errno::EINPROGRESS)
     }
 
-    /// accept(2): EAGAIN when none waits.
-    ///
-    /// # Errors
-    /// EINVAL when not listening, EOPNOTSUPP for datagram sockets.
-    pub fn accept(&mut self, cx: &mut Cx, id: SockId) -> Result<(SockId, SocketAddr)> {
-        let _ = cx;
-        self.table.get(id).and(Err(Errno::EOPNOTSUPP))
+    /// Enters a connection into the demultiplexer; `count` says that it is not bound to its port.
+    pub(super) fn link(&mut self, slot: u32, count: bool) {
+        let Some(s) = self.table.at_mut(slot) else { return };
+        let (local, lport, flags) = (s.local, s.lport, (s.opt.reuseaddr, s.opt.reuseport));
+        let Some(remote) = s.remote else { return };
+        let Body::Conn(c) = &mut s.body else { return };
+        c.linked = true;
+        c.counted = count.then_some(flags);
+        self.demux.add_conn(ConnKey::new(proto::TCP, local, lport, remote), slot);
+        if count {
+            self.demux.add_use(proto::TCP, lport, local, flags.0, flags.1);
+        }
+    }
+
+    /// Takes a connection out of the demultiplexer: its ends may be used again. The socket keeps its names.
+    pub(super) fn unlink(&mut self, slot: u32) {
+        self.timers.remove(slot);
+        let Some(s) = self.table.at_mut(slot) else { return };
+        let (local, lport) = (s.local, s.lport);
+        let (Some(remote), Body::Conn(c)) = (s.remote, &mut s.body) else { return };
+        if core::mem::take(&mut c.linked) {
+            self.demux.del_conn(ConnKey::new(proto::TCP, local, lport, remote), slot);
+        }
+        if let Some((reuse, rport)) = c.counted.take() {
+            self.demux.del_use(proto::TCP, lport, local, reuse, rport);
+            s.released = true;
+        }
+    }
+
+    /// Makes a stream with a dead connection fresh again, so that it may connect once more.
+    fn forget_conn(&mut self, id: SockId) {
+        self.unlink(id.index);
+        let Ok(s) = self.table.get_mut(id) else { return };
+        if !matches!(s.body, Body::Conn(_)) {
+            return;
+        }
+        s.body = Body::Idle;
+        s.remote = None;
+        (s.shut_rd, s.shut_wr) = (false, false);
+        if core::mem::take(&mut s.released) {
+            s.lport = 0;
+        }
+        if !s.addr_locked {
+            s.local = super::sock::unspecified(s.family);
+        }
+    }
+
+    /// The connection of a stream.
+    pub(super) fn conn(&self, id: SockId) -> Result<&Conn> {
+        let s = self.table.get(id)?;
+        match &s.body {
+            Body::Conn(c) => Ok(c),
+            Body::Dgram(_) => Err(Errno::EOPNOTSUPP),
+            _ => Err(Errno::ENOTCONN),
+        }
     }
 
     /// Appends to a stream; returns what fitted.
     ///
     /// # Errors
-    /// ENOTCONN, EPIPE after shutdown, the pending error of the connection.
+    /// ENOTCONN, EPIPE after shutdown, EAGAIN while connecting or without room, the pending error of the
+    /// connection.
     pub fn write(&mut self, cx: &mut Cx, id: SockId, data: &[u8]) -> Result<usize> {
-        let _ = (cx, data);
-        self.table.get(id).and(Err(Errno::EOPNOTSUPP))
+        let _ = cx;
+        let s = self.table.get_mut(id)?;
+        if let Some(e) = s.err.take_if(|_| !matches!(s.body, Body::Dgram(_))) {
+            return Err(e);
+        }
+        let c = match &mut s.body {
+            Body::Conn(c) => c,
+            Body::Dgram(_) => return Err(Errno::EOPNOTSUPP),
+            _ => return Err(if s.shut_wr { Errno::EPIPE } else { Errno::ENOTCONN }),
+        };
+        match c.tcb.state() {
+            _ if s.shut_wr => return Err(Errno::EPIPE),
+            State::SynSent | State::SynReceived => {
+                c.want_write = true;
+                return Err(Errno::EAGAIN);
+            }
+            State::Established | State::CloseWait => {}
+            _ => return Err(Errno::EPIPE),
+        }
+        let n = c.tcb.write(data)?;
+        c.want_write = n < data.len();
+        if n == 0 && !data.is_empty() {
+            return Err(Errno::EAGAIN);
+        }
+        self.dirty(id.index);
+        Ok(n)
     }
 
     /// In-order bytes of a stream that wait for the program, as slices in order (up to `out.len()` of them);
@@ -40,18 +236,258 @@ impl Sockets {
     /// # Errors
     /// ENOTCONN.
     pub fn peek<'a>(&'a self, id: SockId, out: &mut [&'a [u8]]) -> Result<usize> {
-        let _ = out;
-        self.table.get(id).and(Err(Errno::EOPNOTSUPP))
+        Ok(self.conn(id)?.tcb.peek(out))
     }
 
     /// Removes `n` bytes that [`Sockets::peek`] showed: the window opens.
     pub fn consume(&mut self, cx: &mut Cx, id: SockId, n: usize) {
-        let _ = (cx, id, n);
+        let Ok(s) = self.table.get_mut(id) else { return };
+        let Body::Conn(c) = &mut s.body else { return };
+        let update = c.tcb.consume(n, |m| cx.mbufs.free(m));
+        if update {
+            self.dirty(id.index);
+        }
     }
 
-    /// Whether the peer has sent its FIN and everything before it was consumed.
+    /// Tells how many consumed bytes still wait in the program's descriptor: the advertised window leaves
+    /// them out (SO_RCVBUF bounds both together).
+    pub fn set_held(&mut self, id: SockId, bytes: u32) {
+        let Ok(s) = self.table.get_mut(id) else { return };
+        let Body::Conn(c) = &mut s.body else { return };
+        if c.tcb.set_held(bytes as usize) {
+            self.dirty(id.index);
+        }
+    }
+
+    /// Whether the peer has sent its FIN and everything before it was consumed (or nobody may read any more).
     pub fn at_eof(&self, id: SockId) -> bool {
-        let _ = id;
-        false
+        self.table.get(id).is_ok_and(|s| match &s.body {
+            Body::Conn(c) => c.tcb.at_eof() || (s.shut_rd && c.tcb.readable() == 0),
+            Body::Dgram(_) => false,
+            _ => s.shut_rd,
+        })
+    }
+
+    /// Bytes of a stream that wait for the program (FIONREAD), and that the peer has not acknowledged
+    /// (SIOCOUTQ). For datagram sockets: of the next datagram, and 0.
+    pub fn queued(&self, id: SockId) -> (usize, usize) {
+        match self.table.get(id).map(|s| &s.body) {
+            Ok(Body::Conn(c)) => (c.tcb.readable(), c.tcb.unsent_or_unacked()),
+            Ok(Body::Dgram(d)) => (d.rx.front().map_or(0, |g| g.m.len()), 0),
+            _ => (0, 0),
+        }
+    }
+
+    /// shutdown(2) of a stream.
+    pub(super) fn tcp_shutdown(&mut self, cx: &mut Cx, id: SockId, how: u8) -> Result<()> {
+        let s = self.table.get_mut(id)?;
+        let c = match &mut s.body {
+            Body::Conn(c) if c.tcb.state() != State::Closed => c,
+            // Linux: a listener that is shut down for reading stops to listen.
+            Body::Listen(_) if how != 1 => {
+                let Body::Listen(mut l) = core::mem::replace(&mut s.body, Body::Idle) else { return Ok(()) };
+                self.close_listener(cx, &mut l);
+                return Ok(());
+            }
+            Body::Listen(_) => return Ok(()),
+            _ => return Err(Errno::ENOTCONN),
+        };
+        s.shut_rd |= how != 1;
+        if how != 0 && !s.shut_wr {
+            s.shut_wr = true;
+            c.tcb.shutdown_write();
+            self.dirty(id.index);
+        }
+        if how != 1 {
+            self.raise(id.index, ev::READ);
+        }
+        Ok(())
+    }
+
+    /// connect(2) with AF_UNSPEC: a reset, and a fresh socket.
+    pub(super) fn tcp_disconnect(&mut self, cx: &mut Cx, id: SockId) -> Result<()> {
+        let s = self.table.get_mut(id)?;
+        s.err = None;
+        match &mut s.body {
+            Body::Conn(c) => {
+                // What the reset does to the socket is not told: the program asked for it.
+                c.tcb.abort(|m| cx.mbufs.free(m));
+                self.flush_one(cx, id.index);
+                self.forget_conn(id);
+            }
+            Body::Listen(_) => {
+                let Body::Listen(mut l) = core::mem::replace(&mut s.body, Body::Idle) else { return Ok(()) };
+                self.close_listener(cx, &mut l);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Counts of a connection that is no more.
+    pub(super) fn conn_gone(&mut self, c: &Conn) {
+        if c.orphan && !c.time_wait {
+            self.orphans -= 1;
+        }
+        if let (Some(parent), Some(at)) = (c.parent, c.half_at) {
+            self.leave_half(parent, at);
+        }
+    }
+
+    /// close(2) of a stream: data that was never read, or SO_LINGER with 0, is a reset; else the rest goes out,
+    /// then a FIN, and the connection ends by itself.
+    pub(super) fn tcp_close(&mut self, cx: &mut Cx, net: &mut Net, id: SockId, unread: bool) {
+        let Ok(s) = self.table.get_mut(id) else { return };
+        let Body::Conn(c) = &mut s.body else { return self.discard(cx, net, id.index) };
+        let state = c.tcb.state();
+        let hard = s.opt.linger == Some(0) || unread || c.tcb.readable() > 0;
+        c.connecting = false;
+        s.ev = 0;
+        if state == State::Closed || state == State::SynSent || !c.linked {
+            return self.discard(cx, net, id.index);
+        }
+        c.orphan = true;
+        if c.time_wait {
+            return;
+        }
+        if hard || self.orphans >= MAX_ORPHANS {
+            self.stats.tcp.aborted_on_close += 1;
+        }
+        let now = cx.now;
+        let free = |m| cx.mbufs.free(m);
+        let out = if hard || self.orphans >= MAX_ORPHANS {
+            c.tcb.abort(free)
+        } else {
+            c.tcb.close(now, false, free)
+        };
+        self.orphans += 1;
+        self.apply(cx, net, id.index, out);
+    }
+
+    /// Does to a socket what an event of its machine asks for.
+    pub(super) fn apply(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, out: Outcome) {
+        if let Some(m) = out.spare {
+            match out.fate {
+                Fate::Taken => cx.mbufs.free(m),
+                Fate::Old | Fate::Paws => cx.drop(m, Why::TcpOld),
+                Fate::BadState => cx.drop(m, Why::TcpBadState),
+                Fate::NoRoom => cx.drop(m, Why::SocketFull),
+            }
+        }
+        let Some(s) = self.table.at_mut(slot) else { return };
+        let Body::Conn(c) = &mut s.body else { return };
+        let mut tell = 0;
+        if out.what & what::CONNECTED != 0 && c.parent.is_none() {
+            tell |= ev::CONNECTED | ev::WRITE;
+        }
+        if out.what & (what::READABLE | what::FIN) != 0 {
+            tell |= ev::READ;
+        }
+        if out.what & what::WRITABLE != 0 && c.want_write {
+            c.want_write = false;
+            tell |= ev::WRITE;
+        }
+        if out.what & what::ERROR != 0 {
+            s.err = out.error;
+            tell |= ev::ERROR;
+        }
+        let (program, child) = (!c.orphan && c.parent.is_none(), c.parent.is_some());
+        if program && tell != 0 {
+            self.raise(slot, tell);
+        }
+        if out.what & what::OUTPUT != 0 {
+            self.dirty(slot);
+        }
+        if child && out.what & (what::CONNECTED | what::READABLE | what::FIN) != 0 {
+            self.child_ready(slot, out.what);
+        }
+        if out.what & what::TIME_WAIT != 0 {
+            self.enter_time_wait(cx, net, slot);
+        }
+        if out.what & what::CLOSED != 0 {
+            self.conn_closed(cx, net, slot);
+        } else {
+            self.rearm(slot);
+        }
+    }
+
+    /// Tells the timer heap of the machine's next deadline.
+    pub(super) fn rearm(&mut self, slot: u32) {
+        if let Some(Sock { body: Body::Conn(c), .. }) = self.table.at(slot) {
+            self.timers.at_latest(slot, c.tcb.deadline().min(c.deferred.unwrap_or(Instant::FAR)));
+        }
+    }
+
+    /// The connection is CLOSED: its ends are free, and if nobody has it, it goes.
+    fn conn_closed(&mut self, cx: &mut Cx, net: &mut Net, slot: u32) {
+        // A reset that the machine still owes is sent before the connection goes.
+        self.flush_one(cx, slot);
+        self.unlink(slot);
+        let Some(s) = self.table.at_mut(slot) else { return };
+        let Body::Conn(c) = &s.body else { return };
+        match c.parent {
+            None if c.orphan => self.discard(cx, net, slot),
+            None => {
+                s.shut_wr = true;
+                self.raise(slot, ev::CLOSED | ev::READ | ev::WRITE);
+            }
+            // Reset while it waits to be accepted: Linux hands it out all the same.
+            Some(_) if c.queued => {}
+            Some(_) => self.discard(cx, net, slot),
+        }
+    }
+
+    /// Counts a TIME-WAIT; at the limit the oldest one goes.
+    fn enter_time_wait(&mut self, cx: &mut Cx, net: &mut Net, slot: u32) {
+        let Some(s) = self.table.at_mut(slot) else { return };
+        let id = s.id;
+        let Body::Conn(c) = &mut s.body else { return };
+        if core::mem::replace(&mut c.time_wait, true) {
+            return;
+        }
+        if c.orphan {
+            self.orphans -= 1;
+        } else {
+            self.raise(slot, ev::CLOSED | ev::READ);
+        }
+        while self.time_waits.front().is_some_and(|i| self.table.get(*i).is_err()) {
+            self.time_waits.pop_front();
+        }
+        self.time_waits.push_back(id);
+        while self.time_waits.len() > self.max_time_wait {
+            let Some(old) = self.time_waits.pop_front() else { break };
+            let gone = |s: &Sock| matches!(&s.body, Body::Conn(c) if c.orphan && c.time_wait);
+            if self.table.get(old).is_ok_and(gone) {
+                self.stats.tcp.time_wait_overflow += 1;
+                self.discard(cx, net, old.index);
+            }
+        }
+    }
+
+    /// Looks at the connections whose time has come.
+    pub(super) fn tcp_tick(&mut self, cx: &mut Cx, net: &mut Net) {
+        // Bounded: what is left over is due at once, in the next turn.
+        for _ in 0..4096 {
+            let Some(slot) = self.timers.pop(cx.now) else { break };
+            let Some(s) = self.table.at_mut(slot) else { continue };
+            let Body::Conn(c) = &mut s.body else { continue };
+            if c.deferred.is_some_and(|t| t <= cx.now) {
+                c.deferred = None;
+                self.child_ready(slot, 0);
+            }
+            let Some(Sock { body: Body::Conn(c), .. }) = self.table.at_mut(slot) else { continue };
+            if c.tcb.deadline() > cx.now {
+                self.rearm(slot);
+                continue;
+            }
+            let out = c.tcb.tick(cx.now);
+            self.dirty(slot);
+            self.apply(cx, net, slot, out);
+        }
+    }
+
+    /// Whether a socket is a stream.
+    pub(super) fn is_stream(&self, id: SockId) -> Result<bool> {
+        Ok(self.table.get(id)?.ty == SockType::Stream)
     }
 }

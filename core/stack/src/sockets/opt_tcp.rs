@@ -1,0 +1,185 @@
+//! Options at IPPROTO_TCP (tcp(7)).
+//!
+//! TCP_CORK overrides TCP_NODELAY: a partial segment waits as long as data is in flight. TCP_LINGER2, TCP_SYNCNT and
+//! TCP_MAXSEG act on connections made later. Not there, so ENOPROTOOPT: TCP_FASTOPEN, TCP_MD5SIG, TCP_ULP, TCP_REPAIR and what came with them.
+
+use super::Sockets;
+use super::options::{flag, int, put, put_int};
+use super::sock::{Body, Opts, Sock};
+use super::types::SockId;
+use crate::cx::Cx;
+use crate::net::Net;
+use iopkt_base::{Duration, Errno, Result};
+use iopkt_tcp::CcKind;
+
+/// Names (linux/tcp.h).
+#[allow(missing_docs)]
+pub(crate) mod tcp {
+    pub const NODELAY: i32 = 1;
+    pub const MAXSEG: i32 = 2;
+    pub const CORK: i32 = 3;
+    pub const KEEPIDLE: i32 = 4;
+    pub const KEEPINTVL: i32 = 5;
+    pub const KEEPCNT: i32 = 6;
+    pub const SYNCNT: i32 = 7;
+    pub const LINGER2: i32 = 8;
+    pub const DEFER_ACCEPT: i32 = 9;
+    pub const WINDOW_CLAMP: i32 = 10;
+    pub const INFO: i32 = 11;
+    pub const QUICKACK: i32 = 12;
+    pub const CONGESTION: i32 = 13;
+    pub const USER_TIMEOUT: i32 = 18;
+}
+
+/// Settings of a stream.
+#[derive(Clone, Debug)]
+pub(crate) struct TcpOpts {
+    pub nodelay: bool,
+    pub cork: bool,
+    pub quickack: bool,
+    pub newreno: bool,
+    pub maxseg: Option<u16>,
+    /// Seconds.
+    pub keep_idle: u32,
+    pub keep_intvl: u32,
+    pub keep_cnt: u8,
+    pub syn_cnt: u8,
+    /// Milliseconds, 0 for none.
+    pub user_timeout: u32,
+    /// Seconds, 0 for off.
+    pub defer_accept: u32,
+    /// Seconds an orphan may stay in FIN-WAIT-2.
+    pub linger2: u32,
+    /// Bytes, 0 for none.
+    pub window_clamp: u32,
+}
+
+impl Default for TcpOpts {
+    /// Linux's defaults (tcp(7)).
+    fn default() -> TcpOpts {
+        TcpOpts {
+            nodelay: false,
+            cork: false,
+            quickack: false,
+            newreno: false,
+            maxseg: None,
+            keep_idle: 7200,
+            keep_intvl: 75,
+            keep_cnt: 9,
+            syn_cnt: 6,
+            user_timeout: 0,
+            defer_accept: 0,
+            linger2: 60,
+            window_clamp: 0,
+        }
+    }
+}
+
+impl TcpOpts {
+    /// Longest delay of an ACK.
+    pub fn delack(&self) -> Duration {
+        if self.quickack { Duration::ZERO } else { Duration::from_millis(40) }
+    }
+}
+
+fn within(v: i32, lo: i32, hi: i32) -> Result<u32> {
+    if (lo..=hi).contains(&v) { Ok(v as u32) } else { Err(Errno::EINVAL) }
+}
+
+impl Sockets {
+    pub(super) fn set_tcp(&mut self, cx: &mut Cx, id: SockId, name: i32, v: &[u8]) -> Result<()> {
+        let s = self.table.get_mut(id)?;
+        let fresh = matches!(s.body, Body::Idle | Body::Listen(_));
+        let t = &mut s.opt.tcp;
+        match name {
+            tcp::NODELAY => t.nodelay = flag(v)?,
+            tcp::CORK => t.cork = flag(v)?,
+            tcp::QUICKACK => t.quickack = flag(v)?,
+            // Linux takes 88 to 32767, and 0 for "as it comes".
+            tcp::MAXSEG => match int(v)? {
+                0 => t.maxseg = None,
+                n => t.maxseg = Some(within(n, 88, 32_767)? as u16),
+            },
+            tcp::KEEPIDLE => t.keep_idle = within(int(v)?, 1, 32_767)?,
+            tcp::KEEPINTVL => t.keep_intvl = within(int(v)?, 1, 32_767)?,
+            tcp::KEEPCNT => t.keep_cnt = within(int(v)?, 1, 127)? as u8,
+            tcp::SYNCNT => t.syn_cnt = within(int(v)?, 1, 127)? as u8,
+            tcp::LINGER2 => t.linger2 = if int(v)? < 0 { 0 } else { (int(v)? as u32).clamp(1, 120) },
+            tcp::DEFER_ACCEPT => t.defer_accept = int(v)?.max(0) as u32,
+            tcp::WINDOW_CLAMP => match int(v)? {
+                0 if !fresh => return Err(Errno::EINVAL),
+                n => t.window_clamp = n.max(0) as u32,
+            },
+            tcp::USER_TIMEOUT => t.user_timeout = within(int(v)?, 0, i32::MAX)?,
+            tcp::CONGESTION => {
+                let name = v.split(|b| *b == 0).next().unwrap_or(&[]);
+                t.newreno = match name {
+                    b"cubic" => false,
+                    b"reno" | b"newreno" => true,
+                    _ => return Err(Errno::ENOENT),
+                };
+                let kind = if t.newreno { CcKind::NewReno } else { CcKind::Cubic };
+                if let Body::Conn(c) = &mut s.body {
+                    c.tcb.set_congestion(kind);
+                }
+            }
+            _ => return Err(Errno::ENOPROTOOPT),
+        }
+        self.touch(cx, id);
+        Ok(())
+    }
+
+    pub(super) fn get_tcp(
+        &mut self,
+        cx: &Cx,
+        net: &Net,
+        id: SockId,
+        name: i32,
+        out: &mut [u8],
+    ) -> Result<usize> {
+        let _ = net;
+        let s = self.table.get(id)?;
+        let t = &s.opt.tcp;
+        let v = match name {
+            tcp::NODELAY => i32::from(t.nodelay),
+            tcp::CORK => i32::from(t.cork),
+            tcp::QUICKACK => i32::from(t.quickack),
+            tcp::MAXSEG => match &s.body {
+                Body::Conn(c) => c.tcb.info(cx.now).snd_mss as i32,
+                _ => i32::from(t.maxseg.unwrap_or(536)),
+            },
+            tcp::KEEPIDLE => t.keep_idle as i32,
+            tcp::KEEPINTVL => t.keep_intvl as i32,
+            tcp::KEEPCNT => i32::from(t.keep_cnt),
+            tcp::SYNCNT => i32::from(t.syn_cnt),
+            tcp::LINGER2 => t.linger2 as i32,
+            tcp::DEFER_ACCEPT => t.defer_accept as i32,
+            tcp::WINDOW_CLAMP => t.window_clamp as i32,
+            tcp::USER_TIMEOUT => t.user_timeout as i32,
+            tcp::CONGESTION => return Ok(put(out, if t.newreno { b"reno\0" } else { b"cubic\0" })),
+            tcp::INFO => return Ok(put(out, &super::tcp_info::info(s, cx.now))),
+            _ => return Err(Errno::ENOPROTOOPT),
+        };
+        Ok(put_int(out, v))
+    }
+
+    /// Tells a connection's machine of changed options.
+    pub(super) fn touch(&mut self, cx: &mut Cx, id: SockId) {
+        let Ok(Sock { opt, body: Body::Conn(c), .. }) = self.table.get_mut(id) else { return };
+        apply(opt, c, cx);
+        self.dirty(id.index);
+        self.rearm(id.index);
+    }
+}
+
+/// Sets what may change in the life of a connection.
+fn apply(o: &Opts, c: &mut super::tcp::Conn, cx: &Cx) {
+    let t = &o.tcp;
+    let secs = |n: u32| Duration::from_secs(u64::from(n));
+    c.tcb.set_nodelay(t.nodelay && !t.cork);
+    c.tcb.set_delack(t.delack());
+    c.tcb.set_keepalive(cx.now, o.keepalive, secs(t.keep_idle), secs(t.keep_intvl), t.keep_cnt);
+    c.tcb.set_user_timeout(Duration::from_millis(u64::from(t.user_timeout)));
+    c.tcb.set_sndbuf(o.sndbuf);
+    c.tcb.set_rcvbuf(if t.window_clamp == 0 { o.rcvbuf } else { o.rcvbuf.min(t.window_clamp) });
+}

@@ -1,0 +1,185 @@
+//! TCP segments and errors on their way in (RFC 9293 section 3.10.7, RFC 5927 for ICMP).
+
+use super::Sockets;
+use super::demux::{ConnKey, Packet};
+use super::sock::Body;
+use super::types::proto;
+use crate::counters::Why;
+use crate::cx::Cx;
+use crate::net::Net;
+use crate::packet::{IcmpErr, IpInfo, IpOut};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use iopkt_base::Duration;
+use iopkt_mbuf::Mbuf;
+use iopkt_tcp::{Csum, SegOut, Segment, Seq, what};
+use iopkt_wire::checksum::pseudo;
+
+/// Resets sent per second to segments that belong to nothing (BSD's `rstppslimit`; ours also serves programs
+/// that find closed ports on purpose).
+const RST_PER_SECOND: u32 = 1000;
+
+/// A parsed segment with the ends it names.
+pub(crate) struct Arrived {
+    pub seg: Segment,
+    /// Here.
+    pub local: SocketAddr,
+    /// There.
+    pub remote: SocketAddr,
+    /// Payload bytes.
+    pub len: usize,
+}
+
+impl Sockets {
+    /// A received segment.
+    pub(super) fn tcp_input(&mut self, cx: &mut Cx, net: &mut Net, info: &IpInfo, mut m: Mbuf) {
+        self.stats.tcp.received += 1;
+        // RFC 9293 section 3.10.7 (MUST-57): no connection is with a group.
+        if info.dst.is_multicast()
+            || info.src.is_multicast()
+            || (info.multicast && !net.is_local(info.dst, 0))
+        {
+            return cx.drop(m, Why::BadAddress);
+        }
+        m.trim_front(usize::from(info.hdr_len));
+        if !info.csum_ok {
+            let mut sum = pseudo(info.src, info.dst, proto::TCP, m.len() as u32);
+            sum.add(m.as_slice());
+            if !sum.is_valid() {
+                self.stats.tcp.bad_checksum += 1;
+                return cx.drop(m, Why::BadTransportChecksum);
+            }
+        }
+        let Ok((seg, sport, dport)) = Segment::from_mbuf(&mut m) else {
+            self.stats.tcp.short += 1;
+            return cx.drop(m, Why::BadTransportHeader);
+        };
+        let a = Arrived {
+            seg,
+            local: SocketAddr::new(info.dst, dport),
+            remote: SocketAddr::new(info.src, sport),
+            len: m.len(),
+        };
+        let p = Packet { proto: proto::TCP, src: a.remote, dst: a.local, ifindex: info.ifindex };
+        match self.demux.find(&self.table, &p) {
+            None => self.no_connection(cx, &a, m),
+            Some(slot) if self.table.at(slot).is_some_and(|s| s.is_listening()) => {
+                self.listener_input(cx, net, slot, &a, m, None);
+            }
+            Some(slot) => self.conn_input(cx, net, slot, &a, m),
+        }
+    }
+
+    fn conn_input(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, a: &Arrived, m: Mbuf) {
+        if self.accept_full(slot) {
+            // The handshake may not end while the program does not accept; the peer will ask again.
+            self.stats.tcp.listen_overflow += 1;
+            return cx.drop(m, Why::ListenOverflow);
+        }
+        let Some(s) = self.table.at_mut(slot) else { return cx.drop(m, Why::NoSocket) };
+        let Body::Conn(c) = &mut s.body else { return cx.drop(m, Why::NoSocket) };
+        let out = c.tcb.input(cx.now, &a.seg, m);
+        if out.what & what::REUSE != 0 {
+            return self.reuse(cx, net, slot, a, out.spare);
+        }
+        self.apply(cx, net, slot, out);
+    }
+
+    /// A SYN may follow a connection in TIME-WAIT (RFC 6191): the old one goes, the listener gets the SYN.
+    fn reuse(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, a: &Arrived, spare: Option<Mbuf>) {
+        let Some(s) = self.table.at(slot) else { return };
+        let Body::Conn(c) = &s.body else { return };
+        // Linux leaves 65535 and a bit between the old numbers and the new.
+        let above = c.tcb.snd_max() + 65_537;
+        if c.orphan {
+            self.discard(cx, net, slot);
+        } else {
+            self.unlink(slot);
+        }
+        let Some(m) = spare else { return };
+        let p = Packet { proto: proto::TCP, src: a.remote, dst: a.local, ifindex: m.ifindex() };
+        match self.demux.find(&self.table, &p) {
+            Some(l) if self.table.at(l).is_some_and(|s| s.is_listening()) => {
+                self.listener_input(cx, net, l, a, m, Some(above));
+            }
+            _ => self.no_connection(cx, a, m),
+        }
+    }
+
+    /// CLOSED: everything but a reset is answered with one (RFC 9293 section 3.10.7.1).
+    pub(super) fn no_connection(&mut self, cx: &mut Cx, a: &Arrived, m: Mbuf) {
+        cx.drop(m, Why::NoSocket);
+        self.stats.tcp.no_socket += 1;
+        self.reset(cx, a);
+    }
+
+    /// Sends the reset that answers a segment.
+    pub(super) fn reset(&mut self, cx: &mut Cx, a: &Arrived) {
+        if let Some(seg) = iopkt_tcp::listen::reset(&a.seg, a.len)
+            && self.rst_allowed(cx)
+        {
+            self.stats.tcp.resets_sent += 1;
+            self.bare(cx, a, &seg);
+        }
+    }
+
+    /// Sends a segment that belongs to no connection, in answer to `a`.
+    pub(super) fn bare(&mut self, cx: &mut Cx, a: &Arrived, seg: &SegOut<'_>) {
+        let Some(mut m) = cx.mbufs.alloc() else { return };
+        let (src, dst) = (a.local.ip(), a.remote.ip());
+        let sum = pseudo(src, dst, proto::TCP, seg.len() as u32);
+        if !seg.write(a.local.port(), a.remote.port(), &mut m, sum, Csum::Full) {
+            return cx.drop(m, Why::NoMemory);
+        }
+        self.stats.tcp.sent += 1;
+        cx.down.push_back(IpOut {
+            src,
+            dst,
+            proto: proto::TCP,
+            ttl: super::sock::DEFAULT_TTL,
+            tos: 0,
+            df: true,
+            oif: 0,
+            dontroute: false,
+            hdrincl: false,
+            options: Vec::new(),
+            mcast_loop: false,
+            m,
+        });
+    }
+
+    fn rst_allowed(&mut self, cx: &Cx) -> bool {
+        let (since, n) = &mut self.rst_rate;
+        if cx.now.since(*since) >= Duration::from_secs(1) {
+            (*since, *n) = (cx.now, 0);
+        }
+        *n += 1;
+        if *n > RST_PER_SECOND {
+            self.stats.tcp.resets_limited += 1;
+        }
+        *n <= RST_PER_SECOND
+    }
+
+    /// An ICMP error about a segment of ours.
+    pub(super) fn tcp_error(&mut self, cx: &mut Cx, net: &mut Net, e: &IcmpErr) {
+        let h = &e.head;
+        let (lport, rport) = (u16::from_be_bytes([h[0], h[1]]), u16::from_be_bytes([h[2], h[3]]));
+        let seq = Seq(u32::from_be_bytes([h[4], h[5], h[6], h[7]]));
+        let k = ConnKey::new(proto::TCP, e.src, lport, SocketAddr::new(e.dst, rport));
+        let Some(slot) = self.demux.find_conn(&self.table, k, 0) else { return };
+        let Some(s) = self.table.at_mut(slot) else { return };
+        let recverr = s.opt.recverr;
+        let fixed = if e.src.is_ipv4() { 40 } else { 60 };
+        let Body::Conn(c) = &mut s.body else { return };
+        let out = if e.mtu != 0 {
+            let mss = e.mtu.saturating_sub(fixed).min(65_535) as u16;
+            c.tcb.set_path_mss(mss, Some(seq))
+        } else {
+            if recverr && c.tcb.is_synchronized() {
+                s.err = Some(e.errno);
+            }
+            c.tcb.icmp(seq, e.errno, e.hard)
+        };
+        self.apply(cx, net, slot, out);
+    }
+}

@@ -1,0 +1,137 @@
+//! Segments on their way out: what the machines of the dirty list have to say, once per turn.
+
+use super::Sockets;
+use super::sock::{Body, Sock, pmtudisc};
+use super::types::proto;
+use crate::counters::Why;
+use crate::cx::Cx;
+use crate::packet::{IpOut, Path};
+use core::net::SocketAddr;
+use iopkt_base::Duration;
+use iopkt_tcp::{CcKind, Config, Csum, SegOut};
+use iopkt_wire::checksum::pseudo;
+
+/// Segments that one connection may send in one turn before the others have theirs.
+const SEGMENTS_PER_TURN: usize = 64;
+
+impl Sockets {
+    /// Puts a connection on the dirty list.
+    pub(super) fn dirty(&mut self, slot: u32) {
+        if let Some(Sock { body: Body::Conn(c), .. }) = self.table.at_mut(slot)
+            && !core::mem::replace(&mut c.dirty, true)
+        {
+            self.dirties.push(slot);
+        }
+    }
+
+    /// Asks everything on the dirty list for segments.
+    pub(super) fn tcp_output(&mut self, cx: &mut Cx) {
+        let mut list = core::mem::take(&mut self.dirties);
+        for slot in list.drain(..) {
+            match self.table.at_mut(slot) {
+                Some(Sock { body: Body::Conn(c), .. }) => c.dirty = false,
+                _ => continue,
+            }
+            if self.flush_one(cx, slot) {
+                self.dirty(slot);
+            }
+        }
+        // Whoever is dirty again waits for the next turn; the list that was drained keeps its memory.
+        list.append(&mut self.dirties);
+        self.dirties = list;
+    }
+
+    /// Sends what one connection has to send; true when it has more.
+    pub(super) fn flush_one(&mut self, cx: &mut Cx, slot: u32) -> bool {
+        let Some(s) = self.table.at_mut(slot) else { return false };
+        let (src, lport, opt) = (s.local, s.lport, &s.opt);
+        let (Some(remote), Body::Conn(c)) = (s.remote, &mut s.body) else { return false };
+        let dst = remote.ip();
+        let csum = if c.local { Csum::Partial } else { Csum::Full };
+        let (ttl, tos) = (opt.ttl.unwrap_or(super::sock::DEFAULT_TTL), opt.tos);
+        let df = !matches!(opt.mtu_discover, pmtudisc::DONT | pmtudisc::OMIT);
+        let (oif, dontroute) = (opt.bound_dev, opt.dontroute);
+        let (mut sent, mut starved) = (0, false);
+        let now = cx.now;
+        c.tcb.output(now, &mut |seg: &SegOut<'_>| {
+            if sent >= SEGMENTS_PER_TURN {
+                return false;
+            }
+            let len = seg.len();
+            let Some(mut m) = cx.mbufs.alloc_len(len) else {
+                starved = true;
+                return false;
+            };
+            let sum = pseudo(src, dst, proto::TCP, len as u32);
+            if !seg.write(lport, remote.port(), &mut m, sum, csum) {
+                cx.counters.dropped(Why::NoMemory);
+                starved = true;
+                return false;
+            }
+            sent += 1;
+            cx.down.push_back(IpOut {
+                src,
+                dst,
+                proto: proto::TCP,
+                ttl,
+                tos,
+                df,
+                oif,
+                dontroute,
+                hdrincl: false,
+                options: opt.ip_options.clone(),
+                mcast_loop: false,
+                m,
+            });
+            true
+        });
+        self.stats.tcp.sent += sent as u64;
+        let more = c.tcb.wants_output() && !starved;
+        let next = c.tcb.deadline();
+        self.timers.at_latest(slot, next);
+        if starved {
+            // Memory comes back when others are done; asking all the time would not bring it sooner.
+            self.timers.at_latest(slot, now + Duration::from_millis(1));
+        }
+        more
+    }
+
+    /// Settings of a new connection, from the socket's options and the path.
+    pub(super) fn tcp_config(
+        &self,
+        cx: &Cx,
+        s: &Sock,
+        path: &Path,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> Config {
+        let t = &s.opt.tcp;
+        let fixed = (if local.is_ipv4() { 40 } else { 60 }) + s.opt.ip_options.len() as u32;
+        let mss = path.mtu.saturating_sub(fixed).clamp(48, 65_495) as u16;
+        let user = t.maxseg.filter(|m| *m != 0).unwrap_or(u16::MAX);
+        let secs = |n: u32| Duration::from_secs(u64::from(n));
+        let rcvbuf = match t.window_clamp {
+            0 => s.opt.rcvbuf,
+            clamp => s.opt.rcvbuf.min(clamp),
+        };
+        Config {
+            sndbuf: s.opt.sndbuf,
+            rcvbuf,
+            rcvbuf_max: super::sock::BUF_MAX.max(rcvbuf),
+            mss_in: mss.min(user),
+            mss_path: mss.min(user),
+            cc: if t.newreno { CcKind::NewReno } else { CcKind::Cubic },
+            nodelay: t.nodelay && !t.cork,
+            delack: t.delack(),
+            keepalive: s.opt.keepalive,
+            keep_idle: secs(t.keep_idle),
+            keep_interval: secs(t.keep_intvl),
+            keep_count: t.keep_cnt,
+            user_timeout: Duration::from_millis(u64::from(t.user_timeout)),
+            syn_retries: t.syn_cnt,
+            fin_wait2: secs(t.linger2),
+            ts_offset: iopkt_tcp::isn::ts_offset(&cx.secret, local, remote),
+            ..Config::default()
+        }
+    }
+}
