@@ -1,0 +1,352 @@
+//! The control calls.
+
+use core::ffi::{c_int, c_ulong, c_void};
+
+use iopkt_shim::sys::{self, Result};
+use iopkt_shim::{ident, ops};
+use iopkt_sockproto::linux::IFREQ_LEN;
+use iopkt_sockproto::sockf;
+use libc::{sockaddr, socklen_t};
+
+use crate::session::Stack;
+use crate::{datagram, fail, status, wait};
+
+/// The kernel's own call.
+fn native(nr: libc::c_long, args: [usize; 5]) -> c_int {
+    // SAFETY: the program's own arguments, as it would have passed them to libc.
+    status(unsafe { sys::marked(nr, args) })
+}
+
+/// The bytes of a program's `struct sockaddr`.
+///
+/// # Safety
+/// `addr` must be valid for `len` bytes, as the program says.
+pub unsafe fn sockaddr_bytes<'a>(addr: *const c_void, len: socklen_t) -> Result<&'a [u8]> {
+    match usize::try_from(len as i32) {
+        Ok(_) if addr.is_null() => Err(libc::EFAULT),
+        // SAFETY: the caller's promise.
+        Ok(n @ 0..=128) => Ok(unsafe { core::slice::from_raw_parts(addr.cast(), n) }),
+        _ => Err(libc::EINVAL),
+    }
+}
+
+/// Hands an address to the program: cut to its room, with the full length.
+///
+/// # Safety
+/// `addr` and `len` must be valid for writing, as the program says, or null.
+pub unsafe fn give_address(addr: *mut c_void, len: *mut socklen_t, a: &ops::SockAddr) -> Result<()> {
+    if addr.is_null() {
+        return Ok(());
+    }
+    if len.is_null() {
+        return Err(libc::EFAULT);
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let room = usize::try_from(len.read_unaligned() as i32).map_err(|_| libc::EINVAL)?;
+        let b = a.bytes();
+        core::ptr::copy_nonoverlapping(b.as_ptr(), addr.cast::<u8>(), b.len().min(room));
+        len.write_unaligned(b.len() as socklen_t);
+    }
+    Ok(())
+}
+
+/// Descriptors come close-on-exec.
+fn inheritable(fd: c_int, flags: c_int) -> c_int {
+    if flags & libc::SOCK_CLOEXEC == 0 {
+        let _ = sys::fcntl(fd, libc::F_SETFD, 0);
+    }
+    fd
+}
+
+/// socket(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
+    match domain {
+        libc::AF_INET | libc::AF_INET6 => {
+            match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS) {
+                Ok(fd) => {
+                    datagram::notice(fd);
+                    inheritable(fd, kind)
+                }
+                Err(e) => fail(e),
+            }
+        }
+        // The kernel's interfaces are not this program's (see the runner's filter).
+        libc::AF_NETLINK if protocol == libc::NETLINK_ROUTE => fail(libc::EAFNOSUPPORT),
+        _ => native(libc::SYS_socket, [domain as usize, kind as usize, protocol as usize, 0, 0]),
+    }
+}
+
+/// bind(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bind(fd: c_int, addr: *const sockaddr, len: socklen_t) -> c_int {
+    if ident::pair(fd).is_none() {
+        return native(libc::SYS_bind, [fd as usize, addr as usize, len as usize, 0, 0]);
+    }
+    // SAFETY: the program's address.
+    let r = unsafe { sockaddr_bytes(addr.cast(), len) }.and_then(|a| ops::bind(&mut Stack, fd, a));
+    status(r.map(|()| 0))
+}
+
+/// connect(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn connect(fd: c_int, addr: *const sockaddr, len: socklen_t) -> c_int {
+    if ident::pair(fd).is_none() {
+        return native(libc::SYS_connect, [fd as usize, addr as usize, len as usize, 0, 0]);
+    }
+    // SAFETY: the program's address.
+    let r = unsafe { sockaddr_bytes(addr.cast(), len) }.and_then(|a| connect_ours(fd, a));
+    status(r.map(|()| 0))
+}
+
+fn connect_ours(fd: c_int, addr: &[u8]) -> Result<()> {
+    let waits = !sys::is_nonblocking(fd)?;
+    let c = match ops::connect(&mut Stack, fd, addr, waits) {
+        // A second blocking connect waits for the first one's end.
+        Err(libc::EALREADY) if waits => ops::Connected { in_progress: true, replace: None },
+        r => r?,
+    };
+    if let Some(new) = c.replace {
+        let cloexec = sys::fcntl(fd, libc::F_GETFD, 0)? & libc::FD_CLOEXEC != 0;
+        let flags = if cloexec { libc::O_CLOEXEC } else { 0 };
+        // SAFETY: plain integers.
+        let r = unsafe { sys::call(libc::SYS_dup3, [new as usize, fd as usize, flags as usize, 0, 0, 0]) };
+        sys::close(new);
+        r?;
+    }
+    match (c.in_progress, waits) {
+        (false, _) => return Ok(()),
+        (true, false) => return Err(libc::EINPROGRESS),
+        (true, true) => {}
+    }
+    loop {
+        wait::writable(fd).map_err(|e| if e == libc::EAGAIN { libc::EINPROGRESS } else { e })?;
+        match ops::connect_status(&mut Stack, fd) {
+            Err(libc::EINPROGRESS) => {}
+            r => return r,
+        }
+    }
+}
+
+/// listen(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
+    if ident::pair(fd).is_none() {
+        return native(libc::SYS_listen, [fd as usize, backlog as usize, 0, 0, 0]);
+    }
+    status(ops::listen(&mut Stack, fd, backlog).map(|()| 0))
+}
+
+/// accept(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn accept(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t) -> c_int {
+    // SAFETY: the same promise.
+    unsafe { accept4(fd, addr, len, 0) }
+}
+
+/// accept4(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int {
+    if ident::pair(fd).is_none() {
+        return native(libc::SYS_accept4, [fd as usize, addr as usize, len as usize, flags as usize, 0]);
+    }
+    if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
+        return fail(libc::EINVAL);
+    }
+    loop {
+        match ops::accept(&mut Stack, fd, flags) {
+            Ok((new, peer)) => {
+                // SAFETY: the program's room for the address.
+                if let Err(e) = unsafe { give_address(addr.cast(), len, &peer) } {
+                    sys::close(new);
+                    return fail(e);
+                }
+                return inheritable(new, flags);
+            }
+            Err(libc::EAGAIN) => match wait::readable(fd) {
+                Ok(true) => {}
+                Ok(false) => return fail(libc::EINVAL), // shut down
+                Err(e) => return fail(e),
+            },
+            Err(e) => return fail(e),
+        }
+    }
+}
+
+/// getsockname(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn getsockname(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t) -> c_int {
+    if ident::pair(fd).is_none() {
+        return native(libc::SYS_getsockname, [fd as usize, addr as usize, len as usize, 0, 0]);
+    }
+    // SAFETY: the program's room for the address.
+    let r = ops::getsockname(&mut Stack, fd).and_then(|a| unsafe { give_address(addr.cast(), len, &a) });
+    status(r.map(|()| 0))
+}
+
+/// getpeername(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn getpeername(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t) -> c_int {
+    if ident::pair(fd).is_none() {
+        return native(libc::SYS_getpeername, [fd as usize, addr as usize, len as usize, 0, 0]);
+    }
+    // SAFETY: the program's room for the address.
+    let r = ops::getpeername(&mut Stack, fd).and_then(|a| unsafe { give_address(addr.cast(), len, &a) });
+    status(r.map(|()| 0))
+}
+
+/// shutdown(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
+    if ident::pair(fd).is_none() {
+        return native(libc::SYS_shutdown, [fd as usize, how as usize, 0, 0, 0]);
+    }
+    match ops::shutdown(&mut Stack, fd, how) {
+        Ok(()) => 0,
+        // The stack is gone: what is left is the pair.
+        Err(libc::ENETDOWN) => native(libc::SYS_shutdown, [fd as usize, how as usize, 0, 0, 0]),
+        Err(e) => fail(e),
+    }
+}
+
+/// setsockopt(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn setsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    len: socklen_t,
+) -> c_int {
+    let Some(pair) = ident::pair(fd).filter(|_| !ops::is_native_option(level, name)) else {
+        return native(
+            libc::SYS_setsockopt,
+            [fd as usize, level as usize, name as usize, value as usize, len as usize],
+        );
+    };
+    let Some(n) = usize::try_from(len as i32).ok().filter(|&n| n <= iopkt_sockproto::MAX_SOCKOPT) else {
+        return fail(libc::EINVAL);
+    };
+    if value.is_null() && n > 0 {
+        return fail(libc::EFAULT);
+    }
+    // SAFETY: the program's value, of the length it says.
+    let bytes = if n == 0 { &[][..] } else { unsafe { core::slice::from_raw_parts(value.cast::<u8>(), n) } };
+    let r = ops::setsockopt(&mut Stack, fd, level, name, bytes);
+    datagram::option_set(&pair, level, name);
+    status(r.map(|()| 0))
+}
+
+/// getsockopt(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn getsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    len: *mut socklen_t,
+) -> c_int {
+    if ops::is_native_option(level, name) || ident::pair(fd).is_none() {
+        return native(
+            libc::SYS_getsockopt,
+            [fd as usize, level as usize, name as usize, value as usize, len as usize],
+        );
+    }
+    if value.is_null() || len.is_null() {
+        return fail(libc::EFAULT);
+    }
+    // SAFETY: the program's length.
+    let Ok(room) = usize::try_from(unsafe { len.read_unaligned() } as i32) else { return fail(libc::EINVAL) };
+    // SAFETY: the program's room, of the length it says.
+    let out = unsafe {
+        core::slice::from_raw_parts_mut(value.cast::<u8>(), room.min(iopkt_sockproto::MAX_SOCKOPT))
+    };
+    match ops::getsockopt(&mut Stack, fd, level, name, out) {
+        Ok(n) => {
+            // SAFETY: the program's length.
+            unsafe { len.write_unaligned(n as socklen_t) };
+            0
+        }
+        Err(e) => fail(e),
+    }
+}
+
+/// ioctl(2). The third argument is variadic in C; its register is the same on this project's machines.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) -> c_int {
+    let r = request as u32;
+    let is_socket = r & 0xffff_ff00 == 0x8900;
+    let is_queue = r == iopkt_sockproto::linux::SIOCINQ || r == iopkt_sockproto::linux::SIOCOUTQ;
+    let ours = if is_socket || is_queue { ident::pair(fd) } else { None };
+    match ours {
+        // How much of a stream is there to read, the pair knows itself.
+        Some(p) if is_socket || !p.stream || r == iopkt_sockproto::linux::SIOCOUTQ => {
+            // SAFETY: the program's argument.
+            status(unsafe { ioctl_ours(fd, r, arg) }.map(|()| 0))
+        }
+        _ => native(libc::SYS_ioctl, [fd as usize, request as usize, arg as usize, 0, 0]),
+    }
+}
+
+/// # Safety
+/// `arg` must be what the request wants.
+unsafe fn ioctl_ours(fd: c_int, request: u32, arg: *mut c_void) -> Result<()> {
+    let shape = ops::ioctl_shape(request).ok_or(libc::ENOTTY)?;
+    if arg.is_null() {
+        return Err(libc::EFAULT);
+    }
+    match shape {
+        ops::IoctlShape::Ifreq => {
+            // SAFETY: a `struct ifreq` of the program.
+            let ifreq = unsafe { &mut *arg.cast::<[u8; IFREQ_LEN]>() };
+            ops::ioctl_ifreq(&mut Stack, fd, request, ifreq)
+        }
+        ops::IoctlShape::Int => {
+            let v = ops::ioctl_int(&mut Stack, fd, request)?;
+            // SAFETY: an int of the program.
+            unsafe { arg.cast::<c_int>().write_unaligned(v) };
+            Ok(())
+        }
+        ops::IoctlShape::Ifconf => {
+            // struct ifconf: length, padding, pointer (null asks for the length only).
+            // SAFETY: a `struct ifconf` of the program, and the buffer it names.
+            unsafe {
+                let size = usize::try_from(arg.cast::<c_int>().read_unaligned()).map_err(|_| libc::EINVAL)?;
+                let buf = arg.cast::<u8>().add(8).cast::<*mut u8>().read_unaligned();
+                let out =
+                    if buf.is_null() { &mut [][..] } else { core::slice::from_raw_parts_mut(buf, size) };
+                let (there, full) = ops::ioctl_ifconf(&mut Stack, fd, out)?;
+                arg.cast::<c_int>().write_unaligned(if buf.is_null() { full } else { there } as c_int);
+            }
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Datagram sockets: putting the header on, taking it off.
+//!
+//! Two small tables remember, by the number of the pair (which the stack never gives twice), what would otherwise be asked for
+//! every datagram. An entry that is overwritten is asked for again.
+
+use core::ffi::c_int;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use iopkt_shim::dgram::{self, Wants};
+use iopkt_shim::sys::{self, Result};
+use iopkt_shim::{ident, ops};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, MAX_PAYLOAD, PairName, df};
+use libc::{iovec, msghdr};
+
+use crate::session::{self, Stack};
+
+/// IOV_MAX, and one more for the header.
+const MAX_IOV: usize = 1025;
+
+/// Whether this process may hold a datagram socket of a stack. While it does not, nothing here costs anything.
+static SEEN: AtomicBool = AtomicBool::new(false);
+
+/// Destinations that datagrams were lately sent to without an error: hashes of pair and address.
+static DESTINATIONS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+
+/// Control messages asked for: pair number shifted by 8, and the [`Wants`].
+static WANTS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+
+/// Takes note of a descriptor that this process has come to.
+pub fn notice(fd: c_int) {
+    if !SEEN.load(Ordering::Relaxed) && ident::pair(fd).is_some_and(|p| !p.stream) {
+        SEEN.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The pair of `fd`, if it is a stack's datagram socket.
+#[inline]
+pub fn pair(fd: c_int) -> Option<PairName> {
+    if SEEN.load(Ordering::Relaxed) { ident::pair(fd).filter(|p| !p.stream) } else { None }
+}
+
+fn slot(table: &[AtomicU64; 64], n: u64) -> &AtomicU64 {
+    &table[(n % 64) as usize]
+}
+
+fn wants(name: &PairName, fd: c_int) -> Wants {
+    let cell = slot(&WANTS, name.number);
+    let v = cell.load(Ordering::Relaxed);
+    if v >> 8 == name.number && v as u8 & Wants::KNOWN != 0 {
+        return Wants(v as u8);
+    }
+    let w = Wants::ask(&mut Stack, fd);
+    cell.store(name.number << 8 | u64::from(w.0), Ordering::Relaxed);
+    w
+}
+
+/// An option was set: what was known of the socket may be wrong now.
+pub fn option_set(name: &PairName, level: c_int, option: c_int) {
+    if Wants::concerns(level, option) {
+        slot(&WANTS, name.number).store(0, Ordering::Relaxed);
+    }
+}
+
+/// FNV-1a over the pair and the destination; never 0.
+fn destination_key(name: &PairName, to: &[u8]) -> u64 {
+    let mut h = 0xcbf2_9ce4_8422_2325u64;
+    for b in name.number.to_ne_bytes().iter().chain(&name.instance.to_ne_bytes()).chain(to) {
+        h = (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3);
+    }
+    h | 1
+}
+
+/// The parts of a message, with a place for the header in front of them.
+struct Parts {
+    iov: [MaybeUninit<iovec>; MAX_IOV],
+    len: usize,
+}
+
+impl Parts {
+    /// # Safety
+    /// `iov` must be valid for `n` elements.
+    unsafe fn new(head: *mut u8, iov: *const iovec, n: usize) -> Result<Parts> {
+        if n >= MAX_IOV {
+            return Err(libc::EMSGSIZE);
+        }
+        let mut p = Parts { iov: [const { MaybeUninit::uninit() }; MAX_IOV], len: n + 1 };
+        p.iov[0].write(iovec { iov_base: head.cast(), iov_len: DGRAM_HDR_LEN });
+        for i in 0..n {
+            // SAFETY: the caller's promise.
+            p.iov[i + 1].write(unsafe { iov.add(i).read() });
+        }
+        Ok(p)
+    }
+
+    fn header(&mut self) -> msghdr {
+        // SAFETY: all-zero is a valid msghdr.
+        let mut m: msghdr = unsafe { core::mem::zeroed() };
+        m.msg_iov = self.iov.as_mut_ptr().cast();
+        m.msg_iovlen = self.len as _;
+        m
+    }
+
+    /// The program's parts.
+    fn own(&self) -> &[iovec] {
+        // SAFETY: `len` elements are written by `new`.
+        unsafe { core::slice::from_raw_parts(self.iov.as_ptr().cast::<iovec>().add(1), self.len - 1) }
+    }
+
+    fn room(&self) -> usize {
+        self.own().iter().fold(0usize, |n, v| n.saturating_add(v.iov_len))
+    }
+}
+
+/// Sends one datagram. `to` and `control` may be empty.
+///
+/// # Safety
+/// `iov` must be valid for `n` elements, and these for reading, as the program says.
+pub unsafe fn send(
+    fd: c_int,
+    name: &PairName,
+    iov: *const iovec,
+    n: usize,
+    to: &[u8],
+    control: &[u8],
+    flags: c_int,
+) -> Result<usize> {
+    if flags & libc::MSG_OOB != 0 {
+        return Err(libc::EOPNOTSUPP);
+    }
+    let mut head = [0u8; DGRAM_HDR_LEN];
+    // SAFETY: the caller's promise.
+    let mut parts = unsafe { Parts::new(head.as_mut_ptr(), iov, n)? };
+    let payload = parts.room();
+    if payload > MAX_PAYLOAD - DGRAM_HDR_LEN {
+        return Err(libc::EMSGSIZE);
+    }
+    let key = destination_key(name, to);
+    let known = slot(&DESTINATIONS, key >> 1).load(Ordering::Relaxed) == key;
+    let bare = to.is_empty() && control.is_empty();
+    if !bare || !known {
+        let peer = if to.is_empty() { Addr::NONE } else { Addr::from_sockaddr(to).map_err(|e| e.raw())? };
+        head = dgram::outgoing(peer, control, flags)?.encode(session::greeting_of(name)?.key);
+    }
+    if !known && payload > 0 {
+        // The first one to a destination goes by request: no route, too long, not allowed are known at once.
+        if let [one] = parts.own() {
+            // SAFETY: the caller's promise.
+            let bytes = unsafe { core::slice::from_raw_parts(one.iov_base.cast::<u8>(), one.iov_len) };
+            match ops::send(&mut Stack, fd, flags, &head, bytes) {
+                Err(libc::EAGAIN) => {}
+                r => {
+                    if r.is_ok() {
+                        slot(&DESTINATIONS, key >> 1).store(key, Ordering::Relaxed);
+                    }
+                    return r;
+                }
+            }
+        }
+    }
+    let mut m = parts.header();
+    if bare && known {
+        // SAFETY: past the header's place; at least the empty rest is there.
+        m.msg_iov = unsafe { m.msg_iov.add(1) };
+        m.msg_iovlen -= 1;
+        // SAFETY: the parts live across the call.
+        return unsafe { sys::sendmsg(fd, &raw const m, flags) };
+    }
+    // SAFETY: the parts and the header live across the call.
+    unsafe { sys::sendmsg(fd, &raw const m, flags) }.map(|n| n.saturating_sub(DGRAM_HDR_LEN))
+}
+
+/// What was received.
+pub struct Received {
+    /// Bytes in the program's buffers.
+    pub len: usize,
+    /// Length of the datagram.
+    pub full: usize,
+    /// Its header, if it had one.
+    pub head: Option<DgramHdr>,
+}
+
+impl Received {
+    /// What recv(2) returns.
+    pub fn returned(&self, flags: c_int) -> usize {
+        if flags & libc::MSG_TRUNC != 0 { self.full } else { self.len }
+    }
+
+    /// The sender: in the header, or the peer of a connected socket.
+    pub fn sender(&self, fd: c_int) -> ops::SockAddr {
+        match &self.head {
+            Some(h) => ops::SockAddr::new(&h.peer),
+            None => ops::getpeername(&mut Stack, fd).unwrap_or(ops::SockAddr::new(&Addr::NONE)),
+        }
+    }
+
+    /// The control messages, in `out`: their length, and whether some had no room.
+    pub fn control(&self, fd: c_int, name: &PairName, out: &mut [u8]) -> (usize, bool) {
+        match (&self.head, session::greeting_of(name)) {
+            (Some(h), Ok(g)) if !out.is_empty() => dgram::incoming(h, wants(name, fd), &g, out),
+            _ => (0, false),
+        }
+    }
+}
+
+/// Receives one datagram into the program's buffers, without its header.
+///
+/// # Safety
+/// `iov` must be valid for `n` elements, and these for writing, as the program says.
+pub unsafe fn receive(
+    fd: c_int,
+    name: &PairName,
+    iov: *const iovec,
+    n: usize,
+    flags: c_int,
+) -> Result<Received> {
+    if flags & libc::MSG_ERRQUEUE != 0 {
+        return Err(libc::EAGAIN);
+    }
+    if flags & libc::MSG_OOB != 0 {
+        return Err(libc::EINVAL);
+    }
+    let key = session::greeting_of(name).map_or(0, |g| g.key);
+    let mut head = [0u8; DGRAM_HDR_LEN];
+    // SAFETY: the caller's promise.
+    let mut parts = unsafe { Parts::new(head.as_mut_ptr(), iov, n)? };
+    let mut m = parts.header();
+    // SAFETY: the parts and the header live across the call. MSG_TRUNC makes it return the message's whole length.
+    let whole = unsafe { sys::recvmsg(fd, &raw mut m, flags | libc::MSG_TRUNC)? };
+    let room = parts.room();
+    if whole == 0 && sys::poll1(fd, 0, 0).is_ok_and(|e| e & libc::POLLHUP != 0) {
+        return Err(libc::ECONNRESET); // no datagram: the stack is gone
+    }
+    if whole >= DGRAM_HDR_LEN {
+        if let Some((h, _)) = DgramHdr::decode(&head, key) {
+            if h.flags & df::ERROR != 0 {
+                if flags & libc::MSG_PEEK != 0 {
+                    // SAFETY: an error is reported once, looked at or not.
+                    let _ = unsafe {
+                        sys::recvmsg(fd, &raw mut m, (flags & !libc::MSG_PEEK) | libc::MSG_DONTWAIT)
+                    };
+                }
+                return Err(h.err);
+            }
+            let full = whole - DGRAM_HDR_LEN;
+            return Ok(Received { len: full.min(room), full, head: Some(h) });
+        }
+    }
+    // Bare payload: its first bytes stand in the header's place, the others too far forward.
+    // SAFETY: the program's buffers, as above.
+    unsafe { shift(parts.own(), &head, whole) };
+    Ok(Received { len: whole.min(room), full: whole, head: None })
+}
+
+/// Moves what stands in `iov` (the message's bytes from the 96th on) back by the length of `head` and puts `head` in front.
+///
+/// # Safety
+/// The buffers must be valid for reading and writing.
+unsafe fn shift(iov: &[iovec], head: &[u8; DGRAM_HDR_LEN], whole: usize) {
+    // SAFETY: all accesses lie within the buffers by the lengths checked here.
+    unsafe {
+        if let [one] = iov {
+            let (at, room) = (one.iov_base.cast::<u8>(), one.iov_len);
+            let first = whole.min(DGRAM_HDR_LEN).min(room);
+            let rest = (whole - whole.min(DGRAM_HDR_LEN)).min(room - first);
+            if rest > 0 {
+                core::ptr::copy(at, at.add(first), rest);
+            }
+            core::ptr::copy_nonoverlapping(head.as_ptr(), at, first);
+            return;
+        }
+        // Several buffers: from the end, byte by byte.
+        let room = iov.iter().fold(0usize, |n, v| n.saturating_add(v.iov_len));
+        for to in (0..whole.min(room)).rev() {
+            let byte = match to.checked_sub(DGRAM_HDR_LEN) {
+                Some(from) => place(iov, from).map_or(0, |p| p.read()),
+                None => head.get(to).copied().unwrap_or(0),
+            };
+            if let Some(p) = place(iov, to) {
+                p.write(byte);
+            }
+        }
+    }
+}
+
+/// Where byte `n` of scattered buffers is.
+fn place(iov: &[iovec], mut n: usize) -> Option<*mut u8> {
+    for v in iov {
+        if n < v.iov_len {
+            return Some(v.iov_base.cast::<u8>().wrapping_add(n));
+        }
+        n -= v.iov_len;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shifted(sizes: &[usize], message: &[u8]) -> Vec<u8> {
+        let mut head = [0u8; DGRAM_HDR_LEN];
+        let first = message.len().min(DGRAM_HDR_LEN);
+        head[..first].copy_from_slice(&message[..first]);
+        let mut bufs: Vec<Vec<u8>> = sizes.iter().map(|n| vec![0; *n]).collect();
+        let mut rest = message[first..].iter();
+        for b in &mut bufs {
+            b.iter_mut().zip(&mut rest).for_each(|(d, s)| *d = *s);
+        }
+        let iov: Vec<iovec> =
+            bufs.iter_mut().map(|b| iovec { iov_base: b.as_mut_ptr().cast(), iov_len: b.len() }).collect();
+        // SAFETY: the buffers are ours.
+        unsafe { shift(&iov, &head, message.len()) };
+        bufs.concat()
+    }
+
+    #[test]
+    fn bare_payload_ends_where_it_belongs() {
+        let message: Vec<u8> = (0..400).map(|i| (i % 251) as u8).collect();
+        for len in [0, 1, 50, 95, 96, 97, 200, 300, 400] {
+            for sizes in
+                [&[500][..], &[400], &[100], &[10], &[0], &[1, 2, 500], &[50, 50, 50], &[96, 96, 300]]
+            {
+                let room: usize = sizes.iter().sum();
+                let n = len.min(room);
+                assert_eq!(shifted(sizes, &message[..len])[..n], message[..n], "{len} bytes in {sizes:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The data calls, as far as they need help: those with an address, control messages or unusual flags, and all on datagram
+//! sockets. Everything else is passed to the kernel at once.
+
+use core::ffi::{c_int, c_uint, c_void};
+
+use iopkt_shim::sys::{self, Result};
+use iopkt_shim::{ident, ops};
+use iopkt_sockproto::{Addr, PairName};
+use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
+
+use crate::control::{give_address, sockaddr_bytes};
+use crate::{datagram, length, real, status};
+
+const UNUSUAL_SEND: c_int = libc::MSG_OOB | libc::MSG_FASTOPEN;
+const UNUSUAL_RECV: c_int = libc::MSG_OOB | libc::MSG_ERRQUEUE;
+
+fn one(buf: *const c_void, len: usize) -> iovec {
+    iovec { iov_base: buf.cast_mut(), iov_len: len }
+}
+
+/// What send flags on a stream of ours must not reach the pair.
+fn refuse_send(flags: c_int) -> Result<()> {
+    // No urgent data (the stack has none to send), and connecting by sending needs the kernel's TCP.
+    if flags & UNUSUAL_SEND != 0 { Err(libc::EOPNOTSUPP) } else { Ok(()) }
+}
+
+fn refuse_recv(flags: c_int) -> Result<()> {
+    if flags & libc::MSG_ERRQUEUE != 0 {
+        return Err(libc::EAGAIN);
+    }
+    if flags & libc::MSG_OOB != 0 { Err(libc::EINVAL) } else { Ok(()) }
+}
+
+/// send(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn send(fd: c_int, buf: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+    // SAFETY: the program's arguments.
+    unsafe { sendto(fd, buf, len, flags, core::ptr::null(), 0) }
+}
+
+/// sendto(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sendto(
+    fd: c_int,
+    buf: *const c_void,
+    len: size_t,
+    flags: c_int,
+    addr: *const sockaddr,
+    addr_len: socklen_t,
+) -> ssize_t {
+    // SAFETY: the program's arguments.
+    unsafe {
+        if addr.is_null() && flags & UNUSUAL_SEND == 0 {
+            let Some(p) = datagram::pair(fd) else { return real::send(fd, buf, len, flags) };
+            return length(datagram::send(fd, &p, &one(buf, len), 1, &[], &[], flags));
+        }
+        length(sendto_addressed(fd, one(buf, len), flags, addr, addr_len))
+    }
+}
+
+/// # Safety
+/// As sendto(2).
+unsafe fn sendto_addressed(
+    fd: c_int,
+    part: iovec,
+    flags: c_int,
+    addr: *const sockaddr,
+    addr_len: socklen_t,
+) -> Result<usize> {
+    // SAFETY: the program's arguments.
+    unsafe {
+        let mut m: msghdr = core::mem::zeroed();
+        m.msg_iov = (&raw const part).cast_mut();
+        m.msg_iovlen = 1;
+        match ident::pair(fd) {
+            Some(p) if p.stream => refuse_send(flags)?,
+            Some(p) => {
+                let to = if addr.is_null() { &[][..] } else { sockaddr_bytes(addr.cast(), addr_len)? };
+                return datagram::send(fd, &p, &part, 1, to, &[], flags);
+            }
+            None => {
+                m.msg_name = addr.cast_mut().cast();
+                m.msg_namelen = addr_len;
+            }
+        }
+        sys::sendmsg(fd, &raw const m, flags)
+    }
+}
+
+/// # Safety
+/// As sendmsg(2).
+unsafe fn send_message(fd: c_int, m: *const msghdr, flags: c_int) -> Result<usize> {
+    // SAFETY: the program's message.
+    unsafe {
+        let h = &*m;
+        let plain = h.msg_name.is_null() && flags & UNUSUAL_SEND == 0;
+        let p = if plain { datagram::pair(fd) } else { ident::pair(fd) };
+        match p {
+            None => sys::sendmsg(fd, m, flags),
+            Some(p) if p.stream => {
+                refuse_send(flags)?;
+                let mut bare = *h;
+                bare.msg_name = core::ptr::null_mut();
+                bare.msg_namelen = 0;
+                sys::sendmsg(fd, &raw const bare, flags)
+            }
+            Some(p) => {
+                let to =
+                    if h.msg_name.is_null() { &[][..] } else { sockaddr_bytes(h.msg_name, h.msg_namelen)? };
+                let control = match h.msg_controllen as usize {
+                    0 => &[][..],
+                    _ if h.msg_control.is_null() => &[][..],
+                    n => core::slice::from_raw_parts(h.msg_control.cast::<u8>(), n),
+                };
+                datagram::send(fd, &p, h.msg_iov, h.msg_iovlen as usize, to, control, flags)
+            }
+        }
+    }
+}
+
+/// sendmsg(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sendmsg(fd: c_int, m: *const msghdr, flags: c_int) -> ssize_t {
+    // SAFETY: the program's message.
+    length(unsafe { send_message(fd, m, flags) })
+}
+
+/// sendmmsg(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sendmmsg(fd: c_int, list: *mut mmsghdr, n: c_uint, flags: c_int) -> c_int {
+    // SAFETY: the program's messages.
+    unsafe {
+        if ident::pair(fd).is_none() {
+            let a = [fd as usize, list as usize, n as usize, flags as usize, 0];
+            return status(sys::marked(libc::SYS_sendmmsg, a));
+        }
+        let mut done = 0;
+        while done < n {
+            let m = list.add(done as usize);
+            match send_message(fd, &raw const (*m).msg_hdr, flags) {
+                Ok(len) => (*m).msg_len = len as c_uint,
+                Err(e) if done == 0 => return crate::fail(e),
+                Err(_) => break,
+            }
+            done += 1;
+        }
+        done as c_int
+    }
+}
+
+/// recv(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recv(fd: c_int, buf: *mut c_void, len: size_t, flags: c_int) -> ssize_t {
+    // SAFETY: the program's arguments.
+    unsafe { recvfrom(fd, buf, len, flags, core::ptr::null_mut(), core::ptr::null_mut()) }
+}
+
+/// recvfrom(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvfrom(
+    fd: c_int,
+    buf: *mut c_void,
+    len: size_t,
+    flags: c_int,
+    addr: *mut sockaddr,
+    addr_len: *mut socklen_t,
+) -> ssize_t {
+    // SAFETY: the program's arguments.
+    unsafe {
+        if addr.is_null() && flags & UNUSUAL_RECV == 0 && datagram::pair(fd).is_none() {
+            return real::recv(fd, buf, len, flags);
+        }
+        length(recvfrom_addressed(fd, one(buf, len), flags, addr, addr_len))
+    }
+}
+
+/// # Safety
+/// As recvfrom(2).
+unsafe fn recvfrom_addressed(
+    fd: c_int,
+    part: iovec,
+    flags: c_int,
+    addr: *mut sockaddr,
+    addr_len: *mut socklen_t,
+) -> Result<usize> {
+    // SAFETY: the program's arguments.
+    unsafe {
+        match ident::pair(fd) {
+            Some(p) if p.stream => {
+                refuse_recv(flags)?;
+                let a = [fd as usize, part.iov_base as usize, part.iov_len, flags as usize, 0];
+                let n = sys::marked(libc::SYS_recvfrom, a)?;
+                give_address(addr.cast(), addr_len, &ops::SockAddr::new(&Addr::NONE))?;
+                Ok(n)
+            }
+            Some(p) => {
+                let r = datagram::receive(fd, &p, &part, 1, flags)?;
+                if !addr.is_null() {
+                    give_address(addr.cast(), addr_len, &r.sender(fd))?;
+                }
+                Ok(r.returned(flags))
+            }
+            None => {
+                let mut m: msghdr = core::mem::zeroed();
+                m.msg_iov = (&raw const part).cast_mut();
+                m.msg_iovlen = 1;
+                if !addr.is_null() && !addr_len.is_null() {
+                    m.msg_name = addr.cast();
+                    m.msg_namelen = *addr_len;
+                }
+                let n = sys::recvmsg(fd, &raw mut m, flags)?;
+                if !addr_len.is_null() {
+                    *addr_len = m.msg_namelen;
+                }
+                Ok(n)
+            }
+        }
+    }
+}
+
+/// One datagram into a program's message header.
+///
+/// # Safety
+/// As recvmsg(2).
+unsafe fn receive_message(fd: c_int, p: &PairName, m: *mut msghdr, flags: c_int) -> Result<usize> {
+    // SAFETY: the program's message.
+    unsafe {
+        let h = &mut *m;
+        let r = datagram::receive(fd, p, h.msg_iov, h.msg_iovlen as usize, flags)?;
+        if h.msg_name.is_null() {
+            h.msg_namelen = 0;
+        } else {
+            let from = r.sender(fd);
+            let room = (h.msg_namelen as usize).min(from.bytes().len());
+            core::ptr::copy_nonoverlapping(from.bytes().as_ptr(), h.msg_name.cast::<u8>(), room);
+            h.msg_namelen = from.bytes().len() as socklen_t;
+        }
+        h.msg_flags = if r.len < r.full { libc::MSG_TRUNC } else { 0 };
+        let room = if h.msg_control.is_null() { 0 } else { h.msg_controllen as usize };
+        let out = if room == 0 {
+            &mut [][..]
+        } else {
+            core::slice::from_raw_parts_mut(h.msg_control.cast::<u8>(), room)
+        };
+        let (len, cut) = r.control(fd, p, out);
+        h.msg_controllen = len as _;
+        if cut {
+            h.msg_flags |= libc::MSG_CTRUNC;
+        }
+        Ok(r.returned(flags))
+    }
+}
+
+/// # Safety
+/// As recvmsg(2).
+unsafe fn receive_any(fd: c_int, m: *mut msghdr, flags: c_int) -> Result<usize> {
+    // SAFETY: the program's message.
+    unsafe {
+        if let Some(p) = datagram::pair(fd) {
+            return receive_message(fd, &p, m, flags);
+        }
+        let named = !(*m).msg_name.is_null();
+        if (named || flags & UNUSUAL_RECV != 0) && ident::pair(fd).is_some() {
+            // A stream: no address, no control messages.
+            refuse_recv(flags)?;
+            let name = (*m).msg_name;
+            (*m).msg_name = core::ptr::null_mut();
+            let r = sys::recvmsg(fd, m, flags);
+            (*m).msg_name = name;
+            (*m).msg_namelen = 0;
+            return r;
+        }
+        let r = sys::recvmsg(fd, m, flags);
+        if r.is_ok() && (*m).msg_controllen > 0 && !(*m).msg_control.is_null() {
+            notice_passed(m);
+        }
+        r
+    }
+}
+
+/// Descriptors may have come with a message.
+///
+/// # Safety
+/// `m` must be a message that recvmsg(2) has filled.
+unsafe fn notice_passed(m: *const msghdr) {
+    // SAFETY: the kernel wrote the control messages.
+    unsafe {
+        let mut c = libc::CMSG_FIRSTHDR(m);
+        while !c.is_null() {
+            if (*c).cmsg_level == libc::SOL_SOCKET && (*c).cmsg_type == libc::SCM_RIGHTS {
+                let n = ((*c).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize) / 4;
+                for i in 0..n {
+                    datagram::notice(libc::CMSG_DATA(c).cast::<c_int>().add(i).read_unaligned());
+                }
+            }
+            c = libc::CMSG_NXTHDR(m, c);
+        }
+    }
+}
+
+/// recvmsg(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvmsg(fd: c_int, m: *mut msghdr, flags: c_int) -> ssize_t {
+    // SAFETY: the program's message.
+    length(unsafe { receive_any(fd, m, flags) })
+}
+
+/// recvmmsg(2). The time-out is looked at, as in Linux, only between two messages.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn recvmmsg(
+    fd: c_int,
+    list: *mut mmsghdr,
+    n: c_uint,
+    flags: c_int,
+    timeout: *mut timespec,
+) -> c_int {
+    // SAFETY: the program's messages.
+    unsafe {
+        let Some(p) = ident::pair(fd).filter(|p| !p.stream) else {
+            let a = [fd as usize, list as usize, n as usize, flags as usize, timeout as usize];
+            return status(sys::marked(libc::SYS_recvmmsg, a));
+        };
+        let end = if timeout.is_null() {
+            u64::MAX
+        } else {
+            let t = *timeout;
+            sys::realtime().saturating_add((t.tv_sec as u64).saturating_mul(1_000_000_000) + t.tv_nsec as u64)
+        };
+        let mut flags_now = flags & !libc::MSG_WAITFORONE;
+        let mut done = 0;
+        while done < n {
+            let m = list.add(done as usize);
+            match receive_message(fd, &p, &raw mut (*m).msg_hdr, flags_now) {
+                Ok(len) => (*m).msg_len = len as c_uint,
+                Err(e) if done == 0 => return crate::fail(e),
+                Err(_) => break,
+            }
+            done += 1;
+            if flags & libc::MSG_WAITFORONE != 0 {
+                flags_now |= libc::MSG_DONTWAIT;
+            }
+            if sys::realtime() >= end {
+                break;
+            }
+        }
+        done as c_int
+    }
+}
+
+/// read(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize_t {
+    // SAFETY: the program's arguments.
+    unsafe {
+        match datagram::pair(fd) {
+            None => real::read(fd, buf, len),
+            Some(p) => length(datagram::receive(fd, &p, &one(buf, len), 1, 0).map(|r| r.len)),
+        }
+    }
+}
+
+/// readv(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t {
+    // SAFETY: the program's arguments.
+    unsafe {
+        match datagram::pair(fd) {
+            Some(p) if n >= 0 => length(datagram::receive(fd, &p, iov, n as usize, 0).map(|r| r.len)),
+            _ => real::readv(fd, iov, n),
+        }
+    }
+}
+
+/// Ends the program when a fortified call's buffer is too small, as glibc does.
+fn fortified(len: size_t, room: size_t) {
+    if len > room {
+        // SAFETY: ends the process.
+        unsafe { libc::abort() }
+    }
+}
+
+/// read(2) of programs built with _FORTIFY_SOURCE.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __read_chk(fd: c_int, buf: *mut c_void, len: size_t, room: size_t) -> ssize_t {
+    fortified(len, room);
+    // SAFETY: the program's arguments.
+    unsafe { read(fd, buf, len) }
+}
+
+/// recv(2) of programs built with _FORTIFY_SOURCE.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __recv_chk(
+    fd: c_int,
+    buf: *mut c_void,
+    len: size_t,
+    room: size_t,
+    flags: c_int,
+) -> ssize_t {
+    fortified(len, room);
+    // SAFETY: the program's arguments.
+    unsafe { recv(fd, buf, len, flags) }
+}
+
+/// recvfrom(2) of programs built with _FORTIFY_SOURCE.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn __recvfrom_chk(
+    fd: c_int,
+    buf: *mut c_void,
+    len: size_t,
+    room: size_t,
+    flags: c_int,
+    addr: *mut sockaddr,
+    addr_len: *mut socklen_t,
+) -> ssize_t {
+    fortified(len, room);
+    // SAFETY: the program's arguments.
+    unsafe { recvfrom(fd, buf, len, flags, addr, addr_len) }
+}

@@ -1,0 +1,367 @@
+//! The data calls that the filter hands over: those with an address, a message header, or unusual flags.
+//!
+//! A message is looked at (MSG_PEEK), copied to the caller, and taken only when the caller is known to be still there: an
+//! interrupted call loses nothing.
+
+use std::os::fd::RawFd;
+
+use iopkt_shim::session::Rpc;
+use iopkt_shim::{dgram, ops};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, PairName, df};
+
+use super::calls::{may_wait, read_sockaddr, write_sized};
+use super::notif::Call;
+use super::target::{self, Errno};
+use super::{Job, Outcome, Supervisor};
+
+const IN: u32 = libc::EPOLLIN as u32;
+const OUT: u32 = libc::EPOLLOUT as u32;
+/// Longest message in a pair: a header and an IP datagram, rounded up.
+const MAX_MESSAGE: usize = 65_536 + DGRAM_HDR_LEN;
+/// Most bytes of a stream that are moved in one go.
+const MAX_STREAM: usize = 256 << 10;
+/// Most messages of one sendmmsg or recvmmsg (UIO_MAXIOV).
+const MAX_MESSAGES: usize = 1024;
+/// Longest control buffer that is read.
+const MAX_CONTROL: usize = 4096;
+/// Flags that are meant for the pair's own recv.
+const NATIVE: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+
+/// What was received, still in the socket unless it was an error.
+struct Taken {
+    bytes: Vec<u8>,
+    /// Where the payload begins.
+    at: usize,
+    head: Option<DgramHdr>,
+    /// Length of the payload in the socket.
+    full: usize,
+}
+
+fn last() -> Errno {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+fn recv(fd: RawFd, buf: &mut [u8], flags: i32) -> Result<usize, Errno> {
+    // SAFETY: the buffer is ours.
+    let n = unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), flags | NATIVE) };
+    usize::try_from(n).map_err(|_| last())
+}
+
+fn send(fd: RawFd, parts: [&[u8]; 2]) -> Result<usize, Errno> {
+    let iov = parts.map(|p| libc::iovec { iov_base: p.as_ptr().cast_mut().cast(), iov_len: p.len() });
+    // SAFETY: all-zero is a valid header; the parts live across the call and are only read.
+    let n = unsafe {
+        let mut m: libc::msghdr = std::mem::zeroed();
+        m.msg_iov = iov.as_ptr().cast_mut();
+        m.msg_iovlen = 2;
+        libc::sendmsg(fd, &raw const m, NATIVE)
+    };
+    usize::try_from(n).map_err(|_| last())
+}
+
+fn total(iov: &[libc::iovec]) -> usize {
+    iov.iter().fold(0usize, |n, v| n.saturating_add(v.iov_len))
+}
+
+impl Supervisor {
+    /// Looks at what is to be received next. Errors that the stack sent in its place are taken and returned.
+    fn peek(&mut self, fd: RawFd, name: &PairName, flags: i32, room: usize) -> Result<Taken, Errno> {
+        if flags & libc::MSG_ERRQUEUE != 0 {
+            return Err(libc::EAGAIN);
+        }
+        if flags & libc::MSG_OOB != 0 {
+            return Err(libc::EINVAL);
+        }
+        let mut bytes = vec![0; if name.stream { room.min(MAX_STREAM) } else { MAX_MESSAGE }];
+        let n = recv(fd, &mut bytes, libc::MSG_PEEK)?;
+        bytes.truncate(n);
+        if name.stream {
+            return Ok(Taken { bytes, at: 0, head: None, full: n });
+        }
+        let key = self.stack.greeting().map_or(0, |g| g.key);
+        let head = DgramHdr::decode(&bytes, key).map(|(h, _)| h);
+        if let Some(h) = head.filter(|h| h.flags & df::ERROR != 0) {
+            recv(fd, &mut [], 0)?;
+            return Err(h.err);
+        }
+        let at = if head.is_some() { DGRAM_HDR_LEN } else { 0 };
+        Ok(Taken { full: n - at, bytes, at, head })
+    }
+
+    /// Takes what was looked at out of the socket; false if the caller is gone and it stays there.
+    fn take(&mut self, call: &Call, fd: RawFd, name: &PairName, flags: i32, n: usize) -> bool {
+        if !self.listener.is_valid(call.id) {
+            return false;
+        }
+        if flags & libc::MSG_PEEK == 0 {
+            let mut sink = vec![0; if name.stream { n } else { 0 }];
+            let _ = if name.stream && n == 0 { Ok(0) } else { recv(fd, &mut sink, 0) };
+        }
+        true
+    }
+
+    pub(super) fn recvfrom(&mut self, job: &mut Job, fd: RawFd, name: &PairName) -> Result<Outcome, Errno> {
+        let call = job.call;
+        let [_, buf, len, flags, addr, addr_len] = call.args;
+        let (flags, room) = (flags as i32, len as usize);
+        let t = match self.peek(fd, name, flags, room) {
+            Err(libc::EAGAIN) if flags & libc::MSG_ERRQUEUE == 0 && may_wait(fd, flags) => {
+                return Ok(Outcome::Wait(IN));
+            }
+            r => r?,
+        };
+        let n = t.full.min(room);
+        target::write(call.tid, buf, &t.bytes[t.at..t.at + n])?;
+        if addr != 0 {
+            let from = self.sender(fd, name, &t)?;
+            write_sized(call.tid, addr, addr_len, from.bytes())?;
+        }
+        if !self.take(&call, fd, name, flags, n) {
+            return Ok(Outcome::Gone);
+        }
+        let whole = flags & libc::MSG_TRUNC != 0 && !name.stream;
+        Ok(Outcome::Value(if whole { t.full } else { n } as i64))
+    }
+
+    /// The sender's address: in the header, or the peer of a connected datagram socket; none for streams.
+    fn sender(&mut self, fd: RawFd, name: &PairName, t: &Taken) -> Result<ops::SockAddr, Errno> {
+        match &t.head {
+            Some(h) => Ok(ops::SockAddr::new(&h.peer)),
+            None if name.stream => Ok(ops::SockAddr::new(&Addr::NONE)),
+            None => ops::getpeername(&mut self.stack, fd).or_else(|_| Ok(ops::SockAddr::new(&Addr::NONE))),
+        }
+    }
+
+    pub(super) fn recvmsg(&mut self, job: &mut Job, fd: RawFd, name: &PairName) -> Result<Outcome, Errno> {
+        let call = job.call;
+        let flags = call.int(2);
+        // SAFETY: any bit pattern is a msghdr of integers and pointers that are not followed here.
+        let m: libc::msghdr = unsafe { target::read_struct(call.tid, call.args[1])? };
+        if name.stream && m.msg_name.is_null() && flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0 {
+            return Ok(Outcome::GoOn);
+        }
+        match self.receive_into(&call, fd, name, call.args[1], m, flags) {
+            Err(libc::EAGAIN) if flags & libc::MSG_ERRQUEUE == 0 && may_wait(fd, flags) => {
+                Ok(Outcome::Wait(IN))
+            }
+            Ok(Some(n)) => Ok(Outcome::Value(n as i64)),
+            Ok(None) => Ok(Outcome::Gone),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// One message into the header at `at` of the caller. `None`: the caller is gone.
+    fn receive_into(
+        &mut self,
+        call: &Call,
+        fd: RawFd,
+        name: &PairName,
+        at: u64,
+        mut m: libc::msghdr,
+        flags: i32,
+    ) -> Result<Option<usize>, Errno> {
+        let iov = target::read_iovecs(call.tid, m.msg_iov as u64, m.msg_iovlen as usize)?;
+        let room = total(&iov);
+        let t = self.peek(fd, name, flags, room)?;
+        let n = target::scatter(call.tid, &iov, &t.bytes[t.at..])?;
+        if m.msg_name.is_null() {
+            m.msg_namelen = 0;
+        } else {
+            let from = self.sender(fd, name, &t)?;
+            let cut = from.bytes().len().min(m.msg_namelen as usize);
+            target::write(call.tid, m.msg_name as u64, &from.bytes()[..cut])?;
+            m.msg_namelen = from.bytes().len() as u32;
+        }
+        m.msg_flags = if n < t.full && !name.stream { libc::MSG_TRUNC } else { 0 };
+        let mut control = vec![0; (m.msg_controllen as usize).min(MAX_CONTROL)];
+        let mut len = 0;
+        if let Some(h) = t.head.as_ref().filter(|_| !m.msg_control.is_null() && !control.is_empty()) {
+            let wants = dgram::Wants::ask(&mut self.stack, fd);
+            let g = self.stack.greeting()?;
+            let cut;
+            (len, cut) = dgram::incoming(h, wants, &g, &mut control);
+            m.msg_flags |= if cut { libc::MSG_CTRUNC } else { 0 };
+            target::write(call.tid, m.msg_control as u64, &control[..len])?;
+        }
+        m.msg_controllen = len as _;
+        // SAFETY: a msghdr is plain bytes here; its padding is what was read.
+        let raw =
+            unsafe { std::slice::from_raw_parts((&raw const m).cast::<u8>(), size_of::<libc::msghdr>()) };
+        target::write(call.tid, at, raw)?;
+        let whole = flags & libc::MSG_TRUNC != 0 && !name.stream;
+        Ok(self.take(call, fd, name, flags, n).then_some(if whole { t.full } else { n }))
+    }
+
+    pub(super) fn recvmmsg(&mut self, job: &mut Job, fd: RawFd, name: &PairName) -> Result<Outcome, Errno> {
+        let call = job.call;
+        let flags = call.int(3);
+        let count = (call.args[2] as u32 as usize).min(MAX_MESSAGES);
+        let size = size_of::<libc::mmsghdr>() as u64;
+        let first = job.done;
+        for i in first..count {
+            let at = call.args[1] + i as u64 * size;
+            // SAFETY: any bit pattern is a msghdr of integers and pointers that are not followed here.
+            let m: libc::msghdr = unsafe { target::read_struct(call.tid, at)? };
+            match self.receive_into(&call, fd, name, at, m, flags & !libc::MSG_WAITFORONE) {
+                Ok(Some(n)) => {
+                    let len_at = at + std::mem::offset_of!(libc::mmsghdr, msg_len) as u64;
+                    target::write(call.tid, len_at, &(n as u32).to_ne_bytes())?;
+                    job.done = i + 1;
+                }
+                Ok(None) => return Ok(Outcome::Gone),
+                Err(libc::EAGAIN) if i == 0 && may_wait(fd, flags) => return Ok(Outcome::Wait(IN)),
+                Err(e) if i == 0 => return Err(e),
+                Err(_) => break,
+            }
+        }
+        Ok(Outcome::Value(job.done as i64))
+    }
+
+    /// Sends one datagram; what the pair has no room for is EAGAIN.
+    fn send_datagram(
+        &mut self,
+        fd: RawFd,
+        to: &[u8],
+        control: &[u8],
+        payload: &[u8],
+        flags: i32,
+    ) -> Result<usize, Errno> {
+        if flags & libc::MSG_OOB != 0 {
+            return Err(libc::EOPNOTSUPP);
+        }
+        let to = if to.is_empty() { Addr::NONE } else { Addr::from_sockaddr(to).map_err(|e| e.raw())? };
+        let key = self.stack.greeting()?.key;
+        let head = dgram::outgoing(to, control, flags)?.encode(key);
+        match ops::send(&mut self.stack, fd, flags, &head, payload) {
+            // The stack has no room now: the pair makes the caller wait for it.
+            Err(libc::EAGAIN) => send(fd, [&head, payload]).map(|n| n.saturating_sub(head.len())),
+            r => r,
+        }
+    }
+
+    pub(super) fn sendto(&mut self, job: &mut Job, fd: RawFd, name: &PairName) -> Result<Outcome, Errno> {
+        let call = job.call;
+        let [_, buf, len, flags, addr, addr_len] = call.args;
+        let flags = flags as i32;
+        let one = [libc::iovec { iov_base: buf as *mut libc::c_void, iov_len: len as usize }];
+        if name.stream {
+            return self.send_stream(job, fd, &one, flags);
+        }
+        let to = if addr == 0 { Vec::new() } else { read_sockaddr(call.tid, addr, addr_len)? };
+        if len as usize > MAX_MESSAGE - DGRAM_HDR_LEN {
+            return Err(libc::EMSGSIZE);
+        }
+        let payload = target::gather(call.tid, &one, len as usize)?;
+        self.deliver(&call, fd, &to, &[], &payload, flags)
+    }
+
+    fn deliver(
+        &mut self,
+        call: &Call,
+        fd: RawFd,
+        to: &[u8],
+        control: &[u8],
+        payload: &[u8],
+        flags: i32,
+    ) -> Result<Outcome, Errno> {
+        if !self.listener.is_valid(call.id) {
+            return Ok(Outcome::Gone);
+        }
+        match self.send_datagram(fd, to, control, payload, flags) {
+            Err(libc::EAGAIN) if may_wait(fd, flags) => Ok(Outcome::Wait(OUT)),
+            r => r.map(|n| Outcome::Value(n as i64)),
+        }
+    }
+
+    /// A stream ignores the address; the bytes go through the pair. In blocking mode until all are sent.
+    fn send_stream(
+        &mut self,
+        job: &mut Job,
+        fd: RawFd,
+        iov: &[libc::iovec],
+        flags: i32,
+    ) -> Result<Outcome, Errno> {
+        let call = job.call;
+        if flags & (libc::MSG_OOB | libc::MSG_FASTOPEN) != 0 {
+            return Err(libc::EOPNOTSUPP);
+        }
+        let all = target::gather(call.tid, iov, total(iov).min(job.done + MAX_STREAM))?;
+        if !self.listener.is_valid(call.id) {
+            return Ok(Outcome::Gone);
+        }
+        match send(fd, [all.get(job.done..).unwrap_or(&[]), &[]]) {
+            Ok(n) => job.done += n,
+            Err(libc::EAGAIN) => {}
+            Err(e) if job.done == 0 => return Err(e),
+            Err(_) => return Ok(Outcome::Value(job.done as i64)),
+        }
+        if job.done < total(iov) && may_wait(fd, flags) {
+            return Ok(Outcome::Wait(OUT));
+        }
+        if job.done == 0 && total(iov) > 0 { Err(libc::EAGAIN) } else { Ok(Outcome::Value(job.done as i64)) }
+    }
+
+    /// The address, control messages and payload of a message header.
+    fn read_message(&self, tid: i32, m: &libc::msghdr) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), Errno> {
+        let to = if m.msg_name.is_null() {
+            Vec::new()
+        } else {
+            read_sockaddr(tid, m.msg_name as u64, u64::from(m.msg_namelen))?
+        };
+        let len = if m.msg_control.is_null() { 0 } else { m.msg_controllen as usize };
+        if len > MAX_CONTROL {
+            return Err(libc::ENOBUFS);
+        }
+        let mut control = vec![0; len];
+        target::read(tid, m.msg_control as u64, &mut control)?;
+        let iov = target::read_iovecs(tid, m.msg_iov as u64, m.msg_iovlen as usize)?;
+        if total(&iov) > MAX_MESSAGE - DGRAM_HDR_LEN {
+            return Err(libc::EMSGSIZE);
+        }
+        let payload = target::gather(tid, &iov, MAX_MESSAGE)?;
+        Ok((to, control, payload))
+    }
+
+    pub(super) fn sendmsg(&mut self, job: &mut Job, fd: RawFd, name: &PairName) -> Result<Outcome, Errno> {
+        let call = job.call;
+        let flags = call.int(2);
+        // SAFETY: any bit pattern is a msghdr of integers and pointers that are not followed here.
+        let m: libc::msghdr = unsafe { target::read_struct(call.tid, call.args[1])? };
+        let plain = m.msg_name.is_null() && flags & (libc::MSG_OOB | libc::MSG_FASTOPEN) == 0;
+        if plain && (name.stream || m.msg_control.is_null() || m.msg_controllen == 0) {
+            return Ok(Outcome::GoOn);
+        }
+        if name.stream {
+            let iov = target::read_iovecs(call.tid, m.msg_iov as u64, m.msg_iovlen as usize)?;
+            return self.send_stream(job, fd, &iov, flags);
+        }
+        let (to, control, payload) = self.read_message(call.tid, &m)?;
+        self.deliver(&call, fd, &to, &control, &payload, flags)
+    }
+
+    pub(super) fn sendmmsg(&mut self, job: &mut Job, fd: RawFd, name: &PairName) -> Result<Outcome, Errno> {
+        let call = job.call;
+        let flags = call.int(3);
+        if name.stream {
+            return Ok(Outcome::GoOn);
+        }
+        let count = (call.args[2] as u32 as usize).min(MAX_MESSAGES);
+        let size = size_of::<libc::mmsghdr>() as u64;
+        for i in job.done..count {
+            let at = call.args[1] + i as u64 * size;
+            // SAFETY: any bit pattern is a msghdr of integers and pointers that are not followed here.
+            let m: libc::msghdr = unsafe { target::read_struct(call.tid, at)? };
+            let (to, control, payload) = self.read_message(call.tid, &m)?;
+            let sent = match self.deliver(&call, fd, &to, &control, &payload, flags) {
+                Ok(Outcome::Value(n)) => n,
+                Ok(Outcome::Wait(_)) if i > 0 => break,
+                Err(_) if i > 0 => break,
+                other => return other,
+            };
+            let len_at = at + std::mem::offset_of!(libc::mmsghdr, msg_len) as u64;
+            target::write(call.tid, len_at, &(sent as u32).to_ne_bytes())?;
+            job.done = i + 1;
+        }
+        Ok(Outcome::Value(job.done as i64))
+    }
+}

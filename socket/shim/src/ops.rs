@@ -1,0 +1,234 @@
+//! The control calls, on one descriptor, as far as they go without waiting.
+//!
+//! `fd` is the descriptor as the calling process has it: the program's own for the preload library, a duplicate for the
+//! supervisor. Addresses are `struct sockaddr` bytes as the program has them.
+
+use core::ffi::c_int;
+
+use iopkt_sockproto::{Addr, MAX_SOCKOPT, Op, Req, repf};
+
+use iopkt_sockproto::linux::IFREQ_LEN;
+
+use crate::session::{Answer, Rpc};
+use crate::sys::{self, Result};
+
+/// A `struct sockaddr` for the program.
+#[derive(Clone, Copy, Debug)]
+pub struct SockAddr {
+    bytes: [u8; 28],
+    len: usize,
+}
+
+impl SockAddr {
+    /// From the protocol's form.
+    pub fn new(a: &Addr) -> SockAddr {
+        let (bytes, len) = a.to_sockaddr();
+        SockAddr { bytes, len }
+    }
+
+    /// The structure's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+}
+
+/// One request whose reply's status is the result.
+fn checked(
+    rpc: &mut impl Rpc,
+    req: Req,
+    pass: Option<c_int>,
+    payload: [&[u8]; 2],
+    out: &mut [u8],
+) -> Result<Answer> {
+    let a = rpc.rpc(req, pass, payload, out)?;
+    if a.rep.status == 0 {
+        return Ok(a);
+    }
+    if let Some(fd) = a.fd {
+        sys::close(fd);
+    }
+    Err(a.rep.status)
+}
+
+fn addr(sockaddr: &[u8]) -> Result<Addr> {
+    Addr::from_sockaddr(sockaddr).map_err(|e| e.raw())
+}
+
+/// Asks about `fd` without payload.
+fn ask(rpc: &mut impl Rpc, fd: c_int, op: Op, args: [i32; 5], addr: Addr) -> Result<Answer> {
+    let req = Req { args, addr, ..Req::new(op, 0) };
+    let a = checked(rpc, req, Some(fd), [&[], &[]], &mut [])?;
+    if op != Op::Accept {
+        if let Some(fd) = a.fd {
+            sys::close(fd); // not expected; not leaked either
+        }
+    }
+    Ok(a)
+}
+
+/// socket(2). The descriptor is close-on-exec; O_NONBLOCK is as `kind` asks. `flags` are `sockf` bits.
+pub fn socket(rpc: &mut impl Rpc, domain: c_int, kind: c_int, protocol: c_int, flags: i32) -> Result<c_int> {
+    let req = Req { args: [domain, kind, protocol, flags, 0], ..Req::new(Op::Socket, 0) };
+    let a = checked(rpc, req, None, [&[], &[]], &mut [])?;
+    let fd = a.fd.ok_or(libc::EPROTO)?;
+    with_mode(fd, kind)
+}
+
+/// Sets O_NONBLOCK if the flags ask for it.
+fn with_mode(fd: c_int, flags: c_int) -> Result<c_int> {
+    if flags & libc::SOCK_NONBLOCK != 0 {
+        sys::set_nonblocking(fd)?;
+    }
+    Ok(fd)
+}
+
+/// bind(2).
+pub fn bind(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8]) -> Result<()> {
+    let a = addr(sockaddr)?;
+    ask(rpc, fd, Op::Bind, [0; 5], a).map(drop)
+}
+
+/// What connect(2) came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// The handshake goes on: POLLOUT and [`connect_status`] tell its end.
+    pub in_progress: bool,
+    /// A descriptor that takes the place of the socket's.
+    pub replace: Option<c_int>,
+}
+
+/// connect(2). `wait`: the descriptor is in blocking mode and the caller will wait. EALREADY and EISCONN are errors.
+pub fn connect(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8], wait: bool) -> Result<Connected> {
+    let to = addr(sockaddr)?;
+    let req = Req { args: [wait.into(), 0, 0, 0, 0], addr: to, ..Req::new(Op::Connect, 0) };
+    let a = rpc.rpc(req, Some(fd), [&[], &[]], &mut [])?;
+    let replace = a.fd.filter(|_| a.rep.flags & repf::REPLACE != 0);
+    if let (Some(fd), None) = (a.fd, replace) {
+        sys::close(fd);
+    }
+    match a.rep.status {
+        0 => Ok(Connected { in_progress: false, replace }),
+        libc::EINPROGRESS => Ok(Connected { in_progress: true, replace }),
+        e => {
+            if let Some(fd) = replace {
+                sys::close(fd);
+            }
+            Err(e)
+        }
+    }
+}
+
+/// How a connect ended; EINPROGRESS while it has not.
+pub fn connect_status(rpc: &mut impl Rpc, fd: c_int) -> Result<()> {
+    ask(rpc, fd, Op::ConnectStatus, [0; 5], Addr::NONE).map(drop)
+}
+
+/// listen(2).
+pub fn listen(rpc: &mut impl Rpc, fd: c_int, backlog: c_int) -> Result<()> {
+    ask(rpc, fd, Op::Listen, [backlog, 0, 0, 0, 0], Addr::NONE).map(drop)
+}
+
+/// accept4(2); EAGAIN when no connection waits. The descriptor is close-on-exec; O_NONBLOCK is as `flags` ask.
+pub fn accept(rpc: &mut impl Rpc, fd: c_int, flags: c_int) -> Result<(c_int, SockAddr)> {
+    let a = ask(rpc, fd, Op::Accept, [flags, 0, 0, 0, 0], Addr::NONE)?;
+    let new = a.fd.ok_or(libc::EPROTO)?;
+    Ok((with_mode(new, flags)?, SockAddr::new(&a.rep.addr)))
+}
+
+/// getsockname(2).
+pub fn getsockname(rpc: &mut impl Rpc, fd: c_int) -> Result<SockAddr> {
+    ask(rpc, fd, Op::Getsockname, [0; 5], Addr::NONE).map(|a| SockAddr::new(&a.rep.addr))
+}
+
+/// getpeername(2).
+pub fn getpeername(rpc: &mut impl Rpc, fd: c_int) -> Result<SockAddr> {
+    ask(rpc, fd, Op::Getpeername, [0; 5], Addr::NONE).map(|a| SockAddr::new(&a.rep.addr))
+}
+
+/// shutdown(2).
+pub fn shutdown(rpc: &mut impl Rpc, fd: c_int, how: c_int) -> Result<()> {
+    ask(rpc, fd, Op::Shutdown, [how, 0, 0, 0, 0], Addr::NONE).map(drop)
+}
+
+/// Whether the kernel's own option of the pair is what is meant: time-outs are kept by the calls that wait on it.
+pub fn is_native_option(level: c_int, name: c_int) -> bool {
+    const NEW_TIMEOUTS: [c_int; 2] = [66, 67]; // SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW
+    level == libc::SOL_SOCKET
+        && (name == libc::SO_RCVTIMEO || name == libc::SO_SNDTIMEO || NEW_TIMEOUTS.contains(&name))
+}
+
+/// setsockopt(2), for options that are not native.
+pub fn setsockopt(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int, value: &[u8]) -> Result<()> {
+    if value.len() > MAX_SOCKOPT {
+        return Err(libc::EINVAL);
+    }
+    let req = Req { args: [level, name, 0, 0, 0], ..Req::new(Op::Setsockopt, 0) };
+    checked(rpc, req, Some(fd), [value, &[]], &mut []).map(drop)
+}
+
+/// getsockopt(2), for options that are not native; returns the length of the value.
+pub fn getsockopt(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int, out: &mut [u8]) -> Result<usize> {
+    let req = Req { args: [level, name, out.len() as i32, 0, 0], ..Req::new(Op::Getsockopt, 0) };
+    checked(rpc, req, Some(fd), [&[], &[]], out).map(|a| a.len)
+}
+
+/// getsockopt(2) of an int.
+pub fn getsockopt_int(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int) -> Result<c_int> {
+    let mut b = [0u8; 4];
+    getsockopt(rpc, fd, level, name, &mut b)?;
+    Ok(c_int::from_ne_bytes(b))
+}
+
+/// What an ioctl's argument points to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoctlShape {
+    /// A `struct ifreq`, in and out.
+    Ifreq,
+    /// A `struct ifconf`.
+    Ifconf,
+    /// An `int`, out.
+    Int,
+}
+
+/// The shape of a SIOC* request's argument; `None` for requests that are not carried.
+pub fn ioctl_shape(request: u32) -> Option<IoctlShape> {
+    match request {
+        iopkt_sockproto::linux::SIOCGIFCONF => Some(IoctlShape::Ifconf),
+        iopkt_sockproto::linux::SIOCATMARK
+        | iopkt_sockproto::linux::SIOCOUTQ
+        | iopkt_sockproto::linux::SIOCINQ => Some(IoctlShape::Int),
+        0x8910..=0x8990 => Some(IoctlShape::Ifreq),
+        _ => None,
+    }
+}
+
+/// ioctl(2) with a `struct ifreq`, which is replaced by the reply's.
+pub fn ioctl_ifreq(rpc: &mut impl Rpc, fd: c_int, request: u32, ifreq: &mut [u8; IFREQ_LEN]) -> Result<()> {
+    let req = Req { args: [request as i32, 0, 0, 0, 0], ..Req::new(Op::Ioctl, 0) };
+    let mut out = [0u8; IFREQ_LEN];
+    let a = checked(rpc, req, Some(fd), [&ifreq[..], &[]], &mut out)?;
+    if a.len == IFREQ_LEN {
+        *ifreq = out;
+    }
+    Ok(())
+}
+
+/// ioctl(2) that answers an int.
+pub fn ioctl_int(rpc: &mut impl Rpc, fd: c_int, request: u32) -> Result<c_int> {
+    ask(rpc, fd, Op::Ioctl, [request as i32, 0, 0, 0, 0], Addr::NONE).map(|a| a.rep.val[0])
+}
+
+/// SIOCGIFCONF: fills `out` with `struct ifreq`s; returns the bytes that are there and the bytes that there would be.
+pub fn ioctl_ifconf(rpc: &mut impl Rpc, fd: c_int, out: &mut [u8]) -> Result<(usize, usize)> {
+    let size = i32::try_from(out.len()).unwrap_or(i32::MAX);
+    let req =
+        Req { args: [iopkt_sockproto::linux::SIOCGIFCONF as i32, size, 0, 0, 0], ..Req::new(Op::Ioctl, 0) };
+    let a = checked(rpc, req, Some(fd), [&[], &[]], out)?;
+    Ok((a.len, usize::try_from(a.rep.val[0]).unwrap_or(0)))
+}
+
+/// Sends one datagram by request; its errors are known at once. `head` is an encoded `DgramHdr` or empty.
+pub fn send(rpc: &mut impl Rpc, fd: c_int, flags: c_int, head: &[u8], payload: &[u8]) -> Result<usize> {
+    let req = Req { args: [flags, i32::from(!head.is_empty()), 0, 0, 0], ..Req::new(Op::Send, 0) };
+    checked(rpc, req, Some(fd), [head, payload], &mut []).map(|a| a.rep.val[0] as usize)
+}
