@@ -28,7 +28,7 @@ use iopkt_tcp::{Config, Seq, Tcb, cookie, what};
 use iopkt_wire::tcp::Flags;
 
 /// Half-open connections that any listener may have, however small its backlog.
-const MIN_HALF_OPEN: usize = 16;
+const MIN_HALF_OPEN: usize = 128;
 /// A cookie is good for two ticks of its clock of 64 s.
 const COOKIE_LIFE: Duration = Duration::from_secs(128);
 
