@@ -169,6 +169,10 @@ impl Device {
         &self.desc
     }
 
+    pub(crate) fn port(&self) -> Arc<Port> {
+        self.port.clone()
+    }
+
     /// The driver that attached it.
     pub fn driver(&self) -> DriverRef {
         DriverRef(self.core.clone())
@@ -199,8 +203,9 @@ impl Device {
             return Err(errno(rc));
         }
         self.state = State::Stopped;
+        self.port.bound.store(true, Ordering::Release);
         self.core.live(self.port.clone());
-        Ok(Bound { name: at.name.to_owned(), ifindex: at.ifindex, port: Handle(self.port.clone()) })
+        Ok(Bound { name: at.name.to_owned(), ifindex: at.ifindex })
     }
 
     /// The interface goes up. No effect when it is up.
@@ -432,20 +437,11 @@ impl Drop for Device {
     }
 }
 
-/// A bound interface, for the reply to the driver.
+/// Proof that a device has been bound, for the reply to the driver.
+#[derive(Debug)]
 pub struct Bound {
     pub(crate) name: String,
     pub(crate) ifindex: u32,
-    pub(crate) port: Handle,
-}
-
-/// The driver's handle to a bound device.
-pub(crate) struct Handle(Arc<Port>);
-
-impl Handle {
-    pub(crate) fn as_raw(&self) -> *mut abi::Port {
-        self.0.as_raw()
-    }
 }
 
 /// Which driver a device belongs to.

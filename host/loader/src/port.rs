@@ -190,6 +190,8 @@ pub(crate) struct Port {
     waker: Mutex<Option<Waker>>,
     pub(crate) woken: AtomicBool,
     pub(crate) departs: AtomicBool,
+    /// `bind` has succeeded: the driver's device is ours to detach.
+    pub(crate) bound: AtomicBool,
     local: UnsafeCell<Local>,
 }
 
@@ -224,6 +226,7 @@ impl Port {
             waker: Mutex::new(None),
             woken: AtomicBool::new(false),
             departs: AtomicBool::new(false),
+            bound: AtomicBool::new(false),
             local: UnsafeCell::new(Local::new()),
         }
     }
@@ -264,6 +267,7 @@ impl Port {
         ep.add(&waker, t, Interest::READ).map_err(|e| iopkt_sys::errno(&e))?;
         self.woken.store(false, Ordering::Relaxed);
         self.departs.store(false, Ordering::Relaxed);
+        self.bound.store(false, Ordering::Relaxed);
         *self.waker.lock().unwrap_or_else(|e| e.into_inner()) = Some(waker);
         label.clone_into(&mut self.label.lock().unwrap_or_else(|e| e.into_inner()));
         self.local(|l| {

@@ -258,24 +258,25 @@ unsafe extern "C" fn attach(p: *mut abi::Port, d: *const abi::Device, out: *mut 
         return Errno::EINTR.0;
     }
     // SAFETY: the driver gives null or a struct iopkt_device.
-    let made = unsafe { Device::from_raw(&core, d) };
-    let attached = match made.and_then(|dev| core.host.attach(dev)) {
-        Ok(a) => a,
+    let device = match unsafe { Device::from_raw(&core, d) } {
+        Ok(d) => d,
+        Err(e) => return code(Err(e)),
+    };
+    let port = device.port();
+    let (name, ifindex) = match core.host.attach(device) {
+        Ok(b) => (b.name, b.ifindex),
+        // Bound and then given up: `detach` has run, so for the driver it was attached and has gone.
+        Err(_) if port.bound.load(Ordering::Acquire) => (String::new(), 0),
         Err(e) => return code(Err(e)),
     };
     if !out.is_null() {
-        let mut name = [0; 16];
-        let n = attached.name.len().min(15);
-        name[..n].copy_from_slice(&attached.name.as_bytes()[..n]);
+        let mut text = [0; 16];
+        let n = name.len().min(15);
+        text[..n].copy_from_slice(&name.as_bytes()[..n]);
         // SAFETY: the driver gives a struct iopkt_attached whose head says how large it is.
         unsafe {
             let size = ((*out).head.size as usize).min(size_of::<abi::Attached>());
-            let full = abi::Attached {
-                head: (*out).head,
-                port: attached.port.as_raw(),
-                ifindex: attached.ifindex,
-                name,
-            };
+            let full = abi::Attached { head: (*out).head, port: port.as_raw(), ifindex, name: text };
             std::ptr::copy_nonoverlapping((&raw const full).cast::<u8>(), out.cast::<u8>(), size);
         }
     }
