@@ -1,0 +1,38 @@
+//! `--help` and `--version`.
+
+use super::{MAX_PRIORITY, MAX_THREADS, Variant, tcpip};
+
+pub(super) fn version(v: &Variant) -> String {
+    format!("{} {}\n", v.name, env!("CARGO_PKG_VERSION"))
+}
+
+pub(super) fn text(v: &Variant) -> String {
+    let note = if v.note.is_empty() { String::new() } else { format!("{}\n", v.note) };
+    format!(
+        "\
+usage: {name} [-d driver [opts]]... [-i instance] [-P priority] [-p protocol [opts]]...
+       {pad} [-S] [-t threads] [-v] [--foreground] [--help] [--version]
+{about}
+{note}
+  -d driver [opts]    load a driver: a name (ecm means devnp-ecm.so) or a path; opts is one word,
+                      comma separated; name=PREFIX and unit=N are understood for every driver
+  -i instance         instance number N; mount then knows this stack as type io-pktN
+  -P priority         priority of the main thread, QNX scale (1 to {MAX_PRIORITY}; above 10 real time, if permitted)
+  -p protocol [opts]  pass options to a protocol; tcpip is built in
+  -S                  no handler for SIGSEGV (for a clean core file)
+  -t threads          packet threads (1 to {MAX_THREADS}, default one per processor)
+  -v                  load errors and limits to the console too (they always go to the log, see sloginfo)
+  --foreground        stay in the foreground (default: into the background once start-up is done)
+
+  -p tcpip options:
+{options}
+Names: $IO_PKT_ROOT, else /run/io-pkt (root), else $XDG_RUNTIME_DIR/io-pkt, else /tmp/io-pkt-UID holds
+dev/socket, dev/slog, proc/io-pktN, and PREFIX/dev/socket for prefix=PREFIX (clients: SOCK=PREFIX).
+Exit status: 0 started (or ended in good order with --foreground), 1 start failed, 2 command line refused.
+",
+        name = v.name,
+        pad = " ".repeat(v.name.len()),
+        about = v.about,
+        options = tcpip::help(v),
+    )
+}
