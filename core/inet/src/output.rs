@@ -1,0 +1,169 @@
+//! IP output: header, identification, the way, broadcast and multicast copies, fragments or refusal.
+
+use crate::Inet;
+use crate::link::report;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr};
+use iopkt_base::Errno;
+use iopkt_mbuf::{Mbuf, flags};
+use iopkt_stack::{Cx, Hop, HopKind, IpOut, LO0, Layers, Stat, Why};
+use iopkt_wire::ipv4::{HEADER_LEN, Header, MAX_LEN, set_checksum};
+
+/// IP identification: a counter per hashed (source, destination, protocol), so that identifications repeat as
+/// late as possible for one pair (RFC 6864) and say little about traffic with others.
+#[derive(Default)]
+pub(crate) struct Idents {
+    next: Vec<u16>,
+}
+
+impl Idents {
+    fn take(&mut self, cx: &mut Cx, src: Ipv4Addr, dst: Ipv4Addr, proto: u8) -> u16 {
+        if self.next.is_empty() {
+            self.next = (0..1024).map(|_| cx.rng.next_u16()).collect();
+        }
+        let h = cx.secret.hash(&[b"ipid", &src.octets(), &dst.octets(), &[proto]]);
+        let at = (h % 1024) as usize;
+        self.next[at] = self.next[at].wrapping_add(1);
+        self.next[at]
+    }
+}
+
+impl Inet {
+    pub(crate) fn ip_output(&mut self, l: &mut Layers<'_>, o: IpOut) {
+        let (IpAddr::V4(mut src), IpAddr::V4(dst)) = (o.src, o.dst) else {
+            return l.cx.drop(o.m, Why::BadAddress);
+        };
+        let h = match l.net.hop(o.dst, o.oif, o.dontroute) {
+            Ok(h) => h,
+            Err(e) => return self.no_way(l, o, e),
+        };
+        if let (true, Some(IpAddr::V4(s))) = (src.is_unspecified() && h.kind != HopKind::Broadcast, h.src) {
+            src = s;
+        }
+        // 127/8 must never leave the host (RFC 1122 3.2.1.3 (g)).
+        if h.kind != HopKind::Local && (src.is_loopback() || dst.is_loopback()) && !loops(l, &h) {
+            l.cx.counters.inc(Stat::IpOutNoRoute);
+            return self.no_way(l, o, Errno::EADDRNOTAVAIL);
+        }
+        if o.hdrincl {
+            l.cx.counters.inc(Stat::IpOutRaw);
+            return self.output_raw(l, src, h, o);
+        }
+        l.cx.counters.inc(Stat::IpOutLocal);
+        let total = HEADER_LEN + o.options.len() + o.m.len();
+        if total > MAX_LEN || o.options.len() > 40 || !o.options.len().is_multiple_of(4) {
+            return l.cx.drop(o.m, Why::BadLength);
+        }
+        let id = self.idents.take(l.cx, src, dst, o.proto);
+        let hdr = Header {
+            header_len: HEADER_LEN + o.options.len(),
+            tos: o.tos,
+            total_len: total,
+            id,
+            df: o.df,
+            mf: false,
+            frag: 0,
+            ttl: o.ttl,
+            proto: o.proto,
+            src,
+            dst,
+        };
+        let n = hdr.header_len;
+        let Some(mut m) = l.cx.prepend(o.m, n) else {
+            return l.cx.counters.inc(Stat::IpOutNoBufs);
+        };
+        hdr.emit(m.as_mut_slice(), &o.options);
+        self.send(l, &h, &hdr, o.mcast_loop, m);
+    }
+
+    /// A packet whose header a program made: length, checksum and what it left zero are filled in, as Linux
+    /// does (raw(7)).
+    fn output_raw(&mut self, l: &mut Layers<'_>, src: Ipv4Addr, h: Hop, o: IpOut) {
+        let mut m = o.m;
+        let Some(mut hdr) = Header::parse_unchecked(m.as_slice()).filter(|x| x.header_len <= m.len()) else {
+            return l.cx.drop(m, Why::BadIpHeader);
+        };
+        if m.len() > MAX_LEN {
+            return l.cx.drop(m, Why::BadLength);
+        }
+        hdr.total_len = m.len();
+        if hdr.id == 0 {
+            hdr.id = self.idents.take(l.cx, hdr.src, hdr.dst, hdr.proto);
+        }
+        if hdr.src.is_unspecified() {
+            hdr.src = src;
+        }
+        let b = m.as_mut_slice();
+        b[2..4].copy_from_slice(&(hdr.total_len as u16).to_be_bytes());
+        b[4..6].copy_from_slice(&hdr.id.to_be_bytes());
+        b[12..16].copy_from_slice(&hdr.src.octets());
+        set_checksum(&mut b[..hdr.header_len]);
+        self.send(l, &h, &hdr, o.mcast_loop, m);
+    }
+
+    /// A packet with its header: copies for ourselves, then the link, in pieces if need be.
+    fn send(&mut self, l: &mut Layers<'_>, h: &Hop, hdr: &Header, mcast_loop: bool, m: Mbuf) {
+        if let Some((plen, gw)) = h.route {
+            l.net.routes.count_use(IpAddr::V4(hdr.dst), plen, gw, h.ifindex);
+        }
+        match h.kind {
+            HopKind::Multicast => {
+                let member = l.net.is_member(h.ifindex, IpAddr::V4(hdr.dst));
+                if member && mcast_loop {
+                    loop_copy(l, h.ifindex, &m, flags::MCAST);
+                }
+                if hdr.ttl == 0 || loops(l, h) {
+                    // Restricted to this host (RFC 1112 6.1), or nobody is behind the interface.
+                    return l.cx.drop(m, Why::Handled);
+                }
+            }
+            HopKind::Broadcast => loop_copy(l, h.ifindex, &m, flags::BCAST),
+            _ if hdr.ttl == 0 => return l.cx.drop(m, Why::TtlExpired),
+            _ => {}
+        }
+        if hdr.total_len <= h.mtu as usize {
+            return self.link_output(l, h, m);
+        }
+        if hdr.df {
+            l.cx.counters.inc(Stat::IpCantFragment);
+            report(l, m.as_slice(), Errno::EMSGSIZE, h.mtu);
+            return l.cx.drop(m, Why::NeedsFragmenting);
+        }
+        self.fragment(l, h, hdr, m);
+    }
+
+    fn no_way(&mut self, l: &mut Layers<'_>, o: IpOut, e: Errno) {
+        l.cx.counters.inc(Stat::IpOutNoRoute);
+        let mut head = [0; 8];
+        let b = o.m.as_slice();
+        let n = b.len().min(8);
+        head[..n].copy_from_slice(&b[..n]);
+        let err = iopkt_stack::IcmpErr {
+            dst: o.dst,
+            src: o.src,
+            proto: o.proto,
+            head,
+            errno: e,
+            mtu: 0,
+            hard: false,
+            from: o.src,
+            icmp: (iopkt_wire::icmp4::ty::UNREACHABLE, 0),
+        };
+        if !o.hdrincl {
+            l.sockets.icmp_error(l.cx, l.net, &err);
+        }
+        l.cx.drop(o.m, Why::NoRoute);
+    }
+}
+
+fn loops(l: &Layers<'_>, h: &Hop) -> bool {
+    l.net.iface(h.ifindex).is_some_and(|i| i.is_loopback())
+}
+
+/// Queues a copy of a broadcast or multicast packet for our own sockets, as if `ifindex` had received it.
+fn loop_copy(l: &mut Layers<'_>, ifindex: u32, m: &Mbuf, mark: u32) {
+    let Some(mut c) = l.cx.copy(m) else { return };
+    c.set_ifindex(ifindex);
+    c.set_flags(mark | flags::LOOP);
+    l.cx.frames.push_back((LO0, c));
+}
