@@ -1,0 +1,237 @@
+//! Faults on demand.
+//!
+//! Faults of the bus hit the USB side of a device (stalls, late or short transfers, missing zero-length packets,
+//! babble, unplugging); faults of the link hit Ethernet frames between the modem and its network (loss,
+//! reordering, duplication, damage). They are set by text commands, so that a person, a script and a test say
+//! the same thing.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+use iopkt_base::Rng;
+
+/// A fault as commanded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// Halt this endpoint address; 0: stall the next `count` class requests.
+    Stall {
+        /// Endpoint address, 0 for control.
+        ep: u8,
+        /// Control requests to stall.
+        count: u32,
+    },
+    /// Hold everything from the device back for this long, once (`count` control requests too).
+    Late {
+        /// How long.
+        delay: Duration,
+        /// Control requests to hold back.
+        count: u32,
+    },
+    /// Cut the next `count` frames towards the host to half.
+    Short(u32),
+    /// Leave the zero-length packet away after the next `count` frames that need one.
+    NoZlp(u32),
+    /// Send more than asked for in the next `count` transfers.
+    Babble(u32),
+    /// Chances on the link, each in `0.0..=1.0`.
+    Link(LinkFaults),
+    /// Pull the plug after `after` more URBs have been submitted, in the middle of a message when `torn`.
+    Unplug {
+        /// URBs from now.
+        after: u32,
+        /// Leave the last message incomplete.
+        torn: bool,
+    },
+    /// No more faults.
+    Clear,
+}
+
+/// Chances that a frame between the modem and its network meets with something, each in `0.0..=1.0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LinkFaults {
+    /// Lost.
+    pub drop: f64,
+    /// Delivered twice.
+    pub dup: f64,
+    /// Delivered after the frame that follows it.
+    pub reorder: f64,
+    /// One bit changed.
+    pub corrupt: f64,
+}
+
+impl LinkFaults {
+    /// Whether nothing can happen.
+    pub fn is_none(&self) -> bool {
+        *self == LinkFaults::default()
+    }
+}
+
+/// The grammar of [`parse`], for help texts.
+pub const HELP: &str = "\
+stall [ep=ADDR] [count=N]      halt an endpoint until CLEAR_FEATURE; ep=0: stall the next N class requests
+late ms=N [count=N]            hold back what the device sends for N ms; the next `count` control answers too
+short [count=N]                cut the next N frames to the host to half
+nozlp [count=N]                no zero-length packet after the next N frames that need one
+babble [count=N]               the next N transfers to the host are larger than was asked for
+link [drop=P] [dup=P] [reorder=P] [corrupt=P]
+                               chances in percent for each frame between the modem and its network
+unplug [after=N] [torn]        pull the plug after N more URBs; torn: in the middle of a message
+clear                          no more faults";
+
+/// Reads a fault: a word of [`HELP`] and its arguments.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse(words: &[&str]) -> Result<Fault, String> {
+    let (kind, args) = words.split_first().ok_or("which fault? One of stall, late, short, nozlp, babble, link, unplug, clear")?;
+    let mut a = Args::new(args)?;
+    let fault = match *kind {
+        "stall" => Fault::Stall { ep: a.number("ep", 0)?.try_into().map_err(|_| "ep= is 0 to 255")?, count: a.number("count", 1)? },
+        "late" => {
+            let ms = a.number("ms", 0)?;
+            if ms == 0 || ms > 3_600_000 {
+                return Err("late needs ms=N with N from 1 to 3600000".into());
+            }
+            Fault::Late { delay: Duration::from_millis(u64::from(ms)), count: a.number("count", 0)? }
+        }
+        "short" => Fault::Short(a.number("count", 1)?),
+        "nozlp" => Fault::NoZlp(a.number("count", 1)?),
+        "babble" => Fault::Babble(a.number("count", 1)?),
+        "link" => Fault::Link(LinkFaults {
+            drop: a.percent("drop")?,
+            dup: a.percent("dup")?,
+            reorder: a.percent("reorder")?,
+            corrupt: a.percent("corrupt")?,
+        }),
+        "unplug" => Fault::Unplug { after: a.number("after", 0)?, torn: a.flag("torn") },
+        "clear" => Fault::Clear,
+        other => return Err(format!("unknown fault \"{other}\"; there are stall, late, short, nozlp, babble, link, unplug, clear")),
+    };
+    a.finish(kind)?;
+    Ok(fault)
+}
+
+/// `name=value` words that must all be used.
+struct Args<'a> {
+    list: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl<'a> Args<'a> {
+    fn new(words: &[&'a str]) -> Result<Args<'a>, String> {
+        let mut list = Vec::new();
+        for w in words {
+            let (k, v) = match w.split_once('=') {
+                Some((k, v)) => (k, Some(v)),
+                None => (*w, None),
+            };
+            if list.iter().any(|(name, _)| *name == k) {
+                return Err(format!("\"{k}\" is given twice"));
+            }
+            list.push((k, v));
+        }
+        Ok(Args { list })
+    }
+
+    fn take(&mut self, name: &str) -> Option<Option<&'a str>> {
+        let i = self.list.iter().position(|(k, _)| *k == name)?;
+        Some(self.list.swap_remove(i).1)
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        self.take(name).is_some()
+    }
+
+    fn number(&mut self, name: &str, default: u32) -> Result<u32, String> {
+        match self.take(name) {
+            None => Ok(default),
+            Some(v) => v.and_then(number).ok_or_else(|| format!("{name}= needs a number (decimal, or hexadecimal after 0x)")),
+        }
+    }
+
+    fn percent(&mut self, name: &str) -> Result<f64, String> {
+        match self.take(name) {
+            None => Ok(0.0),
+            Some(v) => v
+                .map(|v| v.trim_end_matches('%'))
+                .and_then(|v| v.parse::<f64>().ok())
+                .filter(|p| (0.0..=100.0).contains(p))
+                .map(|p| p / 100.0)
+                .ok_or_else(|| format!("{name}= needs a percentage from 0 to 100")),
+        }
+    }
+
+    fn finish(self, kind: &str) -> Result<(), String> {
+        match self.list.first() {
+            None => Ok(()),
+            Some((k, _)) => Err(format!("\"{k}\" is no argument of {kind}")),
+        }
+    }
+}
+
+fn number(s: &str) -> Option<u32> {
+    match s.strip_prefix("0x").or_else(|| s.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => s.parse().ok(),
+    }
+}
+
+/// One direction of a faulty link.
+#[derive(Debug)]
+pub struct Link {
+    /// Chances.
+    pub faults: LinkFaults,
+    rng: Rng,
+    /// The frame that lets the next one pass.
+    held: Option<Vec<u8>>,
+}
+
+impl Link {
+    /// A link without faults; what happens later follows from `seed`.
+    pub fn new(seed: u64) -> Link {
+        Link { faults: LinkFaults::default(), rng: Rng::new(seed), held: None }
+    }
+
+    /// Whether frames may go past [`Link::pass`].
+    pub fn is_clean(&self) -> bool {
+        self.faults.is_none() && self.held.is_none()
+    }
+
+    /// Calls `deliver` with what comes out for `frame`: nothing, once, twice, or with an earlier one.
+    pub fn pass(&mut self, frame: &[u8], mut deliver: impl FnMut(&[u8])) {
+        let f = self.faults;
+        let before = self.held.take();
+        if !self.rng.chance(f.drop) {
+            let mut copies = 1 + u32::from(self.rng.chance(f.dup));
+            if before.is_none() && self.rng.chance(f.reorder) {
+                self.held = Some(frame.to_vec());
+                copies -= 1;
+            }
+            for _ in 0..copies {
+                if self.rng.chance(f.corrupt) && !frame.is_empty() {
+                    let mut bad = frame.to_vec();
+                    let at = self.rng.below(bad.len() as u32) as usize;
+                    bad[at] ^= 1 << self.rng.below(8);
+                    deliver(&bad);
+                } else {
+                    deliver(frame);
+                }
+            }
+        }
+        if let Some(b) = before {
+            deliver(&b);
+        }
+    }
+
+    /// Lets go of a frame that waits for another to pass.
+    pub fn flush(&mut self, mut deliver: impl FnMut(&[u8])) {
+        if let Some(h) = self.held.take() {
+            deliver(&h);
+        }
+    }
+
+    /// Whether a frame waits for another to pass.
+    pub fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+}
