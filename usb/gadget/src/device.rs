@@ -165,7 +165,8 @@ impl<F: Function> Device<F> {
     /// A device that was just plugged in.
     pub fn new(func: F) -> Device<F> {
         let pipes = Pipes::new(func.config(), IN_QUEUE);
-        let interfaces = desc::settings(func.config()).map(|s| usize::from(s.interface.number) + 1).max().unwrap_or(0);
+        let interfaces =
+            desc::settings(func.config()).map(|s| usize::from(s.interface.number) + 1).max().unwrap_or(0);
         Device {
             func,
             pipes,
@@ -195,7 +196,12 @@ impl<F: Function> Device<F> {
     }
 
     /// Calls `f` with the function and what it needs.
-    pub fn with<R>(&mut self, now: Instant, out: &mut dyn Outside, f: impl FnOnce(&mut F, &mut Io<'_>) -> R) -> R {
+    pub fn with<R>(
+        &mut self,
+        now: Instant,
+        out: &mut dyn Outside,
+        f: impl FnOnce(&mut F, &mut Io<'_>) -> R,
+    ) -> R {
         f(&mut self.func, &mut Io { now, pipes: &mut self.pipes, out })
     }
 
@@ -319,7 +325,9 @@ impl<F: Function> Device<F> {
                 Some(h) => Answer::Data(alloc::vec![u8::from(h), 0]),
                 None => Answer::Stall,
             },
-            (req::CLEAR_FEATURE, rt::ENDPOINT) if s.value == ENDPOINT_HALT => self.set_halt(index, false, out),
+            (req::CLEAR_FEATURE, rt::ENDPOINT) if s.value == ENDPOINT_HALT => {
+                self.set_halt(index, false, out)
+            }
             (req::SET_FEATURE, rt::ENDPOINT) if s.value == ENDPOINT_HALT => self.set_halt(index, true, out),
             (req::SET_ADDRESS, rt::DEVICE) => Answer::Done, // the transport has none
             (req::GET_CONFIGURATION, rt::DEVICE) => Answer::Data(alloc::vec![self.config]),

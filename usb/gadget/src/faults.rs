@@ -5,11 +5,12 @@
 //! reordering, duplication, damage). They are set by text commands, so that a person, a script and a test say
 //! the same thing.
 
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
-use iopkt_base::Rng;
+use iopkt_base::{Instant, Rng};
 
 /// A fault as commanded.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +48,7 @@ pub enum Fault {
     Clear,
 }
 
-/// Chances that a frame between the modem and its network meets with something, each in `0.0..=1.0`.
+/// What frames between the modem and its network meet with; chances are in `0.0..=1.0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LinkFaults {
     /// Lost.
@@ -58,6 +59,8 @@ pub struct LinkFaults {
     pub reorder: f64,
     /// One bit changed.
     pub corrupt: f64,
+    /// Not a chance: every frame takes this long.
+    pub delay: Duration,
 }
 
 impl LinkFaults {
@@ -74,8 +77,9 @@ late ms=N [count=N]            hold back what the device sends for N ms; the nex
 short [count=N]                cut the next N frames to the host to half
 nozlp [count=N]                no zero-length packet after the next N frames that need one
 babble [count=N]               the next N transfers to the host are larger than was asked for
-link [drop=P] [dup=P] [reorder=P] [corrupt=P]
-                               chances in percent for each frame between the modem and its network
+link [drop=P] [dup=P] [reorder=P] [corrupt=P] [delay=MS]
+                               chances in percent for each frame between the modem and its network, and
+                               the time that it takes
 unplug [after=N] [torn]        pull the plug after N more URBs; torn: in the middle of a message
 clear                          no more faults";
 
@@ -84,10 +88,15 @@ clear                          no more faults";
 /// # Errors
 /// What is wrong with it, in words.
 pub fn parse(words: &[&str]) -> Result<Fault, String> {
-    let (kind, args) = words.split_first().ok_or("which fault? One of stall, late, short, nozlp, babble, link, unplug, clear")?;
+    let (kind, args) = words
+        .split_first()
+        .ok_or("which fault? One of stall, late, short, nozlp, babble, link, unplug, clear")?;
     let mut a = Args::new(args)?;
     let fault = match *kind {
-        "stall" => Fault::Stall { ep: a.number("ep", 0)?.try_into().map_err(|_| "ep= is 0 to 255")?, count: a.number("count", 1)? },
+        "stall" => Fault::Stall {
+            ep: a.number("ep", 0)?.try_into().map_err(|_| "ep= is 0 to 255")?,
+            count: a.number("count", 1)?,
+        },
         "late" => {
             let ms = a.number("ms", 0)?;
             if ms == 0 || ms > 3_600_000 {
@@ -103,10 +112,15 @@ pub fn parse(words: &[&str]) -> Result<Fault, String> {
             dup: a.percent("dup")?,
             reorder: a.percent("reorder")?,
             corrupt: a.percent("corrupt")?,
+            delay: Duration::from_millis(u64::from(a.number("delay", 0)?.min(60_000))),
         }),
         "unplug" => Fault::Unplug { after: a.number("after", 0)?, torn: a.flag("torn") },
         "clear" => Fault::Clear,
-        other => return Err(format!("unknown fault \"{other}\"; there are stall, late, short, nozlp, babble, link, unplug, clear")),
+        other => {
+            return Err(format!(
+                "unknown fault \"{other}\"; there are stall, late, short, nozlp, babble, link, unplug, clear"
+            ));
+        }
     };
     a.finish(kind)?;
     Ok(fault)
@@ -145,7 +159,9 @@ impl<'a> Args<'a> {
     fn number(&mut self, name: &str, default: u32) -> Result<u32, String> {
         match self.take(name) {
             None => Ok(default),
-            Some(v) => v.and_then(number).ok_or_else(|| format!("{name}= needs a number (decimal, or hexadecimal after 0x)")),
+            Some(v) => v
+                .and_then(number)
+                .ok_or_else(|| format!("{name}= needs a number (decimal, or hexadecimal after 0x)")),
         }
     }
 
@@ -182,29 +198,38 @@ pub struct Link {
     /// Chances.
     pub faults: LinkFaults,
     rng: Rng,
-    /// The frame that lets the next one pass.
-    held: Option<Vec<u8>>,
+    /// Frames on their way, in the order in which they arrive.
+    way: VecDeque<(Instant, Vec<u8>)>,
+    /// The frame that lets the next one pass, and for how long.
+    held: Option<(Instant, Vec<u8>)>,
+    spare: Vec<Vec<u8>>,
 }
+
+/// How long a frame that another one should overtake waits for it.
+const REORDER_WAIT: Duration = Duration::from_millis(5);
+/// Most frames on their way; more are lost.
+const MAX_WAY: usize = 16_384;
 
 impl Link {
     /// A link without faults; what happens later follows from `seed`.
     pub fn new(seed: u64) -> Link {
-        Link { faults: LinkFaults::default(), rng: Rng::new(seed), held: None }
+        let (way, spare) = (VecDeque::new(), Vec::new());
+        Link { faults: LinkFaults::default(), rng: Rng::new(seed), way, held: None, spare }
     }
 
     /// Whether frames may go past [`Link::pass`].
     pub fn is_clean(&self) -> bool {
-        self.faults.is_none() && self.held.is_none()
+        self.faults.is_none() && self.held.is_none() && self.way.is_empty()
     }
 
-    /// Calls `deliver` with what comes out for `frame`: nothing, once, twice, or with an earlier one.
-    pub fn pass(&mut self, frame: &[u8], mut deliver: impl FnMut(&[u8])) {
+    /// Puts `frame` on the link; `deliver` gets what arrives at once: nothing, one or two frames.
+    pub fn pass(&mut self, now: Instant, frame: &[u8], mut deliver: impl FnMut(&[u8])) {
         let f = self.faults;
         let before = self.held.take();
         if !self.rng.chance(f.drop) {
             let mut copies = 1 + u32::from(self.rng.chance(f.dup));
             if before.is_none() && self.rng.chance(f.reorder) {
-                self.held = Some(frame.to_vec());
+                self.held = Some((now + f.delay + REORDER_WAIT, frame.to_vec()));
                 copies -= 1;
             }
             for _ in 0..copies {
@@ -212,26 +237,52 @@ impl Link {
                     let mut bad = frame.to_vec();
                     let at = self.rng.below(bad.len() as u32) as usize;
                     bad[at] ^= 1 << self.rng.below(8);
-                    deliver(&bad);
+                    self.carry(now, &bad, &mut deliver);
                 } else {
-                    deliver(frame);
+                    self.carry(now, frame, &mut deliver);
                 }
             }
         }
-        if let Some(b) = before {
+        if let Some((_, b)) = before {
+            self.carry(now, &b, &mut deliver);
+        }
+    }
+
+    fn carry(&mut self, now: Instant, frame: &[u8], deliver: &mut impl FnMut(&[u8])) {
+        if self.faults.delay.is_zero() && self.way.is_empty() {
+            return deliver(frame);
+        }
+        if self.way.len() >= MAX_WAY {
+            return;
+        }
+        let mut b = self.spare.pop().unwrap_or_default();
+        b.clear();
+        b.extend_from_slice(frame);
+        // A delay that was shortened must not let frames overtake.
+        let at = self.way.back().map_or(Instant::ZERO, |w| w.0).max(now + self.faults.delay);
+        self.way.push_back((at, b));
+    }
+
+    /// Delivers what has arrived by `now`.
+    pub fn tick(&mut self, now: Instant, mut deliver: impl FnMut(&[u8])) {
+        while self.way.front().is_some_and(|w| w.0 <= now) {
+            if let Some((_, b)) = self.way.pop_front() {
+                deliver(&b);
+                if self.spare.len() < 256 {
+                    self.spare.push(b);
+                }
+            }
+        }
+        if self.held.as_ref().is_some_and(|h| h.0 <= now)
+            && let Some((_, b)) = self.held.take()
+        {
             deliver(&b);
         }
     }
 
-    /// Lets go of a frame that waits for another to pass.
-    pub fn flush(&mut self, mut deliver: impl FnMut(&[u8])) {
-        if let Some(h) = self.held.take() {
-            deliver(&h);
-        }
-    }
-
-    /// Whether a frame waits for another to pass.
-    pub fn holds(&self) -> bool {
-        self.held.is_some()
+    /// When something arrives next.
+    pub fn deadline(&self) -> Instant {
+        let held = self.held.as_ref().map_or(Instant::FAR, |h| h.0);
+        self.way.front().map_or(Instant::FAR, |w| w.0).min(held)
     }
 }

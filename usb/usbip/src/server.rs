@@ -1,13 +1,15 @@
 //! The exporting side of a connection, without I/O.
 //!
 //! ```text
-//! read(fd, session.space()) -> session.commit(n) -> while let Some(r) = session.poll()? { ... }
-//! session.devlist(..), session.imported(..), session.complete(..), session.unlinked(..)
+//! read(fd, session.space()) -> session.commit(n)
+//! while let Some((request, replies)) = session.poll()? { replies.complete(..) ... }
+//! session.replies().complete(..)            (later)
 //! write(fd, session.tx()) -> session.tx_done(n)
 //! ```
 //!
 //! A session knows which phase it is in and takes only what belongs there. What a URB does is the business of
-//! whoever owns the device: it gets the header and the data, and later calls [`Session::complete`].
+//! whoever owns the device: it gets the header and the data, and later calls
+//! [`Replies::complete`].
 
 use crate::fifo::Fifo;
 use crate::hdr::{Command, Dir, HDR_LEN, ProtoError, RetSubmit, RetUnlink, Submit, Unlink, status};
@@ -35,19 +37,19 @@ impl Default for Limits {
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request<'a> {
-    /// A list of the devices: answer with [`Session::devlist`].
+    /// A list of the devices: answer with [`Replies::devlist`].
     DevList,
-    /// A device: answer with [`Session::imported`].
+    /// A device: answer with [`Replies::imported`].
     Import(String),
-    /// To be told of devices that come and go: [`Session::watching`], then [`Session::event`].
+    /// To be told of devices that come and go: [`Replies::watching`], then [`Replies::event`].
     Watch,
-    /// The descriptors of a device: answer with [`Session::description`].
+    /// The descriptors of a device: answer with [`Replies::description`].
     Describe(String),
-    /// A command: answer with [`Session::control`].
+    /// A command: answer with [`Replies::control`].
     Control(String),
-    /// A URB, with the data of an OUT transfer: answer, now or later, with [`Session::complete`].
+    /// A URB, with the data of an OUT transfer: answer, now or later, with [`Replies::complete`].
     Submit(Submit, &'a [u8]),
-    /// To cancel a URB: answer with [`Session::unlinked`].
+    /// To cancel a URB: answer with [`Replies::unlinked`].
     Unlink(Unlink),
 }
 
@@ -63,10 +65,18 @@ enum Phase {
 #[derive(Debug)]
 pub struct Session {
     limits: Limits,
-    phase: Phase,
     rx: Fifo,
     lent: usize,
+    out: Replies,
+}
+
+/// The sending half of a session.
+#[derive(Debug)]
+pub struct Replies {
+    phase: Phase,
     tx: Fifo,
+    /// Bytes of `tx` that [`Session::is_congested`] finds too many.
+    limit: usize,
     scratch: Vec<u8>,
 }
 
@@ -74,20 +84,15 @@ impl Session {
     /// A connection that was just accepted.
     pub fn new(limits: Limits) -> Session {
         // Most connections ask for a list and go: memory for transfers comes with the import.
-        Session {
-            limits,
-            phase: Phase::Operation,
-            rx: Fifo::new(4096),
-            lent: 0,
-            tx: Fifo::new(0),
-            scratch: Vec::new(),
-        }
+        let out =
+            Replies { phase: Phase::Operation, tx: Fifo::new(0), limit: limits.tx, scratch: Vec::new() };
+        Session { limits, rx: Fifo::new(4096), lent: 0, out }
     }
 
     /// Room for received bytes.
     pub fn space(&mut self) -> &mut [u8] {
         self.release();
-        let min = match self.phase {
+        let min = match self.out.phase {
             Phase::Imported => self.limits.rx,
             _ => 4096,
         };
@@ -101,36 +106,41 @@ impl Session {
 
     /// Bytes to send.
     pub fn tx(&self) -> &[u8] {
-        self.tx.data()
+        self.out.tx.data()
     }
 
     /// The first `n` bytes of [`Session::tx`] were sent.
     pub fn tx_done(&mut self, n: usize) {
-        self.tx.consume(n);
+        self.out.tx.consume(n);
     }
 
     /// So much waits to be written that no more should be read or completed until some of it is.
     pub fn is_congested(&self) -> bool {
-        self.tx.len() >= self.limits.tx
+        self.out.is_congested()
     }
 
     /// Whether the connection belongs to a device.
     pub fn is_imported(&self) -> bool {
-        self.phase == Phase::Imported
+        self.out.phase == Phase::Imported
+    }
+
+    /// The sending half.
+    pub fn replies(&mut self) -> &mut Replies {
+        &mut self.out
     }
 
     /// Whether the connection is told of events.
     pub fn is_watching(&self) -> bool {
-        self.phase == Phase::Watching
+        self.out.phase == Phase::Watching
     }
 
-    /// The next request, `None` when more bytes are needed.
+    /// The next request and where its answer goes, `None` when more bytes are needed.
     ///
     /// # Errors
     /// The stream is not USB/IP or exceeds a limit: close the connection.
-    pub fn poll(&mut self) -> Result<Option<Request<'_>>, ProtoError> {
+    pub fn poll(&mut self) -> Result<Option<(Request<'_>, &mut Replies)>, ProtoError> {
         self.release();
-        let r = match self.phase {
+        let r = match self.out.phase {
             Phase::Dead => return Ok(None),
             // A watcher has nothing more to say.
             Phase::Watching if self.rx.is_empty() => return Ok(None),
@@ -142,20 +152,21 @@ impl Session {
             Ok(None) => Ok(None),
             Ok(Some((Parsed::Op(r), used))) => {
                 self.rx.consume(used);
-                Ok(Some(r))
+                Ok(Some((r, &mut self.out)))
             }
             Ok(Some((Parsed::Urb(c), used))) => {
                 self.lent = used;
-                Ok(Some(match c {
+                let r = match c {
                     Command::Unlink(u) => Request::Unlink(u),
                     Command::Submit(s) => {
                         let end = if s.dir == Dir::Out { HDR_LEN + s.length as usize } else { HDR_LEN };
                         Request::Submit(s, &self.rx.data()[HDR_LEN..end])
                     }
-                }))
+                };
+                Ok(Some((r, &mut self.out)))
             }
             Err(e) => {
-                self.phase = Phase::Dead;
+                self.out.phase = Phase::Dead;
                 Err(e)
             }
         }
@@ -202,6 +213,13 @@ impl Session {
             self.rx.consume(core::mem::take(&mut self.lent));
         }
     }
+}
+
+impl Replies {
+    /// So much waits to be written that no more should be completed until some of it is.
+    pub fn is_congested(&self) -> bool {
+        self.tx.len() >= self.limit
+    }
 
     /// Answers a list request.
     pub fn devlist<'d>(&mut self, devices: impl Iterator<Item = &'d DeviceInfo> + Clone) {
@@ -218,14 +236,13 @@ impl Session {
             Ok(d) => {
                 self.reply(op::REQ_IMPORT, op::st::OK, |out| d.write(out));
                 self.phase = Phase::Imported;
-                self.rx.space(self.limits.rx);
                 self.tx.space(256 * 1024);
             }
             Err(status) => self.reply(op::REQ_IMPORT, status, |_| {}),
         }
     }
 
-    /// Answers a watch request; call [`Session::event`] for each device that is there, then with
+    /// Answers a watch request; call [`Replies::event`] for each device that is there, then with
     /// [`WatchEvent::Settled`].
     pub fn watching(&mut self) {
         self.reply(op::REQ_WATCH, op::st::OK, |_| {});

@@ -388,7 +388,8 @@ fn cgdcont(c: &mut Cx<'_>, op: Op<'_>) -> Result<Outcome, Malformed> {
             }
         }
         Op::Test => {
-            let lines = ["IP", "IPV6", "IPV4V6"].map(|k| format!("+CGDCONT: (1-{MAX_CID}),\"{k}\",,,(0),(0)"));
+            let lines =
+                ["IP", "IPV6", "IPV4V6"].map(|k| format!("+CGDCONT: (1-{MAX_CID}),\"{k}\",,,(0),(0)"));
             c.say(&lines.join("\r\n"));
         }
         Op::Set(mut p) => {

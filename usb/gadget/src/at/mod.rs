@@ -165,7 +165,9 @@ impl Terminal {
                 Outcome::Error => {
                     // Syntax is plain ERROR; an extended command that is not had is a mobile's error.
                     return match c {
-                        Command::Extended(..) if self.settings.cmee > 0 => Outcome::Cme(commands::cme::INCORRECT),
+                        Command::Extended(..) if self.settings.cmee > 0 => {
+                            Outcome::Cme(commands::cme::INCORRECT)
+                        }
                         _ => Outcome::Error,
                     };
                 }
@@ -186,7 +188,9 @@ impl Terminal {
             Outcome::NoCarrier => (3, String::from("NO CARRIER")),
             Outcome::Error => (4, String::from("ERROR")),
             Outcome::Cme(_) if self.settings.cmee == 0 => (4, String::from("ERROR")),
-            Outcome::Cme(n) if self.settings.cmee == 1 => return self.line_out(&format!("+CME ERROR: {n}"), out),
+            Outcome::Cme(n) if self.settings.cmee == 1 => {
+                return self.line_out(&format!("+CME ERROR: {n}"), out);
+            }
             Outcome::Cme(n) => return self.line_out(&format!("+CME ERROR: {}", commands::cme::text(n)), out),
         };
         if self.settings.verbose {
@@ -211,7 +215,9 @@ impl Terminal {
     pub fn unsolicited(&self, e: Unsolicited, out: &mut Vec<u8>) {
         match e {
             Unsolicited::Registration(r) => {
-                for (i, name) in commands::REG_NAMES.iter().enumerate().filter(|(i, _)| self.settings.reg[*i] > 0) {
+                for (i, name) in
+                    commands::REG_NAMES.iter().enumerate().filter(|(i, _)| self.settings.reg[*i] > 0)
+                {
                     let cell = commands::cell(self.settings.reg[i], r);
                     self.line_out(&format!("{name}: {}{cell}", r as u8), out);
                 }

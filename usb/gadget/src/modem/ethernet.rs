@@ -4,7 +4,6 @@ use super::descriptors::{ECM_IN, MAX_SEGMENT, MC_FILTERS};
 use crate::device::{Answer, Io};
 use crate::faults::{Fault, Link, LinkFaults};
 use alloc::vec::Vec;
-use core::time::Duration;
 use iopkt_base::Instant;
 use iopkt_usbip::cdc::{filter, req, stat};
 use iopkt_usbip::setup::Setup;
@@ -28,8 +27,6 @@ pub struct Counters {
     pub no_carrier: u64,
 }
 
-/// How long a frame that another one should overtake waits for it.
-const REORDER_WAIT: Duration = Duration::from_millis(5);
 const HEADER: usize = 14;
 
 #[derive(Debug)]
@@ -41,7 +38,6 @@ pub(super) struct Ethernet {
     pub(super) counters: Counters,
     down: Link,
     up: Link,
-    flush_at: Instant,
     short: u32,
 }
 
@@ -58,7 +54,6 @@ impl Ethernet {
             counters: Counters::default(),
             down: Link::new(seed),
             up: Link::new(seed ^ 0x5555_5555),
-            flush_at: Instant::FAR,
             short: 0,
         }
     }
@@ -129,8 +124,7 @@ impl Ethernet {
             deliver(io, &mut self.counters, &mut self.short, frame);
         } else {
             let (c, short) = (&mut self.counters, &mut self.short);
-            self.down.pass(frame, |f| deliver(io, c, short, f));
-            self.arm(io.now);
+            self.down.pass(io.now, frame, |f| deliver(io, c, short, f));
         }
     }
 
@@ -148,27 +142,19 @@ impl Ethernet {
             if self.up.is_clean() {
                 io.out.frame(frame);
             } else {
-                self.up.pass(frame, |f| io.out.frame(f));
-                self.arm(io.now);
+                self.up.pass(io.now, frame, |f| io.out.frame(f));
             }
         }
     }
 
-    fn arm(&mut self, now: Instant) {
-        self.flush_at = if self.up.holds() || self.down.holds() { now + REORDER_WAIT } else { Instant::FAR };
-    }
-
     pub(super) fn tick(&mut self, io: &mut Io<'_>) {
-        if self.flush_at <= io.now {
-            self.flush_at = Instant::FAR;
-            let (c, short) = (&mut self.counters, &mut self.short);
-            self.down.flush(|f| deliver(io, c, short, f));
-            self.up.flush(|f| io.out.frame(f));
-        }
+        let (c, short) = (&mut self.counters, &mut self.short);
+        self.down.tick(io.now, |f| deliver(io, c, short, f));
+        self.up.tick(io.now, |f| io.out.frame(f));
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.flush_at
+        self.down.deadline().min(self.up.deadline())
     }
 
     pub(super) fn link_faults(&self) -> LinkFaults {
