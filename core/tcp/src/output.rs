@@ -336,11 +336,14 @@ impl Tcb {
         (field as u16, self.rcv.nxt + (field << self.rcv.scale))
     }
 
-    /// Whether a window update is worth a segment of its own: two segments or half the buffer.
+    /// Whether a window update is worth a segment of its own: half the buffer, or two segments when the
+    /// window has become narrow. Else the next ACK carries it.
     pub(crate) fn window_update_due(&self) -> bool {
         let edge = self.rcv.nxt + self.rcv_free().min(65535 << self.rcv.scale);
-        let step = (self.rcv.limit / 2).min(2 * u32::from(self.rcv.mss));
-        edge.since(self.rcv.adv) >= step.max(1)
+        let (gain, offered) = (edge.since(self.rcv.adv), self.rcv.adv.since(self.rcv.nxt));
+        let (limit, mss) = (self.rcv.limit.max(2), u32::from(self.rcv.mss));
+        let narrow = gain >= limit / 4 || offered <= limit / 8 || limit <= 8 * mss;
+        gain >= limit / 2 || (gain >= 2 * mss && narrow)
     }
 
     /// A segment that carries our ACK and window went out.

@@ -135,18 +135,6 @@ impl Reassembly {
         self.s.is_none()
     }
 
-    /// Bytes stored.
-    #[cfg(test)]
-    pub fn bytes(&self) -> usize {
-        self.s.as_ref().map_or(0, |s| s.bytes)
-    }
-
-    /// Number of buffers held.
-    #[cfg(test)]
-    pub fn count(&self) -> usize {
-        self.s.as_ref().map_or(0, |s| s.segs.len())
-    }
-
     /// Stores a payload that starts at `seq`, after a gap; at most `max` buffers are kept.
     pub fn insert(&mut self, seq: Seq, m: Mbuf, max: usize) -> Stored {
         if m.is_empty() {

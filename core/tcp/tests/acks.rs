@@ -1,0 +1,175 @@
+//! Delayed ACKs, Nagle, keepalive, duplicate reports.
+
+mod common;
+use common::{Link, Net, pattern};
+use iopkt_base::{Duration, Errno};
+use iopkt_tcp::{Config, State};
+use iopkt_wire::tcp::Flags;
+
+fn pure_acks(n: &Net, i: usize) -> usize {
+    n.count(i, |s| s.len == 0 && s.h.flags == Flags::ACK)
+}
+
+#[test]
+fn one_segment_waits_for_the_delayed_ack() {
+    //= RFC9293-3.8.6.3
+    let mut n = Net::connected(1, Config::default());
+    // The first data makes the window grow beyond what a SYN-ACK can say, which is told at once.
+    n.send(0, b"hello");
+    n.run(Duration::from_millis(100));
+    let before = pure_acks(&n, 1);
+    n.send(0, b"hello");
+    n.run(Duration::from_millis(49));
+    assert_eq!(pure_acks(&n, 1), before);
+    n.run(Duration::from_millis(2));
+    assert_eq!(pure_acks(&n, 1), before + 1);
+}
+
+#[test]
+fn every_second_segment_is_acknowledged_at_once() {
+    //= RFC5681-4.2-second
+    let mut n = Net::connected(2, Config::default());
+    let before = pure_acks(&n, 1);
+    n.send(0, &pattern(1448 * 10, 1));
+    n.run(Duration::from_millis(11));
+    assert_eq!(pure_acks(&n, 1), before + 5);
+}
+
+#[test]
+fn answers_carry_the_ack() {
+    let mut n = Net::connected(3, Config::default());
+    n.send(0, b"ping");
+    n.run(Duration::from_millis(12));
+    let before = pure_acks(&n, 1);
+    n.send(1, b"pong");
+    n.run(Duration::from_millis(60));
+    assert_eq!(pure_acks(&n, 1), before);
+}
+
+#[test]
+fn no_delay_when_asked() {
+    let mut n = Net::connected(4, Config { delack: Duration::ZERO, ..Config::default() });
+    let before = pure_acks(&n, 1);
+    for _ in 0..5 {
+        n.send(0, b"x");
+        n.run(Duration::from_millis(30));
+    }
+    assert_eq!(pure_acks(&n, 1), before + 5);
+}
+
+#[test]
+fn segments_out_of_order_and_gap_fillers_are_acknowledged_at_once() {
+    //= RFC5681-4.2-ooo
+    //= RFC5681-4.2
+    let mut n = Net::connected(5, Config::default());
+    let mut first = true;
+    n.filter = Some(Box::new(move |from, _, len| from == 0 && len > 0 && core::mem::take(&mut first)));
+    let before = pure_acks(&n, 1);
+    n.send(0, &pattern(1448 * 3, 1));
+    n.run(Duration::from_millis(11));
+    assert_eq!(pure_acks(&n, 1), before + 2);
+    let sack = n.seen.last().expect("ack").h.options.sack;
+    assert_eq!(sack.as_slice().len(), 1);
+    assert!(n.run_until(Duration::from_secs(2), |n| n.ends[1].got.len() == 1448 * 3));
+    assert!(n.seen.last().expect("ack").h.options.sack.is_empty());
+}
+
+#[test]
+fn a_duplicate_is_reported_once() {
+    //= RFC2883-4
+    let mut n = Net::connected(6, Config::default());
+    n.links[0].dup = 1.0;
+    n.send(0, &pattern(1448, 1));
+    n.run(Duration::from_millis(100));
+    let reports: Vec<_> =
+        n.seen.iter().filter(|s| s.from == 1 && !s.h.options.sack.is_empty()).map(|s| s.h).collect();
+    assert_eq!(reports.len(), 1);
+    let (l, r) = reports[0].options.sack.as_slice()[0];
+    assert_eq!((r.wrapping_sub(l), r), (1448, reports[0].ack));
+}
+
+#[test]
+fn nagle_gathers_small_writes() {
+    //= RFC9293-3.7.4
+    let mut n = Net::connected(7, Config::default());
+    for _ in 0..100 {
+        n.send(0, b"0123456789");
+    }
+    assert_eq!(n.count(0, |s| s.len > 0), 1);
+    n.run(Duration::from_millis(200));
+    assert_eq!(n.ends[1].got.len(), 1000);
+    assert_eq!(n.count(0, |s| s.len > 0), 2);
+}
+
+#[test]
+fn nodelay_sends_each_at_once() {
+    let mut n = Net::connected(8, Config { nodelay: true, ..Config::default() });
+    for _ in 0..10 {
+        n.send(0, b"0123456789");
+    }
+    assert_eq!(n.count(0, |s| s.len == 10), 10);
+    n.tcb(0).set_nodelay(false);
+    n.send(0, b"0123456789");
+    assert_eq!(n.count(0, |s| s.len == 10), 10);
+}
+
+#[test]
+fn a_fin_takes_the_last_small_write_along() {
+    let mut n = Net::connected(9, Config::default());
+    n.send(0, b"first");
+    n.tcb(0).write(b"second").expect("room");
+    n.shutdown(0);
+    let last = n.seen.last().expect("some");
+    assert_eq!((last.len, last.h.flags.has(Flags::FIN)), (6, true));
+}
+
+fn keep(n: &mut Net) {
+    let now = n.now;
+    n.tcb(0).set_keepalive(now, true, Duration::from_secs(100), Duration::from_secs(10), 5);
+}
+
+#[test]
+fn keepalives_keep_a_living_connection() {
+    //= RFC9293-3.8.4
+    let mut n = Net::connected(10, Config::default());
+    keep(&mut n);
+    let before = n.count(0, |_| true);
+    n.run(Duration::from_secs(1005));
+    assert_eq!((n.state(0), n.state(1)), (State::Established, State::Established));
+    let k = n.count(0, |_| true) - before;
+    assert!((9..=10).contains(&k), "{k}");
+    let probe = n.seen.iter().rev().find(|s| s.from == 0).expect("probe");
+    assert_eq!((probe.len, probe.h.seq), (0, n.ends[0].iss.0));
+}
+
+#[test]
+fn keepalives_find_a_dead_peer() {
+    //= RFC9293-3.8.4
+    let mut n = Net::connected(11, Config::default());
+    keep(&mut n);
+    n.links[1] = Link { loss: 1.0, ..Link::clean() };
+    let start = n.now;
+    n.run_until(Duration::from_secs(3600), |n| n.ends[0].error.is_some());
+    assert_eq!(n.ends[0].error, Some(Errno::ETIMEDOUT));
+    let t = n.now.since(start).as_secs();
+    assert!((149..=151).contains(&t), "{t}");
+}
+
+#[test]
+fn traffic_postpones_keepalives() {
+    let mut n = Net::connected(12, Config::default());
+    keep(&mut n);
+    for _ in 0..20 {
+        n.send(1, b"x");
+        n.run(Duration::from_secs(50));
+    }
+    assert_eq!(n.count(0, |s| s.h.seq == n.ends[0].iss.0 && s.h.flags == Flags::ACK), 0);
+}
+
+#[test]
+fn an_idle_connection_without_keepalive_has_no_timer() {
+    let mut n = Net::connected(13, Config::default());
+    n.send(0, &pattern(10_000, 1));
+    n.run(Duration::from_secs(5));
+    assert_eq!(n.next_event(), iopkt_base::Instant::FAR);
+}

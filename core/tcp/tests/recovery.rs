@@ -1,0 +1,228 @@
+//! Loss: fast retransmit with and without SACK, time-outs, limited transmit, windows after loss.
+
+mod common;
+use common::{Link, Net, pattern};
+use iopkt_base::{Duration, Errno};
+use iopkt_tcp::{CcKind, Config, State};
+use iopkt_wire::tcp::{Flags, Header};
+
+/// Drops the data segments with these numbers (first data segment of end 0 is 0), first transmissions only.
+fn drop_nth(which: &'static [usize]) -> Option<Box<dyn FnMut(usize, &Header, usize) -> bool>> {
+    let (mut k, mut top) = (0, None::<u32>);
+    Some(Box::new(move |from, h, len| {
+        if from != 0 || len == 0 || top.is_some_and(|t| (h.seq.wrapping_sub(t) as i32) < 0) {
+            return false;
+        }
+        top = Some(h.seq.wrapping_add(len as u32));
+        k += 1;
+        which.contains(&(k - 1))
+    }))
+}
+
+fn lose(cfg: Config, which: &'static [usize]) -> Net {
+    let mut n = Net::connected(1, cfg);
+    n.filter = drop_nth(which);
+    let data = pattern(200_000, 1);
+    n.send(0, &data);
+    assert!(n.run_until(Duration::from_secs(60), |n| n.ends[1].got.len() == 200_000));
+    assert_eq!(n.ends[1].got, data);
+    n
+}
+
+#[test]
+fn one_loss_is_repaired_without_a_timeout() {
+    //= RFC5681-3.2
+    //= RFC6675-5
+    for (sack, cc) in
+        [(true, CcKind::Cubic), (false, CcKind::Cubic), (true, CcKind::NewReno), (false, CcKind::NewReno)]
+    {
+        let mut n = lose(Config { sack, cc, ..Config::default() }, &[20]);
+        let s = *n.tcb(0).stats();
+        assert_eq!((s.timeouts, s.recoveries, s.retransmits), (0, 1, 1), "sack {sack}");
+        let now = n.now;
+        assert!(n.tcb(0).info(now).ssthresh < 100_000);
+    }
+}
+
+#[test]
+fn sack_repairs_many_losses_of_a_window_at_once() {
+    //= RFC6675-4-IsLost
+    //= RFC6675-4-NextSeg-1
+    //= RFC2018-5
+    let mut n = lose(Config::default(), &[20, 22, 24, 26, 28, 29]);
+    let s = *n.tcb(0).stats();
+    assert_eq!((s.timeouts, s.retransmits), (0, 6));
+    // All within two round trips of 20 ms.
+    let t: Vec<_> = n.seen.iter().filter(|s| s.dropped).map(|s| s.h.seq).collect();
+    let again: Vec<_> =
+        n.seen.iter().filter(|s| !s.dropped && s.from == 0 && t.contains(&s.h.seq)).map(|s| s.at).collect();
+    assert_eq!(again.len(), 6);
+    assert!(again[5].since(again[0]) <= Duration::from_millis(40), "{again:?}");
+}
+
+#[test]
+fn newreno_repairs_one_loss_a_round_trip() {
+    //= RFC6582-3.2-3-partial
+    //= RFC6582-3.2-3-full
+    let mut n = lose(Config { sack: false, cc: CcKind::NewReno, ..Config::default() }, &[20, 22, 24]);
+    let s = *n.tcb(0).stats();
+    assert_eq!((s.timeouts, s.recoveries, s.retransmits), (0, 1, 3));
+}
+
+#[test]
+fn limited_transmit_sends_new_data_on_the_first_two_duplicates() {
+    //= RFC3042-2
+    let mut n = Net::connected(3, Config { sack: false, init_cwnd: 4, ..Config::default() });
+    // The first ACK of data changes the window (that of a SYN is not scaled) and is no duplicate.
+    n.send(0, b"x");
+    n.run(Duration::from_millis(100));
+    n.filter = drop_nth(&[0]);
+    let before = n.seen.len();
+    n.send(0, &pattern(20_000, 1));
+    // Four segments go, three duplicate ACKs come: two bring new segments out, the third the lost one.
+    n.run(Duration::from_millis(25));
+    let sent: Vec<u32> =
+        n.seen[before..].iter().filter(|s| s.from == 0 && s.len > 0).map(|s| s.h.seq).collect();
+    assert_eq!(sent.len(), 7, "{sent:?}");
+    assert_eq!(sent[6], sent[0]);
+    assert_eq!(n.tcb(0).stats().timeouts, 0);
+}
+
+#[test]
+fn a_lost_tail_is_found_by_the_timer() {
+    //= RFC6298-5.1
+    //= RFC6298-5.6
+    let mut n = Net::connected(4, Config::default());
+    n.filter = drop_nth(&[1]);
+    n.send(0, &pattern(2000, 1));
+    assert!(n.run_until(Duration::from_secs(5), |n| n.ends[1].got.len() == 2000));
+    assert_eq!(n.tcb(0).stats().timeouts, 1);
+    let now = n.now;
+    let i = n.tcb(0).info(now);
+    //= RFC5681-3.1-rto
+    assert!(i.cwnd <= 2 * 1448, "{}", i.cwnd);
+}
+
+#[test]
+fn timeouts_double_and_end_the_connection() {
+    //= RFC6298-5.5
+    //= RFC9293-3.8.3
+    let mut n = Net::connected(5, Config::default());
+    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    let start = n.now;
+    n.send(0, b"into the void");
+    n.run(Duration::from_secs(3600));
+    assert_eq!(n.ends[0].error, Some(Errno::ETIMEDOUT));
+    let t: Vec<u64> = n
+        .seen
+        .iter()
+        .filter(|s| s.from == 0 && s.len > 0)
+        .map(|s| s.at.since(start).as_millis() as u64)
+        .collect();
+    assert_eq!(t[..6], [0, 200, 600, 1400, 3000, 6200]);
+    assert_eq!(t.len(), 16);
+    // The end is told to the peer, should it hear.
+    assert!(n.seen.last().expect("some").h.flags.has(Flags::RST));
+}
+
+#[test]
+fn the_user_timeout_ends_it_earlier() {
+    //= RFC5482-3
+    let mut n = Net::connected(6, Config::default());
+    n.tcb(0).set_user_timeout(Duration::from_secs(10));
+    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    let start = n.now;
+    n.send(0, b"into the void");
+    n.run_until(Duration::from_secs(100), |n| n.ends[0].error.is_some());
+    assert_eq!(n.ends[0].error, Some(Errno::ETIMEDOUT));
+    let t = n.now.since(start).as_millis();
+    assert!((9_990..10_300).contains(&t), "{t}");
+}
+
+#[test]
+fn karn_without_timestamps() {
+    //= RFC6298-3
+    //= RFC6298-5-karn
+    // The path's delay jumps to 2 s: with the old time-out every segment would be sent twice for ever.
+    let cfg = Config { timestamps: false, ..Config::default() };
+    let mut n = Net::connected(7, cfg);
+    n.send(0, b"x");
+    n.run(Duration::from_secs(1));
+    n.links = [Link { delay: Duration::from_secs(1), ..Link::clean() }; 2];
+    for _ in 0..10 {
+        n.send(0, b"x");
+        n.run(Duration::from_secs(20));
+    }
+    let now = n.now;
+    assert!(n.tcb(0).info(now).rto >= Duration::from_secs(2));
+    let before = n.tcb(0).stats().retransmits;
+    n.send(0, b"x");
+    n.run(Duration::from_secs(20));
+    assert_eq!(n.tcb(0).stats().retransmits, before, "the new round-trip time was learned");
+}
+
+#[test]
+fn slow_start_restarts_after_idle() {
+    //= RFC5681-4.1
+    let mut n = Net::connected(8, Config::default());
+    n.send(0, &pattern(500_000, 1));
+    n.run(Duration::from_secs(2));
+    let now = n.now;
+    assert!(n.tcb(0).info(now).cwnd > 60_000);
+    n.run(Duration::from_secs(60));
+    let before = n.seen.len();
+    n.send(0, &pattern(100_000, 2));
+    let burst = n.seen[before..].iter().filter(|s| s.from == 0 && s.len > 0).count();
+    assert_eq!(burst, 10);
+}
+
+#[test]
+fn the_window_starts_at_ten_segments_and_doubles() {
+    //= RFC6928-2
+    //= RFC5681-3.1
+    let mut n = Net::connected(9, Config::default());
+    n.send(0, &pattern(128_000, 1));
+    assert_eq!(n.count(0, |s| s.len > 0), 10);
+    n.run(Duration::from_millis(21));
+    assert!((28..=31).contains(&n.count(0, |s| s.len > 0)), "{}", n.count(0, |s| s.len > 0));
+}
+
+#[test]
+fn duplicates_do_not_reduce_the_window() {
+    let mut n = Net::connected(10, Config::default());
+    n.links[0].dup = 1.0;
+    n.send(0, &pattern(300_000, 1));
+    n.run(Duration::from_secs(3));
+    assert_eq!(n.ends[1].got.len(), 300_000);
+    let s = *n.tcb(0).stats();
+    assert_eq!((s.retransmits, s.recoveries), (0, 0));
+}
+
+#[test]
+fn a_reneging_receiver_is_survived() {
+    //= RFC2018-8
+    // The SACKs are forged: the receiver never had that data. Everything arrives all the same, by the timer.
+    let mut n = Net::connected(11, common::plain());
+    n.filter = drop_nth(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let data = pattern(14_600, 1);
+    n.send(0, &data);
+    let mut s = common::raw(n.ends[1].iss + 1, n.ends[0].iss + 1, Flags::ACK);
+    let base = n.ends[0].iss + 1;
+    s.options.sack.push((base + 1460).0, (base + 14_600).0);
+    n.inject(1, &s);
+    assert!(n.run_until(Duration::from_secs(60), |n| n.ends[1].got.len() == 14_600));
+    assert_eq!(n.ends[1].got, data);
+    assert_eq!(n.state(0), State::Established);
+}
+
+#[test]
+fn half_the_packets_lost_is_slow_but_exact() {
+    for seed in 0..5 {
+        let mut n = Net::connected(20 + seed, Config::default());
+        n.links = [Link::bad(0.4); 2];
+        let data = pattern(20_000, seed);
+        n.send(0, &data);
+        assert!(n.run_until(Duration::from_secs(36_000), |n| n.ends[1].got.len() == 20_000), "seed {seed}");
+        assert_eq!(n.ends[1].got, data);
+    }
+}
