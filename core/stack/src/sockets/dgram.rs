@@ -123,6 +123,10 @@ impl Sockets {
             return Err(Errno::ENOBUFS);
         }
         d.tx_bytes += len + OVERHEAD;
+        if d.tx_bytes >= max {
+            // Told of room next turn, also when it looks before it sends.
+            self.throttled.push(id);
+        }
         let (kind, ping) = (s.proto, s.is_ping());
         match kind {
             _ if s.ty == super::SockType::Raw => self.raw_send(cx, net, id, to, opts, m),
