@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use iopkt_base::Duration;
 use iopkt_mbuf::Mbuf;
-use iopkt_tcp::{Csum, SegOut, Segment, Seq, what};
+use iopkt_tcp::{Csum, SegOut, Segment, Seq, State, what};
 use iopkt_wire::checksum::pseudo;
 
 /// Resets sent per second to segments that belong to nothing (BSD's `rstppslimit`; ours also serves programs
@@ -178,7 +178,10 @@ impl Sockets {
             if recverr && c.tcb.is_synchronized() {
                 s.err = Some(e.errno);
             }
-            c.tcb.icmp(seq, e.errno, e.hard)
+            // RFC 5461 section 4: who tries to connect is told at once of soft errors too, as Linux does; waiting
+            // would only keep the program from its next address.
+            let opening = c.tcb.state() == State::SynSent;
+            c.tcb.icmp(seq, e.errno, e.hard || opening)
         };
         self.apply(cx, net, slot, out);
     }
