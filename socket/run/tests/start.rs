@@ -1,0 +1,205 @@
+//! Starting a program: exit status, signals, standard files, messages.
+
+mod support;
+
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use support::{FakeStack, eventually, finish, output};
+
+/// Both shapes: the started process becomes the program, or stays in front of it.
+const SHAPES: [&[&str]; 2] = [&[], &["--front"]];
+
+fn with(shape: &[&'static str], args: &[&'static str]) -> Vec<&'static str> {
+    [shape, args].concat()
+}
+
+#[test]
+fn exit_status_is_the_programs() {
+    let s = FakeStack::start();
+    for shape in SHAPES {
+        for n in [0, 1, 42, 255] {
+            let script: &'static str = Box::leak(format!("exit {n}").into_boxed_str());
+            let (_, err, status) = output(&mut s.run(&with(shape, &["sh", "-c", script])));
+            assert_eq!(status.code(), Some(n), "{shape:?} {err}");
+        }
+    }
+}
+
+#[test]
+fn death_by_signal_is_mirrored() {
+    let s = FakeStack::start();
+    for shape in SHAPES {
+        for (name, number) in [
+            ("TERM", libc::SIGTERM),
+            ("KILL", libc::SIGKILL),
+            ("SEGV", libc::SIGSEGV),
+            ("PIPE", libc::SIGPIPE),
+        ] {
+            let script: &'static str = Box::leak(format!("ulimit -c 0; kill -{name} $$").into_boxed_str());
+            let (_, err, status) = output(&mut s.run(&with(shape, &["sh", "-c", script])));
+            assert_eq!(status.signal(), Some(number), "{shape:?} {err}");
+        }
+    }
+}
+
+#[test]
+fn signals_reach_the_program() {
+    let s = FakeStack::start();
+    for shape in SHAPES {
+        for (name, number) in [
+            ("TERM", libc::SIGTERM),
+            ("HUP", libc::SIGHUP),
+            ("USR1", libc::SIGUSR1),
+            ("WINCH", libc::SIGWINCH),
+        ] {
+            let script: &'static str = Box::leak(
+                format!("trap 'echo got; exit 7' {name}; echo ready; while :; do sleep 0.05; done")
+                    .into_boxed_str(),
+            );
+            let mut child =
+                s.run(&with(shape, &["sh", "-c", script])).stdout(Stdio::piped()).spawn().unwrap();
+            let mut out = child.stdout.take().unwrap();
+            let mut line = [0u8; 6];
+            std::io::Read::read_exact(&mut out, &mut line).unwrap();
+            unsafe { libc::kill(child.id() as i32, number) };
+            child.stdout = Some(out);
+            let (out, _, status) = finish(child, std::time::Duration::from_secs(30));
+            assert_eq!((out.as_str(), status.code()), ("got\n", Some(7)), "{shape:?} {name}");
+        }
+    }
+}
+
+#[test]
+fn stopping_and_continuing_are_mirrored() {
+    let s = FakeStack::start();
+    for shape in SHAPES {
+        let child = s.run(&with(shape, &["sh", "-c", "kill -STOP $$; exit 3"])).spawn().unwrap();
+        let mut status = 0;
+        unsafe {
+            assert_eq!(libc::waitpid(child.id() as i32, &raw mut status, libc::WUNTRACED), child.id() as i32);
+            assert!(libc::WIFSTOPPED(status), "{shape:?}: {status:#x}");
+            libc::kill(child.id() as i32, libc::SIGCONT);
+        }
+        let (_, _, status) = finish(child, std::time::Duration::from_secs(30));
+        assert_eq!(status.code(), Some(3), "{shape:?}");
+    }
+}
+
+#[test]
+fn killing_the_front_kills_the_program() {
+    let s = FakeStack::start();
+    for shape in SHAPES {
+        let mut child = s
+            .run(&with(shape, &["sh", "-c", "echo $$; exec sleep 1000"]))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+        let pid: i32 = line.trim().parse().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        eventually("the program is gone", || unsafe { libc::kill(pid, 0) } < 0);
+    }
+}
+
+#[test]
+fn standard_files_and_arguments_arrive() {
+    let s = FakeStack::start();
+    for shape in SHAPES {
+        let mut child = s
+            .run(&with(shape, &["sh", "-c", "cat; echo \"$0|$1|$2\" >&2", "a b", "", "*"]))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"through").unwrap();
+        let (out, err, status) = finish(child, std::time::Duration::from_secs(30));
+        assert_eq!(
+            (out.as_str(), err.as_str(), status.code()),
+            ("through", "a b||*\n", Some(0)),
+            "{shape:?}"
+        );
+    }
+}
+
+#[test]
+fn no_pipe_is_kept_open() {
+    // The reader of a pipe sees its end as soon as the program closed it, not when the supervisor ends.
+    let s = FakeStack::start();
+    for shape in SHAPES {
+        let mut child = s
+            .run(&with(shape, &["sh", "-c", "echo x; exec >&- 2>&-; read line; exit 5"]))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
+        assert_eq!(text, "x\n");
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let (_, _, status) = finish(child, std::time::Duration::from_secs(30));
+        assert_eq!(status.code(), Some(5), "{shape:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_run_is_said() {
+    let s = FakeStack::start();
+    let (_, err, status) = output(&mut s.run(&["no-such-program"]));
+    assert_eq!(status.code(), Some(127));
+    assert!(err.contains("no-such-program") && err.contains("not found"), "{err}");
+    let (_, err, status) = output(&mut s.run(&["/etc/passwd"]));
+    assert_eq!(status.code(), Some(126));
+    assert!(err.contains("/etc/passwd"), "{err}");
+    let (_, err, status) = output(&mut s.run(&["--preload-only", "--seccomp-only", "true"]));
+    assert_eq!(status.code(), Some(64));
+    assert!(err.contains("--help"), "{err}");
+    let (out, _, status) = output(&mut s.run(&["--help"]));
+    assert_eq!(status.code(), Some(0));
+    assert!(out.starts_with("usage: io-pkt-run"), "{out}");
+}
+
+#[test]
+fn no_stack_is_said_with_path_and_remedy() {
+    let s = FakeStack::start();
+    let (_, err, status) = output(s.run(&["true"]).env("SOCK", "/alt"));
+    assert_eq!(status.code(), Some(69));
+    let path = s.root.join("alt/dev/socket");
+    assert!(err.contains(path.to_str().unwrap()) && err.contains("prefix=/alt"), "{err}");
+    // A socket file that nobody serves any more.
+    std::fs::remove_file(s.root.join("dev/socket")).unwrap();
+    std::os::unix::net::UnixDatagram::bind(s.root.join("dev/socket")).unwrap();
+    let (_, err, status) = output(&mut s.run(&["true"]));
+    assert_eq!(status.code(), Some(69), "{err}");
+}
+
+#[test]
+fn scripts_without_a_first_line_run() {
+    let s = FakeStack::start();
+    let script = s.root.join("script");
+    std::fs::write(&script, "echo from $1\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (out, err, _) = output(&mut s.run(&[script.to_str().unwrap(), "here"]));
+    assert_eq!(out, "from here\n", "{err}");
+}
+
+#[test]
+fn nothing_is_left_behind() {
+    let s = FakeStack::start();
+    for shape in SHAPES {
+        let marker: &'static str =
+            Box::leak(format!("IOPKT_TEST_{}_{}", std::process::id(), shape.len()).into_boxed_str());
+        output(s.run(&with(shape, &["true"])).env(marker, "1"));
+        eventually("no process with our mark is left", || {
+            !std::fs::read_dir("/proc").unwrap().flatten().any(|e| {
+                std::fs::read(e.path().join("environ"))
+                    .is_ok_and(|b| b.windows(marker.len()).any(|w| w == marker.as_bytes()))
+            })
+        });
+    }
+}

@@ -1,0 +1,599 @@
+//! A stack for the tests that speaks the real protocol over a real Unix socket and knows one network: its own loopback.
+//!
+//! Streams connect to listeners of the same stack after a pause (so that callers really wait), anything else is refused after
+//! the pause. Datagrams go to the bound socket with the port. Options are remembered as they were set.
+#![allow(dead_code)]
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsStr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, HDR_LEN, Hello, MAX_MSG, Op, PairName, Rep, Req, repf};
+
+const KEY: u64 = 0x0123_4567_89ab_cdef;
+const INSTANCE: u64 = 0x0fed_cba9_0000_0000;
+const PAUSE: Duration = Duration::from_millis(40);
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+struct Sock {
+    end: Arc<OwnedFd>,
+    domain: i32,
+    kind: i32,
+    local: SocketAddr,
+    peer: Option<SocketAddr>,
+    /// Finished connections of a listener: the client end and its address.
+    queue: Option<VecDeque<(OwnedFd, SocketAddr)>>,
+    /// The connect's outcome.
+    status: Option<i32>,
+    options: HashMap<(i32, i32), Vec<u8>>,
+}
+
+#[derive(Default)]
+struct World {
+    socks: HashMap<u64, Sock>,
+    pairs: u64,
+    ports: u16,
+    /// How many requests of each operation came.
+    seen: HashMap<Op, usize>,
+}
+
+pub struct FakeStack {
+    pub root: PathBuf,
+    world: Arc<Mutex<World>>,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+fn check(r: libc::c_int) -> io::Result<libc::c_int> {
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
+}
+
+fn inode(fd: RawFd) -> u64 {
+    unsafe {
+        let mut st: libc::stat = std::mem::zeroed();
+        libc::fstat(fd, &raw mut st);
+        st.st_ino
+    }
+}
+
+fn sun(path: &[u8]) -> (libc::sockaddr_un, u32) {
+    let mut s: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    s.sun_family = libc::AF_UNIX as u16;
+    for (d, b) in s.sun_path.iter_mut().zip(path) {
+        *d = *b as i8 as libc::c_char;
+    }
+    (s, 2 + path.len() as u32)
+}
+
+/// A pair: the stack's end, bound to its name, and the program's.
+fn pair(w: &mut World, stream: bool) -> (Arc<OwnedFd>, OwnedFd) {
+    let mut fds = [0; 2];
+    let kind = if stream { libc::SOCK_STREAM } else { libc::SOCK_SEQPACKET };
+    w.pairs += 1;
+    let (path, n) =
+        PairName { instance: INSTANCE + u64::from(std::process::id()), stream, number: w.pairs }.encode();
+    let (s, len) = sun(&path[..n]);
+    unsafe {
+        check(libc::socketpair(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr())).unwrap();
+        // Several fake stacks may live in one test process: the kernel's autobind would do, but names must parse.
+        while libc::bind(fds[0], (&raw const s).cast(), len) < 0 {
+            let e = io::Error::last_os_error();
+            assert_eq!(e.raw_os_error(), Some(libc::EADDRINUSE));
+            w.pairs += 100_000;
+            return {
+                libc::close(fds[0]);
+                libc::close(fds[1]);
+                pair(w, stream)
+            };
+        }
+        (Arc::new(OwnedFd::from_raw_fd(fds[0])), OwnedFd::from_raw_fd(fds[1]))
+    }
+}
+
+static NEXT_DIR: AtomicU32 = AtomicU32::new(0);
+
+impl FakeStack {
+    pub fn start() -> FakeStack {
+        let n = NEXT_DIR.fetch_add(1, Ordering::Relaxed);
+        let root = std::env::temp_dir().join(format!("io-pkt-run-test-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(root.join("dev")).unwrap();
+        let (s, len) = sun(root.join("dev/socket").as_os_str().as_bytes());
+        let listener = unsafe {
+            let fd =
+                check(libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0)).unwrap();
+            check(libc::bind(fd, (&raw const s).cast(), len)).unwrap();
+            check(libc::listen(fd, 64)).unwrap();
+            OwnedFd::from_raw_fd(fd)
+        };
+        let world: Shared = Arc::new(Mutex::new(World { ports: 40_000, ..World::default() }));
+        let w = world.clone();
+        std::thread::spawn(move || {
+            loop {
+                let fd = unsafe {
+                    libc::accept4(
+                        listener.as_raw_fd(),
+                        std::ptr::null_mut(),
+                        std::ptr::null_mut(),
+                        libc::SOCK_CLOEXEC,
+                    )
+                };
+                if fd >= 0 {
+                    let (fd, w) = (unsafe { OwnedFd::from_raw_fd(fd) }, w.clone());
+                    std::thread::spawn(move || session(&fd, &w));
+                }
+            }
+        });
+        FakeStack { root, world }
+    }
+
+    /// How many requests of this kind came so far.
+    pub fn seen(&self, op: Op) -> usize {
+        self.world.lock().unwrap().seen.get(&op).copied().unwrap_or(0)
+    }
+
+    /// Sockets whose program's end is still open somewhere, other than in the queue of a listener that is gone.
+    pub fn open_sockets(&self) -> usize {
+        fn closed(s: &Sock) -> bool {
+            let mut p = libc::pollfd { fd: s.end.as_raw_fd(), events: 0, revents: 0 };
+            unsafe { libc::poll(&raw mut p, 1, 0) };
+            p.revents & libc::POLLHUP != 0
+        }
+        let mut w = self.world.lock().unwrap();
+        w.socks.values_mut().filter(|s| closed(s)).for_each(|s| s.queue = None);
+        w.socks.values().filter(|s| !closed(s)).count()
+    }
+
+    /// A command that runs under io-pkt-run on this stack.
+    pub fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
+        let mut c = Command::new(env!("CARGO_BIN_EXE_io-pkt-run"));
+        c.args(args)
+            .env("IO_PKT_ROOT", &self.root)
+            .env_remove("SOCK")
+            .env_remove("IO_PKT_SOCKET")
+            .env_remove("LD_PRELOAD");
+        c.env("IO_PKT_PRELOAD", preload()).stdin(Stdio::null());
+        c
+    }
+}
+
+impl Drop for FakeStack {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.root);
+    }
+}
+
+/// The preload library, built beside the binary; built here if only this package was asked for.
+pub fn preload() -> PathBuf {
+    let dir = Path::new(env!("CARGO_BIN_EXE_io-pkt-run")).parent().unwrap();
+    let lib = dir.join("libiopkt_preload.so");
+    static BUILD: std::sync::Once = std::sync::Once::new();
+    BUILD.call_once(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "-q", "-p", "iopkt-preload"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if dir.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success());
+    });
+    assert!(lib.exists(), "{} is missing", lib.display());
+    lib
+}
+
+/// Output of a command, bounded in time: standard output, standard error, status.
+pub fn finish(mut child: Child, limit: Duration) -> (String, String, std::process::ExitStatus) {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            let mut out = String::new();
+            let mut err = String::new();
+            use io::Read;
+            if let Some(mut o) = child.stdout.take() {
+                o.read_to_string(&mut out).unwrap();
+            }
+            if let Some(mut e) = child.stderr.take() {
+                e.read_to_string(&mut err).unwrap();
+            }
+            return (out, err, status);
+        }
+        if Instant::now() > end {
+            let _ = child.kill();
+            panic!("still running after {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs to the end, with output.
+pub fn output(c: &mut Command) -> (String, String, std::process::ExitStatus) {
+    finish(c.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), Duration::from_secs(60))
+}
+
+/// Waits until `f` holds.
+pub fn eventually(what: &str, mut f: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !f() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn session(fd: &OwnedFd, world: &Shared) {
+    let mut buf = vec![0u8; MAX_MSG];
+    loop {
+        let (n, passed) = match receive(fd.as_raw_fd(), &mut buf) {
+            Ok((0, _)) | Err(_) => return,
+            Ok(x) => x,
+        };
+        let Ok((req, payload)) = Req::decode(&buf[..n]) else { return };
+        *world.lock().unwrap().seen.entry(req.op).or_default() += 1;
+        let mut out = Vec::new();
+        let (rep, new) = answer(world, &req, payload, passed.as_ref(), &mut out);
+        if send(fd.as_raw_fd(), rep, &out, new).is_err() {
+            return;
+        }
+    }
+}
+
+#[repr(C, align(8))]
+struct Space([u8; 64]);
+
+fn receive(fd: RawFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    unsafe {
+        let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+        let mut space = Space([0; 64]);
+        let mut m: libc::msghdr = std::mem::zeroed();
+        m.msg_iov = &raw mut iov;
+        m.msg_iovlen = 1;
+        m.msg_control = (&raw mut space).cast();
+        m.msg_controllen = 64;
+        let n = libc::recvmsg(fd, &raw mut m, libc::MSG_CMSG_CLOEXEC);
+        if n < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let c = libc::CMSG_FIRSTHDR(&raw const m);
+        let fd =
+            (!c.is_null()).then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(c).cast::<i32>().read_unaligned()));
+        Ok((n as usize, fd))
+    }
+}
+
+fn send(fd: RawFd, mut rep: Rep, payload: &[u8], new: Option<OwnedFd>) -> io::Result<()> {
+    rep.len = payload.len() as u32;
+    if new.is_some() {
+        rep.flags |= repf::FD;
+    }
+    let mut bytes = rep.encode().to_vec();
+    bytes.extend(payload);
+    unsafe {
+        let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        let mut space = Space([0; 64]);
+        let mut m: libc::msghdr = std::mem::zeroed();
+        m.msg_iov = &raw mut iov;
+        m.msg_iovlen = 1;
+        if let Some(new) = &new {
+            m.msg_control = (&raw mut space).cast();
+            m.msg_controllen = libc::CMSG_SPACE(4) as usize;
+            let c = libc::CMSG_FIRSTHDR(&raw const m);
+            (*c).cmsg_level = libc::SOL_SOCKET;
+            (*c).cmsg_type = libc::SCM_RIGHTS;
+            (*c).cmsg_len = libc::CMSG_LEN(4) as usize;
+            libc::CMSG_DATA(c).cast::<i32>().write_unaligned(new.as_raw_fd());
+        }
+        if libc::sendmsg(fd, &raw const m, libc::MSG_NOSIGNAL) < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn answer(
+    world: &Shared,
+    req: &Req,
+    payload: &[u8],
+    passed: Option<&OwnedFd>,
+    out: &mut Vec<u8>,
+) -> (Rep, Option<OwnedFd>) {
+    let ok = Rep { op: req.op, id: req.id, len: 0, status: 0, flags: 0, val: [0; 3], addr: Addr::NONE };
+    let fail = |e| (Rep { status: e, ..ok }, None);
+    let mut guard = world.lock().unwrap();
+    let w = &mut *guard;
+    match req.op {
+        Op::Hello => {
+            let hello = Hello {
+                instance: INSTANCE + u64::from(std::process::id()),
+                key: KEY,
+                now: 0,
+                pid: std::process::id(),
+            };
+            out.extend(hello.encode());
+            return (ok, None);
+        }
+        Op::Socket => {
+            if req.args[0] != libc::AF_INET {
+                return fail(libc::EAFNOSUPPORT);
+            }
+            let kind = req.args[1] & 0xf;
+            let (end, theirs) = pair(w, kind == libc::SOCK_STREAM);
+            w.ports += 1;
+            let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+            let key = inode(theirs.as_raw_fd());
+            if kind == libc::SOCK_DGRAM {
+                let (end, world) = (end.clone(), world.clone());
+                std::thread::spawn(move || datagrams(&end, key, &world));
+            }
+            let s = Sock {
+                end,
+                domain: req.args[0],
+                kind,
+                local,
+                peer: None,
+                queue: None,
+                status: None,
+                options: HashMap::new(),
+            };
+            w.socks.insert(key, s);
+            return (ok, Some(theirs));
+        }
+        _ => {}
+    }
+    let Some(passed) = passed else { return fail(libc::EPROTO) };
+    let key = inode(passed.as_raw_fd());
+    let used: Vec<u16> = w.socks.values().filter(|s| s.peer.is_none()).map(|s| s.local.port()).collect();
+    if !w.socks.contains_key(&key) {
+        return fail(libc::ENOTSOCK);
+    }
+    w.ports += 1;
+    let fresh = w.ports;
+    match req.op {
+        Op::Connect => return connect(world, w, key, req, passed, fresh),
+        Op::Accept => {
+            let Some(s) = w.socks.get_mut(&key) else { return fail(libc::ENOTSOCK) };
+            let Some(q) = &mut s.queue else { return fail(libc::EINVAL) };
+            let Some((fd, peer)) = q.pop_front() else { return fail(libc::EAGAIN) };
+            let mut byte = [0u8];
+            unsafe { libc::recv(passed.as_raw_fd(), byte.as_mut_ptr().cast(), 1, libc::MSG_DONTWAIT) };
+            return (Rep { addr: peer.into(), ..ok }, Some(fd));
+        }
+        _ => {}
+    }
+    let Some(s) = w.socks.get_mut(&key) else { return fail(libc::ENOTSOCK) };
+    match req.op {
+        Op::Bind => {
+            let Some(a) = req.addr.0 else { return fail(libc::EAFNOSUPPORT) };
+            let a = if a.port() == 0 { SocketAddr::new(a.ip(), fresh) } else { a };
+            if used.contains(&a.port()) {
+                return fail(libc::EADDRINUSE);
+            }
+            s.local = a;
+        }
+        Op::ConnectStatus => match s.status {
+            None => return fail(libc::ENOTCONN),
+            Some(0) => {}
+            Some(e) => return fail(e),
+        },
+        Op::Listen => {
+            if s.local.port() == 0 {
+                s.local.set_port(fresh);
+            }
+            s.queue.get_or_insert_with(VecDeque::new);
+        }
+        Op::Getsockname => return (Rep { addr: s.local.into(), ..ok }, None),
+        Op::Getpeername => match s.peer {
+            Some(p) if s.status.unwrap_or(0) == 0 => return (Rep { addr: p.into(), ..ok }, None),
+            _ => return fail(libc::ENOTCONN),
+        },
+        Op::Setsockopt => {
+            s.options.insert((req.args[0], req.args[1]), payload.to_vec());
+        }
+        Op::Getsockopt => {
+            let v = match (req.args[0], req.args[1]) {
+                (libc::SOL_SOCKET, libc::SO_ERROR) => {
+                    let e = s.status.filter(|&e| e != libc::EINPROGRESS).unwrap_or(0);
+                    e.to_ne_bytes().to_vec()
+                }
+                (libc::SOL_SOCKET, libc::SO_TYPE) => s.kind.to_ne_bytes().to_vec(),
+                (libc::SOL_SOCKET, libc::SO_DOMAIN) => s.domain.to_ne_bytes().to_vec(),
+                k => s.options.get(&k).cloned().unwrap_or(vec![0; 4]),
+            };
+            out.extend(&v[..v.len().min(req.args[2].max(0) as usize)]);
+        }
+        Op::Shutdown => {
+            check(unsafe { libc::shutdown(passed.as_raw_fd(), req.args[0]) }).unwrap();
+        }
+        Op::Ioctl => {
+            // One interface, "lo0" with index 7 and the loopback address.
+            let mut ifreq = payload.to_vec();
+            match req.args[0] as u32 {
+                iopkt_sockproto::linux::SIOCGIFINDEX if ifreq.starts_with(b"lo0\0") => {
+                    ifreq[16..20].copy_from_slice(&7i32.to_ne_bytes());
+                }
+                iopkt_sockproto::linux::SIOCINQ => return (Rep { val: [3, 0, 0], ..ok }, None),
+                _ => return fail(libc::ENODEV),
+            }
+            out.extend(ifreq);
+        }
+        Op::Send => {
+            let (to, data) = match DgramHdr::decode(payload, KEY) {
+                Some((h, data)) => (h.peer.0.or(s.peer), data.to_vec()),
+                None => (s.peer, payload.to_vec()),
+            };
+            let Some(to) = to else { return fail(libc::EDESTADDRREQ) };
+            if to.ip() != LOOPBACK {
+                return fail(libc::ENETUNREACH);
+            }
+            if s.local.port() == 0 {
+                s.local = SocketAddr::new(LOOPBACK, fresh);
+            }
+            let from = s.local;
+            deliver(w, from, to, &data);
+            return (Rep { val: [data.len() as i32, 0, 0], ..ok }, None);
+        }
+        _ => return fail(libc::EOPNOTSUPP),
+    }
+    (ok, None)
+}
+
+fn connect(
+    world: &Shared,
+    w: &mut World,
+    key: u64,
+    req: &Req,
+    passed: &OwnedFd,
+    fresh: u16,
+) -> (Rep, Option<OwnedFd>) {
+    let ok = Rep { op: req.op, id: req.id, len: 0, status: 0, flags: 0, val: [0; 3], addr: Addr::NONE };
+    let fail = |e| (Rep { status: e, ..ok }, None);
+    let Some(to) = req.addr.0 else { return fail(libc::EAFNOSUPPORT) };
+    let target =
+        w.socks.iter().find(|(_, s)| s.queue.is_some() && s.local.port() == to.port()).map(|(k, _)| *k);
+    let Some(s) = w.socks.get_mut(&key) else { return fail(libc::ENOTSOCK) };
+    match s.status {
+        Some(libc::EINPROGRESS) => return fail(libc::EALREADY),
+        Some(0) => return fail(libc::EISCONN),
+        _ => {}
+    }
+    s.peer = Some(to);
+    if s.local.port() == 0 {
+        s.local = SocketAddr::new(LOOPBACK, fresh);
+    }
+    if s.kind == libc::SOCK_DGRAM {
+        return (ok, None);
+    }
+    s.status = Some(libc::EINPROGRESS);
+    fill(passed.as_raw_fd());
+    let (world, end, from) = (world.clone(), s.end.clone(), s.local);
+    let passed = passed.try_clone().unwrap();
+    std::thread::spawn(move || {
+        std::thread::sleep(PAUSE);
+        let mut guard = world.lock().unwrap();
+        let w = &mut *guard;
+        let Some(listener) = target.filter(|_| to.ip() == LOOPBACK) else {
+            if let Some(s) = w.socks.get_mut(&key) {
+                s.status = Some(libc::ECONNREFUSED);
+            }
+            unsafe { libc::shutdown(end.as_raw_fd(), libc::SHUT_RDWR) };
+            return;
+        };
+        let (far, theirs) = pair(w, true);
+        let entry = Sock {
+            end: far.clone(),
+            domain: libc::AF_INET,
+            kind: libc::SOCK_STREAM,
+            local: to,
+            peer: Some(from),
+            queue: None,
+            status: Some(0),
+            options: HashMap::new(),
+        };
+        w.socks.insert(inode(theirs.as_raw_fd()), entry);
+        if let Some(l) = w.socks.get_mut(&listener) {
+            l.queue.get_or_insert_with(VecDeque::new).push_back((theirs, from));
+            unsafe {
+                libc::send(
+                    l.end.as_raw_fd(),
+                    [1u8].as_ptr().cast(),
+                    1,
+                    libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+                )
+            };
+        }
+        if let Some(s) = w.socks.get_mut(&key) {
+            s.status = Some(0);
+        }
+        // The connection is up: only now there is room to write.
+        let mut sink = [0u8; 65536];
+        while unsafe { libc::recv(end.as_raw_fd(), sink.as_mut_ptr().cast(), sink.len(), libc::MSG_DONTWAIT) }
+            > 0
+        {}
+        buffer(passed.as_raw_fd(), 212_992);
+        drop(guard);
+        let (a, b) = (end.clone(), far.clone());
+        std::thread::spawn(move || pump(&a, &b));
+        std::thread::spawn(move || pump(&far, &end));
+    });
+    fail(libc::EINPROGRESS)
+}
+
+fn buffer(fd: RawFd, size: i32) {
+    unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, (&raw const size).cast(), 4) };
+}
+
+fn fill(fd: RawFd) {
+    buffer(fd, 4608);
+    let junk = [0u8; 512];
+    for size in [512, 1] {
+        while unsafe { libc::send(fd, junk.as_ptr().cast(), size, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) }
+            > 0
+        {}
+    }
+}
+
+/// Bytes of one pair to the other until the end, which is passed on.
+fn pump(from: &OwnedFd, to: &OwnedFd) {
+    let mut buf = vec![0u8; 65536];
+    loop {
+        let n = unsafe { libc::recv(from.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+        if n <= 0 {
+            unsafe { libc::shutdown(to.as_raw_fd(), libc::SHUT_WR) };
+            return;
+        }
+        let mut at = 0;
+        while at < n as usize {
+            let m = unsafe {
+                libc::send(to.as_raw_fd(), buf[at..].as_ptr().cast(), n as usize - at, libc::MSG_NOSIGNAL)
+            };
+            if m <= 0 {
+                return;
+            }
+            at += m as usize;
+        }
+    }
+}
+
+fn datagrams(end: &OwnedFd, key: u64, world: &Shared) {
+    let mut buf = vec![0u8; MAX_MSG];
+    loop {
+        let n = unsafe { libc::recv(end.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+        if n <= 0 {
+            return;
+        }
+        let msg = &buf[..n as usize];
+        let mut guard = world.lock().unwrap();
+        let Some(s) = guard.socks.get(&key) else { return };
+        let (to, data) = match DgramHdr::decode(msg, KEY) {
+            Some((h, data)) => (h.peer.0.or(s.peer), data),
+            None => (s.peer, msg),
+        };
+        let from = s.local;
+        if let Some(to) = to {
+            deliver(&mut guard, from, to, data);
+        }
+    }
+}
+
+fn deliver(w: &mut World, from: SocketAddr, to: SocketAddr, data: &[u8]) {
+    let Some(s) = w.socks.values().find(|s| s.kind == libc::SOCK_DGRAM && s.local.port() == to.port()) else {
+        return;
+    };
+    let head = DgramHdr { peer: from.into(), local: to.into(), ttl: 64, ifindex: 7, ..DgramHdr::default() };
+    let bytes = if s.peer.is_some() { data.to_vec() } else { [&head.encode(KEY)[..], data].concat() };
+    unsafe {
+        libc::send(
+            s.end.as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+        )
+    };
+}
+
+const _: () = assert!(HDR_LEN == 64 && DGRAM_HDR_LEN == 96);
