@@ -17,6 +17,7 @@ pub mod paths;
 pub mod process;
 pub mod random;
 pub mod signal;
+pub mod sockopt;
 pub mod unix;
 
 pub use epoll::{Epoll, Event, Interest};

@@ -21,6 +21,7 @@ pub const IPPROTO_IPV6: i32 = 41;
 pub const IPPROTO_ICMPV6: i32 = 58;
 
 pub const SOL_SOCKET: i32 = 1;
+pub const SO_REUSEADDR: i32 = 2;
 pub const SO_TYPE: i32 = 3;
 pub const SO_ERROR: i32 = 4;
 pub const SO_SNDBUF: i32 = 7;

@@ -1,5 +1,42 @@
-//! Socket server: sessions, requests and data pumps, without an operating system.
+//! The socket server: sessions, requests and data pumps, without an operating system.
+//!
+//! # Theory of operation
+//!
+//! [`Server`] stands between programs and one [`iopkt_stack::Shard`]. All it wants of an operating system goes
+//! through [`Host`]; `iopkt-sockhost` has the real one, [`mem`] one in memory. It belongs to the packet
+//! thread that owns the shard, has no locks, and never waits: [`Server::turn`] looks at what became ready
+//! (on the host's side and in `cx.events`), answers requests, moves bytes and datagrams between pairs and
+//! sockets, all in bounded portions, and says whether there is more.
+//!
+//! A program's descriptor is one end of a pair ([`Host::pair`]); its identity is the inode number of that
+//! end. Requests carry the descriptor, so there is no table of descriptors for each session, and nothing to keep right over
+//! dup(2), fork(2), exec(2) and SCM_RIGHTS. A socket lives until its pair's other end is closed
+//! everywhere; sessions may come and go.
+//!
+//! | File | What |
+//! |---|---|
+//! | `server` | state, the turn |
+//! | `session` | requests in, replies out, configuration requests |
+//! | `request` | what is asked about sockets |
+//! | `stream` | TCP: connect, pumps, ends |
+//! | `listen` | TCP: listen, accept; shutdown |
+//! | `messages` | datagrams |
+//! | `ioctl` | SIOC* |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+pub mod host;
+mod ioctl;
+mod listen;
+mod messages;
+mod request;
+mod server;
+mod session;
+mod sock;
+mod stream;
+
+pub use host::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair};
+pub use server::{Held, Server, ServerConfig};
+pub use session::Ticket;

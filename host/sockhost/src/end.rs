@@ -1,0 +1,146 @@
+//! The server's end of a pair.
+
+use iopkt_base::{Errno, Result};
+use rustix::net::{RecvAncillaryBuffer, SendAncillaryBuffer};
+use rustix::net::{RecvFlags, SendFlags, recv, recvmsg, send, sendmsg};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Slices in one write.
+const MAX_SLICES: usize = 64;
+
+/// One end: descriptor, who is told, and how much of what is in it is the filling of a pending connect.
+pub(crate) struct End {
+    pub fd: OwnedFd,
+    pub owner: u32,
+    pub stream: bool,
+    pub generation: u32,
+    /// Bytes to throw away before the program's own.
+    pub filling: usize,
+}
+
+pub(crate) fn errno(e: rustix::io::Errno) -> Errno {
+    Errno(e.raw_os_error())
+}
+
+fn retry<T>(mut f: impl FnMut() -> rustix::io::Result<T>) -> Result<T> {
+    loop {
+        match f() {
+            Err(rustix::io::Errno::INTR) => {}
+            r => return r.map_err(errno),
+        }
+    }
+}
+
+/// Bytes that can be read (of the next message).
+pub(crate) fn readable(fd: impl AsFd) -> usize {
+    rustix::io::ioctl_fionread(fd).map_or(0, |n| n as usize)
+}
+
+/// recv(2) that does not wait.
+pub(crate) fn take(fd: BorrowedFd<'_>, out: &mut [u8], flags: RecvFlags) -> Result<usize> {
+    retry(|| recv(fd, &mut *out, flags | RecvFlags::DONTWAIT).map(|r| r.0))
+}
+
+/// send(2) that does not wait.
+pub(crate) fn give(fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize> {
+    retry(|| send(fd, data, SendFlags::DONTWAIT | SendFlags::NOSIGNAL))
+}
+
+impl End {
+    /// Reads a stream but for its last byte, which stays in the queue although it is delivered (the next read throws
+    /// it away): as long as a byte is there, the kernel reports our closing, or death, as ECONNRESET.
+    pub fn read(&mut self, out: &mut [u8]) -> Result<usize> {
+        let there = readable(&self.fd).saturating_sub(1);
+        let n = there.saturating_sub(self.filling).min(out.len());
+        if n == 0 || !self.drop_filling(out)? {
+            return Ok(0);
+        }
+        self.pull(&mut out[..n])
+    }
+
+    /// Throws the filling away, using `scratch`; false when it is not all there yet.
+    pub fn drop_filling(&mut self, scratch: &mut [u8]) -> Result<bool> {
+        while self.filling > 0 {
+            let there = readable(&self.fd).saturating_sub(1);
+            let n = self.filling.min(there).min(scratch.len());
+            if n == 0 {
+                return Ok(false);
+            }
+            self.filling -= self.pull(&mut scratch[..n])?;
+        }
+        Ok(true)
+    }
+
+    /// Delivers up to `out.len()` bytes behind the one that was delivered before; they are known to be there.
+    fn pull(&mut self, out: &mut [u8]) -> Result<usize> {
+        let last = out.len() - 1;
+        let mut old = [0];
+        let got = {
+            let mut iov = [IoSliceMut::new(&mut old), IoSliceMut::new(&mut out[..last])];
+            let fd = self.fd.as_fd();
+            retry(|| recvmsg(fd, &mut iov, &mut RecvAncillaryBuffer::default(), RecvFlags::DONTWAIT))?.bytes
+        };
+        if got == 0 {
+            return Ok(0);
+        }
+        // The byte that now heads the queue is delivered by looking at it.
+        take(self.fd.as_fd(), &mut out[got - 1..got], RecvFlags::PEEK)?;
+        Ok(got)
+    }
+
+    /// Bytes of a stream, or of the next message, that were not delivered yet.
+    pub fn pending(&self) -> usize {
+        let n = readable(&self.fd);
+        if self.stream { n.saturating_sub(1 + self.filling) } else { n }
+    }
+
+    /// Writes the slices to a stream: what fits.
+    pub fn write(&self, data: &[&[u8]]) -> Result<usize> {
+        let mut iov = [IoSlice::new(&[]); MAX_SLICES];
+        let n = data.len().min(MAX_SLICES);
+        for (v, d) in iov.iter_mut().zip(data) {
+            *v = IoSlice::new(d);
+        }
+        self.send(&iov[..n])
+    }
+
+    /// One message, or bytes.
+    pub fn send(&self, iov: &[IoSlice<'_>]) -> Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        retry(|| sendmsg(&self.fd, iov, &mut SendAncillaryBuffer::default(), flags))
+    }
+
+    /// The next message.
+    pub fn message(&self, out: &mut [u8]) -> Result<Option<usize>> {
+        next_message(self.fd.as_fd(), out, RecvFlags::empty())
+    }
+
+    /// Empties the queue, so that closing is no reset.
+    pub fn empty(&self, scratch: &mut [u8]) {
+        // A pair holds less than this many buffers full; the bound is for a program that writes all the time.
+        for _ in 0..256 {
+            match take(self.fd.as_fd(), scratch, RecvFlags::empty()) {
+                Ok(n) if n > 0 || !self.stream && readable(&self.fd) > 0 => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+/// The next message of a SEQPACKET socket. An empty one and the end look the same to recv(2): it is the end
+/// when the peer has hung up and nothing is left.
+pub(crate) fn next_message(fd: BorrowedFd<'_>, out: &mut [u8], flags: RecvFlags) -> Result<Option<usize>> {
+    match take(fd, out, flags) {
+        Err(Errno::EAGAIN) => Ok(None),
+        Ok(0) if hung_up(fd) && readable(fd) == 0 => Ok(None),
+        r => r.map(Some),
+    }
+}
+
+fn hung_up(fd: BorrowedFd<'_>) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut p = [PollFd::from_borrowed_fd(fd, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut p, Some(&now)).is_ok_and(|n| n > 0)
+}

@@ -1,0 +1,298 @@
+//! [`Host`] on Linux.
+
+use crate::end::{End, give, next_message, readable};
+use iopkt_base::{Errno, Result};
+use iopkt_sockproto::{NAME_PREFIX, PairName};
+use iopkt_sockserver::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair, host::pair};
+use iopkt_sys::{sockopt, unix};
+use rustix::event::epoll;
+use rustix::net::{
+    AddressFamily, RecvFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, shutdown, socketpair,
+    sockopt as opt,
+};
+use slab::Slab;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What a token names: bits 54 and 55; below them a generation (22 bits) and an index (32 bits).
+const LISTENER: u64 = 0;
+const SESSION: u64 = 1;
+const PAIR: u64 = 2;
+const GENERATIONS: u32 = 1 << 22;
+
+/// Send buffer of both ends as the kernel counts it: its own default, whatever the system's is set to, since the
+/// filling of a pending connect is a good quarter of it.
+const BUFFER: usize = 212_992;
+
+struct Conn {
+    fd: OwnedFd,
+    owner: u32,
+    generation: u32,
+}
+
+/// Sessions, pairs and their readiness.
+pub struct SockHost {
+    epoll: OwnedFd,
+    tag: u64,
+    listener: OwnedFd,
+    instance: u64,
+    pairs: u64,
+    generation: u32,
+    conns: Slab<Conn>,
+    ends: Slab<End>,
+    ready: Vec<HostEvent>,
+    fds: Vec<OwnedFd>,
+    scratch: Vec<u8>,
+    /// Device number of sockets, once known.
+    dev: u64,
+}
+
+impl SockHost {
+    /// A host whose sessions come by `listener` (non-blocking, SEQPACKET) and whose events come by `epoll` with `tag` in
+    /// the top byte of their tokens. `instance` goes into the names of pairs.
+    ///
+    /// # Errors
+    /// What dup(2), fstat(2) and epoll_ctl(2) say.
+    pub fn new(epoll: impl AsFd, tag: u8, listener: OwnedFd, instance: u64) -> io::Result<SockHost> {
+        let epoll = epoll.as_fd().try_clone_to_owned()?;
+        let dev = unix::file_id(&listener)?.dev;
+        let host = SockHost {
+            epoll,
+            tag: u64::from(tag) << 56,
+            listener,
+            instance,
+            pairs: 0,
+            generation: 0,
+            conns: Slab::new(),
+            ends: Slab::new(),
+            ready: Vec::new(),
+            fds: Vec::new(),
+            scratch: vec![0; 64 << 10],
+            dev,
+        };
+        host.watch(&host.listener, LISTENER, 0, 0)?;
+        Ok(host)
+    }
+
+    /// Notes an event of the packet thread's epoll that has this host's tag.
+    pub fn event(&mut self, e: &iopkt_sys::Event) {
+        let index = e.token as u32 as usize;
+        let generation = (e.token >> 32) as u32 % GENERATIONS;
+        match e.token >> 54 & 3 {
+            LISTENER => self.ready.push(HostEvent::Listener),
+            SESSION => {
+                if let Some(c) = self.conns.get(index).filter(|c| c.generation == generation) {
+                    self.ready.push(HostEvent::Session(c.owner));
+                }
+            }
+            _ => {
+                let Some(p) = self.ends.get(index).filter(|p| p.generation == generation) else { return };
+                let bit = |on, bit| if on { bit } else { 0 };
+                let what = bit(e.read, pair::READ)
+                    | bit(e.write, pair::WRITE)
+                    | bit(e.rdhup, pair::RDHUP)
+                    | bit(e.hup, pair::HUP);
+                self.ready.push(HostEvent::Pair(p.owner, what));
+            }
+        }
+    }
+
+    /// Descriptors held: sessions and pairs.
+    pub fn descriptors(&self) -> (usize, usize) {
+        (self.conns.len(), self.ends.len())
+    }
+
+    fn watch(&self, fd: &OwnedFd, kind: u64, generation: u32, index: usize) -> io::Result<()> {
+        use epoll::EventFlags as E;
+        let token = self.tag | kind << 54 | u64::from(generation) << 32 | index as u64;
+        let out = if kind == LISTENER { E::empty() } else { E::OUT | E::RDHUP };
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), E::IN | E::ET | out)?;
+        Ok(())
+    }
+
+    fn next_generation(&mut self) -> u32 {
+        self.generation = (self.generation + 1) % GENERATIONS;
+        self.generation
+    }
+
+    /// A connected pair, ours first, with name and buffers.
+    fn make_pair(&mut self, stream: bool, nonblock: bool) -> io::Result<(OwnedFd, OwnedFd)> {
+        let ty = if stream { SocketType::STREAM } else { SocketType::SEQPACKET };
+        let block = if nonblock { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, ty, SocketFlags::CLOEXEC | block, None)?;
+        if opt::socket_send_buffer_size(&ours)? != BUFFER {
+            // The kernel doubles what it is given.
+            opt::set_socket_send_buffer_size(&ours, BUFFER / 2)?;
+            opt::set_socket_send_buffer_size(&theirs, BUFFER / 2)?;
+        }
+        if stream {
+            // Urgent data stays in the stream, as RFC 6093 wants it.
+            opt::set_socket_oobinline(&ours, true)?;
+            give(theirs.as_fd(), &[0]).map_err(|e| io::Error::from_raw_os_error(e.raw()))?;
+        }
+        // Somebody may have taken the name of a pair to annoy us: try others.
+        for _ in 0..16 {
+            self.pairs += 1;
+            let name = PairName { instance: self.instance, stream, number: self.pairs };
+            let (path, len) = name.encode();
+            debug_assert!(path.starts_with(NAME_PREFIX));
+            match bind(&ours, &SocketAddrUnix::new_abstract_name(&path[1..len])?) {
+                Ok(()) => return Ok((ours, theirs)),
+                Err(rustix::io::Errno::ADDRINUSE) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(rustix::io::Errno::ADDRINUSE.into())
+    }
+}
+
+fn pure(e: &io::Error) -> Errno {
+    iopkt_sys::errno(e)
+}
+
+impl Host for SockHost {
+    type Fd = OwnedFd;
+
+    fn events(&mut self, out: &mut Vec<HostEvent>) {
+        out.append(&mut self.ready);
+    }
+
+    fn accept(&mut self, owner: u32) -> Result<Option<(ConnId, Cred)>> {
+        loop {
+            let Some(fd) = unix::accept(&self.listener).map_err(|e| pure(&e))? else { return Ok(None) };
+            // A program that is dead already has no credentials to show: on to the next.
+            let Ok(who) = unix::peer_cred(&fd) else { continue };
+            let generation = self.next_generation();
+            let index = self.conns.vacant_key();
+            self.watch(&fd, SESSION, generation, index).map_err(|e| pure(&e))?;
+            self.conns.insert(Conn { fd, owner, generation });
+            return Ok(Some((ConnId(index as u32), Cred { uid: who.uid, pid: who.pid })));
+        }
+    }
+
+    fn recv(&mut self, c: ConnId, buf: &mut [u8]) -> Result<Incoming<OwnedFd>> {
+        let conn = self.conns.get(c.0 as usize).ok_or(Errno::EBADF)?;
+        let got = unix::recv_fds(&conn.fd, buf, &mut self.fds);
+        let fd = if self.fds.is_empty() { None } else { Some(self.fds.swap_remove(0)) };
+        self.fds.clear();
+        let got = got.map_err(|e| pure(&e))?;
+        Ok(Incoming { len: got.len, truncated: got.truncated, fd })
+    }
+
+    fn send(&mut self, c: ConnId, head: &[u8], payload: &[u8], fd: Option<&OwnedFd>) -> Result<()> {
+        let conn = self.conns.get(c.0 as usize).ok_or(Errno::EBADF)?;
+        let fds: [BorrowedFd<'_>; 1];
+        let fds: &[BorrowedFd<'_>] = match fd {
+            Some(fd) => {
+                fds = [fd.as_fd()];
+                &fds
+            }
+            None => &[],
+        };
+        let data = [IoSlice::new(head), IoSlice::new(payload)];
+        unix::send_fds(&conn.fd, &data, fds).map(drop).map_err(|e| pure(&e))
+    }
+
+    fn hang_up(&mut self, c: ConnId) {
+        self.conns.try_remove(c.0 as usize);
+    }
+
+    fn pair(&mut self, stream: bool, owner: u32, nonblock: bool) -> Result<NewPair<OwnedFd>> {
+        let make = |host: &mut SockHost| -> io::Result<NewPair<OwnedFd>> {
+            let (fd, client) = host.make_pair(stream, nonblock)?;
+            let ino = unix::file_id(&client)?.ino;
+            let generation = host.next_generation();
+            let index = host.ends.vacant_key();
+            host.watch(&fd, PAIR, generation, index)?;
+            host.ends.insert(End { fd, owner, stream, generation, filling: 0 });
+            Ok(NewPair { end: EndId(index as u32), ino, client })
+        };
+        make(self).map_err(|e| pure(&e))
+    }
+
+    fn close(&mut self, e: EndId, reset: bool) {
+        let Some(end) = self.ends.try_remove(e.0 as usize) else { return };
+        if !reset {
+            end.empty(&mut self.scratch);
+        }
+    }
+
+    fn shutdown(&mut self, e: EndId) {
+        if let Some(end) = self.ends.get(e.0 as usize) {
+            // Fails only when the program is gone, which its hang-up tells.
+            let _ = shutdown(&end.fd, Shutdown::Write);
+        }
+    }
+
+    fn left_unread(&mut self, e: EndId) -> bool {
+        let Some(end) = self.ends.get(e.0 as usize) else { return false };
+        matches!(opt::socket_error(&end.fd), Ok(Err(rustix::io::Errno::CONNRESET)))
+    }
+
+    fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<usize> {
+        self.ends.get_mut(e.0 as usize).ok_or(Errno::EBADF)?.read(out)
+    }
+
+    fn pending(&mut self, e: EndId) -> usize {
+        self.ends.get(e.0 as usize).map_or(0, End::pending)
+    }
+
+    fn write(&mut self, e: EndId, data: &[&[u8]]) -> Result<usize> {
+        self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?.write(data)
+    }
+
+    fn recv_msg(&mut self, e: EndId, out: &mut [u8]) -> Result<Option<usize>> {
+        self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?.message(out)
+    }
+
+    fn send_msg(&mut self, e: EndId, head: &[u8], data: &[u8]) -> Result<()> {
+        let end = self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?;
+        end.send(&[IoSlice::new(head), IoSlice::new(data)]).map(drop)
+    }
+
+    fn all_read(&mut self, e: EndId) -> bool {
+        let Some(end) = self.ends.get(e.0 as usize) else { return true };
+        sockopt::unread_by_peer(&end.fd).is_ok_and(|n| n == 0)
+    }
+
+    fn block(&mut self, e: EndId, client: &OwnedFd) -> Result<()> {
+        let end = self.ends.get_mut(e.0 as usize).ok_or(Errno::EBADF)?;
+        let want = BUFFER / 4 + 4096;
+        let n = give(client.as_fd(), &self.scratch[..want])?;
+        // The last byte stays behind when the rest is read: alone, it pins no large buffer.
+        end.filling += n + give(client.as_fd(), &[0]).unwrap_or(0);
+        Ok(())
+    }
+
+    fn unblock(&mut self, e: EndId) {
+        if let Some(end) = self.ends.get_mut(e.0 as usize) {
+            let _ = end.drop_filling(&mut self.scratch);
+        }
+    }
+
+    fn identify(&self, fd: &OwnedFd) -> Option<u64> {
+        unix::file_id(fd).ok().filter(|id| id.dev == self.dev).map(|id| id.ino)
+    }
+
+    fn client_recv(&mut self, fd: &OwnedFd, out: &mut [u8], peek: bool) -> Result<Option<usize>> {
+        let flags = if peek { RecvFlags::PEEK } else { RecvFlags::empty() };
+        next_message(fd.as_fd(), out, flags)
+    }
+
+    fn client_pending(&mut self, fd: &OwnedFd) -> usize {
+        readable(fd)
+    }
+
+    fn client_shutdown(&mut self, fd: &OwnedFd, how: u8) {
+        let how = match how {
+            0 => Shutdown::Read,
+            1 => Shutdown::Write,
+            _ => Shutdown::Both,
+        };
+        let _ = shutdown(fd, how);
+    }
+
+    fn client_option(&mut self, fd: &OwnedFd, name: i32, value: &[u8]) -> Result<()> {
+        sockopt::set_raw(fd, iopkt_sockproto::linux::SOL_SOCKET, name, value).map_err(|e| pure(&e))
+    }
+}

@@ -1,0 +1,185 @@
+//! What the server needs of an operating system. `iopkt-sockhost` has the real one, [`crate::mem`] one in memory for
+//! tests and the simulator.
+
+use alloc::vec::Vec;
+use iopkt_base::{Errno, Result};
+
+/// Something became ready. Edges: told once per change, so the server looks until there is nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostEvent {
+    /// A program wants a session.
+    Listener,
+    /// Requests wait on a session, or there is room for replies again, or the program is gone.
+    Session(u32),
+    /// Something about the server's end of a pair; [`pair`] bits.
+    Pair(u32, u8),
+}
+
+/// Bits of [`HostEvent::Pair`]: they are hints; a hint too many does no harm.
+pub mod pair {
+    /// There may be something to read.
+    pub const READ: u8 = 1;
+    /// There may be room to write.
+    pub const WRITE: u8 = 2;
+    /// The program will write no more (shutdown(2), close(2), or dead).
+    pub const RDHUP: u8 = 4;
+    /// Both directions are shut: by the program or by both sides together.
+    pub const HUP: u8 = 8;
+}
+
+/// Who is at the other end of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cred {
+    /// Effective user id when it connected.
+    pub uid: u32,
+    /// Process id when it connected.
+    pub pid: u32,
+}
+
+/// A fresh pair.
+#[derive(Debug)]
+pub struct NewPair<F> {
+    /// The server's end.
+    pub end: EndId,
+    /// Identity of the program's end: what [`Host::identify`] says of every copy of it.
+    pub ino: u64,
+    /// The program's end, to be sent to it.
+    pub client: F,
+}
+
+/// The server's end of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EndId(pub u32);
+
+/// A session's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId(pub u32);
+
+/// A request as it came.
+#[derive(Debug)]
+pub struct Incoming<F> {
+    /// Length of the message in the buffer; 0: the program is gone.
+    pub len: usize,
+    /// The message did not fit into the buffer.
+    pub truncated: bool,
+    /// The descriptor that came with it. More than one: the first.
+    pub fd: Option<F>,
+}
+
+/// Effects on the operating system. Nothing here blocks; EAGAIN means "an event will tell".
+///
+/// A stream's end always holds one byte that the program has written and that was read already (at first one
+/// that the host puts there itself): the kernel then reports ECONNRESET to the program when the server's end is closed, be it
+/// on purpose (`reset`) or because the process died. [`Host::read`] never shows it.
+pub trait Host {
+    /// A descriptor of a program: the copy that came with a request, or one on its way to it. Dropped when
+    /// the request is answered: as long as one lives here, the program's death is not seen.
+    type Fd;
+
+    /// Moves what became ready since the last call into `out`.
+    fn events(&mut self, out: &mut Vec<HostEvent>);
+
+    /// Accepts a session whose events carry `owner`. `Ok(None)`: nobody waits.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM: try again when something was closed.
+    fn accept(&mut self, owner: u32) -> Result<Option<(ConnId, Cred)>>;
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// EAGAIN; anything else ends the session.
+    fn recv(&mut self, c: ConnId, buf: &mut [u8]) -> Result<Incoming<Self::Fd>>;
+
+    /// Sends a reply: header, payload, perhaps a descriptor.
+    ///
+    /// # Errors
+    /// EAGAIN when the program does not read its replies; anything else ends the session.
+    fn send(&mut self, c: ConnId, head: &[u8], payload: &[u8], fd: Option<&Self::Fd>) -> Result<()>;
+
+    /// Ends a session.
+    fn hang_up(&mut self, c: ConnId);
+
+    /// Makes a pair, of bytes or of messages. Its events carry `owner`. The program's end is non-blocking if asked.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    fn pair(&mut self, stream: bool, owner: u32, nonblock: bool) -> Result<NewPair<Self::Fd>>;
+
+    /// Closes the server's end. `reset`: the program is to see ECONNRESET; else everything in its queue, then the
+    /// end of file.
+    fn close(&mut self, e: EndId, reset: bool);
+
+    /// Ends the server's writing half: the program reads everything, then the end of file.
+    fn shutdown(&mut self, e: EndId);
+
+    /// Whether the program closed its end with bytes in it that it had not read. Asked once, after a hang-up.
+    fn left_unread(&mut self, e: EndId) -> bool;
+
+    /// Reads bytes of a stream; 0 when there are none now.
+    ///
+    /// # Errors
+    /// What recv(2) says; the pair is of no more use.
+    fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<usize>;
+
+    /// Bytes (of the next message) that wait to be read.
+    fn pending(&mut self, e: EndId) -> usize;
+
+    /// Writes bytes to a stream: as many as fit.
+    ///
+    /// # Errors
+    /// EAGAIN when none does, EPIPE when the program reads no more.
+    fn write(&mut self, e: EndId, data: &[&[u8]]) -> Result<usize>;
+
+    /// Takes a message of the program; `None` when there is none now.
+    ///
+    /// # Errors
+    /// What recv(2) says; the pair is of no more use.
+    fn recv_msg(&mut self, e: EndId, out: &mut [u8]) -> Result<Option<usize>>;
+
+    /// Puts a message into the program's queue.
+    ///
+    /// # Errors
+    /// EAGAIN, EPIPE, EMSGSIZE.
+    fn send_msg(&mut self, e: EndId, head: &[u8], data: &[u8]) -> Result<()>;
+
+    /// Whether everything that was written to the program was read by it.
+    fn all_read(&mut self, e: EndId) -> bool;
+
+    /// Makes the program's end not writable until [`Host::unblock`] (while a connect is under way).
+    ///
+    /// # Errors
+    /// What send(2) says.
+    fn block(&mut self, e: EndId, client: &Self::Fd) -> Result<()>;
+
+    /// Undoes [`Host::block`]: the program sees POLLOUT now, as a fresh edge. What the program wrote meanwhile stays.
+    fn unblock(&mut self, e: EndId);
+
+    /// Identity of a descriptor that came with a request, `None` when it is no socket.
+    fn identify(&self, fd: &Self::Fd) -> Option<u64>;
+
+    /// Takes the next message out of a program's own queue, or only looks at it: its length and bytes. For a
+    /// stream: one token of a listener.
+    fn client_recv(&mut self, fd: &Self::Fd, out: &mut [u8], peek: bool) -> Result<Option<usize>>;
+
+    /// Bytes (of the next message) in the program's own queue.
+    fn client_pending(&mut self, fd: &Self::Fd) -> usize;
+
+    /// Shuts the program's end down: 0 read, 1 write, 2 both.
+    fn client_shutdown(&mut self, fd: &Self::Fd, how: u8);
+
+    /// Sets an option of the program's end itself: SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT.
+    ///
+    /// # Errors
+    /// EINVAL, EDOM.
+    fn client_option(&mut self, fd: &Self::Fd, name: i32, value: &[u8]) -> Result<()>;
+}
+
+/// EAGAIN as a plain "not now".
+pub(crate) fn not_now<T>(r: Result<T>) -> Result<Option<T>> {
+    match r {
+        Ok(v) => Ok(Some(v)),
+        Err(Errno::EAGAIN) => Ok(None),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,142 @@
+//! Listeners: a finished connection is a byte in the listener's pair.
+//!
+//! The server puts one byte (a token) into the pair for each connection that waits in the stack, and takes one back
+//! through the program's own descriptor when accept(2) is called. So the descriptor is readable exactly
+//! while somebody waits, every new connection is a new edge for epoll, and any number of processes may share
+//! the listener.
+
+use crate::Host;
+use crate::server::Server;
+use crate::sock::{Listening, State};
+use iopkt_base::{Errno, Result};
+use iopkt_sockproto::linux::{SOCK_CLOEXEC, SOCK_NONBLOCK};
+use iopkt_sockproto::{Addr, Rep, Req};
+use iopkt_stack::Shard;
+
+/// Most tokens in a pair: it has room for about 270 of them.
+const TOKENS: usize = 128;
+
+impl<H: Host> Server<H> {
+    /// listen(2).
+    pub(crate) fn listen(&mut self, shard: &mut Shard, s: u32, backlog: i32) -> Result<()> {
+        let sk = &mut self.socks[s as usize];
+        // Linux: a negative backlog is a very large one.
+        let backlog = u32::try_from(backlog).unwrap_or(u32::MAX);
+        match &mut sk.state {
+            State::Fresh | State::Listening(_) => {}
+            State::Dgram(_) => return Err(Errno::EOPNOTSUPP),
+            _ => return Err(Errno::EINVAL),
+        }
+        shard.sockets.listen(&mut shard.cx, sk.id, backlog)?;
+        if matches!(sk.state, State::Fresh) {
+            sk.state = State::Listening(Listening::default());
+        }
+        self.queue(s);
+        Ok(())
+    }
+
+    /// accept4(2).
+    pub(crate) fn accept_call(
+        &mut self,
+        shard: &mut Shard,
+        k: u32,
+        req: &Req,
+        fd: &H::Fd,
+        s: u32,
+    ) -> Result<()> {
+        let pid = self.sessions.get(k as usize).map_or(0, |s| s.cred.pid);
+        if req.args[0] & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let sk = &mut self.socks[s as usize];
+        let kind = sk.kind;
+        let State::Listening(l) = &mut sk.state else {
+            return Err(if kind.stream() { Errno::EINVAL } else { Errno::EOPNOTSUPP });
+        };
+        let got = match l.spare.take() {
+            Some(c) => Ok(c),
+            None => shard.sockets.accept(&mut shard.cx, sk.id),
+        };
+        // The token goes whatever comes of it, else a connection that failed would leave the listener readable.
+        let mut token = [0];
+        let left = shard.sockets.accept_waiting(sk.id);
+        if l.tokens > left && matches!(self.host.client_recv(fd, &mut token, false), Ok(Some(_))) {
+            l.tokens -= 1;
+        }
+        let (id, from) = got?;
+        let made = self.attach(id, kind, State::Up { told: true }, req.args[0] & SOCK_NONBLOCK != 0);
+        self.queue(s);
+        match made {
+            Ok((_, client)) => {
+                let _ = shard.sockets.set_owner(id, pid);
+                self.reply(k, Rep { addr: Addr(Some(from)), ..Rep::ok(req) }, &[], Some(client));
+                Ok(())
+            }
+            Err(e) => {
+                // Still there for whoever has a descriptor free.
+                if let State::Listening(l) = &mut self.socks[s as usize].state {
+                    l.spare = Some((id, from));
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// Puts tokens into the pair.
+    fn put_tokens(&mut self, shard: &mut Shard, s: u32) {
+        let sk = &mut self.socks[s as usize];
+        let State::Listening(l) = &mut sk.state else { return };
+        let waiting = shard.sockets.accept_waiting(sk.id) + usize::from(l.spare.is_some());
+        while l.tokens < waiting.min(TOKENS) && self.host.write(sk.end, &[&[0]]).is_ok() {
+            l.tokens += 1;
+        }
+    }
+
+    /// Looks after a listener. Its end is the end of everything that waits.
+    pub(crate) fn look_listener(&mut self, shard: &mut Shard, s: u32) -> bool {
+        if self.socks[s as usize].hup {
+            self.retire(shard, s, false, false);
+            return false;
+        }
+        self.put_tokens(shard, s);
+        false
+    }
+
+    /// shutdown(2).
+    pub(crate) fn shutdown_call(&mut self, shard: &mut Shard, how: i32, fd: &H::Fd, s: u32) -> Result<()> {
+        let how = u8::try_from(how).ok().filter(|h| *h <= 2).ok_or(Errno::EINVAL)?;
+        let sk = &mut self.socks[s as usize];
+        match &sk.state {
+            State::Fresh => return Err(Errno::ENOTCONN),
+            State::Connecting { .. } | State::Listening(_) => {
+                // Linux: ends the attempt, or the listening; who polls sees a hang-up.
+                if how != 1 {
+                    self.retire(shard, s, true, false);
+                }
+            }
+            State::Up { .. } => {
+                if how != 1 {
+                    sk.deaf = true;
+                    if !core::mem::replace(&mut sk.eof_sent, true) {
+                        self.host.shutdown(sk.end);
+                    }
+                    shard.sockets.shutdown(&mut shard.cx, sk.id, 0)?;
+                }
+                if how != 0 {
+                    // What the program wrote before goes first: the hang-up shows behind it in the pair.
+                    self.host.client_shutdown(fd, 1);
+                    self.socks[s as usize].rdhup = true;
+                    self.socks[s as usize].readable = true;
+                }
+                self.queue(s);
+            }
+            State::Dgram(_) => {
+                self.drain_messages(shard, s);
+                let id = self.socks[s as usize].id;
+                shard.sockets.shutdown(&mut shard.cx, id, how)?;
+                self.host.client_shutdown(fd, how);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! Datagrams: one message of the pair each, with or without a header (see `iopkt_sockproto::DgramHdr`).
+//!
+//! Who cannot be served waits in the pair (upwards) or in the stack's receive buffer (downwards), both bounded;
+//! what the buffer cannot take is dropped there, and counted.
+
+use crate::Host;
+use crate::server::Server;
+use crate::sock::State;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use iopkt_base::{Errno, Result};
+use iopkt_sockproto::linux::{MSG_DONTROUTE, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, Rep, Req, df};
+use iopkt_stack::Shard;
+use iopkt_stack::sockets::{Datagram, SendOpts, SockId};
+
+/// Datagrams of one socket in a turn, each way.
+const BURST: usize = 64;
+/// Messages that a program's queue can hold at most (its buffer size over the least cost of one message, with room).
+const QUEUE: usize = 1024;
+
+impl<H: Host> Server<H> {
+    pub(crate) fn pump_messages(&mut self, shard: &mut Shard, s: u32) -> bool {
+        let up = self.messages_up(shard, s, BURST);
+        if self.socks[s as usize].hup {
+            if !self.socks[s as usize].readable {
+                self.retire(shard, s, false, false);
+                return false;
+            }
+            return up;
+        }
+        self.tell_error(shard, s);
+        let down = self.messages_down(shard, s);
+        up || down
+    }
+
+    /// Reads everything that the program has sent before it asked for what comes now.
+    pub(crate) fn drain_messages(&mut self, shard: &mut Shard, s: u32) {
+        self.socks[s as usize].readable = true;
+        self.messages_up(shard, s, QUEUE);
+    }
+
+    fn messages_up(&mut self, shard: &mut Shard, s: u32, burst: usize) -> bool {
+        for _ in 0..burst {
+            let sk = &mut self.socks[s as usize];
+            if !sk.readable || shard.sockets.write_space(sk.id) == 0 {
+                return false;
+            }
+            match self.host.recv_msg(sk.end, &mut self.buf) {
+                Ok(Some(n)) => {
+                    let sent = send(shard, sk.id, &self.buf[..n], self.cfg.key, 0);
+                    if let Err(e) = sent {
+                        sk.err = Some(e);
+                    }
+                }
+                Ok(None) => sk.readable = false,
+                Err(_) => {
+                    sk.readable = false;
+                    sk.hup = true;
+                }
+            }
+        }
+        self.socks[s as usize].readable
+    }
+
+    /// Puts a pending error where the program's side finds it without asking.
+    fn tell_error(&mut self, shard: &mut Shard, s: u32) {
+        let sk = &mut self.socks[s as usize];
+        let State::Dgram(m) = &sk.state else { return };
+        let heard = m.peer.is_none() || m.strips;
+        if !heard || sk.err.is_none() && !sk.told_error {
+            return;
+        }
+        sk.told_error = false;
+        // One at a time: a program that only sends must not fill its queue with errors.
+        if !self.host.all_read(sk.end) {
+            return;
+        }
+        let Some(e) = sk.err.take().or_else(|| shard.sockets.take_error(sk.id)) else { return };
+        let h = DgramHdr { flags: df::ERROR, err: e.raw(), peer: Addr(m.peer), ..DgramHdr::default() };
+        if self.host.send_msg(sk.end, &h.encode(self.cfg.key), &[]).is_err() {
+            sk.err = Some(e);
+        }
+    }
+
+    fn messages_down(&mut self, shard: &mut Shard, s: u32) -> bool {
+        let sk = &mut self.socks[s as usize];
+        let State::Dgram(m) = &mut sk.state else { return false };
+        for _ in 0..BURST {
+            if !sk.writable {
+                return false;
+            }
+            if let Some(first) = m.first.pop_front() {
+                if self.host.send_msg(sk.end, &[], &first) == Err(Errno::EAGAIN) {
+                    m.first.push_front(first);
+                    sk.writable = false;
+                }
+                continue;
+            }
+            let Some(d) = m.held.take().or_else(|| shard.sockets.recv_from(&mut shard.cx, sk.id)) else {
+                return false;
+            };
+            let sent = if m.peer.is_some() && !sk.ancillary {
+                self.host.send_msg(sk.end, &[], d.m.as_slice())
+            } else {
+                let local = shard.sockets.local_addr(sk.id).map_or(0, |a| a.port());
+                let h = header(&d, local);
+                self.host.send_msg(sk.end, &h.encode(self.cfg.key), d.m.as_slice())
+            };
+            if sent == Err(Errno::EAGAIN) {
+                m.held = Some(d);
+                sk.writable = false;
+            } else {
+                shard.cx.mbufs.free(d.m);
+            }
+        }
+        true
+    }
+
+    /// connect(2) of a datagram socket. What was sent before goes by the old association, what was received before
+    /// is rewritten to the new form.
+    pub(crate) fn connect_messages(
+        &mut self,
+        shard: &mut Shard,
+        to: Option<SocketAddr>,
+        fd: &H::Fd,
+        s: u32,
+    ) -> Result<()> {
+        self.drain_messages(shard, s);
+        let id = self.socks[s as usize].id;
+        shard.sockets.connect(&mut shard.cx, &mut shard.net, id, to)?;
+        let sk = &mut self.socks[s as usize];
+        let State::Dgram(m) = &mut sk.state else { return Err(Errno::EINVAL) };
+        let old = core::mem::replace(&mut m.peer, to);
+        if old.is_some() == to.is_some() || self.host.all_read(sk.end) && m.first.is_empty() {
+            return Ok(());
+        }
+        let mut queue: Vec<Vec<u8>> = Vec::new();
+        while queue.len() < QUEUE {
+            match self.host.client_recv(fd, &mut self.buf, false) {
+                Ok(Some(n)) => queue.push(self.buf[..n].to_vec()),
+                _ => break,
+            }
+        }
+        queue.extend(m.first.drain(..));
+        let key = self.cfg.key;
+        for msg in queue {
+            let msg = match (DgramHdr::decode(&msg, key), old) {
+                // The header stays on errors, and on datagrams when there is no association now.
+                (Some((h, payload)), _) if to.is_some() && h.flags & df::ERROR == 0 => payload.to_vec(),
+                (Some(_), _) => msg,
+                (None, Some(peer)) if to.is_none() => {
+                    let h = DgramHdr { peer: Addr(Some(peer)), len: msg.len() as u32, ..DgramHdr::default() };
+                    let mut v = h.encode(key).to_vec();
+                    v.extend_from_slice(&msg);
+                    v
+                }
+                (None, _) => msg,
+            };
+            m.first.push_back(msg);
+        }
+        self.messages_down(shard, s);
+        self.queue(s);
+        Ok(())
+    }
+
+    /// sendto(2) and sendmsg(2) with the error at once.
+    pub(crate) fn send_call(&mut self, shard: &mut Shard, req: &Req, payload: &[u8], s: u32) -> Result<i32> {
+        if req.args[0] & MSG_OOB != 0 || self.socks[s as usize].kind.stream() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        // What was written to the pair before goes first.
+        self.drain_messages(shard, s);
+        let sk = &mut self.socks[s as usize];
+        if let Some(e) = sk.err.take().or_else(|| shard.sockets.take_error(sk.id)) {
+            return Err(e);
+        }
+        if shard.sockets.write_space(sk.id) == 0 {
+            return Err(Errno::EAGAIN);
+        }
+        let key = if req.args[1] != 0 { self.cfg.key } else { !self.cfg.key };
+        let n = send(shard, sk.id, payload, key, req.args[0])?;
+        Ok(n as i32)
+    }
+
+    /// recvfrom(2) and recvmsg(2) for who has no other way.
+    pub(crate) fn recv_call(&mut self, k: u32, req: &Req, fd: &H::Fd, s: u32) -> Result<()> {
+        let known = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL;
+        let sk = &self.socks[s as usize];
+        let State::Dgram(m) = &sk.state else { return Err(Errno::EOPNOTSUPP) };
+        if req.args[0] & !known != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let size = usize::try_from(req.args[1]).map_err(|_| Errno::EINVAL)?;
+        let peer = m.peer;
+        let mut buf = core::mem::take(&mut self.buf);
+        let got = self.host.client_recv(fd, &mut buf, req.args[0] & MSG_PEEK != 0);
+        let r = match got {
+            Ok(Some(n)) => {
+                let none = DgramHdr { peer: Addr(peer), len: n as u32, ..DgramHdr::default() };
+                let (h, data) = DgramHdr::decode(&buf[..n], self.cfg.key).unwrap_or((none, &buf[..n]));
+                if h.flags & df::ERROR != 0 {
+                    Err(Errno(h.err))
+                } else {
+                    let mut out = vec![0; 0];
+                    out.extend_from_slice(&h.encode(self.cfg.key));
+                    out.extend_from_slice(&data[..data.len().min(size)]);
+                    let val = [data.len() as i32, 0, 0];
+                    self.reply(k, Rep { val, ..Rep::ok(req) }, &out, None);
+                    Ok(())
+                }
+            }
+            Ok(None) => Err(Errno::EAGAIN),
+            Err(e) => Err(e),
+        };
+        self.buf = buf;
+        self.queue(s);
+        r
+    }
+}
+
+/// Sends one message of a program: with a header if it has one.
+fn send(shard: &mut Shard, id: SockId, msg: &[u8], key: u64, msg_flags: i32) -> Result<usize> {
+    let (to, mut opts, payload) = match DgramHdr::decode(msg, key) {
+        None => (None, SendOpts::default(), msg),
+        Some((h, payload)) => {
+            let given = |bit| h.flags & bit != 0;
+            let opts = SendOpts {
+                src: h.local.0.map(|a| a.ip()).filter(|_| given(df::PKTINFO)),
+                oif: if given(df::PKTINFO) { h.ifindex } else { 0 },
+                ttl: given(df::TTL).then_some(h.ttl),
+                tos: given(df::TOS).then_some(h.tos),
+                dontroute: given(df::DONTROUTE),
+            };
+            (h.peer.0, opts, payload)
+        }
+    };
+    opts.dontroute |= msg_flags & MSG_DONTROUTE != 0;
+    if payload.len() > usize::from(u16::MAX) {
+        return Err(Errno::EMSGSIZE);
+    }
+    let m = shard.cx.mbufs.copy_of(payload).ok_or(Errno::ENOBUFS)?;
+    shard.sockets.send_to(&mut shard.cx, &mut shard.net, id, to, &opts, m)?;
+    Ok(payload.len())
+}
+
+/// What a program is told of a datagram.
+fn header(d: &Datagram, local_port: u16) -> DgramHdr {
+    DgramHdr {
+        flags: df::TTL | df::TOS,
+        ttl: d.ttl,
+        tos: d.tos,
+        peer: Addr(Some(d.from)),
+        local: Addr(Some(SocketAddr::new(d.to, local_port))),
+        ifindex: d.ifindex,
+        err: 0,
+        stamp: d.at.as_nanos(),
+        len: d.m.len() as u32,
+        icmp: (0, 0),
+    }
+}
+
+const _: () = assert!(DGRAM_HDR_LEN + u16::MAX as usize <= iopkt_sockproto::MAX_PAYLOAD);

@@ -1,0 +1,251 @@
+//! Streams: connect, the two pumps, the end.
+//!
+//! # Theory of operation
+//!
+//! Up (program to stack): while the stack has room, read from the pair and write to the stack. The pair is a bounded
+//! buffer in front of the stack's send buffer; when both are full the program blocks in write(2), natively.
+//! Down: while the pair has room, show the stack's in-order bytes to the pair and consume what it took, so the
+//! window that TCP advertises stays shut as long as program and pair are full.
+//!
+//! The program's shutdown(SHUT_WR) shows as a hang-up of the reading side; when everything before it is read it becomes a
+//! FIN. Its close(2), or death, shows as a full hang-up; with bytes unread in its queue it is a reset, as on Linux.
+//! A full hang-up also comes when both sides have shut their writing halves one after the other: the connection
+//! has nothing more to say then, so it is let go in the same way and the names are remembered.
+
+use crate::Host;
+use crate::host::not_now;
+use crate::server::Server;
+use crate::sock::{Kind, State};
+use iopkt_base::{Errno, Result};
+use iopkt_sockproto::{Rep, Req, repf};
+use iopkt_stack::Shard;
+use iopkt_stack::sockets::ev;
+
+/// Bytes moved for one socket in one turn, each way.
+const BUDGET: usize = 512 << 10;
+/// Most bytes read from a pair beyond the room that the stack has.
+const OVER: usize = 2048;
+/// Slices of received data shown to the pair at a time.
+const SLICES: usize = 32;
+
+impl<H: Host> Server<H> {
+    /// connect(2).
+    pub(crate) fn connect(&mut self, shard: &mut Shard, k: u32, req: &Req, fd: &H::Fd, s: u32) -> Result<()> {
+        let sk = &mut self.socks[s as usize];
+        match &mut sk.state {
+            State::Dgram(_) => {
+                self.connect_messages(shard, req.addr.0, fd, s)?;
+                self.reply(k, Rep::ok(req), &[], None);
+                return Ok(());
+            }
+            State::Connecting { .. } => return Err(Errno::EALREADY),
+            State::Listening(_) => return Err(Errno::EISCONN),
+            State::Up { told } => {
+                // Linux: the first connect after a finished one reports it.
+                if core::mem::replace(told, true) {
+                    return Err(Errno::EISCONN);
+                }
+                self.reply(k, Rep::ok(req), &[], None);
+                return Ok(());
+            }
+            State::Fresh => {}
+        }
+        self.begin_connect(shard, req, fd, s)
+    }
+
+    fn begin_connect(&mut self, shard: &mut Shard, req: &Req, fd: &H::Fd, s: u32) -> Result<()> {
+        let to = req.addr.0.ok_or(Errno::EAFNOSUPPORT)?;
+        let sk = &mut self.socks[s as usize];
+        sk.err = None;
+        match shard.sockets.connect(&mut shard.cx, &mut shard.net, sk.id, Some(to)) {
+            Ok(()) | Err(Errno::EINPROGRESS) => {
+                sk.state = State::Connecting { wait: req.args[0] != 0 };
+                // Fails only when the program has filled the pair itself: not writable either.
+                let _ = self.host.block(sk.end, fd);
+                Err(Errno::EINPROGRESS)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// connect(2) on a socket whose earlier attempt failed and was shown to the program by closing: a new socket
+    /// takes its place.
+    pub(crate) fn connect_again(
+        &mut self,
+        shard: &mut Shard,
+        k: u32,
+        req: &Req,
+        ino: u64,
+        kind: Kind,
+    ) -> Result<()> {
+        if let Some(e) = self.tombs.get(ino).and_then(|t| t.err.take()) {
+            // Linux reports the failure of the first attempt before it begins another.
+            return Err(e);
+        }
+        let (s, client) = self.make_socket(shard, kind, State::Fresh, req.args[0] == 0)?;
+        let status = match self.begin_connect(shard, req, &client, s) {
+            Err(e) => e,
+            Ok(()) => Errno(0),
+        };
+        let rep = Rep { flags: repf::REPLACE, ..Rep::err(req, status) };
+        self.reply(k, rep, &[], Some(client));
+        Ok(())
+    }
+
+    /// How a connect ended.
+    pub(crate) fn connect_status(&mut self, shard: &mut Shard, s: u32) -> Result<()> {
+        let sk = &mut self.socks[s as usize];
+        match &mut sk.state {
+            State::Connecting { .. } => Err(Errno::EINPROGRESS),
+            State::Up { told } => {
+                *told = true;
+                if sk.dead { Err(sk.err.take().unwrap_or(Errno::ECONNRESET)) } else { Ok(()) }
+            }
+            _ => {
+                let e = sk.err.take().or_else(|| shard.sockets.take_error(sk.id));
+                Err(e.unwrap_or(Errno::ENOTCONN))
+            }
+        }
+    }
+
+    /// A connect ended well.
+    pub(crate) fn connected(&mut self, s: u32) {
+        let sk = &mut self.socks[s as usize];
+        if matches!(sk.state, State::Connecting { .. }) {
+            sk.state = State::Up { told: false };
+            sk.readable = true;
+            self.host.unblock(sk.end);
+        }
+    }
+
+    /// An error, or the end of a connection.
+    pub(crate) fn failed(&mut self, shard: &mut Shard, s: u32, what: u8) {
+        let Some(sk) = self.socks.get_mut(s as usize) else { return };
+        match sk.state {
+            State::Connecting { wait } => {
+                let e = shard.sockets.take_error(sk.id).unwrap_or(Errno::ECONNREFUSED);
+                sk.err = Some(e);
+                if wait {
+                    // The caller is in poll(2) and asks for the status next: the socket may be used again.
+                    sk.state = State::Fresh;
+                    self.host.unblock(sk.end);
+                } else {
+                    self.retire(shard, s, true, false);
+                }
+            }
+            State::Up { .. } => {
+                if let Some(e) = shard.sockets.take_error(sk.id) {
+                    sk.err = Some(e);
+                    sk.dead |= what & ev::CLOSED != 0;
+                }
+            }
+            State::Dgram(_) => sk.told_error = true,
+            _ => {}
+        }
+    }
+
+    /// Moves what can be moved, both ways. True: the budget is used up, there is more.
+    pub(crate) fn pump_stream(&mut self, shard: &mut Shard, s: u32) -> bool {
+        let down = self.pump_down(shard, s);
+        let up = self.pump_up(shard, s);
+        let sk = &self.socks[s as usize];
+        if sk.hup {
+            // Nobody will read what comes now: like Linux, answer it with a reset.
+            let lost = self.host.left_unread(sk.end) || has_data(shard, sk.id);
+            if lost || sk.fin_sent || sk.dead {
+                self.retire(shard, s, false, lost);
+                return false;
+            }
+        } else if sk.dead && (!has_data(shard, sk.id) || sk.eof_sent) {
+            let reset = sk.err.is_some();
+            self.retire(shard, s, reset, false);
+            return false;
+        }
+        up || down
+    }
+
+    fn pump_up(&mut self, shard: &mut Shard, s: u32) -> bool {
+        let sk = &mut self.socks[s as usize];
+        let mut left = BUDGET;
+        while !sk.fin_sent && !sk.dead && left > 0 {
+            if !sk.stash.is_empty() {
+                match not_now(shard.sockets.write(&mut shard.cx, sk.id, &sk.stash)) {
+                    Ok(Some(w)) => drop(sk.stash.drain(..w)),
+                    Ok(None) => return false, // ev::WRITE will tell
+                    Err(e) => fail(sk, e),
+                }
+                continue;
+            }
+            if !sk.readable {
+                break;
+            }
+            // A little more than fits: the stack tells of room only to who was refused some.
+            let n = (shard.sockets.write_space(sk.id).min(left) + OVER).min(self.buf.len());
+            match self.host.read(sk.end, &mut self.buf[..n]) {
+                Ok(0) => sk.readable = false,
+                Ok(n) => {
+                    left = left.saturating_sub(n);
+                    match not_now(shard.sockets.write(&mut shard.cx, sk.id, &self.buf[..n])) {
+                        Ok(w) => sk.stash.extend_from_slice(&self.buf[w.unwrap_or(0)..n]),
+                        Err(e) => fail(sk, e),
+                    }
+                }
+                Err(_) => {
+                    sk.readable = false;
+                    sk.rdhup = true;
+                    sk.hup = true;
+                }
+            }
+        }
+        if sk.rdhup && !sk.readable && sk.stash.is_empty() && !sk.fin_sent && !sk.dead {
+            sk.fin_sent = true;
+            // ENOTCONN here means that the connection went at the same moment: an event tells.
+            let _ = shard.sockets.shutdown(&mut shard.cx, sk.id, 1);
+        }
+        sk.readable && left == 0
+    }
+
+    fn pump_down(&mut self, shard: &mut Shard, s: u32) -> bool {
+        let sk = &mut self.socks[s as usize];
+        let mut left = BUDGET;
+        while (sk.writable || sk.deaf) && left > 0 && !sk.hup {
+            let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
+            let n = shard.sockets.peek(sk.id, &mut slices).unwrap_or(0);
+            if n == 0 {
+                if !sk.eof_sent && shard.sockets.at_eof(sk.id) {
+                    sk.eof_sent = true;
+                    self.host.shutdown(sk.end);
+                }
+                return false;
+            }
+            if sk.deaf {
+                let all = slices[..n].iter().map(|s| s.len()).sum();
+                shard.sockets.consume(&mut shard.cx, sk.id, all);
+                left = left.saturating_sub(all);
+                continue;
+            }
+            match not_now(self.host.write(sk.end, &slices[..n])) {
+                Ok(Some(w)) => {
+                    shard.sockets.consume(&mut shard.cx, sk.id, w);
+                    left = left.saturating_sub(w);
+                }
+                Ok(None) => sk.writable = false,
+                // The program reads no more (an event tells of a close; this is shutdown(SHUT_RD)).
+                Err(_) => sk.deaf = true,
+            }
+        }
+        left == 0
+    }
+}
+
+/// The connection does not take what the program writes: it is over.
+fn fail(sk: &mut crate::sock::Sock, e: Errno) {
+    sk.dead = true;
+    sk.stash.clear();
+    sk.err = sk.err.or(Some(e));
+}
+
+fn has_data(shard: &Shard, id: iopkt_stack::sockets::SockId) -> bool {
+    let mut one: [&[u8]; 1] = [&[]];
+    shard.sockets.peek(id, &mut one).is_ok_and(|n| n > 0)
+}
