@@ -240,16 +240,16 @@ struct iopkt_host {
 struct iopkt_driver_ops {
     struct iopkt_head head;
     /* Find devices, attach them. `options` is the option list without name= and unit=, each known to be in
-     * the object's list; it stays until load returns. `*state` is handed to the other calls. An error: the
-     * object is unloaded without further calls for it; devices that it has attached are detached first, so
-     * what they share must live until their detach. 0 with no device attached and not resident: ENODEV. */
+     * the object's list; it stays until load returns. `*state` (null before) is handed to the other calls.
+     * 0 with no device attached and not resident ends as ENODEV. An error ends the load: devices that were
+     * attached are detached, then `unload` is called if `*state` is not null, nothing else. */
     int (*load)(const struct iopkt_host *host, struct iopkt_port *port, const char *options, void **state);
     void (*fd)(void *state, uint64_t cookie, uint32_t ready);
     void (*timer)(void *state, uint64_t now);
     void (*wake)(void *state);
     /* A device has been detached; `cookie` is that of its struct iopkt_device. */
     void (*gone)(void *state, uint64_t cookie);
-    /* Last call. All devices have gone. */
+    /* Last call, after a load that succeeded or left a state. All devices have gone. */
     void (*unload)(void *state);
 };
 

@@ -448,7 +448,7 @@ fn control(core: &Arc<Core>, port: &Arc<Port>, ep: Arc<Epoll>, ops: abi::DriverO
     };
     let loaded = match &result {
         Ok(()) => true,
-        Err((l, _)) => *l,
+        Err((l, _)) => *l || !state.is_null(),
     };
     let callable = result.is_ok().then_some(&ops);
     *lock(&core.outcome) = match result {

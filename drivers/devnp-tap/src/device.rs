@@ -1,0 +1,251 @@
+//! Frames between the descriptor and the stack.
+
+use crate::netlink::{self, News};
+use crate::tun::{self, Opened};
+use iopkt_sdk::{Batch, Count, Device, Fail, Link, NicInfo, Port, Ready, TxQueue};
+use rustix::io::Errno;
+
+/// Cookies of the descriptors.
+const TUN: u64 = 1;
+const LINKS: u64 = 2;
+
+/// What Linux says of a TAP's speed.
+const SPEED: u64 = 10_000_000_000;
+/// Ethernet header and a VLAN tag.
+const HEADER: usize = 18;
+
+#[derive(Default)]
+struct Counters {
+    packets: u64,
+    bytes: u64,
+    broadcasts: u64,
+    multicasts: u64,
+    no_memory: u64,
+}
+
+impl Counters {
+    fn frame(&mut self, f: &[u8]) {
+        self.packets += 1;
+        self.bytes += f.len() as u64;
+        match f.get(..6) {
+            Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => self.broadcasts += 1,
+            Some([first, ..]) if first & 1 != 0 => self.multicasts += 1,
+            _ => {}
+        }
+    }
+}
+
+pub(crate) struct Tap {
+    o: Opened,
+    mac: [u8; 6],
+    mtu: u32,
+    started: bool,
+    /// The descriptor refused a frame; write interest is on.
+    full: bool,
+    gone: bool,
+    /// Empty buffers for the next reads.
+    spare: Option<Batch>,
+    rx: Counters,
+    tx: Counters,
+    tx_errors: u64,
+}
+
+/// The link as our side sees it.
+pub(crate) fn link(kernel_up: bool) -> Link {
+    if kernel_up { Link::up(SPEED) } else { Link::down() }
+}
+
+impl Tap {
+    pub(crate) fn new(o: Opened, mac: [u8; 6]) -> Tap {
+        let mtu = o.mtu;
+        Tap {
+            o,
+            mac,
+            mtu,
+            started: false,
+            full: false,
+            gone: false,
+            spare: None,
+            rx: Counters::default(),
+            tx: Counters::default(),
+            tx_errors: 0,
+        }
+    }
+
+    fn input(&mut self, port: &Port<'_>, budget: usize) {
+        // One byte more than any good frame: a longer one fills it and is seen.
+        let room = self.mtu.max(1500) as usize + HEADER + 1;
+        let spare = self.spare.get_or_insert_with(|| port.batch());
+        let mut got = port.batch();
+        let mut left = budget;
+        while left > 0 {
+            if spare.is_empty() && spare.fill(left.min(32), room) == 0 {
+                // No memory: take the frame from the kernel all the same, or it would wake us at once.
+                self.rx.no_memory += 1;
+                port.count(Count::InDrops, 1);
+                if rustix::io::read(&self.o.tun, &mut [0u8; 1][..]).is_err() {
+                    break;
+                }
+                left -= 1;
+                continue;
+            }
+            let Some(mut m) = spare.pop() else { break };
+            let n = match rustix::io::read(&self.o.tun, &mut m.spare()[..]) {
+                Ok(n) => n,
+                Err(e) => {
+                    let _ = spare.push(m);
+                    if e != Errno::AGAIN && e != Errno::INTR {
+                        self.lost(port, e);
+                    }
+                    break;
+                }
+            };
+            left -= 1;
+            if !(14..room).contains(&n) {
+                port.count(Count::InErrors, 1);
+                continue;
+            }
+            m.grow(n);
+            self.rx.frame(m.as_slice());
+            let _ = got.push(m);
+            if got.is_full() {
+                port.receive(&mut got);
+            }
+        }
+        port.receive(&mut got);
+    }
+
+    /// The interface has gone from the kernel.
+    fn lost(&mut self, port: &Port<'_>, e: Errno) {
+        if !self.gone {
+            self.gone = true;
+            port.error(&format!("the kernel's {} has gone ({e}); the interface is removed", self.o.ifname));
+            port.depart();
+        }
+    }
+
+    fn kernel_changed(&mut self, port: &Port<'_>) {
+        let up = match netlink::read(&self.o.links, self.o.ifindex) {
+            News::None => return,
+            News::Up(up) => up,
+            News::Deleted => return self.lost(port, Errno::NODEV),
+            News::Lost => match tun::is_up(&self.o.ctl, &self.o.ifname) {
+                Ok(up) => up,
+                Err(_) => return self.lost(port, Errno::NODEV),
+            },
+        };
+        if up != self.o.kernel_up {
+            self.o.kernel_up = up;
+            port.link(link(up));
+        }
+    }
+}
+
+impl Device for Tap {
+    fn bind(&mut self, port: &Port<'_>) -> Result<(), Fail> {
+        port.watch(&self.o.links, Ready::READ, LINKS)
+    }
+
+    fn start(&mut self, port: &Port<'_>) -> Result<(), Fail> {
+        // Frames that came while we were down are stale.
+        for _ in 0..4096 {
+            if rustix::io::read(&self.o.tun, &mut [0u8; 1][..]).is_err() {
+                break;
+            }
+        }
+        port.watch(&self.o.tun, Ready::READ, TUN)?;
+        tun::set_carrier(&self.o.tun, true);
+        self.started = true;
+        port.link(link(self.o.kernel_up));
+        Ok(())
+    }
+
+    fn stop(&mut self, port: &Port<'_>) {
+        let _ = port.unwatch(&self.o.tun);
+        tun::set_carrier(&self.o.tun, false);
+        self.started = false;
+        self.full = false;
+        self.spare = None;
+    }
+
+    fn transmit(&mut self, port: &Port<'_>, q: &mut TxQueue<'_>) {
+        let mut done = port.batch();
+        while let Some(f) = q.peek() {
+            match rustix::io::write(&self.o.tun, f) {
+                Ok(_) => self.tx.frame(f),
+                Err(Errno::AGAIN) => {
+                    if !self.full && port.rewatch(&self.o.tun, Ready::BOTH).is_ok() {
+                        self.full = true;
+                    }
+                    break;
+                }
+                Err(Errno::INTR) => continue,
+                Err(e) => {
+                    // EIO: the kernel's end is down.
+                    self.tx_errors += 1;
+                    port.count(Count::OutErrors, 1);
+                    if e == Errno::BADFD {
+                        self.lost(port, e);
+                    }
+                }
+            }
+            if let Some(m) = q.pop() {
+                let _ = done.push(m);
+            }
+        }
+        done.free();
+    }
+
+    fn fd(&mut self, port: &Port<'_>, cookie: u64, ready: Ready, budget: usize) {
+        if cookie == LINKS {
+            return self.kernel_changed(port);
+        }
+        if ready.is_write() && self.full {
+            self.full = false;
+            let _ = port.rewatch(&self.o.tun, Ready::READ);
+            port.tx_ready();
+        }
+        if ready.is_read() {
+            self.input(port, budget);
+        }
+    }
+
+    fn set_mtu(&mut self, _port: &Port<'_>, mtu: u32) -> Result<(), Fail> {
+        tun::set_mtu(&self.o.ctl, &self.o.ifname, mtu)?;
+        self.mtu = mtu;
+        self.spare = None; // sized for the old one
+        Ok(())
+    }
+
+    fn nicinfo(&mut self, _port: &Port<'_>, out: &mut NicInfo<'_>) -> Result<(), Fail> {
+        let m = self.mac;
+        let node = format!("{:02X}{:02X}{:02X} {:02X}{:02X}{:02X}", m[0], m[1], m[2], m[3], m[4], m[5]);
+        out.line("Physical Node ID", &node);
+        out.line("Current Physical Node ID", &node);
+        if self.started && self.o.kernel_up {
+            out.line("Current Operation Rate", "10000.00 Mb/s full-duplex");
+        }
+        out.line("Active Interface Type", &format!("TAP {}", self.o.ifname));
+        let most = (self.mtu + 14).to_string();
+        out.line("Maximum Transmittable data Unit", &most);
+        out.line("Maximum Receivable data Unit", &most);
+        out.line("Promiscuous Mode", "On");
+        out.line("Multicast Support", "Enabled");
+        for (c, verb, word) in [(&self.tx, "Transmitted", "Transmit"), (&self.rx, "Received", "Receive")] {
+            out.line("", "");
+            out.line(&format!("Packets {verb} OK"), &c.packets.to_string());
+            out.line(&format!("Bytes {verb} OK"), &c.bytes.to_string());
+            out.line(&format!("Broadcast Packets {verb} OK"), &c.broadcasts.to_string());
+            out.line(&format!("Multicast Packets {verb} OK"), &c.multicasts.to_string());
+            out.line(&format!("Memory Allocation Failures on {word}"), &c.no_memory.to_string());
+        }
+        out.line("", "");
+        out.line("No Carrier on Transmit", &self.tx_errors.to_string());
+        Ok(())
+    }
+
+    fn detach(&mut self, port: &Port<'_>) {
+        let _ = port.unwatch(&self.o.links);
+        self.spare = None;
+    }
+}
