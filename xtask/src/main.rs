@@ -1,3 +1,36 @@
-//! What cargo alone does not do: demo, test, dist, edges.
+//! What cargo alone does not do: `cargo xtask demo | dist | test | check`.
 
-fn main() {}
+mod check;
+mod demo;
+mod dist;
+mod edges;
+mod sh;
+mod test;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  demo            build the product and run the main job on the simulated USB bus, as root or not
+  test [FILTER]   build and run all tests (as root: namespaces, TAP and the real gadget are part of them)
+  dist            lay the product out in target/dist: bin/ lib/ include/ man/
+  check           format, lints, allowed edges between crates, no-host proof of the core, licences
+  edges           print the crates and their edges";
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let r = match words.as_slice() {
+        ["demo"] => demo::run(),
+        ["test", rest @ ..] => test::run(rest),
+        ["dist"] => dist::run().map(|d| println!("the product is in {}; put {}/bin on PATH", d.display(), d.display())),
+        ["check"] => check::run(),
+        ["edges"] => edges::print(),
+        ["-h" | "--help" | "help"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(USAGE.to_string()),
+    };
+    if let Err(e) = r {
+        eprintln!("xtask: {e}");
+        std::process::exit(1);
+    }
+}
