@@ -1,0 +1,212 @@
+//! A Debian kernel under QEMU's TCG with Linux's own USB gadget, exported over USB/IP.
+//!
+//! The kernel comes from Debian's package (only the wanted files are unpacked), the rest of the guest is
+//! busybox, `usbipd` and `tests/guest/usbip-init`. TCG always: a /dev/kvm that exists need not work. The kernel is taken
+//! out of its self-extracting wrapper first, because unpacking under TCG takes longer than booting.
+
+use crate::lab::{built, until};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const MODULES: &[&str] = &["usbcore", "usbip-vudc", "libcomposite", "usb_f_ecm", "usb_f_acm", "virtio_pci", "virtio_net"];
+
+/// Why the tests with a guest cannot run here, or `None`. In CI that is a failure, elsewhere a loud skip.
+pub fn missing() -> Option<String> {
+    let need = ["qemu-system-x86_64", "busybox", "cpio", "modprobe", "usbipd", "xz", "dpkg", "apt-get"];
+    let have = |p: &&&str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut dirs = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+        dirs.any(|d| d.join(p).is_file())
+    };
+    let lacking: Vec<&str> = need.iter().filter(|p| !have(p)).copied().collect();
+    (!lacking.is_empty()).then(|| format!("{} not installed", lacking.join(", ")))
+}
+
+/// Runs `f`, or says loudly that it did not, or fails where `CI` is set.
+pub fn with_guest(f: impl FnOnce(Guest)) {
+    match missing() {
+        None => f(Guest::boot()),
+        Some(why) if std::env::var_os("CI").is_some() => panic!("CI must run the real gadget: {why}"),
+        Some(why) => eprintln!("\n*** SKIPPED: test with Linux's real USB gadget: {why} ***\n"),
+    }
+}
+
+/// A running guest; ended when dropped.
+pub struct Guest {
+    qemu: Child,
+    dir: PathBuf,
+    console: BufReader<UnixStream>,
+    /// Where its USB/IP server answers.
+    pub addr: String,
+}
+
+impl Guest {
+    /// Builds the images if needed and boots: about three seconds on an idle machine.
+    pub fn boot() -> Guest {
+        let images = images();
+        let dir = std::env::temp_dir().join(format!("iopkt-guest-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("make the guest's directory");
+        let port = free_port();
+        let con = dir.join("console");
+        let mut c = Command::new("qemu-system-x86_64");
+        c.args(["-accel", "tcg", "-M", "q35", "-cpu", "max", "-m", "512", "-nodefaults", "-display", "none", "-no-reboot"]);
+        c.arg("-serial").arg(format!("unix:{},server=on,wait=off", con.display()));
+        c.arg("-kernel").arg(images.join("vmlinux")).arg("-initrd").arg(images.join("initrd.gz"));
+        c.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
+        c.arg("-netdev").arg(format!("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:3240"));
+        c.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
+        let log = fs::File::create(dir.join("qemu.log")).expect("log file");
+        c.stdin(Stdio::null()).stdout(log.try_clone().expect("log handle")).stderr(log);
+        let qemu = c.spawn().expect("qemu starts");
+        let stream = until(Duration::from_secs(10), || UnixStream::connect(&con).ok()).unwrap_or_else(|| {
+            panic!("QEMU gave no console: {}", fs::read_to_string(dir.join("qemu.log")).unwrap_or_default())
+        });
+        stream.set_read_timeout(Some(Duration::from_secs(90))).expect("time-out");
+        let mut g = Guest { qemu, dir, console: BufReader::new(stream), addr: format!("127.0.0.1:{port}") };
+        g.read_until("GUEST: ready");
+        let up = until(Duration::from_secs(20), || g.device_list_answers().then_some(()));
+        assert!(up.is_some(), "the guest's USB/IP server did not answer");
+        g
+    }
+
+    /// Reads console lines up to one with `mark`; returns what came before.
+    fn read_until(&mut self, mark: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let mut l = Vec::new();
+            let n = self.console.read_until(b'\n', &mut l).unwrap_or(0);
+            let l = String::from_utf8_lossy(&l).into_owned();
+            assert!(n > 0, "the guest's console ended or fell silent before {mark:?}:\n{all}");
+            if l.contains(mark) {
+                return all;
+            }
+            all += &l;
+        }
+    }
+
+    /// Runs a shell line in the guest; returns what it printed.
+    pub fn run(&mut self, line: &str) -> String {
+        writeln!(self.console.get_mut(), "{line}").expect("console takes the line");
+        self.read_until("GUEST: done")
+    }
+
+    /// Asks for the device list as a stock client would (OP_REQ_DEVLIST).
+    fn device_list_answers(&self) -> bool {
+        use std::io::Read;
+        let Ok(mut s) = TcpStream::connect(&self.addr) else { return false };
+        let _ = s.set_read_timeout(Some(Duration::from_millis(500)));
+        let mut b = [0; 12];
+        s.write_all(&[1, 0x11, 0x80, 5, 0, 0, 0, 0]).is_ok() && s.read_exact(&mut b).is_ok() && b[11] > 0
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn free_port() -> u16 {
+    let l = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    l.local_addr().expect("address").port()
+}
+
+fn sh(dir: &Path, line: &str) -> String {
+    let o = Command::new("bash").args(["-euo", "pipefail", "-c", line]).current_dir(dir).output().expect("bash runs");
+    assert!(o.status.success(), "`{line}`: {}", String::from_utf8_lossy(&o.stderr));
+    String::from_utf8_lossy(&o.stdout).into_owned()
+}
+
+/// The directory with `vmlinux` and `initrd.gz`, made once per checkout and kept beside the build.
+fn images() -> PathBuf {
+    let base = built().parent().map(Path::to_path_buf).unwrap_or_default().join("guest");
+    fs::create_dir_all(&base).expect("make target/guest");
+    let lock = fs::File::create(base.join("lock")).expect("lock file");
+    lock.lock().expect("lock"); // two test programs must not build it at once
+    if !base.join("vmlinux").exists() {
+        kernel(&base);
+    }
+    let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/usbip-init");
+    let newer = |a: &Path, b: &Path| {
+        let t = |p: &Path| fs::metadata(p).and_then(|m| m.modified()).ok();
+        t(a) > t(b)
+    };
+    let initrd = base.join("initrd.gz");
+    if !initrd.exists() || newer(&init, &initrd) {
+        initramfs(&base, &init);
+    }
+    base
+}
+
+/// Unpacks the kernel package into `k/` and the kernel proper into `vmlinux`.
+fn kernel(base: &Path) {
+    let depends = sh(base, "apt-cache depends linux-image-amd64 || { apt-get update -q && apt-cache depends linux-image-amd64; }");
+    let name = depends
+        .lines()
+        .find_map(|l| l.trim().strip_prefix("Depends: ").filter(|n| n.starts_with("linux-image-")))
+        .expect("linux-image-amd64 names a kernel package")
+        .to_string();
+    sh(base, &format!("ls {name}_*.deb >/dev/null 2>&1 || {{ apt-get update -q >/dev/null; apt-get download -q {name}; }}"));
+    sh(base, &format!("rm -rf k && mkdir k && dpkg -x {name}_*.deb k && depmod -b k $(ls k/lib/modules) && rm -f {name}_*.deb"));
+    let image = fs::read_dir(base.join("k/boot"))
+        .expect("k/boot")
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| p.to_string_lossy().contains("vmlinuz"))
+        .expect("the package has a vmlinuz");
+    let b = fs::read(image).expect("read vmlinuz");
+    // x86 boot protocol: setup_sects at 0x1f1, payload_offset and payload_length at 0x248.
+    let word = |at: usize| u32::from_le_bytes(b[at..at + 4].try_into().expect("four bytes")) as usize;
+    let setup = (if b[0x1f1] == 0 { 4 } else { usize::from(b[0x1f1]) } + 1) * 512;
+    let payload = &b[setup + word(0x248)..][..word(0x24c)];
+    assert!(payload.starts_with(b"\xfd7zXZ\0"), "the kernel's payload is not xz");
+    // The payload ends with the unpacked size, which xz takes for garbage: only the output counts.
+    let mut xz = Command::new("xz").args(["-dc", "--single-stream"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("xz");
+    let mut input = xz.stdin.take().expect("pipe");
+    let payload = payload.to_vec();
+    let feed = std::thread::spawn(move || {
+        let _ = input.write_all(&payload);
+    });
+    let out = xz.wait_with_output().expect("xz ends").stdout;
+    feed.join().expect("feeder");
+    assert!(out.starts_with(b"\x7fELF"), "the unpacked kernel is no ELF file");
+    fs::write(base.join("vmlinux"), out).expect("write vmlinux");
+}
+
+/// busybox, usbipd with its libraries, the modules in loading order, the init script.
+fn initramfs(base: &Path, init: &Path) {
+    let script = r#"
+r=$PWD/initrd; rm -rf $r; mkdir -p $r/{bin,sbin,dev,proc,sys,modules,tmp,etc,run,usr/bin,usr/sbin,lib,lib64}
+cp "$(command -v busybox)" $r/bin/busybox
+for a in $($r/bin/busybox --list); do [ $a = busybox ] || ln -s busybox $r/bin/$a; done
+cp "$INIT" $r/init; chmod 755 $r/init
+export PATH=$PATH:/usr/sbin:/sbin
+v=$(ls k/lib/modules); : >$r/modules.order
+for m in $MODULES; do
+  modprobe -d $PWD/k -S $v --show-depends $m | while read -r what file _; do
+    b=$(basename "$file"); [ "$what" = insmod ] && [ ! -e $r/modules/$b ] || continue
+    cp "$file" $r/modules/$b; echo $b >>$r/modules.order
+  done
+done
+p=$(readlink -f "$(command -v usbipd)")
+for f in $p $(ldd $p | grep -oE '/[^ ]+'); do mkdir -p $r$(dirname $f); cp -L $f $r$f; done
+[ $p = /usr/sbin/usbipd ] || ln -sf $p $r/usr/sbin/usbipd
+(cd $r && find . | cpio -o -H newc --quiet | gzip -1) >initrd.new; mv initrd.new initrd.gz; rm -rf $r
+"#;
+    let o = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", script])
+        .env("INIT", init)
+        .env("MODULES", MODULES.join(" "))
+        .current_dir(base)
+        .output()
+        .expect("bash runs");
+    assert!(o.status.success(), "initramfs: {}", String::from_utf8_lossy(&o.stderr));
+}
