@@ -1,1 +1,22 @@
-//! ifconfig, route, netstat, arp, ping, if_up, nicinfo, sloginfo, usb, mount, umount.
+//! ifconfig, route, netstat, arp, ping, if_up, nicinfo, sloginfo, usb, mount, umount, waitfor.
+//!
+//! One program for all of them (`iopkt-utils`), called by their names. Each tool is a function of its words and
+//! a [`tool::Stack`], so that its grammar and output are tested without one.
+
+pub mod addr;
+pub mod arp;
+pub mod conn;
+pub mod getopt;
+pub mod if_up;
+pub mod ifconfig;
+pub mod mount;
+pub mod netstat;
+pub mod nicinfo;
+pub mod ping;
+pub mod resolve;
+pub mod route;
+pub mod sloginfo;
+pub mod tool;
+pub mod tools;
+pub mod usb;
+pub mod waitfor;

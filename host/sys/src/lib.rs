@@ -9,6 +9,7 @@
 //! Errors are `std::io::Error`s that carry the kernel's errno; [`errno`] turns one into the pure crates'
 //! [`iopkt_base::Errno`].
 
+pub mod civil;
 pub mod clock;
 mod epoll;
 mod event;

@@ -1,0 +1,102 @@
+//! What every tool shares: its name, its way to the stack, its exits.
+
+use iopkt_ctl::{Reply, Request};
+
+/// A failure that ends a tool: message for standard error (without the tool's name) and exit code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What, why, what to do.
+    pub message: String,
+    /// Exit code.
+    pub code: i32,
+}
+
+impl Failure {
+    /// A failure with exit code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), code: 1 }
+    }
+
+    /// Wrong usage: the message and the usage lines, exit code 1 as BSD's `usage()` has it.
+    pub fn usage(why: impl std::fmt::Display, usage: &str) -> Self {
+        Failure { message: format!("{why}\n{usage}"), code: 1 }
+    }
+}
+
+/// Result of a tool: its exit code.
+pub type Outcome = Result<i32, Failure>;
+
+/// The stack as tools see it.
+pub trait Stack {
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// The stack is not there or went away; the text names the path and how to start one.
+    fn ask(&mut self, r: &Request) -> Result<Reply, String>;
+}
+
+/// Asks, and turns [`Reply::Err`] into a failure that begins with `what`.
+///
+/// # Errors
+/// As described.
+pub fn ask(s: &mut dyn Stack, what: &str, r: &Request) -> Result<Reply, Failure> {
+    match s.ask(r).map_err(Failure::new)? {
+        Reply::Err { errno, why } if why.is_empty() => Err(Failure::new(format!("{what}: {errno}"))),
+        Reply::Err { errno, why } => Err(Failure::new(format!("{what}: {errno} ({why})"))),
+        ok => Ok(ok),
+    }
+}
+
+/// The answer was of another kind than asked for: two versions met.
+pub fn odd(r: &Reply) -> Failure {
+    Failure::new(format!("the stack answered something else than was asked ({r:?}); do its version and this tool's differ?"))
+}
+
+/// Prints a serialisable value as one JSON document.
+///
+/// # Errors
+/// Standard output is closed or full.
+pub fn print_json<T: serde::Serialize>(v: &T) -> Outcome {
+    let s = serde_json::to_string_pretty(v).map_err(|e| Failure::new(e.to_string()))?;
+    print(&format!("{s}\n"))
+}
+
+/// Writes to standard output; a reader that went away (`| head`) ends the tool quietly.
+///
+/// # Errors
+/// Standard output is full or broken.
+pub fn print(s: &str) -> Outcome {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(s.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(0),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        Err(e) => Err(Failure::new(format!("cannot write to standard output: {e}"))),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake {
+    //! A stack that answers from a script.
+    use super::*;
+
+    /// Answers in order; remembers what was asked.
+    #[derive(Default)]
+    pub struct Fake {
+        pub replies: std::collections::VecDeque<Reply>,
+        pub asked: Vec<Request>,
+    }
+
+    impl Fake {
+        pub fn with(replies: impl IntoIterator<Item = Reply>) -> Self {
+            Fake { replies: replies.into_iter().collect(), asked: Vec::new() }
+        }
+    }
+
+    impl Stack for Fake {
+        fn ask(&mut self, r: &Request) -> Result<Reply, String> {
+            self.asked.push(r.clone());
+            Ok(self.replies.pop_front().unwrap_or(Reply::Ok))
+        }
+    }
+}

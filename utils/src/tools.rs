@@ -1,0 +1,89 @@
+//! The tools by their names.
+
+use crate::conn::Conn;
+use crate::tool::{Failure, Outcome, Stack, print};
+use crate::{addr, arp, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, usb, waitfor};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Every tool.
+pub const NAMES: &[&str] =
+    &["arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb", "waitfor"];
+
+/// Runs a tool to its exit code.
+pub fn main(name: &str, args: &[String]) -> i32 {
+    match dispatch(name, args) {
+        Ok(code) => code,
+        Err(f) => {
+            eprintln!("{name}: {}", f.message);
+            f.code
+        }
+    }
+}
+
+fn dispatch(name: &str, args: &[String]) -> Outcome {
+    if args.iter().any(|a| a == "--version") {
+        return print(&format!("{name} of io-pkt {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    let mut stack = Lazy(None);
+    match name {
+        "arp" => arp::run(&mut stack, args),
+        "if_up" => if_up::run(&mut || Conn::open().map(|c| Box::new(c) as Box<dyn Stack>), args),
+        "ifconfig" => ifconfig::run(&mut stack, args),
+        "mount" => match mount::parse(args)? {
+            Some(m) => mount::mount(&mut stack, &m),
+            None if args.iter().any(|a| a == "--help") => print(&format!("{}\n", mount::USAGE)),
+            None => Err(mount::system_tool("mount", args)),
+        },
+        "umount" => match mount::parse_umount(args) {
+            Some(_) if args == ["--help"] => print(&format!("{}\n", mount::UMOUNT_USAGE)),
+            Some(what) => mount::umount(&mut stack, &what),
+            None if args.iter().any(|a| a == "--help") => print(&format!("{}\n", mount::UMOUNT_USAGE)),
+            None => Err(mount::system_tool("umount", args)),
+        },
+        "netstat" => netstat::run(&mut stack, args),
+        "nicinfo" => nicinfo::run(&mut stack, args),
+        "ping" => run_ping(args),
+        "route" => route::run(&mut stack, args),
+        "sloginfo" => sloginfo::run(args),
+        "usb" => usb::run(args),
+        "waitfor" => waitfor::run(args),
+        _ => Err(Failure::new("no such tool")),
+    }
+}
+
+/// Connects at the first question, so that usage errors need no stack.
+struct Lazy(Option<Conn>);
+
+impl Stack for Lazy {
+    fn ask(&mut self, r: &iopkt_ctl::Request) -> Result<iopkt_ctl::Reply, String> {
+        if self.0.is_none() {
+            self.0 = Some(Conn::open()?);
+        }
+        match &mut self.0 {
+            Some(c) => c.ask(r),
+            None => Err("no session".into()),
+        }
+    }
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+fn run_ping(args: &[String]) -> Outcome {
+    let fail = |message: String| Failure { message, code: 2 };
+    let Some(o) = ping::Options::parse(args)? else { return print(&format!("{}\n", ping::USAGE)) };
+    let conn = Conn::open().map_err(fail)?;
+    let to = match addr::inet_aton(&o.host) {
+        Some(a) => a,
+        None => resolve::hosts(&o.host).ok_or_else(|| fail(format!("{}: not an address, and not in /etc/hosts", o.host)))?,
+    };
+    let mut s = conn.echo_socket().map_err(fail)?;
+    // Ctrl-C ends it with the summary.
+    let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT]).ok();
+    let interrupted = move || {
+        if signals.as_ref().is_some_and(|s| s.next().is_some()) {
+            INTERRUPTED.store(true, Ordering::Relaxed);
+        }
+        INTERRUPTED.load(Ordering::Relaxed)
+    };
+    ping::run(&mut s, &o, &o.host.clone(), to, &interrupted)
+}

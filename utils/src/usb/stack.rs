@@ -1,0 +1,69 @@
+//! Asking a USB/IP server for its devices and their descriptors.
+
+use iopkt_sys::paths::Root;
+use iopkt_usbip::op::{self, Description, DeviceInfo, Parsed};
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A device with its descriptors, as far as the server tells them.
+pub struct Device {
+    /// From the device list.
+    pub info: DeviceInfo,
+    /// Descriptors; empty when the server is not io-usb.
+    pub description: Description,
+}
+
+trait Conn: Read + Write {}
+impl<T: Read + Write> Conn for T {}
+
+fn connect(path: &str) -> io::Result<Box<dyn Conn>> {
+    if !path.starts_with('/') && path.contains(':') {
+        let a = path.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+        let s = TcpStream::connect_timeout(&a, TIMEOUT)?;
+        s.set_read_timeout(Some(TIMEOUT))?;
+        return Ok(Box::new(s));
+    }
+    let s = UnixStream::connect(Root::find().path(path))?;
+    s.set_read_timeout(Some(TIMEOUT))?;
+    Ok(Box::new(s))
+}
+
+fn ask<T>(path: &str, request: &[u8], parse: impl Fn(&[u8]) -> Parsed<T>) -> io::Result<Result<T, u32>> {
+    let mut s = connect(path)?;
+    s.write_all(request)?;
+    let (mut b, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        let bad = |e| io::Error::new(io::ErrorKind::InvalidData, format!("no USB/IP server ({e:?})"));
+        if let Some((r, _)) = parse(&b).map_err(bad)? {
+            return Ok(r);
+        }
+        match s.read(&mut chunk)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => b.extend_from_slice(&chunk[..n]),
+        }
+    }
+}
+
+/// All devices.
+///
+/// # Errors
+/// A line for people: no USB stack there, and how to start one.
+pub fn devices(path: &str) -> Result<Vec<Device>, String> {
+    let list = ask(path, &op::request(op::REQ_DEVLIST), op::parse_devlist).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            format!("no USB stack at {path} ({}): {e}; start one: io-usb -d sim", Root::find().path(path).display())
+        }
+        _ => format!("{path}: {e}"),
+    })?;
+    let list = list.map_err(|st| format!("{path}: device list: {}", op::st::text(st)))?;
+    let described = |info: DeviceInfo| {
+        // A stock server closes the connection on a request that it does not know.
+        let d = ask(path, &op::request_busid(op::REQ_DESCRIBE, &info.busid), op::parse_describe);
+        Device { info, description: d.ok().and_then(Result::ok).unwrap_or_default() }
+    };
+    Ok(list.into_iter().map(described).collect())
+}
