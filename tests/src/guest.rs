@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-const MODULES: &[&str] = &["usbcore", "usbip-vudc", "libcomposite", "usb_f_ecm", "usb_f_acm", "virtio_pci", "virtio_net"];
+const MODULES: &[&str] =
+    &["usbcore", "usbip-vudc", "libcomposite", "usb_f_ecm", "usb_f_acm", "virtio_pci", "virtio_net"];
 
 /// Why the tests with a guest cannot run here, or `None`. In CI that is a failure, elsewhere a loud skip.
 pub fn missing() -> Option<String> {
@@ -55,7 +56,20 @@ impl Guest {
         let port = free_port();
         let con = dir.join("console");
         let mut c = Command::new("qemu-system-x86_64");
-        c.args(["-accel", "tcg", "-M", "q35", "-cpu", "max", "-m", "512", "-nodefaults", "-display", "none", "-no-reboot"]);
+        c.args([
+            "-accel",
+            "tcg",
+            "-M",
+            "q35",
+            "-cpu",
+            "max",
+            "-m",
+            "512",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]);
         c.arg("-serial").arg(format!("unix:{},server=on,wait=off", con.display()));
         c.arg("-kernel").arg(images.join("vmlinux")).arg("-initrd").arg(images.join("initrd.gz"));
         c.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
@@ -120,7 +134,11 @@ fn free_port() -> u16 {
 }
 
 fn sh(dir: &Path, line: &str) -> String {
-    let o = Command::new("bash").args(["-euo", "pipefail", "-c", line]).current_dir(dir).output().expect("bash runs");
+    let o = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", line])
+        .current_dir(dir)
+        .output()
+        .expect("bash runs");
     assert!(o.status.success(), "`{line}`: {}", String::from_utf8_lossy(&o.stderr));
     String::from_utf8_lossy(&o.stdout).into_owned()
 }
@@ -148,14 +166,27 @@ fn images() -> PathBuf {
 
 /// Unpacks the kernel package into `k/` and the kernel proper into `vmlinux`.
 fn kernel(base: &Path) {
-    let depends = sh(base, "apt-cache depends linux-image-amd64 || { apt-get update -q && apt-cache depends linux-image-amd64; }");
+    let depends = sh(
+        base,
+        "apt-cache depends linux-image-amd64 || { apt-get update -q && apt-cache depends linux-image-amd64; }",
+    );
     let name = depends
         .lines()
         .find_map(|l| l.trim().strip_prefix("Depends: ").filter(|n| n.starts_with("linux-image-")))
         .expect("linux-image-amd64 names a kernel package")
         .to_string();
-    sh(base, &format!("ls {name}_*.deb >/dev/null 2>&1 || {{ apt-get update -q >/dev/null; apt-get download -q {name}; }}"));
-    sh(base, &format!("rm -rf k && mkdir k && dpkg -x {name}_*.deb k && depmod -b k $(ls k/lib/modules) && rm -f {name}_*.deb"));
+    sh(
+        base,
+        &format!(
+            "ls {name}_*.deb >/dev/null 2>&1 || {{ apt-get update -q >/dev/null; apt-get download -q {name}; }}"
+        ),
+    );
+    sh(
+        base,
+        &format!(
+            "rm -rf k && mkdir k && dpkg -x {name}_*.deb k && depmod -b k $(ls k/lib/modules) && rm -f {name}_*.deb"
+        ),
+    );
     let image = fs::read_dir(base.join("k/boot"))
         .expect("k/boot")
         .flatten()
@@ -169,7 +200,12 @@ fn kernel(base: &Path) {
     let payload = &b[setup + word(0x248)..][..word(0x24c)];
     assert!(payload.starts_with(b"\xfd7zXZ\0"), "the kernel's payload is not xz");
     // The payload ends with the unpacked size, which xz takes for garbage: only the output counts.
-    let mut xz = Command::new("xz").args(["-dc", "--single-stream"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("xz");
+    let mut xz = Command::new("xz")
+        .args(["-dc", "--single-stream"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("xz");
     let mut input = xz.stdin.take().expect("pipe");
     let payload = payload.to_vec();
     let feed = std::thread::spawn(move || {

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Tools that are names of `iopkt-utils`.
-const TOOLS: &[&str] =
-    &["arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb", "waitfor"];
+const TOOLS: &[&str] = &[
+    "arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb",
+    "waitfor",
+];
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -44,7 +46,11 @@ impl Lab {
             fs::create_dir_all(dir.join(d)).expect("make the lab's directories");
         }
         let link = |from: PathBuf, to: PathBuf| {
-            assert!(from.exists(), "{} is not built; run `cargo xtask test` (or cargo build --workspace)", from.display());
+            assert!(
+                from.exists(),
+                "{} is not built; run `cargo xtask test` (or cargo build --workspace)",
+                from.display()
+            );
             std::os::unix::fs::symlink(from, to).expect("link a program into the lab");
         };
         for p in ["io-pkt-v4", "io-pkt-v4-hc", "io-pkt-v6-hc", "io-usb", "io-pkt-run", "iopkt-utils"] {
@@ -137,7 +143,10 @@ impl Lab {
 
     /// The log of the lab's stacks.
     pub fn log(&self) -> String {
-        self.cmd("sloginfo").output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default()
+        self.cmd("sloginfo")
+            .output()
+            .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+            .unwrap_or_default()
     }
 
     /// Waits until a shell line succeeds.
@@ -227,7 +236,8 @@ fn end(pid: i32) {
     // SAFETY: kill(2) takes plain numbers.
     let gone = |sig| unsafe { libc::kill(pid, sig) } != 0;
     let zombie = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "));
-    if gone(libc::SIGTERM) || until(Duration::from_secs(2), || (gone(0) || zombie()).then_some(())).is_some() {
+    if gone(libc::SIGTERM) || until(Duration::from_secs(2), || (gone(0) || zombie()).then_some(())).is_some()
+    {
         return;
     }
     gone(libc::SIGKILL);

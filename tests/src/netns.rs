@@ -32,7 +32,10 @@ impl Netns {
     /// Runs a shell line inside; it must succeed. Returns its standard output.
     #[track_caller]
     pub fn exec(&self, line: &str) -> String {
-        let o = Command::new("ip").args(["netns", "exec", &self.name, "bash", "-c", line]).output().expect("ip runs");
+        let o = Command::new("ip")
+            .args(["netns", "exec", &self.name, "bash", "-c", line])
+            .output()
+            .expect("ip runs");
         assert!(o.status.success(), "`{line}` in {}: {}", self.name, String::from_utf8_lossy(&o.stderr));
         String::from_utf8_lossy(&o.stdout).into_owned()
     }

@@ -5,6 +5,9 @@ use iopkt_tests::guest;
 #[test]
 fn the_guest_boots_and_lists_its_gadget() {
     guest::with_guest(|mut g| {
-        assert!(g.run("cat /sys/class/udc/*/state").contains("usbip") || g.run("ls /sys/class/udc").contains("usbip-vudc.0"));
+        assert!(
+            g.run("cat /sys/class/udc/*/state").contains("usbip")
+                || g.run("ls /sys/class/udc").contains("usbip-vudc.0")
+        );
     });
 }

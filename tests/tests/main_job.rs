@@ -10,7 +10,10 @@ fn the_documented_session() {
     let ping = lab.sh("ping -c 3 10.1");
     assert!(ping.contains("3 packets transmitted, 3 packets received, 0% packet loss"), "{ping}");
     let show = lab.sh("ifconfig ecm0");
-    assert!(show.starts_with("ecm0: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500\n"), "{show}");
+    assert!(
+        show.starts_with("ecm0: flags=8843<UP,BROADCAST,RUNNING,SIMPLEX,MULTICAST> mtu 1500\n"),
+        "{show}"
+    );
     assert!(show.contains("\tinet 10.0.0.184 netmask 0xff000000 broadcast 10.255.255.255\n"), "{show}");
     assert!(show.contains("\tstatus: active\n"), "{show}");
     let page = lab.sh("io-pkt-run curl -sS http://10.0.0.1/");
@@ -27,7 +30,8 @@ fn the_documented_session() {
 fn at_commands_through_serecm0() {
     let mut lab = Lab::new("at");
     modem::start(&mut lab, "io-pkt-v4-hc", "");
-    let r = lab.sh("exec 3<>$IO_PKT_ROOT/dev/serecm0; printf 'ATE0\\rAT+CGMI\\r' >&3; timeout 2 cat <&3 || true");
+    let r =
+        lab.sh("exec 3<>$IO_PKT_ROOT/dev/serecm0; printf 'ATE0\\rAT+CGMI\\r' >&3; timeout 2 cat <&3 || true");
     assert!(r.contains("OK"), "{r:?}");
     let r = lab.sh("exec 3<>$IO_PKT_ROOT/dev/serecm0; printf 'AT+NOSUCH\\r' >&3; timeout 2 cat <&3 || true");
     assert!(r.contains("ERROR"), "{r:?}");
@@ -41,7 +45,10 @@ fn destroy_unmaps_the_driver() {
     let mapped = || std::fs::read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|m| m.contains("ecm"));
     assert!(mapped(), "the driver is loaded");
     lab.sh("ping -c 1 10.1; ifconfig ecm0 down; ifconfig ecm0 destroy");
-    assert!(until(Duration::from_secs(5), || (!mapped()).then_some(())).is_some(), "the driver's object is still mapped");
+    assert!(
+        until(Duration::from_secs(5), || (!mapped()).then_some(())).is_some(),
+        "the driver's object is still mapped"
+    );
     assert_eq!(lab.sh("ifconfig -l").trim(), "lo0");
     // And again, from the tool.
     lab.sh("mount -T io-pkt -o verbose devnp-ecm.so && if_up -p -r 50 -m 100 ecm0 && ifconfig ecm0 10.184 && ping -c 2 10.1");

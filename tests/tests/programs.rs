@@ -20,7 +20,9 @@ fn http_clients_agree_on_every_byte() {
         format!("wget -qO- {url}"),
         format!("busybox wget -qO- {url}"),
         format!("curl -sS --http1.0 {url}"),
-        format!("python3 -c \"import urllib.request,sys;sys.stdout.buffer.write(urllib.request.urlopen('{url}').read())\""),
+        format!(
+            "python3 -c \"import urllib.request,sys;sys.stdout.buffer.write(urllib.request.urlopen('{url}').read())\""
+        ),
     ] {
         assert_eq!(md5_of(&lab, &format!("io-pkt-run {client}")), want, "{client}");
     }

@@ -112,7 +112,20 @@ mod tests {
         ] {
             assert_eq!(inet_aton(s).map(|a| a.to_string()).as_deref(), Some(want), "{s}");
         }
-        for s in ["", ".", "1.", "256.1", "1.2.3.256", "1.2.65536", "a", "1.2.3.4.5", "-1", "+1", "0x+1", "1.16777216"] {
+        for s in [
+            "",
+            ".",
+            "1.",
+            "256.1",
+            "1.2.3.256",
+            "1.2.65536",
+            "a",
+            "1.2.3.4.5",
+            "-1",
+            "+1",
+            "0x+1",
+            "1.16777216",
+        ] {
             assert_eq!(inet_aton(s), None, "{s}");
         }
         assert_eq!(inet_network("128.32").map(|a| a.to_string()).as_deref(), Some("128.32.0.0"));

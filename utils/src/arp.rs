@@ -42,7 +42,9 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
             None => Ok(0),
         };
     }
-    let Reply::Arp(mut list) = ask(s, "arp table", &Request::Arp)? else { return Err(Failure::new("unexpected answer")) };
+    let Reply::Arp(mut list) = ask(s, "arp table", &Request::Arp)? else {
+        return Err(Failure::new("unexpected answer"));
+    };
     if !f.has('a') {
         let h = f.rest.first().ok_or_else(|| Failure::usage("a host or -a is needed", USAGE))?;
         let ip = host(h)?;
@@ -59,8 +61,11 @@ fn host(h: &str) -> Result<std::net::Ipv4Addr, Failure> {
 }
 
 fn set(s: &mut dyn Stack, words: &[String]) -> Outcome {
-    let [h, ether, rest @ ..] = words else { return Err(Failure::usage("-s needs a host and an address", USAGE)) };
-    let mac = addr::parse_mac(ether).ok_or_else(|| Failure::new(format!("{ether}: bad link-level address")))?;
+    let [h, ether, rest @ ..] = words else {
+        return Err(Failure::usage("-s needs a host and an address", USAGE));
+    };
+    let mac =
+        addr::parse_mac(ether).ok_or_else(|| Failure::new(format!("{ether}: bad link-level address")))?;
     let (mut temp, mut published) = (false, false);
     for w in rest {
         match w.as_str() {
@@ -69,7 +74,8 @@ fn set(s: &mut dyn Stack, words: &[String]) -> Outcome {
             _ => return Err(Failure::usage(format!("{w}: unknown word"), USAGE)),
         }
     }
-    let e = ArpEntry { ip: host(h)?, mac: Some(mac), ifname: None, permanent: !temp, published, expires: None };
+    let e =
+        ArpEntry { ip: host(h)?, mac: Some(mac), ifname: None, permanent: !temp, published, expires: None };
     match ask(s, h, &Request::AddArp(e))? {
         Reply::Ok => Ok(0),
         r => Err(odd(&r)),
@@ -79,7 +85,8 @@ fn set(s: &mut dyn Stack, words: &[String]) -> Outcome {
 fn from_file(s: &mut dyn Stack, file: &str) -> Outcome {
     let text = std::fs::read_to_string(file).map_err(|e| Failure::new(format!("{file}: {e}")))?;
     for (n, l) in text.lines().enumerate() {
-        let words: Vec<String> = l.split('#').next().unwrap_or("").split_whitespace().map(str::to_string).collect();
+        let words: Vec<String> =
+            l.split('#').next().unwrap_or("").split_whitespace().map(str::to_string).collect();
         if !words.is_empty() {
             set(s, &words).map_err(|e| Failure::new(format!("{file}:{}: {}", n + 1, e.message)))?;
         }
@@ -128,7 +135,8 @@ mod tests {
 
     #[test]
     fn set_delete_and_no_entry() {
-        let go = |f: &mut Fake, l: &str| run(f, &l.split_whitespace().map(str::to_string).collect::<Vec<_>>());
+        let go =
+            |f: &mut Fake, l: &str| run(f, &l.split_whitespace().map(str::to_string).collect::<Vec<_>>());
         let mut f = Fake::default();
         assert_eq!(go(&mut f, "-s 10.7 2:0:0:0:0:7 temp"), Ok(0));
         assert!(matches!(&f.asked[0], Request::AddArp(e) if !e.permanent && e.ip.octets() == [10, 0, 0, 7]));

@@ -33,7 +33,11 @@ impl Conn {
         let sock = std::env::var("SOCK").unwrap_or_default();
         let fd = unix::connect_to(&path, SocketType::SEQPACKET).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                let start = if sock.is_empty() { "io-pkt-v4-hc".to_string() } else { format!("io-pkt-v4-hc -ptcpip prefix={sock}") };
+                let start = if sock.is_empty() {
+                    "io-pkt-v4-hc".to_string()
+                } else {
+                    format!("io-pkt-v4-hc -ptcpip prefix={sock}")
+                };
                 format!("no stack at {} (SOCK={sock:?}); start one: {start}", path.display())
             }
             _ => e.to_string(),
@@ -43,7 +47,8 @@ impl Conn {
         let mut r = Req::new(Op::Hello, 0);
         r.args[0] = i32::from(iopkt_ctl::VERSION);
         let (rep, payload, _) = c.call(r, &[], None).map_err(|e| c.broken(&e))?;
-        rep.result().map_err(|e| format!("{}: {e}; are this tool and the stack of one build?", c.path.display()))?;
+        rep.result()
+            .map_err(|e| format!("{}: {e}; are this tool and the stack of one build?", c.path.display()))?;
         c.hello = Hello::decode(&payload).ok_or_else(|| format!("{}: odd greeting", c.path.display()))?;
         Ok(c)
     }
@@ -52,7 +57,12 @@ impl Conn {
         format!("{}: {e}", self.path.display())
     }
 
-    fn call(&mut self, mut r: Req, payload: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<(Rep, Vec<u8>, Vec<OwnedFd>)> {
+    fn call(
+        &mut self,
+        mut r: Req,
+        payload: &[u8],
+        fd: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(Rep, Vec<u8>, Vec<OwnedFd>)> {
         r.id = self.next;
         r.len = payload.len() as u32;
         self.next = self.next.wrapping_add(1);
@@ -64,8 +74,8 @@ impl Conn {
             if n == 0 {
                 return Err(io::Error::new(io::ErrorKind::ConnectionReset, "the stack ended the session"));
             }
-            let (rep, part) =
-                Rep::decode(&self.buf[..n]).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+            let (rep, part) = Rep::decode(&self.buf[..n])
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
             if rep.id != r.id {
                 continue;
             }
@@ -95,7 +105,8 @@ impl Stack for Conn {
         let bytes = postcard::to_allocvec(r).map_err(|e| e.to_string())?;
         let (rep, payload, _) = self.call(Req::new(Op::Ctl, 0), &bytes, None).map_err(|e| self.broken(&e))?;
         match rep.result() {
-            Ok(()) => postcard::from_bytes(&payload).map_err(|e| format!("{}: odd answer: {e}", self.path.display())),
+            Ok(()) => postcard::from_bytes(&payload)
+                .map_err(|e| format!("{}: odd answer: {e}", self.path.display())),
             Err(e) => Ok(Reply::err(e)),
         }
     }
@@ -123,7 +134,10 @@ impl EchoSocket for Echo {
     }
 
     fn recv(&mut self, wait: Duration) -> io::Result<Option<Message>> {
-        let timeout = rustix::event::Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+        let timeout = rustix::event::Timespec {
+            tv_sec: wait.as_secs() as i64,
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        };
         let fd = self.fd.as_fd();
         match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),

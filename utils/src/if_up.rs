@@ -63,7 +63,8 @@ pub fn run(connect: &mut dyn FnMut() -> Result<Box<dyn Stack>, String>, args: &[
         match s.ask(&Request::Interfaces { name: None }) {
             Ok(Reply::Interfaces(l)) => {
                 last.clear();
-                let ok = |w: &String| l.iter().any(|i| (i.name == *w || i.alias.as_ref() == Some(w)) && good(i));
+                let ok =
+                    |w: &String| l.iter().any(|i| (i.name == *w || i.alias.as_ref() == Some(w)) && good(i));
                 if if f.has('a') { f.rest.iter().all(ok) } else { f.rest.iter().any(ok) } {
                     return Ok(0);
                 }
@@ -132,7 +133,8 @@ mod tests {
     #[test]
     fn no_stack_is_said() {
         let mut connect = || Err::<Box<dyn Stack>, _>("no stack at /x".to_string());
-        let e = run(&mut connect, &["-r".into(), "2".into(), "-m".into(), "0".into(), "ecm0".into()]).unwrap_err();
+        let e = run(&mut connect, &["-r".into(), "2".into(), "-m".into(), "0".into(), "ecm0".into()])
+            .unwrap_err();
         assert_eq!(e, Failure::new("no stack at /x"));
         assert!(run(&mut connect, &[]).is_err());
     }

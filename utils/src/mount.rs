@@ -50,7 +50,8 @@ pub fn parse(args: &[String]) -> Result<Option<Mount>, Failure> {
             rest = &rest[c.len_utf8()..];
             if "toT".contains(c) {
                 let v = if rest.is_empty() { it.next().cloned() } else { Some(rest.to_string()) };
-                let v = v.ok_or_else(|| Failure::usage(format!("option requires an argument -- {c}"), USAGE))?;
+                let v =
+                    v.ok_or_else(|| Failure::usage(format!("option requires an argument -- {c}"), USAGE))?;
                 match c {
                     'T' | 't' => ours = kind(&v),
                     _ => opts.push(v),
@@ -159,7 +160,10 @@ mod tests {
 
     #[test]
     fn the_documented_lines() {
-        assert_eq!(of("-Tio-pkt1 -o verbose,name=wan devnp-ecm.so"), m(Some(1), "devnp-ecm.so", "verbose,name=wan"));
+        assert_eq!(
+            of("-Tio-pkt1 -o verbose,name=wan devnp-ecm.so"),
+            m(Some(1), "devnp-ecm.so", "verbose,name=wan")
+        );
         assert_eq!(of("-T io-pkt -o mac=12345678 devnp-bge.so"), m(None, "devnp-bge.so", "mac=12345678"));
         assert_eq!(of("-Tio-pkt1 /lib/dll/devnp-i82544.so"), m(Some(1), "/lib/dll/devnp-i82544.so", ""));
         assert_eq!(of("-T io-pkt -o a -ob x.so"), m(None, "x.so", "a,b"));

@@ -45,14 +45,17 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
     }
     if f.has('i') || f.has('I') {
         let name = f.value('I').map(str::to_string);
-        let Reply::Interfaces(l) = ask(s, name.clone().as_deref().unwrap_or("interfaces"), &Request::Interfaces { name })?
+        let Reply::Interfaces(l) =
+            ask(s, name.clone().as_deref().unwrap_or("interfaces"), &Request::Interfaces { name })?
         else {
             return Err(Failure::new("unexpected answer"));
         };
         return if json { print_json(&l) } else { print(&interface_table(&l, f.has('b'))) };
     }
     if f.has('s') || f.has('m') {
-        let Reply::Stats(st) = ask(s, "statistics", &Request::Stats)? else { return Err(Failure::new("unexpected answer")) };
+        let Reply::Stats(st) = ask(s, "statistics", &Request::Stats)? else {
+            return Err(Failure::new("unexpected answer"));
+        };
         let only = if f.has('m') { Some("mbuf") } else { f.value('p') };
         let st = match only {
             Some(p) => ProtoStats { counters: st.counters.into_iter().filter(|c| c.group == p).collect() },
@@ -197,7 +200,11 @@ fn endpoint(a: Option<SocketAddr>) -> String {
 
 fn socket_table(list: &[SockInfo], all: bool) -> String {
     let mut o = format!("Active Internet connections{}\n", if all { " (including servers)" } else { "" });
-    let _ = writeln!(o, "{:<5} {:>6} {:>6}  {:<22} {:<22} State", "Proto", "Recv-Q", "Send-Q", "Local Address", "Foreign Address");
+    let _ = writeln!(
+        o,
+        "{:<5} {:>6} {:>6}  {:<22} {:<22} State",
+        "Proto", "Recv-Q", "Send-Q", "Local Address", "Foreign Address"
+    );
     for s in list {
         let proto = if s.family == 6 { format!("{}6", s.proto) } else { s.proto.clone() };
         let line = format!(
@@ -221,7 +228,11 @@ fn stats(st: &ProtoStats) -> String {
             group = &c.group;
             let _ = writeln!(o, "{group}:");
         }
-        let text = if c.value == 1 { c.text.replace("packets", "packet").replace("datagrams", "datagram") } else { c.text.clone() };
+        let text = if c.value == 1 {
+            c.text.replace("packets", "packet").replace("datagrams", "datagram")
+        } else {
+            c.text.clone()
+        };
         let _ = writeln!(o, "\t{}", text.replacen("{}", &c.value.to_string(), 1));
     }
     o
@@ -285,7 +296,9 @@ mod tests {
             pid: 1,
         }];
         let t = socket_table(&l, true);
-        assert!(t.starts_with("Active Internet connections (including servers)\nProto Recv-Q Send-Q  Local Address"));
+        assert!(t.starts_with(
+            "Active Internet connections (including servers)\nProto Recv-Q Send-Q  Local Address"
+        ));
         assert!(t.contains("10.0.0.5.22 ") && t.contains("10.0.0.1.5000 ") && t.ends_with("ESTABLISHED\n"));
         assert_eq!(endpoint("0.0.0.0:80".parse().ok()), "*.80");
         assert_eq!(endpoint(None), "*.*");
@@ -294,7 +307,9 @@ mod tests {
     #[test]
     fn counters_read_like_sentences() {
         let c = |g: &str, t: &str, v| Counter { group: g.into(), text: t.into(), value: v };
-        let st = ProtoStats { counters: vec![c("ip", "{} packets received", 2), c("udp", "{} datagrams received", 1)] };
+        let st = ProtoStats {
+            counters: vec![c("ip", "{} packets received", 2), c("udp", "{} datagrams received", 1)],
+        };
         assert_eq!(stats(&st), "ip:\n\t2 packets received\nudp:\n\t1 datagram received\n");
     }
 }

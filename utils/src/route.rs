@@ -112,9 +112,12 @@ fn parse(words: &[String]) -> Result<Parsed, Failure> {
             }
             "-prefixlen" => {
                 let v = value()?;
-                len = Some(v.parse().ok().filter(|n| *n <= if v6 { 128 } else { 32 }).ok_or_else(|| {
-                    Failure::new(format!("prefixlen {v}: bad value"))
-                })?);
+                len = Some(
+                    v.parse()
+                        .ok()
+                        .filter(|n| *n <= if v6 { 128 } else { 32 })
+                        .ok_or_else(|| Failure::new(format!("prefixlen {v}: bad value")))?,
+                );
             }
             w if w.starts_with('-') && w.len() > 1 => {
                 return Err(Failure::usage(format!("{w}: unknown modifier"), USAGE));
@@ -148,7 +151,19 @@ fn parse(words: &[String]) -> Result<Parsed, Failure> {
     if let Some(g) = plain.get(1) {
         text += &format!(": gateway {g}");
     }
-    let route = RouteInfo { dst, prefix_len, gateway, ifname, flags, mtu: 0, refs: 0, used: 0, src: None, ifindex: 0, link: None };
+    let route = RouteInfo {
+        dst,
+        prefix_len,
+        gateway,
+        ifname,
+        flags,
+        mtu: 0,
+        refs: 0,
+        used: 0,
+        src: None,
+        ifindex: 0,
+        link: None,
+    };
     Ok(Parsed { route, text })
 }
 
@@ -171,7 +186,8 @@ fn destination(w: &str, net: bool, host: bool, v6: bool, len: Option<u8>) -> Res
         return if l <= 128 { Ok((IpAddr::V6(a), l)) } else { Err(bad()) };
     }
     let netlike = net || slash.is_some();
-    let a = if netlike { addr::inet_network(ip).or_else(|| addr::inet_aton(ip)) } else { addr::inet_aton(ip) };
+    let a =
+        if netlike { addr::inet_network(ip).or_else(|| addr::inet_aton(ip)) } else { addr::inet_aton(ip) };
     let a = a.ok_or_else(bad)?;
     let class = if a.is_unspecified() { 0 } else { addr::class_prefix(a) };
     let is_net = netlike || (!host && u32::from(a) & !addr::mask_of(class) == 0);
@@ -225,7 +241,9 @@ mod tests {
 
     fn dest(line: &str) -> (String, u8, u32) {
         match asked(line).0 {
-            Request::AddRoute(r) | Request::DelRoute(r) | Request::ChangeRoute(r) => (r.dst.to_string(), r.prefix_len, r.flags),
+            Request::AddRoute(r) | Request::DelRoute(r) | Request::ChangeRoute(r) => {
+                (r.dst.to_string(), r.prefix_len, r.flags)
+            }
             r => panic!("{r:?}"),
         }
     }
@@ -244,7 +262,9 @@ mod tests {
         assert_eq!(dest("-q add -net 10.2.0.0 10.0.0.1 255.255.0.0").1, 16);
         assert_eq!(dest("-q delete default"), ("0.0.0.0".into(), 0, up_s));
         assert_eq!(dest("-q add -inet6 default fe80::1").0, "::");
-        assert!(matches!(asked("-q add 10.3.0.0/16 -interface ecm0").0, Request::AddRoute(r) if r.ifname.is_some()));
+        assert!(
+            matches!(asked("-q add 10.3.0.0/16 -interface ecm0").0, Request::AddRoute(r) if r.ifname.is_some())
+        );
     }
 
     #[test]
@@ -255,7 +275,16 @@ mod tests {
 
     #[test]
     fn bad_lines_are_refused() {
-        for l in ["", "add", "add default", "add x 10.0.0.1", "bogus", "add -bogus 1.2.3.4 5.6.7.8", "get", "add 10/33 10.1"] {
+        for l in [
+            "",
+            "add",
+            "add default",
+            "add x 10.0.0.1",
+            "bogus",
+            "add -bogus 1.2.3.4 5.6.7.8",
+            "get",
+            "add 10/33 10.1",
+        ] {
             let w: Vec<String> = l.split_whitespace().map(str::to_string).collect();
             let mut f = Fake::default();
             assert!(run(&mut f, &w).is_err() && f.asked.is_empty(), "{l}");

@@ -49,7 +49,9 @@ pub fn ask(s: &mut dyn Stack, what: &str, r: &Request) -> Result<Reply, Failure>
 
 /// The answer was of another kind than asked for: two versions met.
 pub fn odd(r: &Reply) -> Failure {
-    Failure::new(format!("the stack answered something else than was asked ({r:?}); do its version and this tool's differ?"))
+    Failure::new(format!(
+        "the stack answered something else than was asked ({r:?}); do its version and this tool's differ?"
+    ))
 }
 
 /// Prints a serialisable value as one JSON document.

@@ -2,12 +2,16 @@
 
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
-use crate::{addr, arp, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, usb, waitfor};
+use crate::{
+    addr, arp, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, usb, waitfor,
+};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Every tool.
-pub const NAMES: &[&str] =
-    &["arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb", "waitfor"];
+pub const NAMES: &[&str] = &[
+    "arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb",
+    "waitfor",
+];
 
 /// Runs a tool to its exit code.
 pub fn main(name: &str, args: &[String]) -> i32 {
@@ -74,7 +78,8 @@ fn run_ping(args: &[String]) -> Outcome {
     let conn = Conn::open().map_err(fail)?;
     let to = match addr::inet_aton(&o.host) {
         Some(a) => a,
-        None => resolve::hosts(&o.host).ok_or_else(|| fail(format!("{}: not an address, and not in /etc/hosts", o.host)))?,
+        None => resolve::hosts(&o.host)
+            .ok_or_else(|| fail(format!("{}: not an address, and not in /etc/hosts", o.host)))?,
     };
     let mut s = conn.echo_socket().map_err(fail)?;
     // Ctrl-C ends it with the summary.

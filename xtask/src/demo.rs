@@ -8,11 +8,17 @@ use std::process::Command;
 const SCRIPT: &[(&str, &str)] = &[
     ("the USB stack manager, with a simulated modem plugged in", "io-usb -d sim &"),
     ("the network stack, with the CDC-ECM driver", "io-pkt-v4-hc -d ecm verbose -ptcpip &"),
-    ("wait for the interface, give it an address (10.184 is 10.0.0.184)", "if_up -p ecm0 && ifconfig ecm0 10.184"),
+    (
+        "wait for the interface, give it an address (10.184 is 10.0.0.184)",
+        "if_up -p ecm0 && ifconfig ecm0 10.184",
+    ),
     ("", "ifconfig -a"),
     ("the far side answers", "ping -c 3 10.1"),
     ("an unmodified program on our stack", "io-pkt-run curl -s http://10.0.0.1/"),
-    ("a megabyte through it, checked by its length", "io-pkt-run curl -s http://10.0.0.1/bytes/1048576 | wc -c"),
+    (
+        "a megabyte through it, checked by its length",
+        "io-pkt-run curl -s http://10.0.0.1/bytes/1048576 | wc -c",
+    ),
     ("", "netstat -rn"),
     ("", "arp -a"),
     ("", "nicinfo ecm0"),
@@ -22,7 +28,10 @@ const SCRIPT: &[(&str, &str)] = &[
         "exec 3<>\"$IO_PKT_ROOT/dev/serecm0\"; printf 'ATI\\r' >&3; timeout 2 cat <&3; exec 3>&-",
     ),
     ("", "sloginfo | tail -n 12"),
-    ("take it away: the driver's object is unmapped", "ifconfig ecm0 down && ifconfig ecm0 destroy && ifconfig -l"),
+    (
+        "take it away: the driver's object is unmapped",
+        "ifconfig ecm0 down && ifconfig ecm0 destroy && ifconfig -l",
+    ),
 ];
 
 /// Builds the product, runs the script in a private root, cleans up.
@@ -38,7 +47,9 @@ pub fn run() -> Result<(), String> {
 
 fn script(dist: &Path, root: &Path) -> Result<(), String> {
     if !sh::have("curl") {
-        return Err("the demo runs curl on the stack, and there is no curl here (apt-get install curl)".into());
+        return Err(
+            "the demo runs curl on the stack, and there is no curl here (apt-get install curl)".into()
+        );
     }
     let mut path = vec![dist.join("bin")];
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));

@@ -6,11 +6,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 /// Programs that are built as they are.
-const PROGRAMS: &[&str] = &["io-pkt-v4", "io-pkt-v4-hc", "io-pkt-v6-hc", "io-usb", "io-pkt-run", "iopkt-utils"];
+const PROGRAMS: &[&str] =
+    &["io-pkt-v4", "io-pkt-v4-hc", "io-pkt-v6-hc", "io-usb", "io-pkt-run", "iopkt-utils"];
 
 /// Names under which `iopkt-utils` is called.
-pub const TOOLS: &[&str] =
-    &["arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb", "waitfor"];
+pub const TOOLS: &[&str] = &[
+    "arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb",
+    "waitfor",
+];
 
 /// Shared objects: name in the build, name in the product.
 const OBJECTS: &[(&str, &str)] = &[

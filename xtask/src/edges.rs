@@ -90,7 +90,8 @@ pub fn violations(g: &BTreeMap<String, Vec<String>>) -> Vec<String> {
         for d in deps {
             let only = ONLY.iter().find(|o| o.0 == name).map(|o| o.1);
             let inside = INSIDE.iter().any(|i| i.0 == name && i.1.contains(&d.as_str()));
-            let ok = only.map_or_else(|| layer(d).is_some_and(|x| x < l) || inside, |o| o.contains(&d.as_str()));
+            let ok =
+                only.map_or_else(|| layer(d).is_some_and(|x| x < l) || inside, |o| o.contains(&d.as_str()));
             if !ok {
                 bad.push(format!("{name} -> {d}: not an allowed edge (xtask/src/edges.rs)"));
             }
@@ -120,7 +121,11 @@ mod tests {
         assert!(violations(&g(&[("iopkt-stack", &["iopkt-base", "iopkt-tcp"])])).is_empty());
         assert_eq!(violations(&g(&[("iopkt-tcp", &["iopkt-stack"])])).len(), 1, "sideways");
         assert_eq!(violations(&g(&[("iopkt-inet", &["iopkt-sys"])])).len(), 1, "up");
-        assert_eq!(violations(&g(&[("devnp-ecm", &["iopkt-stack"])])).len(), 1, "a driver that knows the stack");
+        assert_eq!(
+            violations(&g(&[("devnp-ecm", &["iopkt-stack"])])).len(),
+            1,
+            "a driver that knows the stack"
+        );
         assert_eq!(violations(&g(&[("stranger", &[])])).len(), 1, "a crate without a layer");
     }
 

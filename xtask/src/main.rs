@@ -20,7 +20,8 @@ fn main() {
     let r = match words.as_slice() {
         ["demo"] => demo::run(),
         ["test", rest @ ..] => test::run(rest),
-        ["dist"] => dist::run().map(|d| println!("the product is in {}; put {}/bin on PATH", d.display(), d.display())),
+        ["dist"] => dist::run()
+            .map(|d| println!("the product is in {}; put {}/bin on PATH", d.display(), d.display())),
         ["check"] => check::run(),
         ["edges"] => edges::print(),
         ["-h" | "--help" | "help"] => {

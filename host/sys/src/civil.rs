@@ -52,7 +52,9 @@ mod tests {
     #[test]
     fn a_moment_is_near_its_utc_date_in_any_zone() {
         let c = Civil::local(Duration::from_secs(86_400 * 365)); // 1971-01-01 00:00 UTC
-        assert!(c.year == 1971 && c.month == 1 && c.day == 1 || c.year == 1970 && c.month == 12 && c.day == 31);
+        assert!(
+            c.year == 1971 && c.month == 1 && c.day == 1 || c.year == 1970 && c.month == 12 && c.day == 31
+        );
         assert!(["Jan", "Dec"].contains(&c.month_name()));
     }
 }

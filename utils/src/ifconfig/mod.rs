@@ -66,7 +66,8 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
         link: family.is_none_or(|w| w == "link"),
     };
     let named = name.is_some();
-    let list: Vec<Ifconf> = interfaces(s, name)?.into_iter().filter(|i| named || show::passes(i, &f)).collect();
+    let list: Vec<Ifconf> =
+        interfaces(s, name)?.into_iter().filter(|i| named || show::passes(i, &f)).collect();
     if f.has('z') {
         for i in &list {
             ask(s, &i.name, &Request::ZeroCounters { name: i.name.clone() })?;
@@ -128,7 +129,9 @@ mod tests {
     #[test]
     fn usage_errors_do_not_reach_the_stack() {
         let mut f = Fake::default();
-        assert!(go(&mut f, "-x").is_err() && go(&mut f, "-a mtu 5").is_err() && go(&mut f, "ecm0 mtu").is_err());
+        assert!(
+            go(&mut f, "-x").is_err() && go(&mut f, "-a mtu 5").is_err() && go(&mut f, "ecm0 mtu").is_err()
+        );
         assert!(f.asked.is_empty());
     }
 }

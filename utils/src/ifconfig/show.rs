@@ -142,8 +142,12 @@ fn counters(o: &mut String, c: &IfCounters, human: bool) {
         let _ = write!(o, ", {} unknown protocol", c.noproto);
     }
     let _ = write!(o, "\n\toutput: {}, {}", plural(c.opackets, "packet"), bytes(c.obytes, human));
-    for (n, what) in [(c.omcasts, "multicast"), (c.oerrors, "error"), (c.oqdrops, "queue drop"), (c.collisions, "collision")]
-    {
+    for (n, what) in [
+        (c.omcasts, "multicast"),
+        (c.oerrors, "error"),
+        (c.oqdrops, "queue drop"),
+        (c.collisions, "collision"),
+    ] {
         if n > 0 {
             let _ = write!(o, ", {}", plural(n, what));
         }
@@ -205,7 +209,8 @@ mod tests {
         }
     }
 
-    const ALL: Extra = Extra { counters: false, human: false, media: false, inet: true, inet6: true, link: true };
+    const ALL: Extra =
+        Extra { counters: false, human: false, media: false, inet: true, inet6: true, link: true };
 
     #[test]
     fn the_documented_ethernet_block() {
@@ -233,7 +238,8 @@ mod tests {
             peer: None,
             state: AddrState::Valid,
         }];
-        let want = "lo0: flags=8049<UP,LOOPBACK,RUNNING,MULTICAST> mtu 33192\n\tinet 127.0.0.1 netmask 0xff000000\n";
+        let want =
+            "lo0: flags=8049<UP,LOOPBACK,RUNNING,MULTICAST> mtu 33192\n\tinet 127.0.0.1 netmask 0xff000000\n";
         assert_eq!(block(&i, ALL), want);
     }
 

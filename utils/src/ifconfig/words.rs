@@ -26,10 +26,46 @@ pub struct Plan {
 
 /// Words that need what this build does not have; refused by name.
 const NOT_HERE: &[&str] = &[
-    "vlan", "vlanif", "-vlanif", "agrport", "-agrport", "tunnel", "deletetunnel", "advbase", "advskew", "carpdev", "pass",
-    "state", "vhid", "ssid", "nwid", "nwkey", "-nwkey", "bssid", "-bssid", "chan", "-chan", "powersave", "-powersave",
-    "powersavesleep", "frag", "hidessid", "-hidessid", "apbridge", "-apbridge", "anycast", "-anycast", "deprecated",
-    "-deprecated", "tentative", "-tentative", "eui64", "pltime", "vltime", "mode", "instance",
+    "vlan",
+    "vlanif",
+    "-vlanif",
+    "agrport",
+    "-agrport",
+    "tunnel",
+    "deletetunnel",
+    "advbase",
+    "advskew",
+    "carpdev",
+    "pass",
+    "state",
+    "vhid",
+    "ssid",
+    "nwid",
+    "nwkey",
+    "-nwkey",
+    "bssid",
+    "-bssid",
+    "chan",
+    "-chan",
+    "powersave",
+    "-powersave",
+    "powersavesleep",
+    "frag",
+    "hidessid",
+    "-hidessid",
+    "apbridge",
+    "-apbridge",
+    "anycast",
+    "-anycast",
+    "deprecated",
+    "-deprecated",
+    "tentative",
+    "-tentative",
+    "eui64",
+    "pltime",
+    "vltime",
+    "mode",
+    "instance",
 ];
 
 fn cap_bits(word: &str) -> Option<(u32, bool, bool)> {
@@ -80,7 +116,9 @@ pub fn plan(name: &str, words: &[String]) -> Result<Plan, Failure> {
             it.next();
             v6 = true;
         }
-        Some(&"link") => return Err(Failure::new("link: changing link-level addresses is not in this build")),
+        Some(&"link") => {
+            return Err(Failure::new("link: changing link-level addresses is not in this build"));
+        }
         _ => {}
     }
     let mut first = true;

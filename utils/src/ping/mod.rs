@@ -55,7 +55,11 @@ impl Tally {
     }
 
     fn summary(&self, name: &str, timed: bool) -> String {
-        let loss = if self.sent == 0 { 0.0 } else { 100.0 * (self.sent - self.received.min(self.sent)) as f64 / self.sent as f64 };
+        let loss = if self.sent == 0 {
+            0.0
+        } else {
+            100.0 * (self.sent - self.received.min(self.sent)) as f64 / self.sent as f64
+        };
         let mut o = format!(
             "\n----{name} PING Statistics----\n{} packets transmitted, {} packets received, ",
             self.sent, self.received
@@ -68,7 +72,10 @@ impl Tally {
             let n = self.received as f64;
             let avg = self.sum / n;
             let dev = (self.squares / n - avg * avg).max(0.0).sqrt();
-            o += &format!("round-trip min/avg/max/stddev = {:.3}/{avg:.3}/{:.3}/{dev:.3} ms\n", self.min, self.max);
+            o += &format!(
+                "round-trip min/avg/max/stddev = {:.3}/{avg:.3}/{:.3}/{dev:.3} ms\n",
+                self.min, self.max
+            );
         }
         o
     }
@@ -121,7 +128,11 @@ pub fn run(
         let until = if over(&t) { last_sent + o.wait } else { next };
         // In slices, so that an interrupt ends it soon.
         let wait = until.saturating_duration_since(Instant::now()).min(Duration::from_millis(100));
-        let Some(m) = s.recv(wait).map_err(|e| Failure { message: format!("recvfrom: {}", text_of(&e)), code: 2 })? else { continue };
+        let Some(m) =
+            s.recv(wait).map_err(|e| Failure { message: format!("recvfrom: {}", text_of(&e)), code: 2 })?
+        else {
+            continue;
+        };
         if let Some(line) = answer(&m, start, timed, o.size, &mut t, &mut seen)
             && !o.quiet
         {
@@ -159,16 +170,31 @@ fn checksum(p: &[u8]) -> u16 {
 }
 
 /// Takes an answer: its line, `None` when it is none of ours.
-fn answer(m: &Message, start: Instant, timed: bool, size: usize, t: &mut Tally, seen: &mut [bool]) -> Option<String> {
+fn answer(
+    m: &Message,
+    start: Instant,
+    timed: bool,
+    size: usize,
+    t: &mut Tally,
+    seen: &mut [bool],
+) -> Option<String> {
     let p = &m.icmp;
     if p.len() < 8 {
         return None;
     }
     if let Some(what) = match p[0] {
-        3 => Some(["Net Unreachable", "Host Unreachable", "Protocol Unreachable", "Port Unreachable", "frag needed and DF set"]
+        3 => Some(
+            [
+                "Net Unreachable",
+                "Host Unreachable",
+                "Protocol Unreachable",
+                "Port Unreachable",
+                "frag needed and DF set",
+            ]
             .get(usize::from(p[1]))
             .copied()
-            .unwrap_or("Unreachable")),
+            .unwrap_or("Unreachable"),
+        ),
         11 => Some("Time to live exceeded"),
         _ => None,
     } {
@@ -233,8 +259,15 @@ mod tests {
     }
 
     fn go(lose: &[u16], twice: &[u16], size: usize) -> (Outcome, u32) {
-        let mut f = Far { lose: lose.into(), twice: twice.into(), queue: Default::default(), asked: Cell::new(0) };
-        let o = Options { count: Some(3), interval: Duration::ZERO, wait: Duration::ZERO, size, ..Options::default() };
+        let mut f =
+            Far { lose: lose.into(), twice: twice.into(), queue: Default::default(), asked: Cell::new(0) };
+        let o = Options {
+            count: Some(3),
+            interval: Duration::ZERO,
+            wait: Duration::ZERO,
+            size,
+            ..Options::default()
+        };
         let r = run(&mut f, &o, "10.1", Ipv4Addr::new(10, 0, 0, 1), &|| false);
         (r, f.asked.get())
     }
@@ -255,13 +288,21 @@ mod tests {
         p[0] = 0;
         let m = Message { from: Ipv4Addr::new(10, 0, 0, 1), ttl: 64, icmp: p };
         let l = answer(&m, start, true, 56, &mut t, &mut seen).expect("ours");
-        assert!(l.starts_with("64 bytes from 10.0.0.1: icmp_seq=2 ttl=64 time=") && l.ends_with(" ms\n"), "{l}");
+        assert!(
+            l.starts_with("64 bytes from 10.0.0.1: icmp_seq=2 ttl=64 time=") && l.ends_with(" ms\n"),
+            "{l}"
+        );
         assert!(answer(&m, start, true, 56, &mut t, &mut seen).expect("ours").ends_with(" DUP!\n"));
         let s = t.summary("10.1", true);
-        assert!(s.contains("3 packets transmitted, 1 packets received, +1 duplicates, 66.7% packet loss\n"), "{s}");
+        assert!(
+            s.contains("3 packets transmitted, 1 packets received, +1 duplicates, 66.7% packet loss\n"),
+            "{s}"
+        );
         assert!(s.contains("round-trip min/avg/max/stddev = "));
         t = Tally { sent: 3, received: 3, ..Tally::default() };
-        assert!(t.summary("x", false).contains("3 packets transmitted, 3 packets received, 0% packet loss\n"));
+        assert!(
+            t.summary("x", false).contains("3 packets transmitted, 3 packets received, 0% packet loss\n")
+        );
         for junk in [&[][..], &[0; 7], &[8; 20]] {
             let m = Message { from: Ipv4Addr::LOCALHOST, ttl: 1, icmp: junk.to_vec() };
             assert_eq!(answer(&m, start, true, 56, &mut t, &mut seen), None);

@@ -5,7 +5,8 @@ use crate::tool::Failure;
 use std::time::Duration;
 
 /// Usage, as `--help` prints it.
-pub const USAGE: &str = "usage: ping [-nqv] [-c count] [-i seconds] [-s bytes] [-t ttl] [-W seconds] [-w seconds] host
+pub const USAGE: &str =
+    "usage: ping [-nqv] [-c count] [-i seconds] [-s bytes] [-t ttl] [-W seconds] [-w seconds] host
 SOCK=/prefix selects the stack.";
 
 /// What the user asked for.
@@ -59,7 +60,11 @@ impl Options {
             let v = v.as_deref().unwrap_or("");
             let bad = || usage(format!("-{c} {v}: bad value"));
             let seconds = || {
-                v.parse::<f64>().ok().filter(|s| s.is_finite() && (0.0..1e6).contains(s)).map(Duration::from_secs_f64).ok_or_else(bad)
+                v.parse::<f64>()
+                    .ok()
+                    .filter(|s| s.is_finite() && (0.0..1e6).contains(s))
+                    .map(Duration::from_secs_f64)
+                    .ok_or_else(bad)
             };
             match c {
                 'c' => o.count = Some(v.parse().ok().filter(|n| *n > 0).ok_or_else(bad)?),
@@ -92,7 +97,10 @@ mod tests {
     fn options() {
         let p = |s: &str| Options::parse(&s.split_whitespace().map(str::to_string).collect::<Vec<_>>());
         let o = p("-c3 -i 0.2 -s 1000 -t 5 -q 10.1").expect("good").expect("no help");
-        assert_eq!((o.count, o.size, o.ttl, o.quiet, o.host.as_str()), (Some(3), 1000, Some(5), true, "10.1"));
+        assert_eq!(
+            (o.count, o.size, o.ttl, o.quiet, o.host.as_str()),
+            (Some(3), 1000, Some(5), true, "10.1")
+        );
         assert_eq!(o.interval, Duration::from_millis(200));
         for bad in ["", "-c 0 x", "-s 65508 x", "-t 256 x", "-i nan x", "a b", "-z x"] {
             assert_eq!(p(bad).map(|_| ()).unwrap_err().code, 2, "{bad}");

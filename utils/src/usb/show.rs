@@ -155,7 +155,8 @@ pub fn tree(all: &[Device]) -> String {
             bus = Some(d.info.busnum);
             let _ = writeln!(o, "USB {}", d.info.busnum);
         }
-        let name = d.description.device().and_then(|v| d.description.string(v.product_str)).unwrap_or_default();
+        let name =
+            d.description.device().and_then(|v| d.description.string(v.product_str)).unwrap_or_default();
         let _ = writeln!(
             o,
             "  +- {} {:04x}:{:04x} {} speed {name}",

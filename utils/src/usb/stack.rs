@@ -55,7 +55,10 @@ fn ask<T>(path: &str, request: &[u8], parse: impl Fn(&[u8]) -> Parsed<T>) -> io:
 pub fn devices(path: &str) -> Result<Vec<Device>, String> {
     let list = ask(path, &op::request(op::REQ_DEVLIST), op::parse_devlist).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            format!("no USB stack at {path} ({}): {e}; start one: io-usb -d sim", Root::find().path(path).display())
+            format!(
+                "no USB stack at {path} ({}): {e}; start one: io-usb -d sim",
+                Root::find().path(path).display()
+            )
         }
         _ => format!("{path}: {e}"),
     })?;

@@ -1,0 +1,346 @@
+//! The device on its packet thread: descriptors on one side, [`Machine`] on the other.
+//!
+//! Nothing here touches thread-local variables or prints: the packet thread outlives the object.
+
+use crate::bus::Stream;
+use crate::machine::{Machine, Up};
+use crate::serial::Serial;
+use iopkt_sdk::{Batch, Count, Device, Fail, Filter, Link, NicInfo, Port, Ready, Severity, TxQueue};
+use std::io::{self, ErrorKind, Read, Write};
+
+/// Cookies of the two descriptors.
+const USB: u64 = 0;
+const TTY: u64 = 1;
+
+/// Counts that the driver keeps for nicinfo.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    packets: u64,
+    bytes: u64,
+    broadcast: u64,
+    multicast: u64,
+    no_memory: u64,
+    errors: u64,
+}
+
+impl Tally {
+    fn frame(&mut self, f: &[u8]) {
+        self.packets += 1;
+        self.bytes += f.len() as u64;
+        match f {
+            [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, ..] => self.broadcast += 1,
+            [b, ..] if b & 1 != 0 => self.multicast += 1,
+            _ => {}
+        }
+    }
+}
+
+/// One CDC-ECM device.
+pub struct Ecm {
+    stream: Stream,
+    io: Io,
+    m: Machine,
+    serial: Option<Serial>,
+    tty_interest: Ready,
+    usb_interest: Ready,
+    /// Kept although the device is gone (`ign_remove`).
+    ign_remove: bool,
+}
+
+/// What [`Up`] needs beside the port.
+struct Io {
+    verbose: bool,
+    mac: [u8; 6],
+    max_segment: u16,
+    name: String,
+    rx: Tally,
+    tx: Tally,
+    link: Link,
+    failed: Option<String>,
+}
+
+/// The machine's surroundings during a call.
+struct Glue<'a, 'p> {
+    port: &'a Port<'p>,
+    io: &'a mut Io,
+    batch: Batch,
+}
+
+impl Up for Glue<'_, '_> {
+    fn frame(&mut self, bytes: &[u8]) {
+        let Some(mut m) = self.port.alloc(bytes.len()) else {
+            self.io.rx.no_memory += 1;
+            return self.port.count(Count::InDrops, 1);
+        };
+        m.extend_from_slice(bytes);
+        self.io.rx.frame(bytes);
+        if self.batch.push(m).is_ok() && self.batch.is_full() {
+            self.port.receive(&mut self.batch);
+        }
+    }
+
+    fn link(&mut self, up: bool, rx: u64, tx: u64) {
+        self.io.link = Link { up: Some(up), full_duplex: true, speed_rx: rx, speed_tx: tx };
+        self.port.link(self.io.link);
+        if self.io.verbose {
+            let what = if up { "up" } else { "down" };
+            self.port.info(&format!(
+                "link {what}, {:.1} Mb/s down, {:.1} Mb/s up",
+                rx as f64 / 1e6,
+                tx as f64 / 1e6
+            ));
+        }
+    }
+
+    fn tx_ready(&mut self) {
+        self.port.tx_ready();
+    }
+
+    fn errors(&mut self, rx: u64, tx: u64) {
+        self.io.rx.errors += rx;
+        self.io.tx.errors += tx;
+        if rx > 0 {
+            self.port.count(Count::InErrors, rx);
+        }
+        if tx > 0 {
+            self.port.count(Count::OutErrors, tx);
+        }
+    }
+
+    fn say(&mut self, detail: bool, text: String) {
+        if !detail || self.io.verbose {
+            self.port.log(if detail { Severity::Info } else { Severity::Notice }, &text);
+        }
+    }
+
+    fn failed(&mut self, why: String) {
+        self.io.failed.get_or_insert(why);
+    }
+}
+
+impl Ecm {
+    /// Makes the device from what [`crate::probe`] found.
+    pub fn new(f: crate::probe::Found, o: &crate::options::Options, serial: Option<Serial>) -> Ecm {
+        let set = crate::machine::Setting {
+            ecm: f.ecm,
+            acm: f.acm,
+            max_segment: f.max_segment,
+            mc_filters: f.mc_filters,
+            receive: o.receive,
+            transmit: o.transmit,
+            bufsz: o.bufsz,
+        };
+        Ecm {
+            stream: f.stream,
+            m: Machine::new(f.client, set),
+            serial,
+            tty_interest: Ready::READ,
+            usb_interest: Ready::READ,
+            ign_remove: o.ign_remove,
+            io: Io {
+                verbose: o.verbose,
+                mac: f.mac,
+                max_segment: f.max_segment,
+                name: f.name,
+                rx: Tally::default(),
+                tx: Tally::default(),
+                link: Link::down(),
+                failed: None,
+            },
+        }
+    }
+
+    /// Runs `f` on the machine, then hands up what came, writes what waits, and looks whether that was the end.
+    fn turn(&mut self, port: &Port<'_>, f: impl FnOnce(&mut Machine, &mut dyn Up)) {
+        let mut g = Glue { port, io: &mut self.io, batch: port.batch() };
+        f(&mut self.m, &mut g);
+        if !g.batch.is_empty() {
+            port.receive(&mut g.batch);
+        }
+        if !self.m.alive() {
+            return;
+        }
+        let written = self.flush(port);
+        self.pump_tty(port);
+        match (written, self.io.failed.take()) {
+            (Err(e), _) => self.end(port, &format!("the USB stack's connection failed: {e}")),
+            (_, Some(why)) => self.end(port, &why),
+            _ => {}
+        }
+    }
+
+    fn flush(&mut self, port: &Port<'_>) -> io::Result<()> {
+        while !self.m.tx().is_empty() {
+            match self.stream.write(self.m.tx()) {
+                Ok(n) => self.m.tx_done(n),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let want = if self.m.tx().is_empty() { Ready::READ } else { Ready::BOTH };
+        if want != self.usb_interest {
+            self.usb_interest = want;
+            let _ = port.rewatch(&self.stream, want);
+        }
+        Ok(())
+    }
+
+    /// Moves what waits between the AT channel and the terminal; watches for what cannot move now.
+    fn pump_tty(&mut self, port: &Port<'_>) {
+        let Some(s) = &self.serial else { return };
+        while !self.m.at.waiting().is_empty() {
+            let n = s.write(self.m.at.waiting());
+            if n == 0 {
+                break;
+            }
+            self.m.at.written(n);
+        }
+        let mut want = if self.m.at.room() > 0 { Ready::READ } else { Ready::NONE };
+        if !self.m.at.waiting().is_empty() {
+            want = Ready(want.0 | Ready::WRITE.0);
+        }
+        if want != self.tty_interest {
+            self.tty_interest = want;
+            let _ = port.rewatch(s, want);
+        }
+    }
+
+    /// Reads what the USB stack sent, at most what `budget` frames take.
+    fn receive(&mut self, port: &Port<'_>, budget: usize) {
+        let want = (budget * (usize::from(self.io.max_segment) + 48)).max(16 * 1024);
+        let space = self.m.space();
+        let n = space.len().min(want);
+        match self.stream.read(&mut space[..n]) {
+            Ok(0) => self.end(port, "the device was removed"),
+            Ok(n) => {
+                self.m.commit(n);
+                self.turn(port, |m, up| {
+                    if let Err(e) = m.process(up) {
+                        up.failed(format!("the USB stack does not speak USB/IP: {e:?}"));
+                    }
+                });
+            }
+            Err(e) if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&e.kind()) => {}
+            Err(e) => self.end(port, &format!("the USB stack's connection failed: {e}")),
+        }
+    }
+
+    /// The device is no more.
+    fn end(&mut self, port: &Port<'_>, why: &str) {
+        if !self.m.alive() {
+            return;
+        }
+        let _ = port.unwatch(&self.stream);
+        let mut g = Glue { port, io: &mut self.io, batch: port.batch() };
+        self.m.gone(&mut g);
+        if self.ign_remove {
+            port.info(&format!("{why}; the interface stays until it is destroyed (ign_remove)"));
+        } else {
+            port.info(why);
+            port.depart();
+        }
+    }
+}
+
+impl Device for Ecm {
+    fn bind(&mut self, port: &Port<'_>) -> Result<(), Fail> {
+        self.stream.blocking(None)?;
+        port.watch(&self.stream, Ready::READ, USB)?;
+        if let Some(s) = &self.serial {
+            port.watch(s, Ready::READ, TTY)?;
+        }
+        self.turn(port, Machine::begin);
+        Ok(())
+    }
+
+    fn start(&mut self, port: &Port<'_>) -> Result<(), Fail> {
+        self.turn(port, Machine::start);
+        Ok(())
+    }
+
+    fn stop(&mut self, port: &Port<'_>) {
+        self.turn(port, Machine::stop);
+    }
+
+    fn transmit(&mut self, port: &Port<'_>, q: &mut TxQueue<'_>) {
+        let mut sent = Tally::default();
+        self.turn(port, |m, up| {
+            while let Some(f) = q.peek() {
+                if !m.send(f, up) {
+                    break;
+                }
+                sent.frame(f);
+                q.pop();
+            }
+        });
+        let t = &mut self.io.tx;
+        t.packets += sent.packets;
+        t.bytes += sent.bytes;
+        t.broadcast += sent.broadcast;
+        t.multicast += sent.multicast;
+    }
+
+    fn fd(&mut self, port: &Port<'_>, cookie: u64, ready: Ready, budget: usize) {
+        match cookie {
+            USB => {
+                if ready.is_read() || ready.is_end() {
+                    self.receive(port, budget);
+                }
+                if ready.is_write() {
+                    self.turn(port, |_, _| {});
+                }
+            }
+            TTY => {
+                let mut b = [0; 512];
+                let n = self.m.at.room().min(b.len());
+                let n = self.serial.as_ref().map_or(0, |s| s.read(&mut b[..n]));
+                self.m.at.typed(&b[..n]);
+                self.turn(port, Machine::at_changed);
+            }
+            _ => {}
+        }
+    }
+
+    fn filter(&mut self, port: &Port<'_>, f: &Filter<'_>) -> Result<(), Fail> {
+        self.turn(port, |m, up| m.filter(f.promisc, f.allmulti, f.groups, up));
+        Ok(())
+    }
+
+    fn nicinfo(&mut self, _: &Port<'_>, out: &mut NicInfo<'_>) -> Result<(), Fail> {
+        let m = self.io.mac;
+        let id = format!("{:02X}{:02X}{:02X} {:02X}{:02X}{:02X}", m[0], m[1], m[2], m[3], m[4], m[5]);
+        out.line("Physical Node ID", &id);
+        out.line("Current Physical Node ID", &id);
+        let rate = self.io.link.speed_rx.max(self.io.link.speed_tx) as f64 / 1e6;
+        out.line(
+            "Current Operation Rate",
+            &if rate > 0.0 { format!("{rate:.2} Mb/s full-duplex") } else { "Unknown".into() },
+        );
+        out.line("Active Interface Type", &format!("USB CDC-ECM, {}", self.io.name));
+        let size = self.io.max_segment.to_string();
+        out.line("Maximum Transmittable data Unit", &size);
+        out.line("Maximum Receivable data Unit", &size);
+        out.line("Promiscuous Mode", if self.m.promiscuous() { "On" } else { "Off" });
+        out.line("Multicast Support", "Enabled");
+        for (t, way, done) in [(self.io.tx, "Transmit", "Transmitted"), (self.io.rx, "Receive", "Received")] {
+            out.line("", "");
+            out.line(&format!("Packets {done} OK"), &t.packets.to_string());
+            out.line(&format!("Bytes {done} OK"), &t.bytes.to_string());
+            out.line(&format!("Broadcast Packets {done} OK"), &t.broadcast.to_string());
+            out.line(&format!("Multicast Packets {done} OK"), &t.multicast.to_string());
+            out.line(&format!("Memory Allocation Failures on {way}"), &t.no_memory.to_string());
+            out.line(&format!("Errors on {way}"), &t.errors.to_string());
+        }
+        Ok(())
+    }
+
+    fn detach(&mut self, port: &Port<'_>) {
+        if self.m.alive() {
+            let _ = port.unwatch(&self.stream);
+        }
+        if let Some(s) = &self.serial {
+            let _ = port.unwatch(s);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Looks at a device and sets it up as far as the packet thread needs: import, descriptors, configuration.
+//! Runs on the control thread and may block, each step for a bounded time.
+
+use crate::bus::{Bus, Stream, bad};
+use crate::options::Options;
+use iopkt_usbip::cdc::{self, Function};
+use iopkt_usbip::client::{Client, Event, Limits};
+use iopkt_usbip::desc;
+use iopkt_usbip::op::{self, DeviceInfo};
+use iopkt_usbip::setup::Setup;
+use iopkt_usbip::status;
+use std::io::{self, Read, Write};
+
+/// Largest segment that we take: standard Ethernet with a VLAN tag and some more, below our cluster size.
+const MAX_SEGMENT: u16 = 1700;
+
+/// A CDC-ECM device, imported and configured.
+pub struct Found {
+    /// The connection, blocking until the device is handed to its packet thread.
+    pub stream: Stream,
+    /// USB/IP on that connection.
+    pub client: Client,
+    /// What the device list says.
+    pub info: DeviceInfo,
+    /// The ECM function.
+    pub ecm: Function,
+    /// A serial function beside it, for AT commands.
+    pub acm: Option<Function>,
+    /// MAC address.
+    pub mac: [u8; 6],
+    /// Whether `mac` is the device's own (not made up because its string is bad).
+    pub mac_good: bool,
+    /// Longest Ethernet frame, bytes.
+    pub max_segment: u16,
+    /// Multicast addresses that its filter holds (0: none).
+    pub mc_filters: u16,
+    /// "Manufacturer Product".
+    pub name: String,
+}
+
+/// Why a device was not taken.
+#[derive(Debug)]
+pub enum Not {
+    /// It is no CDC-ECM device, or the options exclude it: nothing to say.
+    Ours,
+    /// Somebody else has it.
+    Busy,
+    /// It should work but does not; a line for the log.
+    Working(String),
+}
+
+impl From<io::Error> for Not {
+    fn from(e: io::Error) -> Not {
+        let slow = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+        Not::Working(if slow.contains(&e.kind()) {
+            "the device does not answer".into()
+        } else {
+            e.to_string()
+        })
+    }
+}
+
+/// Whether the list's entry may be one of ours, so that importing it is worth it.
+pub fn may_match(d: &DeviceInfo, o: &Options) -> bool {
+    if o.busnum.is_some_and(|b| b != d.busnum) || o.devnum.is_some_and(|n| n != d.devnum) {
+        return false;
+    }
+    // Lists show the interfaces of the current configuration only; a server may show none at all.
+    let ecm = |i: &[u8; 3]| i[0] == cdc::CLASS_COMM && i[1] == cdc::SUBCLASS_ECM;
+    d.interfaces.is_empty() || d.configs > 1 || d.interfaces.iter().any(ecm)
+}
+
+/// Imports and configures.
+///
+/// # Errors
+/// [`Not`].
+pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u8; 6]) -> Result<Found, Not> {
+    let stream = bus.connect()?;
+    let limits = Limits { urbs: o.receive + 2 * o.transmit + 64, ..Limits::default() };
+    let mut s = Session { stream, client: Client::import(&d.busid, limits) };
+    let info = s.import()?;
+    let device = s.descriptor(desc::DEVICE, 0, desc::Device::LEN as u16)?;
+    let device = desc::Device::parse(&device).ok_or_else(|| wrong("its device descriptor is bad"))?;
+    let (config, ecm) = s.ecm_configuration(device.configs)?;
+    let acm = cdc::functions(&config, cdc::SUBCLASS_ACM).next();
+    let ether = ecm.ethernet.ok_or(Not::Ours)?;
+    s.control(Setup::set_configuration(ecm.config), &[])
+        .map_err(|e| wrong(format!("SET_CONFIGURATION: {e}")))?;
+    if ecm.has_alts {
+        // Off until the interface goes up; also resets the data toggles after a previous owner.
+        let off = if ecm.data_alt == 0 { 1 } else { 0 };
+        let _ = s.control(Setup::set_interface(ecm.data, off), &[]);
+    }
+    let own = s.string(ether.mac_str).and_then(|t| cdc::parse_mac(&t));
+    let maker = s.string(device.manufacturer_str).unwrap_or_default();
+    let product = s.string(device.product_str).unwrap_or_else(|| "CDC-ECM device".into());
+    Ok(Found {
+        mac: own.unwrap_or_else(|| local_mac(random())),
+        mac_good: own.is_some(),
+        // 0 is met in the field; 14 bytes of header and an IPv4 minimum packet are the least that makes sense.
+        max_segment: if ether.max_segment < 14 + 68 { 1514 } else { ether.max_segment.min(MAX_SEGMENT) },
+        mc_filters: ether.mc_filters & 0x7fff,
+        name: format!("{maker} {product}").trim().to_string(),
+        stream: s.stream,
+        client: s.client,
+        info,
+        ecm,
+        acm,
+    })
+}
+
+fn wrong(why: impl Into<String>) -> Not {
+    Not::Working(why.into())
+}
+
+/// Makes random bytes a locally administered unicast address.
+fn local_mac(mut m: [u8; 6]) -> [u8; 6] {
+    m[0] = (m[0] & 0xfc) | 2;
+    m
+}
+
+/// Blocking USB/IP.
+struct Session {
+    stream: Stream,
+    client: Client,
+}
+
+impl Session {
+    /// Writes what waits, then reads until `f` takes an event.
+    fn pump<T>(&mut self, mut f: impl FnMut(Event<'_>) -> Option<T>) -> io::Result<T> {
+        loop {
+            let n = self.client.tx().len();
+            if n > 0 {
+                let Session { stream, client } = self;
+                stream.write_all(client.tx())?;
+                client.tx_done(n);
+            }
+            while let Some(e) = self.client.poll().map_err(bad)? {
+                if let Some(t) = f(e) {
+                    return Ok(t);
+                }
+            }
+            let Session { stream, client } = self;
+            match stream.read(client.space())? {
+                0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the device was removed")),
+                n => client.commit(n),
+            }
+        }
+    }
+
+    fn import(&mut self) -> Result<DeviceInfo, Not> {
+        let r = self.pump(|e| match e {
+            Event::Imported(i) => Some(Ok(i)),
+            Event::Refused(st) => Some(Err(st)),
+            Event::Done(_) => None,
+        })?;
+        r.map_err(|st| match st {
+            op::st::DEV_BUSY => Not::Busy,
+            st => wrong(format!("import: {}", op::st::text(st))),
+        })
+    }
+
+    fn control(&mut self, setup: Setup, data: &[u8]) -> io::Result<Vec<u8>> {
+        self.client.control(0, setup, data).map_err(|_| io::Error::other("too many requests"))?;
+        let (st, data) = self.pump(|e| match e {
+            Event::Done(c) if c.token == 0 => Some((c.status, c.data.to_vec())),
+            _ => None,
+        })?;
+        match st {
+            status::OK | status::EREMOTEIO => Ok(data),
+            status::EPIPE => Err(io::Error::new(io::ErrorKind::Unsupported, "stalled (not supported)")),
+            e => Err(io::Error::from_raw_os_error(-e)),
+        }
+    }
+
+    fn descriptor(&mut self, ty: u8, index: u8, length: u16) -> io::Result<Vec<u8>> {
+        self.control(Setup::get_descriptor(ty, index, 0, length), &[])
+    }
+
+    fn string(&mut self, index: u8) -> Option<String> {
+        if index == 0 {
+            return None;
+        }
+        desc::string(&self.control(Setup::get_string(index), &[]).ok()?)
+    }
+
+    /// The first configuration that has an ECM function, whole.
+    fn ecm_configuration(&mut self, count: u8) -> Result<(Vec<u8>, Function), Not> {
+        for i in 0..count {
+            let head = self.descriptor(desc::CONFIG, i, desc::Config::LEN as u16)?;
+            let Some(c) = desc::Config::parse(&head) else {
+                return Err(wrong("its configuration descriptor is bad"));
+            };
+            let whole = self.descriptor(desc::CONFIG, i, c.total_len)?;
+            let found = cdc::functions(&whole, cdc::SUBCLASS_ECM).next();
+            if let Some(f) = found {
+                return Ok((whole, f));
+            }
+        }
+        Err(Not::Ours)
+    }
+}
