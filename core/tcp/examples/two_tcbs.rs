@@ -99,9 +99,10 @@ fn main() {
                 b.consume(n, |m| cache.free(m));
             }
             output(b, 1, now, &mut cache, &mut back);
-            if b.deadline() <= now {
-                b.tick(now);
-            }
+        }
+        if let Some(b) = b.as_mut().filter(|b| b.deadline() <= now) {
+            b.tick(now);
+            output(b, 1, now, &mut cache, &mut back);
         }
         for m in back.drain(..) {
             input(&mut a, 0, now, &mut cache, m);

@@ -201,7 +201,7 @@ impl Tcb {
         if n > 0 && ((n == avail && nagle_ok) || n >= (self.snd.max_wnd / 2).max(1) && n >= cwnd.min(window))
         {
             // A window of less than a segment that the network (not the peer) sets is waited for.
-            return (n == avail || cwnd >= n + 1 || idle).then_some(n);
+            return (n == avail || cwnd > n || idle).then_some(n);
         }
         if self.owed.probe && (idle || self.snd.persist) {
             //= RFC9293-3.8.6.1

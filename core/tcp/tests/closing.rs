@@ -83,7 +83,7 @@ fn time_wait_gives_way_to_a_later_syn_only() {
     n.shutdown(1);
     n.run(Duration::from_millis(100));
     let (rcv_nxt, last) = {
-        let s = n.seen.iter().filter(|s| s.from == 1).next_back().expect("some");
+        let s = n.seen.iter().rfind(|s| s.from == 1).expect("some");
         (Seq(s.h.seq + 1), s.h.options.timestamps.expect("ts").val)
     };
     let mut syn = raw(rcv_nxt - 5000, Seq(0), Flags::SYN);

@@ -7,7 +7,7 @@ use iopkt_tcp::{CcKind, Config, State};
 use iopkt_wire::tcp::{Flags, Header};
 
 /// Drops the data segments with these numbers (first data segment of end 0 is 0), first transmissions only.
-fn drop_nth(which: &'static [usize]) -> Option<Box<dyn FnMut(usize, &Header, usize) -> bool>> {
+fn drop_nth(which: &'static [usize]) -> Option<common::Filter> {
     let (mut k, mut top) = (0, None::<u32>);
     Some(Box::new(move |from, h, len| {
         if from != 0 || len == 0 || top.is_some_and(|t| (h.seq.wrapping_sub(t) as i32) < 0) {

@@ -1,16 +1,15 @@
 //! The Internet checksum (RFC 1071), its incremental update (RFC 1624), and copying with it.
 //!
 //! Theory of operation: the sum is commutative and independent of byte order, so words are added as the
-//! machine loads them and only the result is put right. Bytes are added as 32-bit words into 64-bit lanes:
-//! no carry can be lost before 2^32 words, and the loop has no dependency between lanes, which lets the
-//! compiler use vector registers without any `unsafe`.
+//! machine loads them and only the result is put right. Bytes are added as 64-bit words into 128-bit sums, which
+//! is an `add` and an `adc` for 8 bytes: without any `unsafe`, that beats what compilers make of vector
+//! registers with baseline x86-64 (8 bytes a cycle and lane, two lanes).
 //!
 //! Not done here: where the checksum field stands in a header. A caller sums a header whose field is zero,
 //! or sums the received header with its field and asks [`Sum::is_valid`].
 
-/// Lanes of the inner loop; 8 words of 4 bytes is two SSE2 or one AVX2 load.
-const LANES: usize = 8;
-const BLOCK: usize = LANES * 4;
+/// Bytes of one turn of the inner loop.
+const BLOCK: usize = 32;
 
 /// A running ones'-complement sum.
 ///
@@ -175,53 +174,70 @@ fn fold(mut s: u64) -> u16 {
     s as u16
 }
 
-#[inline]
-fn word(b: &[u8]) -> u64 {
-    // Callers pass exactly 4 bytes; the shape lets the compiler see one load.
-    u64::from(u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+/// Two sums with their carries: lane `i & 1` takes the `i`-th word, so that the additions of neighbours do
+/// not wait for each other. The upper half of a `u128` counts carries and weighs 1 modulo 2^16 - 1.
+#[derive(Clone, Copy)]
+struct Lanes(u128, u128);
+
+impl Lanes {
+    #[inline(always)]
+    fn block(&mut self, b: &[u8; BLOCK]) {
+        let (words, _) = b.as_chunks::<8>();
+        let w = |i: usize| u128::from(u64::from_ne_bytes(words[i]));
+        self.0 += w(0);
+        self.1 += w(1);
+        self.0 += w(2);
+        self.1 += w(3);
+    }
+
+    #[inline(always)]
+    fn fold(self) -> u64 {
+        let half = |x: u128| {
+            let (lo, hi) = (x as u64, (x >> 64) as u64);
+            (lo & 0xffff_ffff) + (lo >> 32) + hi
+        };
+        half(self.0) + half(self.1)
+    }
 }
 
-/// Up to 3 bytes left at the end, padded with zeros.
+/// Fewer bytes than a block, padded with zeros to whole words.
 #[inline]
 fn rest(b: &[u8]) -> u64 {
-    let mut w = [0u8; 4];
-    for (d, s) in w.iter_mut().zip(b) {
-        *d = *s;
+    let (words, last) = b.as_chunks::<4>();
+    let mut s = 0u64;
+    for w in words {
+        s += u64::from(u32::from_ne_bytes(*w));
     }
-    u64::from(u32::from_ne_bytes(w))
+    let tail = match *last {
+        [a, b, c] => [a, b, c, 0],
+        [a, b] => [a, b, 0, 0],
+        [a] => [a, 0, 0, 0],
+        _ => [0; 4],
+    };
+    s + u64::from(u32::from_ne_bytes(tail))
 }
 
 #[inline]
 fn raw_sum(bytes: &[u8]) -> u64 {
     let (blocks, tail) = bytes.as_chunks::<BLOCK>();
-    let mut lanes = [0u64; LANES];
+    let mut lanes = Lanes(0, 0);
     for b in blocks {
-        for i in 0..LANES {
-            lanes[i] += word(&b[i * 4..i * 4 + 4]);
-        }
+        lanes.block(b);
     }
-    let (words, last) = tail.as_chunks::<4>();
-    let mut s = 0u64;
-    for w in words {
-        s += word(w);
-    }
-    s += rest(last);
-    lanes.iter().fold(s, |a, l| a + l)
+    lanes.fold() + rest(tail)
 }
 
 #[inline]
 fn raw_copy(dst: &mut [u8], src: &[u8]) -> u64 {
     let (db, dt) = dst.as_chunks_mut::<BLOCK>();
     let (sb, st) = src.as_chunks::<BLOCK>();
-    let mut lanes = [0u64; LANES];
+    let mut lanes = Lanes(0, 0);
     for (d, b) in db.iter_mut().zip(sb) {
         *d = *b;
-        for i in 0..LANES {
-            lanes[i] += word(&b[i * 4..i * 4 + 4]);
-        }
+        lanes.block(b);
     }
     dt.copy_from_slice(st);
-    lanes.iter().fold(raw_sum(st), |a, l| a + l)
+    lanes.fold() + rest(st)
 }
 
 #[cfg(test)]

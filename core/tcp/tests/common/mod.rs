@@ -21,6 +21,9 @@ pub struct Seen {
     pub dropped: bool,
 }
 
+/// Says whether to drop a packet: who sent it, its header, its payload's length.
+pub type Filter = Box<dyn FnMut(usize, &Header, usize) -> bool>;
+
 /// What a link does to packets.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
@@ -88,7 +91,7 @@ pub struct Net {
     pub links: [Link; 2],
     pub seen: Vec<Seen>,
     /// Says which packets to drop: (from, header, payload length, how many were seen from that end).
-    pub filter: Option<Box<dyn FnMut(usize, &Header, usize) -> bool>>,
+    pub filter: Option<Filter>,
     pub rng: Rng,
     pub cache: Cache,
     pub pool: Pool,
@@ -288,8 +291,8 @@ impl Net {
                 c.as_mut_slice()[at] ^= 1 << self.rng.below(8);
             }
             let mut at = self.now.max(self.busy[from]);
-            if l.rate > 0 {
-                at += Duration::from_nanos(c.len() as u64 * 1_000_000_000 / l.rate);
+            if let Some(ns) = (c.len() as u64 * 1_000_000_000).checked_div(l.rate) {
+                at += Duration::from_nanos(ns);
                 self.busy[from] = at;
             }
             let jitter = self.rng.below(l.jitter.as_micros() as u32 + 1);
@@ -308,13 +311,12 @@ impl Net {
         }
         let Ok((seg, _, _)) = Segment::from_mbuf(&mut m) else { return };
         let (now, len) = (self.now, m.len());
-        if self.ends[i].tcb.is_none() && self.ends[i].listening && !self.ends[i].gone {
-            if iopkt_tcp::listen::judge(&seg) == iopkt_tcp::listen::Verdict::Syn {
-                let e = &mut self.ends[i];
-                e.tcb = Some(Tcb::accept(now, &e.cfg, e.iss, &seg));
-                self.output(i);
-                return;
-            }
+        let fresh = self.ends[i].tcb.is_none() && self.ends[i].listening && !self.ends[i].gone;
+        if fresh && iopkt_tcp::listen::judge(&seg) == iopkt_tcp::listen::Verdict::Syn {
+            let e = &mut self.ends[i];
+            e.tcb = Some(Tcb::accept(now, &e.cfg, e.iss, &seg));
+            self.output(i);
+            return;
         }
         if self.ends[i].tcb.is_none() {
             self.ends[i].strays += 1;
