@@ -1,3 +1,29 @@
-//! io-pkt-v6-hc: IPv4 and IPv6.
+//! io-pkt-v6-hc: the full stack for IPv4 and IPv6.
+//!
+//! A variant is this list and nothing else; the linker leaves out what it does not name.
 
-fn main() {}
+use iopkt_inet::Inet;
+use iopkt_runtime::cmdline::Variant;
+use iopkt_runtime::{Composition, main as run};
+use iopkt_stack::Domain;
+use std::process::ExitCode;
+
+const VARIANT: Composition = Composition {
+    variant: Variant {
+        name: "io-pkt-v6-hc",
+        about: "the full stack for IPv4 and IPv6",
+        hc: true,
+        v6: true,
+        note: "IPv6 is still to come: this build speaks IPv4 only",
+    },
+    domains,
+};
+
+/// The protocol families, in the order in which they are asked.
+fn domains() -> Vec<Box<dyn Domain>> {
+    vec![Box::new(Inet::new())]
+}
+
+fn main() -> ExitCode {
+    run(&VARIANT)
+}

@@ -353,6 +353,15 @@ impl Driver {
         self.core.devices()
     }
 
+    /// Whether it stays loaded when its last device goes for this reason.
+    pub fn stays(&self, why: Gone) -> bool {
+        let bit = match why {
+            Gone::Removed => abi::STAY_REMOVED,
+            Gone::Destroyed => abi::STAY_DESTROYED,
+        };
+        self.core.stay.load(Ordering::Acquire) & bit != 0
+    }
+
     /// Packet buffers that it holds.
     pub fn buffers_out(&self) -> isize {
         self.core.out.load(Ordering::Relaxed)

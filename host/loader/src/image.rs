@@ -37,6 +37,8 @@ pub(crate) struct Image {
 
 // SAFETY: the pointer is to constant data of the image, which lives as long as `lib`.
 unsafe impl Send for Image {}
+// SAFETY: nothing can be done with a shared reference to it but look at constant data.
+unsafe impl Sync for Image {}
 
 impl Image {
     /// Checks the file at `path` and maps it. Its initialisers run on the calling thread.

@@ -1,3 +1,19 @@
 //! Threads, epoll, clock, command line: what turns the pure stack into a process.
+//!
+//! A variant's `main` hands its list of parts to [`main`]; the rest is here. The main thread becomes the
+//! control thread (`control`); packet threads (`packet`) run devices (`device`) and, the first of them, the
+//! stack (`stack`).
 
 pub mod cmdline;
+mod control;
+mod crash;
+mod device;
+mod env;
+mod limits;
+mod msg;
+mod names;
+mod packet;
+mod stack;
+mod start;
+
+pub use start::{Composition, main};

@@ -1,0 +1,442 @@
+//! The control thread: signals, loading and unloading, and the requests that are not the shard's.
+//!
+//! It waits for signals and messages and never for a driver: what may take long (a load, an unload) runs on a
+//! thread of its own that sends a message at its end.
+
+use crate::cmdline::Load;
+use crate::env::Env;
+use crate::msg::{Ticket, ToControl, ToPacket};
+use crate::start::Facts;
+use iopkt_base::{Duration, Errno, Instant};
+use iopkt_ctl::{DriverInfo, NicInfo, Reply, Request};
+use iopkt_loader::{Driver, DriverId, Error, Gone, Info};
+use iopkt_slog::Severity;
+use iopkt_sys::process::Started;
+use iopkt_sys::signal::Signals;
+use iopkt_sys::{Epoll, Interest, clock};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+/// How long a start waits for one driver before it goes on with the next and, after the last one, to the
+/// background; the driver goes on loading.
+const LOAD_PATIENCE: Duration = Duration::from_secs(3);
+/// How long an unload may take before it is given up (and may be tried again).
+const UNLOAD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end waits for drivers.
+const END_PATIENCE: Duration = Duration::from_secs(8);
+
+/// A loaded driver, or one that loads.
+struct Entry {
+    /// Gone while it is being unloaded.
+    driver: Option<Arc<Driver>>,
+    info: Info,
+    options: String,
+    interfaces: Vec<String>,
+    /// Its load has ended well.
+    loaded: bool,
+    /// Who waits for its load.
+    loading: Option<Waiter>,
+    /// Who waits for its unload.
+    unloading: Option<Vec<Ticket>>,
+    failed: Option<Error>,
+}
+
+enum Waiter {
+    /// The start-up.
+    Start,
+    Ticket(Ticket),
+}
+
+/// A `nicinfo` that is being gathered.
+struct Gather {
+    left: usize,
+    list: Vec<NicInfo>,
+}
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// In good order.
+    Good,
+    /// Something of ours has failed.
+    Failed,
+}
+
+pub(crate) struct Control {
+    env: Arc<Env>,
+    loader: iopkt_loader::Env,
+    facts: Facts,
+    inbox: Receiver<ToControl>,
+    epoll: Epoll,
+    signals: Signals,
+    started: Started,
+    drivers: BTreeMap<DriverId, Entry>,
+    gathers: HashMap<Ticket, Gather>,
+    /// Drivers of the command line that are still to be started.
+    queue: VecDeque<Load>,
+    /// When the start goes on although a driver has not loaded yet.
+    patience: Option<Instant>,
+    ending: Option<(End, Instant)>,
+}
+
+const TOKEN_SIGNALS: u64 = 1;
+const TOKEN_INBOX: u64 = 2;
+
+impl Control {
+    pub(crate) fn new(
+        env: Arc<Env>,
+        loader: iopkt_loader::Env,
+        facts: Facts,
+        inbox: Receiver<ToControl>,
+        signals: Signals,
+        started: Started,
+        drivers: Vec<Load>,
+    ) -> std::io::Result<Control> {
+        let epoll = Epoll::new()?;
+        epoll.add(&signals, TOKEN_SIGNALS, Interest::READ)?;
+        epoll.add(&env.control_waker, TOKEN_INBOX, Interest::READ)?;
+        Ok(Control {
+            env,
+            loader,
+            facts,
+            inbox,
+            epoll,
+            signals,
+            started,
+            drivers: BTreeMap::new(),
+            gathers: HashMap::new(),
+            queue: drivers.into(),
+            patience: Some(Instant::ZERO),
+            ending: None,
+        })
+    }
+
+    /// Runs until the end.
+    pub(crate) fn run(mut self) -> End {
+        loop {
+            self.go_on_starting();
+            if let Some((end, at)) = self.ending
+                && (self.drivers.is_empty() || clock::monotonic() >= at)
+            {
+                self.report_left();
+                return end;
+            }
+            let next = [self.patience, self.ending.map(|e| e.1)].into_iter().flatten().min();
+            let timeout = next.map(|at| at.since(clock::monotonic()));
+            if let Err(e) = self.epoll.wait(&mut Vec::new(), 8, timeout) {
+                self.env.log(Severity::Critical, &format!("control thread: {e}"));
+                return End::Failed;
+            }
+            self.env.control_waker.drain();
+            while let Some(s) = self.signals.next() {
+                self.env.log(Severity::Info, &format!("signal {s}: ending"));
+                self.end(End::Good);
+            }
+            while let Ok(m) = self.inbox.try_recv() {
+                self.message(m);
+            }
+        }
+    }
+
+    /// Starts the next driver of the command line when the one before has loaded, failed, or taken too long;
+    /// after the last one the start is done.
+    fn go_on_starting(&mut self) {
+        while let Some(at) = self.patience {
+            let busy = self.drivers.values().any(|e| matches!(e.loading, Some(Waiter::Start)));
+            let late = clock::monotonic() >= at;
+            if self.ending.is_none() && busy && !late {
+                return;
+            }
+            match self.queue.pop_front() {
+                Some(l) if self.ending.is_none() => {
+                    self.load(&l.name, &l.options, Waiter::Start);
+                    self.patience = Some(clock::monotonic() + LOAD_PATIENCE);
+                }
+                _ => {
+                    self.patience = None;
+                    self.start_done();
+                }
+            }
+        }
+    }
+
+    fn start_done(&mut self) {
+        for e in self.drivers.values().filter(|e| e.loading.is_some()) {
+            let text = format!("driver {} is still loading; its interfaces follow", e.info.name);
+            self.env.log(Severity::Notice, &text);
+        }
+        if self.ending.is_some() {
+            return;
+        }
+        if let Err(e) = self.started.ok() {
+            self.env.log(Severity::Warning, &format!("cannot leave the terminal: {e}"));
+        }
+    }
+
+    fn message(&mut self, m: ToControl) {
+        match m {
+            ToControl::Ctl { ticket, request } => self.request(ticket, *request),
+            ToControl::Attached { driver, name } => {
+                if let Some(e) = self.drivers.get_mut(&driver) {
+                    e.interfaces.push(name);
+                }
+            }
+            ToControl::Detached { driver, name, ticket, why } => self.detached(driver, &name, ticket, why),
+            ToControl::NoDevice { name, ticket } => {
+                let why = format!("{name}: no such interface of a driver; ifconfig -a lists what there is");
+                self.answer(ticket, Reply::why(Errno::ENXIO, why));
+            }
+            ToControl::NicInfoCount { ticket, count } => {
+                self.gathers.insert(ticket, Gather { left: count, list: Vec::new() });
+                self.gathered(ticket);
+            }
+            ToControl::NicInfo { ticket, info } => {
+                if let Some(g) = self.gathers.get_mut(&ticket) {
+                    g.left -= 1;
+                    g.list.extend(info);
+                }
+                self.gathered(ticket);
+            }
+            ToControl::Loaded { driver, result } => self.loaded(driver, result),
+            ToControl::Finished { driver } => self.unload(driver),
+            ToControl::Unloaded { driver, result } => self.unloaded(driver, result),
+            ToControl::Died { thread } => {
+                self.env.log(Severity::Critical, &format!("packet thread {thread} has failed: ending"));
+                self.end(End::Failed);
+            }
+        }
+    }
+
+    fn answer(&self, ticket: Ticket, reply: Reply) {
+        self.env.tell_packet(0, ToPacket::Answer { ticket, reply: Box::new(reply) });
+    }
+
+    fn gathered(&mut self, ticket: Ticket) {
+        if self.gathers.get(&ticket).is_some_and(|g| g.left == 0)
+            && let Some(g) = self.gathers.remove(&ticket)
+        {
+            self.answer(ticket, Reply::NicInfo(g.list));
+        }
+    }
+
+    fn request(&mut self, ticket: Ticket, r: Request) {
+        if self.ending.is_some() {
+            return self.answer(ticket, Reply::why(Errno::ESHUTDOWN, "io-pkt is ending"));
+        }
+        match r {
+            Request::Stack => {
+                let info = self.facts.info();
+                self.answer(ticket, Reply::Stack(info));
+            }
+            Request::Load { object, options } => self.load(&object, &options, Waiter::Ticket(ticket)),
+            Request::Unload { what } => self.answer(ticket, self.refuse_unload(&what)),
+            Request::Loaded => self.answer(ticket, self.list()),
+            Request::Destroy { name } => {
+                self.env.tell_packet(0, ToPacket::Destroy { name, ticket });
+            }
+            Request::NicInfo { name } => {
+                self.env.tell_packet(0, ToPacket::NicInfo { name, ticket });
+            }
+            Request::Shutdown => {
+                self.answer(ticket, Reply::Ok);
+                self.env.log(Severity::Info, "asked to end");
+                self.end(End::Good);
+            }
+            _ => self.answer(ticket, Reply::err(Errno::ENOSYS)),
+        }
+    }
+
+    /// `umount`: the documented refusal.
+    fn refuse_unload(&self, what: &str) -> Reply {
+        let file = what.rsplit('/').next().unwrap_or(what);
+        let by_name = |e: &&Entry| e.info.name == file || e.info.file() == file;
+        let by_if = |e: &&Entry| e.interfaces.iter().any(|i| i == file);
+        let Some(e) = self.drivers.values().find(by_name).or_else(|| self.drivers.values().find(by_if))
+        else {
+            return Reply::why(Errno::ENOENT, format!("{what}: no such driver or interface"));
+        };
+        let names = if e.interfaces.is_empty() { vec!["IF".to_owned()] } else { e.interfaces.clone() };
+        let how: Vec<_> = names.iter().map(|n| format!("ifconfig {n} destroy")).collect();
+        Reply::why(
+            Errno::EOPNOTSUPP,
+            format!(
+                "{what}: umount works for legacy io-net drivers only; destroy the interface instead: {} \
+                 (the driver is unloaded with its last one)",
+                how.join("; ")
+            ),
+        )
+    }
+
+    fn list(&self) -> Reply {
+        let drivers = self.drivers.values().filter(|e| e.loaded).map(|e| DriverInfo {
+            name: e.info.name.clone(),
+            path: e.info.path.display().to_string(),
+            version: e.info.version.clone(),
+            options: e.options.clone(),
+            interfaces: e.interfaces.clone(),
+        });
+        Reply::Loaded { drivers: drivers.collect(), modules: Vec::new() }
+    }
+
+    fn load(&mut self, what: &str, options: &str, waiter: Waiter) {
+        match Driver::start(self.env.clone(), &self.loader, what, options) {
+            Err(e) => self.load_failed(&e, Some(waiter)),
+            Ok(d) => {
+                let (id, driver) = (d.id(), Arc::new(d));
+                let entry = Entry {
+                    info: driver.info().clone(),
+                    driver: Some(driver.clone()),
+                    options: options.to_owned(),
+                    interfaces: Vec::new(),
+                    loaded: false,
+                    loading: Some(waiter),
+                    unloading: None,
+                    failed: None,
+                };
+                self.drivers.insert(id, entry);
+                self.wait_for(id, driver);
+            }
+        }
+    }
+
+    fn wait_for(&mut self, id: DriverId, driver: Arc<Driver>) {
+        let env = self.env.clone();
+        let spawned = std::thread::Builder::new().name("load".into()).spawn(move || {
+            let result = driver.wait();
+            drop(driver);
+            env.tell_control(ToControl::Loaded { driver: id, result });
+        });
+        if let Err(e) = spawned {
+            let text = format!("cannot make a thread: {e}");
+            self.loaded(id, Err(Error::new(iopkt_sys::errno(&e), text)));
+        }
+    }
+
+    fn load_failed(&mut self, e: &Error, waiter: Option<Waiter>) {
+        self.env.log(Severity::Error, &e.text);
+        if let Some(Waiter::Ticket(t)) = waiter {
+            self.answer(t, Reply::why(e.errno, e.text.clone()));
+        }
+    }
+
+    fn loaded(&mut self, id: DriverId, result: Result<(), Error>) {
+        let Some(entry) = self.drivers.get_mut(&id) else { return };
+        match result {
+            Ok(()) => {
+                entry.loaded = true;
+                let names = entry.interfaces.clone();
+                let text = format!("{} loaded: {}", entry.info.path.display(), names.join(" "));
+                if let Some(Waiter::Ticket(t)) = entry.loading.take() {
+                    self.answer(t, Reply::Names(names));
+                }
+                self.env.log(Severity::Info, &text);
+                if self.ending.is_some() || self.drivers.get(&id).is_some_and(|e| e.unloading.is_some()) {
+                    self.reap(id);
+                }
+            }
+            Err(e) => {
+                // What the caller hears comes after the object is gone, so that it may try again at once.
+                entry.failed = Some(e);
+                entry.unloading.get_or_insert_default();
+                self.reap(id);
+            }
+        }
+    }
+
+    fn detached(&mut self, id: DriverId, name: &str, ticket: Option<Ticket>, why: Gone) {
+        let Some(e) = self.drivers.get_mut(&id) else { return };
+        e.interfaces.retain(|n| n != name);
+        self.env.log(
+            Severity::Info,
+            &format!(
+                "{name}: {}",
+                match why {
+                    Gone::Destroyed => "destroyed",
+                    Gone::Removed => "device removed",
+                }
+            ),
+        );
+        let Some(t) = ticket else { return };
+        // The last one takes the object with it, unless the driver stays; who asked hears when that is done.
+        if e.interfaces.is_empty() && e.loaded && !e.driver.as_ref().is_some_and(|d| d.stays(why)) {
+            e.unloading.get_or_insert_default().push(t);
+        } else {
+            self.answer(t, Reply::Ok);
+        }
+    }
+
+    /// A driver has nothing left to do.
+    fn unload(&mut self, id: DriverId) {
+        let Some(e) = self.drivers.get_mut(&id) else { return };
+        e.unloading.get_or_insert_default();
+        if e.loaded {
+            self.reap(id);
+        }
+    }
+
+    /// Unloads on a thread of its own: a driver may take its time.
+    fn reap(&mut self, id: DriverId) {
+        // Nobody else has it: the thread that waited for the load gave its share back before it told us.
+        let driver = self.drivers.get_mut(&id).and_then(|e| e.driver.take()).and_then(Arc::into_inner);
+        let (Some(mut driver), env) = (driver, self.env.clone()) else { return };
+        let spawned = std::thread::Builder::new().name("unload".into()).spawn(move || {
+            let result = driver.unload(UNLOAD_PATIENCE);
+            let result = match result {
+                Ok(_) => Ok(()),
+                Err(e) => Err((e, Arc::new(driver))),
+            };
+            env.tell_control(ToControl::Unloaded { driver: id, result });
+        });
+        if let Err(e) = spawned {
+            self.env.log(Severity::Error, &format!("cannot make a thread: {e}"));
+        }
+    }
+
+    fn unloaded(&mut self, id: DriverId, result: Result<(), (Error, Arc<Driver>)>) {
+        if let Err((e, driver)) = result {
+            self.env.log(Severity::Error, &e.text);
+            if let Some(entry) = self.drivers.get_mut(&id) {
+                entry.driver = Some(driver);
+                for t in entry.unloading.take().unwrap_or_default() {
+                    self.answer(t, Reply::why(e.errno, e.text.clone()));
+                }
+            }
+            return;
+        }
+        let Some(entry) = self.drivers.remove(&id) else { return };
+        for t in entry.unloading.into_iter().flatten() {
+            self.answer(t, Reply::Ok);
+        }
+        if let Some(e) = entry.failed {
+            self.load_failed(&e, entry.loading);
+        }
+    }
+
+    /// Begins the end: drivers are told to stop; when the last has, or patience runs out, the loop ends.
+    fn end(&mut self, how: End) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.ending = Some((how, clock::monotonic() + END_PATIENCE));
+        let ids: Vec<DriverId> = self.drivers.keys().copied().collect();
+        for id in ids {
+            let Some(e) = self.drivers.get_mut(&id) else { continue };
+            if let Some(d) = &e.driver {
+                d.stop();
+            }
+            let idle = e.loaded && e.unloading.is_none();
+            e.unloading.get_or_insert_default();
+            if idle {
+                self.reap(id);
+            }
+        }
+    }
+
+    fn report_left(&self) {
+        for e in self.drivers.values() {
+            let text = format!("driver {} did not end in time; ending without it", e.info.name);
+            self.env.log(Severity::Error, &text);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A device on its packet thread.
+
+use crate::env::Env;
+use crate::msg::{Ends, Said, ToPacket};
+use iopkt_base::Instant;
+use iopkt_ctl::NicInfo;
+use iopkt_loader::{Device, Effects};
+use iopkt_mbuf::Mbuf;
+use iopkt_slog::{Severity, major};
+use iopkt_stack::DevOp;
+use iopkt_sys::Event;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+/// Frames taken out of a ring at a time.
+const PULL: usize = 64;
+
+/// One device and what joins it to the shard.
+pub(crate) struct Slot {
+    /// Number of the device; also the upper half of its event tokens.
+    pub num: u32,
+    pub ifindex: u32,
+    pub name: String,
+    pub dev: Box<Device>,
+    /// Thread 0 knows that it has left.
+    pub leaving: bool,
+    /// The driver has no room for frames.
+    pub full: bool,
+    /// On the shard's own thread there is nothing between.
+    pub ends: Option<Ends>,
+    /// Frames from the ring that the driver has not taken yet.
+    queue: VecDeque<Mbuf>,
+    fx: Effects,
+}
+
+impl Slot {
+    pub(crate) fn new(num: u32, ifindex: u32, name: String, dev: Box<Device>, ends: Option<Ends>) -> Slot {
+        Slot {
+            num,
+            ifindex,
+            name,
+            dev,
+            leaving: false,
+            full: false,
+            ends,
+            queue: VecDeque::new(),
+            fx: Effects::default(),
+        }
+    }
+
+    /// Whether an event is this device's.
+    pub(crate) fn owns(&self, e: &Event) -> bool {
+        (e.token >> 32) as u32 == self.num
+    }
+
+    /// An order of the shard.
+    pub(crate) fn order(&mut self, env: &Env, op: &DevOp) {
+        let (what, r) = match op {
+            DevOp::Start(_) => {
+                self.full = false;
+                ("start", self.dev.start())
+            }
+            DevOp::Stop(_) => {
+                self.dev.stop();
+                self.full = false;
+                self.queue.clear();
+                ("stop", Ok(()))
+            }
+            DevOp::Filter { promisc, allmulti, groups, .. } => {
+                ("receive filter", self.dev.filter(*promisc, *allmulti, groups))
+            }
+            DevOp::Mtu(_, mtu) => ("mtu", self.dev.set_mtu(*mtu)),
+        };
+        if let Err(e) = r {
+            let text = format!("{}: {what}: the driver says {e}", self.name);
+            env.sink.write(Severity::Error, major::NETWORK, 0, &text);
+        }
+    }
+
+    /// Takes what the driver has said. Received packets are appended to `rx`; the rest comes back, if any.
+    pub(crate) fn collect(&mut self, rx: &mut Vec<Mbuf>) -> Option<Said> {
+        self.dev.take_effects(&mut self.fx);
+        let fx = &mut self.fx;
+        rx.append(&mut fx.rx);
+        if std::mem::take(&mut fx.tx_ready) {
+            self.full = false;
+        }
+        let said = Said {
+            link: fx.link.take(),
+            ierrors: std::mem::take(&mut fx.ierrors),
+            iqdrops: std::mem::take(&mut fx.iqdrops),
+            oerrors: std::mem::take(&mut fx.oerrors),
+            collisions: std::mem::take(&mut fx.collisions),
+        };
+        let news = said.link.is_some() || said.ierrors + said.iqdrops + said.oerrors + said.collisions > 0;
+        news.then_some(said)
+    }
+
+    /// Gives frames of `q` to the driver while it takes them.
+    pub(crate) fn transmit(&mut self, q: &mut VecDeque<Mbuf>) {
+        while !self.full && !q.is_empty() {
+            let sent = self.dev.transmit(q);
+            self.full = sent.full;
+            if sent.packets == 0 {
+                break;
+            }
+        }
+    }
+
+    /// On another thread than the shard's: hands received packets over and sends what the shard has put
+    /// into the ring. Says whether the shard must be woken, and whether frames are left that could go on.
+    pub(crate) fn exchange(&mut self, rx: &mut Vec<Mbuf>) -> (bool, bool) {
+        let Some(ends) = &mut self.ends else { return (false, false) };
+        let mut wake = !rx.is_empty();
+        for m in rx.drain(..) {
+            if ends.rx.push(m).is_err() {
+                self.fx.iqdrops += 1; // told with the next look at the device
+            }
+        }
+        let mut more = false;
+        if !self.full {
+            while self.queue.len() < PULL {
+                match ends.tx.pop() {
+                    Ok(m) => self.queue.push_back(m),
+                    Err(_) => break,
+                }
+            }
+            more = !ends.tx.is_empty();
+            if ends.starved.swap(false, Ordering::AcqRel) {
+                wake = true;
+            }
+            let mut q = std::mem::take(&mut self.queue);
+            self.transmit(&mut q);
+            self.queue = q;
+        }
+        (wake, more && !self.full)
+    }
+
+    /// When the driver's timer runs out.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.dev.deadline()
+    }
+
+    /// What the driver knows of the hardware.
+    pub(crate) fn nicinfo(&mut self, name: String) -> Option<NicInfo> {
+        let fields = match self.dev.nicinfo() {
+            Ok(f) => f,
+            Err(iopkt_base::Errno::EOPNOTSUPP) => Vec::new(),
+            Err(_) => return None,
+        };
+        Some(NicInfo { ifname: name, description: self.dev.description().text.clone(), fields })
+    }
+}
+
+/// Tells thread 0 what a driver on another thread said.
+pub(crate) fn forward(env: &Env, num: u32, said: Option<Said>, departs: bool) {
+    if let Some(said) = said {
+        env.tell_packet(0, ToPacket::Said { num, said });
+    }
+    if departs {
+        env.tell_packet(0, ToPacket::Departed { num });
+    }
+}

@@ -1,0 +1,289 @@
+//! A packet thread: waits for descriptors, runs the calls of its devices, and, if it is the first one, the
+//! stack.
+//!
+//! A turn: wait; messages; devices that have something; the stack (which takes what the devices received and leaves what they
+//! are to send); transmit; sleep until something happens or the nearest deadline. Everything in a turn is
+//! bounded; what is left over makes the next wait return at once. There is one clock read, one batch of
+//! transmit calls per device, at most one wake-up per other thread in a turn. Nothing runs periodically: an idle thread
+//! sleeps for ever.
+
+use crate::device::{Slot, forward};
+use crate::env::Env;
+use crate::msg::{AttachReply, ToControl, ToPacket};
+use crate::stack::Stack;
+use iopkt_base::Instant;
+use iopkt_loader::{Device, Gone, Place};
+use iopkt_mbuf::Mbuf;
+use iopkt_slog::Severity;
+use iopkt_sys::{Epoll, Event, Interest, Waker, clock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+
+/// Token of the thread's waker.
+pub(crate) const TOKEN_WAKER: u64 = 0;
+/// Top byte of the socket server's tokens; the numbers of devices stay below it.
+pub(crate) const TAG_SERVER: u8 = 0xff;
+/// Numbers of devices begin here, so that no token of theirs is one of the above.
+pub(crate) const FIRST_DEVICE: u32 = 1;
+
+/// Messages taken in a turn.
+const MESSAGES: usize = 64;
+/// Events taken in a turn.
+const EVENTS: usize = 256;
+
+/// A packet thread.
+pub(crate) struct Packet {
+    me: usize,
+    env: Arc<Env>,
+    epoll: Arc<Epoll>,
+    waker: Waker,
+    inbox: Receiver<ToPacket>,
+    slots: Vec<Slot>,
+    stack: Option<Box<Stack>>,
+    events: Vec<Event>,
+    rx: Vec<Mbuf>,
+    /// Turns run, for tests that count them.
+    turns: Arc<AtomicU64>,
+    /// Something is left to do: do not sleep.
+    more: bool,
+    quit: bool,
+}
+
+impl Packet {
+    pub(crate) fn new(
+        me: usize,
+        env: Arc<Env>,
+        inbox: Receiver<ToPacket>,
+        stack: Option<Box<Stack>>,
+    ) -> std::io::Result<Packet> {
+        let (epoll, waker) = (env.packet[me].epoll.clone(), env.packet[me].waker.clone());
+        epoll.add(&waker, TOKEN_WAKER, Interest::READ)?;
+        Ok(Packet {
+            me,
+            env,
+            epoll,
+            waker,
+            inbox,
+            slots: Vec::new(),
+            stack,
+            events: Vec::new(),
+            rx: Vec::new(),
+            turns: Arc::default(),
+            more: false,
+            quit: false,
+        })
+    }
+
+    /// Runs until told to quit.
+    pub(crate) fn run(mut self) {
+        let guard = Guard { env: self.env.clone(), me: self.me };
+        while !self.quit {
+            if let Err(e) = self.turn() {
+                self.env.log(Severity::Critical, &format!("packet thread {}: {e}", self.me));
+                return;
+            }
+        }
+        std::mem::forget(guard);
+        for s in self.slots.drain(..) {
+            s.dev.detach(Gone::Removed);
+        }
+    }
+
+    fn turn(&mut self) -> std::io::Result<()> {
+        let timeout = self.timeout();
+        self.events.clear();
+        self.epoll.wait(&mut self.events, EVENTS, timeout)?;
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        let now = clock::monotonic();
+        self.more = false;
+        if let Some(s) = &mut self.stack {
+            s.begin(now);
+        }
+        self.messages();
+        let events = std::mem::take(&mut self.events);
+        for e in &events {
+            if e.token == TOKEN_WAKER {
+                self.waker.drain();
+            } else if (e.token >> 56) as u8 == TAG_SERVER {
+                if let Some(s) = &mut self.stack {
+                    s.event(e);
+                }
+            } else if let Some(s) = self.slots.iter_mut().find(|s| s.owns(e)) {
+                s.dev.ready(e);
+            }
+        }
+        self.events = events;
+        self.serve(now);
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<std::time::Duration> {
+        if self.more {
+            return Some(std::time::Duration::ZERO);
+        }
+        let mut at = self.slots.iter().map(Slot::deadline).min().unwrap_or(Instant::FAR);
+        if let Some(s) = &self.stack {
+            at = at.min(s.deadline());
+        }
+        (at != Instant::FAR).then(|| at.since(clock::monotonic()))
+    }
+
+    /// Timers of the devices, then everything that they and the stack have for each other.
+    fn serve(&mut self, now: Instant) {
+        let mut gone = Vec::new();
+        let mut wake = false;
+        for s in &mut self.slots {
+            if s.deadline() <= now {
+                s.dev.tick(now);
+            }
+            let said = s.collect(&mut self.rx);
+            match &mut self.stack {
+                Some(stack) => {
+                    stack.heard(s.ifindex, said);
+                    stack.input(s.ifindex, &mut self.rx);
+                    if s.dev.departs() {
+                        gone.push(s.num);
+                    }
+                }
+                None => {
+                    let departs = s.dev.departs() && !std::mem::replace(&mut s.leaving, true);
+                    forward(&self.env, s.num, said, departs);
+                    let (w, more) = s.exchange(&mut self.rx);
+                    wake |= w;
+                    self.more |= more;
+                }
+            }
+        }
+        if wake {
+            self.env.packet[0].waker.wake();
+        }
+        for num in gone {
+            self.departed(num);
+        }
+        if let Some(stack) = &mut self.stack {
+            self.more |= stack.turn(&self.env, &mut self.slots);
+        }
+    }
+
+    fn messages(&mut self) {
+        for _ in 0..MESSAGES {
+            let Ok(m) = self.inbox.try_recv() else { return };
+            self.message(m);
+        }
+        self.more = true;
+    }
+
+    fn message(&mut self, m: ToPacket) {
+        match m {
+            ToPacket::Attach { device, thread, reply } => self.attach(device, thread, reply),
+            ToPacket::Bind { num, device, ifindex, name, ends, reply } => {
+                let slot = Slot::new(num, ifindex, name, device, Some(ends));
+                if !self.bind(slot, &reply) {
+                    self.env.tell_packet(0, ToPacket::BindFailed { num });
+                }
+            }
+            ToPacket::Order { num, op } => {
+                if let Some(s) = self.slots.iter_mut().find(|s| s.num == num) {
+                    s.order(&self.env, &op);
+                }
+            }
+            ToPacket::Detach { num, why, ticket } => self.detach(num, why, ticket),
+            ToPacket::NicInfoOf { num, name, ticket } => {
+                let slot = self.slots.iter_mut().find(|s| s.num == num);
+                let info = slot.and_then(|s| s.nicinfo(name));
+                self.env.tell_control(ToControl::NicInfo { ticket, info });
+            }
+            ToPacket::Departed { num } => self.departed(num),
+            ToPacket::Destroy { name, ticket } => {
+                match self.stack.as_mut().and_then(|s| s.device_of(&name)) {
+                    Some(num) => self.remove(num, Gone::Destroyed, Some(ticket)),
+                    None => self.env.tell_control(ToControl::NoDevice { name, ticket }),
+                }
+            }
+            ToPacket::Quit => self.quit = true,
+            other => {
+                if let Some(stack) = &mut self.stack {
+                    stack.message(&self.env, &mut self.slots, other);
+                }
+            }
+        }
+    }
+
+    /// Thread 0: an interface for a device, which is then bound here or on the thread it is dealt to.
+    fn attach(&mut self, device: Box<Device>, thread: usize, reply: AttachReply) {
+        let Some(stack) = &mut self.stack else { return };
+        let made = match stack.attach(&self.env, &device, thread) {
+            Ok(m) => m,
+            Err(e) => {
+                let _ = reply.send(Err(e));
+                return;
+            }
+        };
+        match made.ends {
+            None => {
+                let slot = Slot::new(made.num, made.ifindex, made.name, device, None);
+                if !self.bind(slot, &reply)
+                    && let Some(stack) = &mut self.stack
+                {
+                    stack.forget(&self.env, made.num);
+                }
+            }
+            Some(ends) => {
+                let (num, ifindex, name) = (made.num, made.ifindex, made.name);
+                self.env.tell_packet(thread, ToPacket::Bind { num, device, ifindex, name, ends, reply });
+            }
+        }
+    }
+
+    fn bind(&mut self, mut slot: Slot, reply: &AttachReply) -> bool {
+        let place = Place { epoll: &self.epoll, token: slot.num, ifindex: slot.ifindex, name: &slot.name };
+        let r = slot.dev.bind(place);
+        let ok = r.is_ok();
+        if ok {
+            let driver = slot.dev.driver().id();
+            self.env.tell_control(ToControl::Attached { driver, name: slot.name.clone() });
+            self.slots.push(slot);
+            self.more = true; // it may have spoken already
+        }
+        let _ = reply.send(r);
+        ok
+    }
+
+    /// A device of this thread (thread 0), or of another one that told us, has left.
+    fn departed(&mut self, num: u32) {
+        self.remove(num, Gone::Removed, None);
+    }
+
+    /// Thread 0: takes the interface away, then the device.
+    fn remove(&mut self, num: u32, why: Gone, ticket: Option<crate::msg::Ticket>) {
+        let Some(stack) = &mut self.stack else { return };
+        match stack.forget(&self.env, num) {
+            Some(0) => self.detach(num, why, ticket),
+            Some(thread) => {
+                self.env.tell_packet(thread, ToPacket::Detach { num, why, ticket });
+            }
+            None => {}
+        }
+    }
+
+    fn detach(&mut self, num: u32, why: Gone, ticket: Option<crate::msg::Ticket>) {
+        let Some(i) = self.slots.iter().position(|s| s.num == num) else { return };
+        let s = self.slots.remove(i);
+        let (driver, name) = (s.dev.driver().id(), s.name.clone());
+        s.dev.detach(why);
+        self.env.tell_control(ToControl::Detached { driver, name, ticket, why });
+    }
+}
+
+/// Tells the control thread when a packet thread ends by a panic or an error.
+struct Guard {
+    env: Arc<Env>,
+    me: usize,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.env.tell_control(ToControl::Died { thread: self.me });
+    }
+}

@@ -1,0 +1,323 @@
+//! The stack on packet thread 0: the shard, the socket server, and the devices as the shard sees them.
+
+use crate::device::Slot;
+use crate::env::Env;
+use crate::msg::{Ends, RING, Said, Ticket, ToControl, ToPacket};
+use crate::packet::{FIRST_DEVICE, TAG_SERVER};
+use iopkt_base::{Errno, Instant, Rng};
+use iopkt_ctl::{IfKind, LinkState};
+use iopkt_loader::{Device, Link};
+use iopkt_mbuf::Mbuf;
+use iopkt_slog::Severity;
+use iopkt_sockhost::{Service, ServiceConfig};
+use iopkt_stack::{DevOp, IfAttach, Note, Shard};
+use iopkt_sys::{Epoll, Event};
+use rtrb::{Consumer, Producer, RingBuffer};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Packets taken out of one ring in a turn.
+const PULL: usize = 256;
+
+/// A device as the shard sees it.
+struct Ref {
+    num: u32,
+    ifindex: u32,
+    thread: usize,
+    far: Option<Far>,
+}
+
+/// The shard's half of what joins it to a device on another thread.
+struct Far {
+    rx: Consumer<Mbuf>,
+    tx: Producer<Mbuf>,
+    starved: Arc<AtomicBool>,
+}
+
+/// An interface that has been made for a device.
+pub(crate) struct Made {
+    pub num: u32,
+    pub ifindex: u32,
+    pub name: String,
+    /// For a device of another thread.
+    pub ends: Option<Ends>,
+}
+
+/// The stack.
+pub(crate) struct Stack {
+    shard: Shard,
+    service: Service,
+    refs: Vec<Ref>,
+    next: u32,
+    /// Take fresh randomness in every turn (`random`).
+    reseed: bool,
+    rx: Vec<Mbuf>,
+    /// By packet thread: it has something to send.
+    wake: Vec<bool>,
+    more: bool,
+}
+
+impl Stack {
+    /// The shard, serving programs that connect to `listener`; `epoll` is that of packet thread 0.
+    pub(crate) fn new(
+        shard: Shard,
+        listener: OwnedFd,
+        epoll: &Epoll,
+        reseed: bool,
+        threads: usize,
+    ) -> std::io::Result<Stack> {
+        let service = Service::new(listener, epoll, TAG_SERVER, ServiceConfig::default())?;
+        Ok(Stack {
+            shard,
+            service,
+            refs: Vec::new(),
+            next: FIRST_DEVICE,
+            reseed,
+            rx: Vec::new(),
+            wake: vec![false; threads],
+            more: true,
+        })
+    }
+
+    /// An event of the socket server's.
+    pub(crate) fn event(&mut self, e: &Event) {
+        self.service.event(e);
+    }
+
+    /// Begins a turn.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.shard.begin(now);
+        self.more = false;
+        if self.reseed {
+            // Without fresh randomness the stream goes on from where it is.
+            if let Ok(seed) = iopkt_sys::random::u64() {
+                self.shard.cx.rng = Rng::new(seed);
+            }
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.shard.deadline()
+    }
+
+    /// Packets that a device received.
+    pub(crate) fn input(&mut self, ifindex: u32, rx: &mut Vec<Mbuf>) {
+        if !rx.is_empty() {
+            self.shard.input(ifindex, rx);
+        }
+    }
+
+    /// What a driver said.
+    pub(crate) fn heard(&mut self, ifindex: u32, said: Option<Said>) {
+        let Some(s) = said else { return };
+        if let Some(i) = self.shard.net.iface_mut(ifindex) {
+            i.counters.ierrors += s.ierrors;
+            i.counters.iqdrops += s.iqdrops;
+            i.counters.oerrors += s.oerrors;
+            i.counters.collisions += s.collisions;
+        }
+        if let Some(l) = s.link {
+            self.shard.link_changed(ifindex, state(&l), (l.speed_rx, l.speed_tx), l.full_duplex);
+        }
+    }
+
+    /// Makes an interface for a device.
+    pub(crate) fn attach(&mut self, env: &Env, d: &Device, thread: usize) -> Result<Made, Errno> {
+        let ifindex = self.shard.attach(describe(d))?;
+        let name = self.shard.net.ifname(ifindex).unwrap_or("").to_owned();
+        let num = self.next;
+        self.next += 1;
+        let (far, ends) = if thread == 0 { (None, None) } else { join() };
+        self.refs.push(Ref { num, ifindex, thread, far });
+        env.log(Severity::Info, &format!("{name}: {} (packet thread {thread})", d.description().text));
+        Ok(Made { num, ifindex, name, ends })
+    }
+
+    /// Takes a device's interface away; returns its packet thread.
+    pub(crate) fn forget(&mut self, env: &Env, num: u32) -> Option<usize> {
+        let i = self.refs.iter().position(|r| r.num == num)?;
+        let r = self.refs.remove(i);
+        let name = self.shard.net.ifname(r.ifindex).unwrap_or("").to_owned();
+        if let Err(e) = self.shard.detach(r.ifindex) {
+            env.log(Severity::Error, &format!("{name}: detach: {e}"));
+        }
+        Some(r.thread)
+    }
+
+    /// Number of the device behind an interface name (or alias).
+    pub(crate) fn device_of(&self, name: &str) -> Option<u32> {
+        let ifindex = self.shard.net.ifindex_of(name);
+        self.refs.iter().find(|r| r.ifindex == ifindex).map(|r| r.num)
+    }
+
+    fn find(&self, num: u32) -> Option<&Ref> {
+        self.refs.iter().find(|r| r.num == num)
+    }
+
+    /// A message that is the stack's.
+    pub(crate) fn message(&mut self, env: &Env, slots: &mut [Slot], m: ToPacket) {
+        match m {
+            ToPacket::BindFailed { num } => {
+                self.forget(env, num);
+            }
+            ToPacket::Said { num, said } => {
+                if let Some(ifindex) = self.find(num).map(|r| r.ifindex) {
+                    self.heard(ifindex, Some(said));
+                }
+            }
+            ToPacket::NicInfo { name, ticket } => self.nicinfo(env, slots, name, ticket),
+            ToPacket::Answer { ticket, reply } => self.service.answer(ticket, &reply),
+            _ => {}
+        }
+    }
+
+    fn nicinfo(&mut self, env: &Env, slots: &mut [Slot], name: Option<String>, ticket: Ticket) {
+        let want = name.as_deref().map(|n| self.shard.net.ifindex_of(n));
+        let list: Vec<&Ref> = self.refs.iter().filter(|r| want.is_none_or(|w| w == r.ifindex)).collect();
+        if let (Some(name), true) = (name, list.is_empty()) {
+            return env.tell_control(ToControl::NoDevice { name, ticket });
+        }
+        env.tell_control(ToControl::NicInfoCount { ticket, count: list.len() });
+        for r in list {
+            let name = self.shard.net.ifname(r.ifindex).unwrap_or("").to_owned();
+            if r.thread != 0 {
+                env.tell_packet(r.thread, ToPacket::NicInfoOf { num: r.num, name, ticket });
+                continue;
+            }
+            let info = slots.iter_mut().find(|s| s.num == r.num).and_then(|s| s.nicinfo(name));
+            env.tell_control(ToControl::NicInfo { ticket, info });
+        }
+    }
+
+    /// The stack's part of a turn: what other threads received, requests and data of programs, timers, output.
+    /// Says whether there is more to do at once.
+    pub(crate) fn turn(&mut self, env: &Env, slots: &mut [Slot]) -> bool {
+        self.pull();
+        self.more |= self.service.turn(&mut self.shard);
+        while let Some((ticket, request)) = self.service.next_asked() {
+            env.tell_control(ToControl::Ctl { ticket, request: Box::new(request) });
+        }
+        self.shard.turn();
+        self.more |= !self.shard.cx.events.is_empty();
+        self.orders(env, slots);
+        self.notes(env);
+        self.push(slots);
+        for (n, w) in self.wake.iter_mut().enumerate() {
+            if std::mem::take(w) {
+                env.packet[n].waker.wake();
+            }
+        }
+        std::mem::take(&mut self.more)
+    }
+
+    /// Packets that other threads received.
+    fn pull(&mut self) {
+        for r in &mut self.refs {
+            let Some(far) = &mut r.far else { continue };
+            while self.rx.len() < PULL {
+                match far.rx.pop() {
+                    Ok(m) => self.rx.push(m),
+                    Err(_) => break,
+                }
+            }
+            self.more |= !far.rx.is_empty();
+            if !self.rx.is_empty() {
+                self.shard.input(r.ifindex, &mut self.rx);
+            }
+        }
+    }
+
+    /// Orders for devices.
+    fn orders(&mut self, env: &Env, slots: &mut [Slot]) {
+        for op in self.shard.cx.dev_ops.drain(..) {
+            let ifindex = match &op {
+                DevOp::Start(i) | DevOp::Stop(i) | DevOp::Mtu(i, _) => *i,
+                DevOp::Filter { ifindex, .. } => *ifindex,
+            };
+            let Some(r) = self.refs.iter().find(|r| r.ifindex == ifindex) else { continue };
+            if r.thread != 0 {
+                env.tell_packet(r.thread, ToPacket::Order { num: r.num, op });
+            } else if let Some(s) = slots.iter_mut().find(|s| s.num == r.num) {
+                s.order(env, &op);
+                self.more = true; // it may have spoken
+            }
+        }
+    }
+
+    fn notes(&mut self, env: &Env) {
+        for n in self.shard.cx.notes.drain(..) {
+            if let Note::Log(severity, text) = n {
+                env.log(Severity::of(severity), &text);
+            }
+        }
+    }
+
+    /// Frames to the devices, as far as they have room.
+    fn push(&mut self, slots: &mut [Slot]) {
+        for r in &mut self.refs {
+            let Some(i) = self.shard.net.iface_mut(r.ifindex).filter(|i| !i.tx.is_empty()) else { continue };
+            match &mut r.far {
+                None => {
+                    if let Some(s) = slots.iter_mut().find(|s| s.num == r.num) {
+                        s.transmit(&mut i.tx);
+                    }
+                }
+                Some(far) => {
+                    while let Some(m) = i.tx.pop_front() {
+                        if far.tx.is_full() {
+                            far.starved.store(true, Ordering::Release);
+                            if far.tx.is_full() {
+                                i.tx.push_front(m);
+                                break;
+                            }
+                        }
+                        if let Err(rtrb::PushError::Full(m)) = far.tx.push(m) {
+                            i.tx.push_front(m);
+                            break;
+                        }
+                    }
+                    self.wake[r.thread] = true;
+                }
+            }
+        }
+    }
+}
+
+fn join() -> (Option<Far>, Option<Ends>) {
+    let (rx_in, rx_out) = RingBuffer::new(RING);
+    let (tx_in, tx_out) = RingBuffer::new(RING);
+    let starved = Arc::new(AtomicBool::new(false));
+    let far = Far { rx: rx_out, tx: tx_in, starved: starved.clone() };
+    (Some(far), Some(Ends { rx: rx_in, tx: tx_out, starved }))
+}
+
+fn state(l: &Link) -> LinkState {
+    match l.up {
+        Some(true) => LinkState::Up,
+        Some(false) => LinkState::Down,
+        None => LinkState::Unknown,
+    }
+}
+
+/// A device in the shard's words.
+fn describe(d: &Device) -> IfAttach {
+    let (desc, driver) = (d.description(), d.driver());
+    IfAttach {
+        prefix: desc.prefix.clone(),
+        name: driver.options().name.clone(),
+        unit: driver.options().unit.or(desc.unit),
+        kind: if desc.ether { IfKind::Ethernet } else { IfKind::PointToPoint },
+        mac: desc.mac,
+        mtu: desc.mtu,
+        max_mtu: desc.mtu_max,
+        caps_rx: desc.caps_rx,
+        caps_tx: desc.caps_tx,
+        media: desc.media,
+        link: state(&desc.link),
+        speed_rx: desc.link.speed_rx,
+        speed_tx: desc.link.speed_tx,
+        full_duplex: desc.link.full_duplex,
+        driver: driver.info().name.clone(),
+    }
+}
