@@ -111,6 +111,11 @@ impl FakeStack {
                 check(libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0)).unwrap();
             check(libc::bind(fd, (&raw const s).cast(), len)).unwrap();
             check(libc::listen(fd, 64)).unwrap();
+            std::fs::set_permissions(
+                root.join("dev/socket"),
+                std::os::unix::fs::PermissionsExt::from_mode(0o666),
+            )
+            .unwrap();
             OwnedFd::from_raw_fd(fd)
         };
         let world: Shared = Arc::new(Mutex::new(World { ports: 40_000, ..World::default() }));
@@ -141,14 +146,10 @@ impl FakeStack {
 
     /// Sockets whose program's end is still open somewhere, other than in the queue of a listener that is gone.
     pub fn open_sockets(&self) -> usize {
-        fn closed(s: &Sock) -> bool {
-            let mut p = libc::pollfd { fd: s.end.as_raw_fd(), events: 0, revents: 0 };
-            unsafe { libc::poll(&raw mut p, 1, 0) };
-            p.revents & libc::POLLHUP != 0
-        }
         let mut w = self.world.lock().unwrap();
-        w.socks.values_mut().filter(|s| closed(s)).for_each(|s| s.queue = None);
-        w.socks.values().filter(|s| !closed(s)).count()
+        bury(&mut w);
+        bury(&mut w);
+        w.socks.len()
     }
 
     /// A command that runs under io-pkt-run on this stack.
@@ -223,6 +224,15 @@ pub fn eventually(what: &str, mut f: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "never: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Forgets sockets that no program has any more.
+fn bury(w: &mut World) {
+    w.socks.retain(|_, s| {
+        let mut p = libc::pollfd { fd: s.end.as_raw_fd(), events: 0, revents: 0 };
+        unsafe { libc::poll(&raw mut p, 1, 0) };
+        p.revents & libc::POLLHUP == 0
+    });
 }
 
 fn session(fd: &OwnedFd, world: &Shared) {
@@ -306,6 +316,9 @@ fn answer(
     let fail = |e| (Rep { status: e, ..ok }, None);
     let mut guard = world.lock().unwrap();
     let w = &mut *guard;
+    if req.op == Op::Bind {
+        bury(w);
+    }
     match req.op {
         Op::Hello => {
             let hello = Hello {

@@ -1,0 +1,224 @@
+//! Programs that nobody here wrote, servers and clients, on the test's own loopback.
+//!
+//! The same programs run on the real stack in the project's end-to-end tests; here it is the runner that is tested.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use iopkt_sockproto::Op;
+use support::{FakeStack, eventually, finish, output};
+
+/// A server that is ended with the test.
+struct Server(Child);
+
+impl Server {
+    /// Starts it and waits until it listens.
+    fn start(s: &FakeStack, args: &[&str]) -> Server {
+        let before = s.seen(Op::Listen);
+        let mut command = s.run(args);
+        command.current_dir(&s.root).stdout(Stdio::null()).stderr(Stdio::null());
+        let server = Server(command.spawn().unwrap());
+        eventually(&format!("{args:?} listens"), || s.seen(Op::Listen) > before);
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        unsafe { libc::kill(self.0.id() as i32, libc::SIGTERM) };
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while self.0.try_wait().is_ok_and(|s| s.is_none()) && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// 1 MiB of bytes that repeat nowhere soon.
+fn noise(n: usize) -> Vec<u8> {
+    let mut x = 0x9e37_79b9_7f4a_7c15u64;
+    (0..n)
+        .map(|_| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            x as u8
+        })
+        .collect()
+}
+
+fn exists(program: &str) -> bool {
+    let found =
+        ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|d| Path::new(d).join(program).exists());
+    if !found {
+        eprintln!("{program} is not installed: not tried");
+    }
+    found
+}
+
+#[test]
+fn http_clients_fetch_a_file() {
+    let s = FakeStack::start();
+    let data = noise(1 << 20);
+    std::fs::write(s.root.join("file"), &data).unwrap();
+    let _server = Server::start(&s, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
+    let copy = s.root.join("copy");
+    let to = copy.to_str().unwrap();
+    let url = "http://127.0.0.1:8000/file";
+    let clients: [&[&str]; 6] = [
+        &["curl", "-sS", "-o", to, url],
+        &["--seccomp-only", "curl", "-sS", "-o", to, url],
+        &["--preload-only", "curl", "-sS", "-o", to, url],
+        &["--front", "curl", "-sS", "-o", to, url],
+        &["wget", "-q", "-O", to, url],
+        &["busybox", "wget", "-q", "-O", to, url],
+    ];
+    for client in clients {
+        let program = client.iter().find(|a| !a.starts_with('-')).unwrap();
+        if !exists(program) {
+            continue;
+        }
+        let _ = std::fs::remove_file(&copy);
+        let (_, err, status) = output(&mut s.run(client));
+        assert!(status.success(), "{client:?}: {err}");
+        assert!(std::fs::read(&copy).unwrap() == data, "{client:?}: the bytes differ");
+    }
+}
+
+#[test]
+fn names_are_resolved_without_the_kernels_interfaces() {
+    // glibc asks a route socket and connects datagram sockets to sort addresses; both must not lead to the kernel.
+    let s = FakeStack::start();
+    let _server = Server::start(&s, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
+    let (_, err, status) = output(&mut s.run(&["curl", "-sS", "-o", "/dev/null", "http://localhost:8000/"]));
+    assert!(status.success(), "{err}");
+}
+
+#[test]
+fn a_daemon_is_supervised_after_its_parent_ended() {
+    if !exists("nginx") {
+        return;
+    }
+    for shape in [&[][..], &["--front"], &["--seccomp-only"]] {
+        let s = FakeStack::start();
+        let root = s.root.display();
+        std::fs::write(s.root.join("index.html"), "served by a worker\n").unwrap();
+        let conf = format!(
+            "pid {root}/pid; error_log {root}/log; worker_processes 2; events {{ worker_connections 64; }}\n\
+             http {{ access_log off; client_body_temp_path {root}/t; proxy_temp_path {root}/t; fastcgi_temp_path {root}/t;\n\
+             uwsgi_temp_path {root}/t; scgi_temp_path {root}/t;\n\
+             server {{ listen 127.0.0.1:8080; root {root}; }} }}\n"
+        );
+        std::fs::write(s.root.join("conf"), conf).unwrap();
+        let conf = s.root.join("conf");
+        let mut args = shape.to_vec();
+        args.extend(["nginx", "-c", conf.to_str().unwrap()]);
+        let (_, err, status) = output(&mut s.run(&args));
+        assert!(status.success(), "{err}");
+        let mut pid = 0;
+        eventually("nginx has written its pid", || {
+            let text = std::fs::read_to_string(s.root.join("pid")).unwrap_or_default();
+            pid = text.trim().parse().unwrap_or(0);
+            pid > 0
+        });
+        for _ in 0..5 {
+            let (out, err, status) = output(&mut s.run(&["curl", "-sS", "http://127.0.0.1:8080/"]));
+            let log = std::fs::read_to_string(s.root.join("log")).unwrap_or_default();
+            assert!(status.success() && out == "served by a worker\n", "{shape:?}: {out} {err} {log}");
+        }
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        eventually("nginx is gone", || unsafe { libc::kill(pid, 0) } < 0);
+        eventually("its sockets are closed", || s.open_sockets() == 0);
+    }
+}
+
+#[test]
+fn redis_answers() {
+    if !exists("redis-server") {
+        return;
+    }
+    let s = FakeStack::start();
+    let _server = Server::start(&s, &["redis-server", "--port", "6379", "--bind", "127.0.0.1", "--save", ""]);
+    let (out, err, _) = output(&mut s.run(&["redis-cli", "-h", "127.0.0.1", "set", "key", "value"]));
+    assert_eq!(out.trim(), "OK", "{err}");
+    let (out, err, _) = output(&mut s.run(&["redis-cli", "-h", "127.0.0.1", "get", "key"]));
+    assert_eq!(out.trim(), "value", "{err}");
+}
+
+#[test]
+fn iperf3_measures() {
+    if !exists("iperf3") {
+        return;
+    }
+    for way in [&[][..], &["--seccomp-only"]] {
+        let s = FakeStack::start();
+        let with = |args: &[&'static str]| [way, args].concat();
+        let _server = Server::start(&s, &with(&["iperf3", "-s", "-4", "-B", "127.0.0.1"]));
+        for direction in [&[][..], &["-R"]] {
+            let args = [&with(&["iperf3", "-4", "-c", "127.0.0.1", "-n", "8M"]), direction].concat();
+            let (out, err, status) = output(&mut s.run(&args));
+            assert!(status.success() && out.contains("receiver"), "{way:?} {out} {err}");
+        }
+    }
+}
+
+#[test]
+fn netcat_carries_bytes_both_ways() {
+    if !exists("nc") {
+        return;
+    }
+    let s = FakeStack::start();
+    let mut listen = s.run(&["nc", "-l", "127.0.0.1", "7777"]);
+    let before = s.seen(Op::Listen);
+    let mut server = listen.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    eventually("nc listens", || s.seen(Op::Listen) > before);
+    let mut client = s
+        .run(&["nc", "-N", "127.0.0.1", "7777"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    use std::io::Write;
+    client.stdin.take().unwrap().write_all(b"to the server\n").unwrap();
+    server.stdin.take().unwrap().write_all(b"to the client\n").unwrap();
+    let (out, _, _) = finish(client, Duration::from_secs(30));
+    assert_eq!(out, "to the client\n");
+    let (out, _, _) = finish(server, Duration::from_secs(30));
+    assert_eq!(out, "to the server\n");
+}
+
+#[test]
+fn static_go_programs_talk() {
+    if !exists("go") {
+        return;
+    }
+    let s = FakeStack::start();
+    let exe = s.root.join("gohttp");
+    let build = std::process::Command::new("go")
+        .args(["build", "-o"])
+        .arg(&exe)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gohttp.go"))
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=mod")
+        .env("GOCACHE", std::env::temp_dir().join("io-pkt-run-gocache"))
+        .output()
+        .unwrap();
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    let exe = exe.to_str().unwrap();
+    let _server = Server::start(&s, &[exe, "serve", "127.0.0.1:8090"]);
+    for shape in [&[][..], &["--front"]] {
+        let args = [shape, &[exe, "get", "http://127.0.0.1:8090/"]].concat();
+        let (out, err, status) = output(&mut s.run(&args));
+        assert!(status.success() && out.starts_with("hello from go to 127.0.0.1:"), "{out} {err}");
+    }
+    let (out, err, _) = output(&mut s.run(&["curl", "-sS", "http://127.0.0.1:8090/"]));
+    assert!(out.starts_with("hello from go"), "{err}");
+    let (out, err, _) = output(&mut s.run(&[exe, "udp", "127.0.0.1:0"]));
+    assert_eq!(out, "echo: a datagram\n", "{err}");
+    let (out, _, _) = output(&mut s.run(&["--preload-only", exe, "get", "http://127.0.0.1:8090/"]));
+    assert!(out.is_empty(), "a static program must not run on the kernel's network: {out}");
+}
