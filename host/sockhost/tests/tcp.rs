@@ -1,0 +1,111 @@
+//! Streams: bytes through the whole way, both ways, half-close.
+
+mod common;
+use common::{Rig, Watchdog, connected, sa};
+use iopkt_client::{TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+
+#[test]
+fn a_few_bytes_each_way() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let (mut a, mut b) = connected(&s);
+    a.write_all(b"hello").unwrap();
+    let mut buf = [0; 5];
+    b.read_exact(&mut buf).unwrap();
+    assert_eq!(&buf, b"hello");
+    b.write_all(b"world").unwrap();
+    a.read_exact(&mut buf).unwrap();
+    assert_eq!(&buf, b"world");
+    assert_eq!(a.peer_addr().unwrap(), b.local_addr().unwrap());
+    drop((a, b, s));
+    rig.until_empty();
+}
+
+#[test]
+fn megabytes_each_way_at_once_arrive_whole() {
+    let _w = Watchdog::new(120);
+    let rig = Rig::new();
+    let s = rig.session();
+    let (a, b) = connected(&s);
+    const N: usize = 20 << 20;
+    let byte = |i: usize, salt: usize| (i.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 7) as u8;
+    let send = |mut s: &TcpStream, salt| {
+        let data: Vec<u8> = (0..N).map(|i| byte(i, salt)).collect();
+        // Odd sizes, so that borders fall everywhere.
+        for part in data.chunks(33_331) {
+            s.write_all(part).unwrap();
+        }
+        s.shutdown(Shutdown::Write).unwrap();
+    };
+    let recv = |mut s: &TcpStream, salt| {
+        let mut got = Vec::with_capacity(N);
+        s.read_to_end(&mut got).unwrap();
+        assert_eq!(got.len(), N);
+        assert!(got.iter().enumerate().all(|(i, b)| *b == byte(i, salt)));
+    };
+    std::thread::scope(|t| {
+        t.spawn(|| send(&a, 1));
+        t.spawn(|| send(&b, 2));
+        t.spawn(|| recv(&a, 2));
+        t.spawn(|| recv(&b, 1));
+    });
+    drop((a, b, s));
+    rig.until_empty();
+}
+
+#[test]
+fn half_close_lets_the_other_half_live() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let (mut a, mut b) = connected(&s);
+    a.write_all(b"request").unwrap();
+    // The kernel's own shutdown, without asking the stack.
+    rustix::net::shutdown(&a, rustix::net::Shutdown::Write).unwrap();
+    let mut got = Vec::new();
+    b.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"request");
+    b.write_all(b"answer").unwrap();
+    drop(b);
+    got.clear();
+    a.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"answer");
+    drop((a, s));
+    rig.until_empty();
+}
+
+#[test]
+fn what_was_written_before_close_arrives() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let (mut a, mut b) = connected(&s);
+    let data = vec![0xa5; 3 << 20];
+    let t = std::thread::spawn(move || {
+        a.write_all(&data).unwrap();
+        drop(a);
+    });
+    let mut got = Vec::new();
+    b.read_to_end(&mut got).unwrap();
+    t.join().unwrap();
+    assert_eq!(got.len(), 3 << 20);
+    drop((b, s));
+    rig.until_empty();
+}
+
+#[test]
+fn names_are_those_of_the_stack() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let l = TcpListener::bind(&s, sa("127.0.0.1:4711"), 5).unwrap();
+    assert_eq!(l.local_addr().unwrap(), sa("127.0.0.1:4711"));
+    let e = TcpListener::bind(&s, sa("127.0.0.1:4711"), 5).unwrap_err();
+    assert_eq!(e.raw_os_error(), Some(libc::EADDRINUSE));
+    let e = TcpListener::bind(&s, sa("10.1.2.3:0"), 5).unwrap_err();
+    assert_eq!(e.raw_os_error(), Some(libc::EADDRNOTAVAIL));
+    assert!(s.owns(&l));
+}
