@@ -57,7 +57,12 @@ impl<H: Host> Server<H> {
         let to = req.addr.0.ok_or(Errno::EAFNOSUPPORT)?;
         let sk = &mut self.socks[s as usize];
         sk.err = None;
-        match shard.sockets.connect(&mut shard.cx, &mut shard.net, sk.id, Some(to)) {
+        let mut r = shard.sockets.connect(&mut shard.cx, &mut shard.net, sk.id, Some(to));
+        if r == Err(Errno::ECONNABORTED) {
+            // The stack tells here, as Linux does, that the last attempt failed; the program knows that already.
+            r = shard.sockets.connect(&mut shard.cx, &mut shard.net, sk.id, Some(to));
+        }
+        match r {
             Ok(()) | Err(Errno::EINPROGRESS) => {
                 sk.state = State::Connecting { wait: req.args[0] != 0 };
                 // Fails only when the program has filled the pair itself: not writable either.
@@ -134,10 +139,8 @@ impl<H: Host> Server<H> {
                 }
             }
             State::Up { .. } => {
-                if let Some(e) = shard.sockets.take_error(sk.id) {
-                    sk.err = Some(e);
-                    sk.dead |= what & ev::CLOSED != 0;
-                }
+                sk.err = shard.sockets.take_error(sk.id).or(sk.err);
+                sk.dead |= sk.err.is_some() && what & ev::CLOSED != 0;
             }
             State::Dgram(_) => sk.told_error = true,
             _ => {}
@@ -212,7 +215,8 @@ impl<H: Host> Server<H> {
             let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
             let n = shard.sockets.peek(sk.id, &mut slices).unwrap_or(0);
             if n == 0 {
-                if !sk.eof_sent && shard.sockets.at_eof(sk.id) {
+                // After an error there is no end of file but what closing shows.
+                if !sk.eof_sent && !sk.dead && shard.sockets.at_eof(sk.id) {
                     sk.eof_sent = true;
                     self.host.shutdown(sk.end);
                 }
