@@ -124,6 +124,7 @@ impl Sockets {
             c("tcp", "{} TIME_WAIT connections recycled", t.time_wait_overflow),
             c("tcp", "{} connections", self.demux.conn_count() as u64),
             c("tcp", "{} connections without a process", self.orphans as u64),
+            c("socket", "{} ports in use", self.demux.ports.len() as u64),
             c("socket", "{} sockets open", self.table.len() as u64),
             c("socket", "{} packets delivered to raw sockets", self.stats.raw_delivered),
         ]);

@@ -4,8 +4,8 @@ use super::sock::{Body, Sock};
 use iopkt_base::{Duration, Instant};
 use iopkt_tcp::{Info, State};
 
-/// Length of the structure as of Linux 5.x: up to `tcpi_snd_wnd`.
-pub(crate) const LEN: usize = 232;
+/// Length of the structure as of Linux 6.7: up to `tcpi_total_rto_time`.
+pub(crate) const LEN: usize = 248;
 
 /// Linux's numbers of the states.
 fn number(s: State) -> u8 {
@@ -99,4 +99,5 @@ fn fill(o: &mut Out, i: &Info) {
     o.u64(200, i.stats.bytes_acked + u64::from(i.queued.0));
     o.u32(224, i.stats.ooo);
     o.u32(228, i.snd_wnd);
+    o.u32(232, i.rcv_wnd);
 }
