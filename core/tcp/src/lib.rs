@@ -16,7 +16,7 @@
 //!   checksumming in one pass. A segment may be larger than the MSS where the path cuts it (`tso_max`).
 //!
 //! A connection is over when an outcome has [`what::CLOSED`]; its owner calls `output` once more (an RST may be
-//! owed) and forgets it. Opening: [`Tcb::connect`]; or [`listen::judge`], then [`Tcb::accept`] or
+//! owed), lets the program read what is still in the receive queue, and forgets it. Opening: [`Tcb::connect`]; or [`listen::judge`], then [`Tcb::accept`] or
 //! [`cookie::syn_ack`] and later [`cookie::check`]. Segments that nobody wants: [`listen::reset`].
 //!
 //! # Where is what

@@ -15,7 +15,8 @@ pub mod what {
     pub const FIN: u16 = 0x08;
     /// The connection ended with [`super::Outcome::error`].
     pub const ERROR: u16 = 0x10;
-    /// The connection is CLOSED: its owner may forget it once [`crate::Tcb::wants_output`] is false.
+    /// The connection is CLOSED: its owner may forget it once [`crate::Tcb::wants_output`] is false and the
+    /// program has read what is left in the receive queue.
     pub const CLOSED: u16 = 0x20;
     /// TIME-WAIT was entered: both directions are over.
     pub const TIME_WAIT: u16 = 0x40;

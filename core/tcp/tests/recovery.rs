@@ -4,7 +4,7 @@ mod common;
 use common::{Link, Net, pattern};
 use iopkt_base::{Duration, Errno};
 use iopkt_tcp::{CcKind, Config, State};
-use iopkt_wire::tcp::{Flags, Header};
+use iopkt_wire::tcp::Flags;
 
 /// Drops the data segments with these numbers (first data segment of end 0 is 0), first transmissions only.
 fn drop_nth(which: &'static [usize]) -> Option<common::Filter> {

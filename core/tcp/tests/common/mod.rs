@@ -1,6 +1,8 @@
 //! Two ends, a faulty link, a virtual clock: the same seed gives the same run.
 #![allow(dead_code, unreachable_pub)] // every test file uses its part
 
+pub mod script;
+
 use iopkt_base::{Duration, Instant, Rng};
 use iopkt_mbuf::{Cache, Mbuf, Pool, PoolConfig};
 use iopkt_tcp::{Config, Csum, Outcome, SegOut, Segment, Seq, State, Tcb, what};
@@ -256,7 +258,9 @@ impl Net {
             out.push(pack(cache, i, s));
             true
         });
-        let gone = t.state() == State::Closed && !t.wants_output();
+        // What arrived before the end may still be read.
+        let over = t.state() == State::Closed && !t.wants_output();
+        let gone = over && (t.readable() == 0 || self.ends[i].closed);
         self.ends[i].gone |= gone;
         if !gone {
             self.ends[i].tcb = Some(t);
@@ -318,7 +322,7 @@ impl Net {
             self.output(i);
             return;
         }
-        if self.ends[i].tcb.is_none() {
+        if self.state(i) == State::Closed {
             self.ends[i].strays += 1;
             if let Some(r) = iopkt_tcp::listen::reset(&seg, len) {
                 self.inject(i, &r);
