@@ -76,7 +76,9 @@ impl Inet {
         let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
         for (_, o) in self.arp.own.iter_mut().filter(|(k, _)| k.0 == ifindex) {
             if usable {
-                o.next = l.cx.now;
+                if o.next == Instant::FAR && o.probes + o.announces > 0 {
+                    o.next = l.cx.now;
+                }
             } else {
                 (o.next, o.probes, o.announces) = (Instant::FAR, self.t.dad_count, ANNOUNCE_NUM);
             }

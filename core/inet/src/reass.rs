@@ -85,7 +85,7 @@ impl Inet {
         if n == 0
             || (h.mf && !n.is_multiple_of(8))
             || h.header_len + end > MAX_LEN
-            || h.df && h.frag != 0 && n == 0
+           
         {
             l.cx.counters.inc(Stat::IpFragMalformed);
             l.cx.drop(m, Why::BadFragment);
