@@ -82,11 +82,7 @@ impl Inet {
         let n = h.total_len - h.header_len;
         let (start, end) = (h.frag, h.frag + n);
         // All but the last carry a multiple of 8 bytes, none is empty, none reaches beyond 64 KiB.
-        if n == 0
-            || (h.mf && !n.is_multiple_of(8))
-            || h.header_len + end > MAX_LEN
-           
-        {
+        if n == 0 || (h.mf && !n.is_multiple_of(8)) || h.header_len + end > MAX_LEN {
             l.cx.counters.inc(Stat::IpFragMalformed);
             l.cx.drop(m, Why::BadFragment);
             return None;

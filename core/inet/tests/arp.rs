@@ -294,10 +294,10 @@ fn permanent_entries_stay_and_published_ones_answer() {
     let out = h.feed(t, &arp(REQUEST, PEER, "10.0.0.9", [0; 6], "10.0.0.50", BCAST));
     assert_eq!(parse(&out[0]).sha, proxy);
     let Reply::Arp(list) = h.ctl(Request::Arp) else { panic!() };
-    assert_eq!(list.iter().map(|e| (e.ip.to_string(), e.permanent, e.published)).collect::<Vec<_>>(), [
-        ("10.0.0.9".into(), true, false),
-        ("10.0.0.50".into(), true, true)
-    ]);
+    assert_eq!(
+        list.iter().map(|e| (e.ip.to_string(), e.permanent, e.published)).collect::<Vec<_>>(),
+        [("10.0.0.9".into(), true, false), ("10.0.0.50".into(), true, true)]
+    );
     assert_eq!(h.ctl(Request::DelArp { ip: Some("10.0.0.9".parse().unwrap()) }), Reply::Ok);
     assert!(matches!(h.ctl(Request::DelArp { ip: Some("10.0.0.9".parse().unwrap()) }), Reply::Err { .. }));
     for bad in ["10.0.0.1", "192.168.1.1"] {

@@ -63,12 +63,10 @@ fn fragments_fit_the_mtu_and_are_cut_at_multiples_of_eight() {
     w.run(100);
     let f: Vec<Header> =
         w.sent(0, 0x800).iter().map(|f| Header::parse(&f[14..]).unwrap()).filter(|h| h.proto == 17).collect();
-    assert_eq!(f.iter().map(|h| (h.frag, h.total_len, h.mf)).collect::<Vec<_>>(), [
-        (0, 1500, true),
-        (1480, 1500, true),
-        (2960, 1500, true),
-        (4440, 588, false)
-    ]);
+    assert_eq!(
+        f.iter().map(|h| (h.frag, h.total_len, h.mf)).collect::<Vec<_>>(),
+        [(0, 1500, true), (1480, 1500, true), (2960, 1500, true), (4440, 588, false)]
+    );
     assert!(f.iter().all(|h| h.id == f[0].id && !h.df));
     assert_eq!(w.hosts[0].s.cx.counters.get(Stat::IpOutFragments), 4);
     w.end();
@@ -109,7 +107,13 @@ fn overlaps_end_the_datagram() {
         });
         frame(ME, PEER, 0x800, &p)
     };
-    let bad = [over(400, true, 800), over(0, true, 1600), over(792, true, 8), over(800, false, 800), over(1592, true, 16)];
+    let bad = [
+        over(400, true, 800),
+        over(0, true, 1600),
+        over(792, true, 8),
+        over(800, false, 800),
+        over(1592, true, 16),
+    ];
     for (i, bad) in bad.iter().enumerate() {
         let (mut h, s, t) = host();
         let (_, f) = pieces(2000, 800, 3);
@@ -128,7 +132,8 @@ fn a_piece_beyond_the_end_ends_the_datagram() {
     let (mut h, s, t) = host();
     let (_, f) = pieces(2000, 800, 3);
     h.feed(t, &f[2]); // the last: the length is known
-    let p = packet_with("10.0.0.9", "10.0.0.1", 17, &[1; 80], &[], |h| (h.id, h.frag, h.mf) = (3, 4000, true));
+    let p =
+        packet_with("10.0.0.9", "10.0.0.1", 17, &[1; 80], &[], |h| (h.id, h.frag, h.mf) = (3, 4000, true));
     h.feed(t, &frame(ME, PEER, 0x800, &p));
     assert_eq!(h.drops(Why::BadFragment), 2);
     h.feed(t, &f[0]);
@@ -141,10 +146,14 @@ fn a_piece_beyond_the_end_ends_the_datagram() {
 fn impossible_fragments_are_refused_one_by_one() {
     let (mut h, _, t) = host();
     let one = |frag, mf, n: usize| {
-        let p = packet_with("10.0.0.9", "10.0.0.1", 17, &vec![0; n], &[], |h| (h.id, h.frag, h.mf) = (3, frag, mf));
+        let p = packet_with("10.0.0.9", "10.0.0.1", 17, &vec![0; n], &[], |h| {
+            (h.id, h.frag, h.mf) = (3, frag, mf)
+        });
         frame(ME, PEER, 0x800, &p)
     };
-    for f in [one(0, true, 0), one(8, false, 0), one(0, true, 15), one(65_528, false, 9), one(65_528, true, 1000)] {
+    for f in
+        [one(0, true, 0), one(8, false, 0), one(0, true, 15), one(65_528, false, 9), one(65_528, true, 1000)]
+    {
         h.feed(t, &f);
     }
     assert_eq!(h.s.cx.counters.get(Stat::IpFragMalformed), 5);

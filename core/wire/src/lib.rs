@@ -9,6 +9,8 @@ extern crate alloc;
 
 pub mod arp;
 pub mod checksum;
+pub mod dhcp;
+pub mod dns;
 pub mod ethernet;
 pub mod icmp4;
 pub mod igmp;
