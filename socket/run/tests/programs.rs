@@ -222,3 +222,107 @@ fn static_go_programs_talk() {
     let (out, _, _) = output(&mut s.run(&["--preload-only", exe, "get", "http://127.0.0.1:8090/"]));
     assert!(out.is_empty(), "a static program must not run on the kernel's network: {out}");
 }
+
+/// Whether the tests may make namespaces and change users.
+fn is_root() -> bool {
+    unsafe { libc::geteuid() == 0 }
+}
+
+#[test]
+fn sshd_serves_a_shell_and_its_programs() {
+    if !exists("sshd") || !is_root() {
+        return;
+    }
+    let s = FakeStack::start();
+    let root = s.root.display().to_string();
+    let run = |args: &[&str]| {
+        assert!(std::process::Command::new(args[0]).args(&args[1..]).status().unwrap().success())
+    };
+    run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &format!("{root}/host")]);
+    run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &format!("{root}/user")]);
+    run(&["mkdir", "-p", "/run/sshd"]);
+    std::fs::copy(s.root.join("user.pub"), s.root.join("authorized")).unwrap();
+    let conf = format!(
+        "Port 2222\nListenAddress 127.0.0.1\nHostKey {root}/host\nAuthorizedKeysFile {root}/authorized\nStrictModes no\n\
+         PidFile {root}/sshd.pid\nUsePAM no\nPermitRootLogin yes\n"
+    );
+    std::fs::write(s.root.join("conf"), conf).unwrap();
+    let web = Server::start(&s, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
+    let _server = Server::start(&s, &["/usr/sbin/sshd", "-D", "-f", &format!("{root}/conf")]);
+    let key = format!("{root}/user");
+    // What is run in the session has a new environment, so only the supervisor reaches it.
+    let remote = "echo in the session; curl -sS -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8000/";
+    let known = format!("UserKnownHostsFile={root}/known");
+    let args = [
+        "ssh",
+        "-i",
+        &key,
+        "-p",
+        "2222",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        &known,
+        "-o",
+        "BatchMode=yes",
+        "root@127.0.0.1",
+        remote,
+    ];
+    let (out, err, status) = output(&mut s.run(&args));
+    assert!(status.success() && out == "in the session\n200\n", "{out}\n{err}");
+    drop(web);
+}
+
+#[test]
+fn names_are_asked_for_by_datagrams_of_libc() {
+    // glibc's resolver makes its socket, connects it and sends with calls that no preload library sees.
+    if !is_root() {
+        return;
+    }
+    let s = FakeStack::start();
+    std::fs::write(s.root.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:5\n").unwrap();
+    std::fs::write(s.root.join("nsswitch.conf"), "hosts: dns\n").unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nameserver.py");
+    let ready = s.root.join("ready");
+    let mut server = s.run(&["python3", script, ready.to_str().unwrap()]);
+    let _server = Server(server.spawn().unwrap());
+    eventually("the name server is bound", || ready.exists());
+    for way in [&[][..], &["--seccomp-only"], &["--front"]] {
+        let root = s.root.display().to_string();
+        let mut args = vec!["-m", "sh", "-c"];
+        let script = format!(
+            "mount --bind {root}/resolv.conf /etc/resolv.conf && mount --bind {root}/nsswitch.conf /etc/nsswitch.conf && exec \"$@\""
+        );
+        args.extend([script.as_str(), "sh", env!("CARGO_BIN_EXE_io-pkt-run")]);
+        args.extend(way);
+        args.extend(["getent", "ahosts", "some.example"]);
+        let mut c = std::process::Command::new("unshare");
+        c.args(&args).env("IO_PKT_ROOT", &s.root).env("IO_PKT_PRELOAD", support::preload());
+        let (out, err, _) = output(&mut c);
+        assert!(out.starts_with("10.20.30.40 "), "{way:?}: {out} {err}");
+    }
+}
+
+#[test]
+fn it_works_without_root() {
+    if !is_root() {
+        return; // then every test here is this one
+    }
+    let s = FakeStack::start();
+    std::fs::write(s.root.join("file"), "without root\n").unwrap();
+    let _server = Server::start(&s, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
+    // The binaries may lie where nobody else may look: a copy does not.
+    let bin = s.root.join("io-pkt-run");
+    let lib = s.root.join("libiopkt_preload.so");
+    std::fs::copy(env!("CARGO_BIN_EXE_io-pkt-run"), &bin).unwrap();
+    std::fs::copy(support::preload(), &lib).unwrap();
+    for way in [&[][..], &["--seccomp-only"], &["--front"], &["--front", "--seccomp-only"]] {
+        let mut args = vec!["--reuid=65534", "--regid=65534", "--clear-groups", bin.to_str().unwrap()];
+        args.extend(way);
+        args.extend(["curl", "-sS", "http://127.0.0.1:8000/file"]);
+        let mut c = std::process::Command::new("setpriv");
+        c.args(&args).env("IO_PKT_ROOT", &s.root).env_remove("IO_PKT_PRELOAD");
+        let (out, err, _) = output(&mut c);
+        assert_eq!(out, "without root\n", "{way:?}: {err}");
+    }
+}

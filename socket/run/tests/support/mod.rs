@@ -415,6 +415,8 @@ fn answer(
                 }
                 (libc::SOL_SOCKET, libc::SO_TYPE) => s.kind.to_ne_bytes().to_vec(),
                 (libc::SOL_SOCKET, libc::SO_DOMAIN) => s.domain.to_ne_bytes().to_vec(),
+                // sshd takes anything here for source routing.
+                (libc::IPPROTO_IP, libc::IP_OPTIONS) => Vec::new(),
                 k => s.options.get(&k).cloned().unwrap_or(vec![0; 4]),
             };
             out.extend(&v[..v.len().min(req.args[2].max(0) as usize)]);
