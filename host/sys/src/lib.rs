@@ -19,6 +19,7 @@ pub mod process;
 pub mod random;
 pub mod signal;
 pub mod sockopt;
+pub mod tap;
 pub mod unix;
 
 pub use epoll::{Epoll, Event, Interest};

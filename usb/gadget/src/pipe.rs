@@ -12,7 +12,7 @@ use crate::Outside;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use iopkt_base::Instant;
-use iopkt_usbip::desc::Endpoint;
+use iopkt_usbip::desc::{Endpoint, Transfer};
 use iopkt_usbip::hdr::{Submit, URB_SHORT_NOT_OK, URB_ZERO_PACKET, status};
 
 /// Most URBs that wait on an endpoint; more are refused with ENOMEM.
@@ -41,6 +41,9 @@ struct Item {
 #[derive(Debug)]
 pub struct InPipe {
     packet: usize,
+    /// Transfers are ended by a zero-length packet where they need one. Messages on interrupt endpoints are not:
+    /// the host asks for as much as one packet.
+    ends: bool,
     limit: usize,
     enabled: bool,
     halted: bool,
@@ -62,6 +65,7 @@ impl InPipe {
     pub fn new(e: &Endpoint, limit: usize) -> InPipe {
         InPipe {
             packet: usize::from(e.max_packet().max(1)),
+            ends: e.transfer() != Transfer::Interrupt,
             limit,
             enabled: false,
             halted: false,
@@ -156,7 +160,7 @@ impl InPipe {
             return false;
         }
         let plain = self.queue.is_empty() && self.part.is_empty() && !self.halted && now >= self.hold;
-        if plain && self.babble == 0 && self.omit_zlp == 0 {
+        if plain && self.babble == 0 && self.omit_zlp == 0 && self.ends {
             // The common case, without a copy: the whole transfer with its end fits the URB that waits.
             if let Some(u) = self.urbs.front().copied()
                 && data.len() <= u.length
@@ -169,8 +173,10 @@ impl InPipe {
         }
         let mut buf = self.spare.pop().unwrap_or_default();
         buf.extend_from_slice(data);
-        let zlp = !(self.omit_zlp > 0 && !data.is_empty() && data.len() % self.packet == 0);
-        self.omit_zlp -= u32::from(!zlp);
+        let needs = !data.is_empty() && data.len() % self.packet == 0;
+        let omit = needs && self.omit_zlp > 0;
+        self.omit_zlp -= u32::from(omit);
+        let zlp = self.ends && !omit;
         self.queue.push_back(Item { data: buf, pos: 0, zlp });
         self.pump(now, out);
         true
