@@ -10,6 +10,8 @@ mod bus;
 mod device;
 mod driver;
 mod machine;
+#[cfg(test)]
+mod machine_tests;
 mod options;
 mod probe;
 mod serial;
