@@ -380,6 +380,12 @@ impl Device {
         rc(unsafe { f(self.dev, rx, tx) })
     }
 
+    /// The driver's call that only quiets the hardware, and its argument: for a process that dies. The ABI
+    /// allows it on any thread and in a signal handler, as long as the device is bound.
+    pub fn quiesce(&self) -> Option<(unsafe extern "C" fn(*mut c_void), *mut c_void)> {
+        self.ops.quiesce.map(|f| (f, self.dev))
+    }
+
     /// What the driver knows of its hardware: label and value, in order of printing.
     ///
     /// # Errors

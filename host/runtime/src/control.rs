@@ -250,7 +250,9 @@ impl Control {
     /// `umount`: the documented refusal.
     fn refuse_unload(&self, what: &str) -> Reply {
         let file = what.rsplit('/').next().unwrap_or(what);
-        let by_name = |e: &&Entry| e.info.name == file || e.info.file() == file;
+        let by_name = |e: &&Entry| {
+            e.info.name == file || e.info.file() == file || format!("devnp-{}.so", e.info.name) == file
+        };
         let by_if = |e: &&Entry| e.interfaces.iter().any(|i| i == file);
         let Some(e) = self.drivers.values().find(by_name).or_else(|| self.drivers.values().find(by_if))
         else {

@@ -89,10 +89,15 @@ extern "C" fn handler(signal: i32, _info: *mut libc::siginfo_t, _ctx: *mut c_voi
     line.number(signal);
     let (at, len) = INSIDE.get();
     if !at.is_null() {
-        line.push(b" in driver ");
+        line.push(b" in a driver's call for ");
         // SAFETY: `blame` set pointer and length of a text that lives while its call runs, and it runs.
         line.push(unsafe { std::slice::from_raw_parts(at, len) });
     }
+    let mut name = [0u8; 16];
+    // SAFETY: PR_GET_NAME writes at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    line.push(b" in thread ");
+    line.push(name.split(|b| *b == 0).next().unwrap_or(b"?"));
     line.push(b"; hardware is being quieted, start with -S for a clean core file\n");
     let out = &line.bytes[..line.len];
     // SAFETY: writes `out` to standard error; a failure changes nothing.

@@ -1,15 +1,18 @@
 //! A device on its packet thread.
 
+use crate::crash;
 use crate::env::Env;
 use crate::msg::{Ends, Said, ToPacket};
+use iopkt_base::Errno;
 use iopkt_base::Instant;
 use iopkt_ctl::NicInfo;
-use iopkt_loader::{Device, Effects};
+use iopkt_loader::{Bound, Device, Effects, Gone, Place};
 use iopkt_mbuf::Mbuf;
 use iopkt_slog::{Severity, major};
 use iopkt_stack::DevOp;
-use iopkt_sys::Event;
+use iopkt_sys::{Epoll, Event};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Frames taken out of a ring at a time.
@@ -22,6 +25,8 @@ pub(crate) struct Slot {
     pub ifindex: u32,
     pub name: String,
     pub dev: Box<Device>,
+    /// Quiets the hardware when the process crashes.
+    quiet: Option<crash::Registered>,
     /// Thread 0 knows that it has left.
     pub leaving: bool,
     /// The driver has no room for frames.
@@ -40,6 +45,7 @@ impl Slot {
             ifindex,
             name,
             dev,
+            quiet: None,
             leaving: false,
             full: false,
             ends,
@@ -53,9 +59,36 @@ impl Slot {
         (e.token >> 32) as u32 == self.num
     }
 
+    /// Binds the device to the calling thread.
+    pub(crate) fn bind(&mut self, epoll: &Arc<Epoll>) -> Result<Bound, Errno> {
+        let place = Place { epoll, token: self.num, ifindex: self.ifindex, name: &self.name };
+        let b = crash::blame(&self.name, || self.dev.bind(place))?;
+        self.quiet = self.dev.quiesce().and_then(|(f, dev)| crash::register(f, dev));
+        Ok(b)
+    }
+
+    /// Ends the device: the driver gets it back.
+    pub(crate) fn detach(self, why: Gone) {
+        let Slot { name, dev, quiet, .. } = self;
+        drop(quiet);
+        crash::blame(&name, || dev.detach(why));
+    }
+
+    /// One of its descriptors is ready.
+    pub(crate) fn ready(&mut self, e: &Event) {
+        crash::blame(&self.name, || self.dev.ready(e));
+    }
+
+    /// Runs its timer if it is due.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        if self.deadline() <= now {
+            crash::blame(&self.name, || self.dev.tick(now));
+        }
+    }
+
     /// An order of the shard.
     pub(crate) fn order(&mut self, env: &Env, op: &DevOp) {
-        let (what, r) = match op {
+        let (what, r) = crash::blame(&self.name, || match op {
             DevOp::Start(_) => {
                 self.full = false;
                 ("start", self.dev.start())
@@ -70,7 +103,7 @@ impl Slot {
                 ("receive filter", self.dev.filter(*promisc, *allmulti, groups))
             }
             DevOp::Mtu(_, mtu) => ("mtu", self.dev.set_mtu(*mtu)),
-        };
+        });
         if let Err(e) = r {
             let text = format!("{}: {what}: the driver says {e}", self.name);
             env.sink.write(Severity::Error, major::NETWORK, 0, &text);
@@ -99,7 +132,7 @@ impl Slot {
     /// Gives frames of `q` to the driver while it takes them.
     pub(crate) fn transmit(&mut self, q: &mut VecDeque<Mbuf>) {
         while !self.full && !q.is_empty() {
-            let sent = self.dev.transmit(q);
+            let sent = crash::blame(&self.name, || self.dev.transmit(q));
             self.full = sent.full;
             if sent.packets == 0 {
                 break;
@@ -143,9 +176,9 @@ impl Slot {
 
     /// What the driver knows of the hardware.
     pub(crate) fn nicinfo(&mut self, name: String) -> Option<NicInfo> {
-        let fields = match self.dev.nicinfo() {
+        let fields = match crash::blame(&self.name, || self.dev.nicinfo()) {
             Ok(f) => f,
-            Err(iopkt_base::Errno::EOPNOTSUPP) => Vec::new(),
+            Err(Errno::EOPNOTSUPP) => Vec::new(),
             Err(_) => return None,
         };
         Some(NicInfo { ifname: name, description: self.dev.description().text.clone(), fields })

@@ -3,9 +3,8 @@
 use crate::msg::{ToControl, ToPacket};
 use iopkt_base::Errno;
 use iopkt_loader::{Bound, Device, DriverId, Host};
-use iopkt_mbuf::Pool;
 use iopkt_slog::{Severity, Sink, major};
-use iopkt_sys::{Epoll, Root, Waker};
+use iopkt_sys::{Epoll, Waker};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, sync_channel};
@@ -19,8 +18,6 @@ pub(crate) struct Peer {
 
 /// Shared by all threads; nothing in it changes.
 pub(crate) struct Env {
-    pub root: Root,
-    pub pool: Pool,
     pub sink: &'static Sink,
     pub control: Sender<ToControl>,
     pub control_waker: Waker,

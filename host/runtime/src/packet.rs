@@ -12,7 +12,7 @@ use crate::env::Env;
 use crate::msg::{AttachReply, ToControl, ToPacket};
 use crate::stack::Stack;
 use iopkt_base::Instant;
-use iopkt_loader::{Device, Gone, Place};
+use iopkt_loader::{Device, Gone};
 use iopkt_mbuf::Mbuf;
 use iopkt_slog::Severity;
 use iopkt_sys::{Epoll, Event, Interest, Waker, clock};
@@ -86,7 +86,7 @@ impl Packet {
         }
         std::mem::forget(guard);
         for s in self.slots.drain(..) {
-            s.dev.detach(Gone::Removed);
+            s.detach(Gone::Removed);
         }
     }
 
@@ -110,7 +110,7 @@ impl Packet {
                     s.event(e);
                 }
             } else if let Some(s) = self.slots.iter_mut().find(|s| s.owns(e)) {
-                s.dev.ready(e);
+                s.ready(e);
             }
         }
         self.events = events;
@@ -134,9 +134,7 @@ impl Packet {
         let mut gone = Vec::new();
         let mut wake = false;
         for s in &mut self.slots {
-            if s.deadline() <= now {
-                s.dev.tick(now);
-            }
+            s.tick(now);
             let said = s.collect(&mut self.rx);
             match &mut self.stack {
                 Some(stack) => {
@@ -237,8 +235,7 @@ impl Packet {
     }
 
     fn bind(&mut self, mut slot: Slot, reply: &AttachReply) -> bool {
-        let place = Place { epoll: &self.epoll, token: slot.num, ifindex: slot.ifindex, name: &slot.name };
-        let r = slot.dev.bind(place);
+        let r = slot.bind(&self.epoll);
         let ok = r.is_ok();
         if ok {
             let driver = slot.dev.driver().id();
@@ -271,7 +268,7 @@ impl Packet {
         let Some(i) = self.slots.iter().position(|s| s.num == num) else { return };
         let s = self.slots.remove(i);
         let (driver, name) = (s.dev.driver().id(), s.name.clone());
-        s.dev.detach(why);
+        s.detach(why);
         self.env.tell_control(ToControl::Detached { driver, name, ticket, why });
     }
 }

@@ -113,17 +113,23 @@ fn run(c: &Composition, cfg: &Config, started: Started) -> Result<End, Failed> {
     if cfg.verbose {
         sink.console(Some(Severity::Warning));
     }
+    std::panic::set_hook(Box::new(move |p| {
+        let name = std::thread::current().name().unwrap_or("?").to_owned();
+        sink.line(Severity::Critical, &format!("a fault of io-pkt, please report it: thread {name}: {p}"));
+    }));
     signal::ignore(libc::SIGPIPE);
     signal::ignore(libc::SIGHUP);
     let ready = Signals::new(&[libc::SIGTERM, libc::SIGINT])
         .map_err(|e| format!("signals: {e}"))
         .and_then(|signals| Ok((signals, Names::take(&root, &cfg.tcpip.prefix, cfg.instance)?)));
+    let failed = |text: String| {
+        sink.console(None); // the caller says it there
+        sink.line(Severity::Error, &text);
+        text
+    };
     let (signals, (names, note)) = match ready {
         Ok(r) => r,
-        Err(text) => {
-            sink.write(Severity::Error, major::NETWORK, 0, &text);
-            return Err((text, started));
-        }
+        Err(text) => return Err((failed(text), started)),
     };
     if let Some(n) = note {
         sink.line(Severity::Notice, &n);
@@ -149,10 +155,7 @@ fn run(c: &Composition, cfg: &Config, started: Started) -> Result<End, Failed> {
     greet(sink, cfg, &facts);
     let mut running = match Running::start(c, cfg, root, pool, stack_cfg, sink, &names, threads) {
         Ok(r) => r,
-        Err(text) => {
-            sink.write(Severity::Error, major::NETWORK, 0, &text);
-            return Err((text, started));
-        }
+        Err(text) => return Err((failed(text), started)),
     };
     if let Some(p) = cfg.priority {
         priority(sink, "main thread", p);
@@ -244,8 +247,6 @@ impl Running {
             inboxes.push(rx);
         }
         let env = Arc::new(Env {
-            root: root.clone(),
-            pool: pool.clone(),
             sink,
             control,
             control_waker: Waker::new().map_err(io("eventfd"))?,
