@@ -20,15 +20,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Device and inode of the files that are mapped because of us.
-static MAPPED: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+/// A file as dlopen knows it: its name, its device and inode. It takes either for proof that the image that
+/// it has is the one that is asked for.
+#[derive(Clone, PartialEq, Eq)]
+struct Known {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+/// The files that are mapped because of us.
+static MAPPED: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 /// Private copies made so far.
 static COPIES: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) struct Image {
     lib: Library,
-    /// The file's identity, `None` for a private copy.
-    file: Option<(u64, u64)>,
+    /// The file, `None` for a private copy.
+    file: Option<Known>,
     /// Where its `iopkt_object` is, and the line of the maps that it was found in.
     object: *const abi::Object,
     mapping: Option<String>,
@@ -73,11 +81,11 @@ impl Image {
             |why: String| Error::new(Errno(libc::ENOEXEC), format!("{}: cannot load: {why}", path.display()));
         let id = file.metadata().map(|m| (m.dev(), m.ino())).map_err(|e| failed(e.to_string()))?;
         let mut mapped = MAPPED.lock().unwrap_or_else(|e| e.into_inner());
-        let (keep, from, id) = if mapped.contains(&id) {
+        let (keep, from, known) = if mapped.iter().any(|k| k.id == id || k.path == path) {
             let (copy, from) = private_copy(file, &info.file()).map_err(|e| failed(e.to_string()))?;
             (Some(copy), from, None)
         } else {
-            (None, path.to_owned(), Some(id))
+            (None, path.to_owned(), Some(Known { path: path.to_owned(), id }))
         };
         // SAFETY: the file calls itself an object of io-pkt for this version of the ABI; that its
         // initialisers behave is what loading a driver means.
@@ -88,9 +96,9 @@ impl Image {
         let object = unsafe { lib.get::<*const abi::Object>(b"iopkt_object\0") }
             .map(|s| s.as_raw_ptr().cast_const().cast::<abi::Object>())
             .map_err(|e| failed(dl_text(&e)))?;
-        mapped.extend(id);
+        mapped.extend(known.clone());
         let mapping = mapping_of(object as usize);
-        Ok(Image { lib, file: id, object, mapping, name: info.file() })
+        Ok(Image { lib, file: known, object, mapping, name: info.file() })
     }
 
     fn driver_ops(&self, info: &Info, len: usize) -> Result<abi::DriverOps, Error> {
