@@ -105,6 +105,7 @@ impl Tcb {
             o.what |= what::WRITABLE;
         }
         self.snd.una = ack;
+        self.snd.small = self.snd.small.max(ack);
         if self.snd.nxt.lt(ack) {
             self.snd.nxt = ack;
         }

@@ -118,7 +118,7 @@ impl Tcb {
         if len > 0 {
             //= RFC2883-4
             let end = seg.seq + len;
-            if end.le(self.rcv.nxt) && self.sack_ok {
+            if end.le(self.rcv.nxt) && self.sack_ok && !seg.flags.any(Flags::SYN | Flags::FIN) {
                 self.rcv.dsack = Some((seg.seq, end));
             }
             self.ack_now(o);

@@ -151,6 +151,9 @@ impl Tcb {
             self.backoff = 0;
             self.timers.stop(Timer::Rexmt);
         }
+        if n < full {
+            self.snd.small = to;
+        }
         let again = start.lt(self.snd.max);
         self.sent.push(start, to, now, again);
         self.snd.nxt = to;
@@ -195,8 +198,9 @@ impl Tcb {
             return Some(n - n % full);
         }
         let idle = self.outstanding() == 0;
-        //= RFC9293-3.7.4
-        let nagle_ok = self.knobs.nodelay || idle || self.snd.fin;
+        // Nagle as Minshall refined it (Linux does the same): a small segment waits for an earlier small one,
+        // not for full ones, else the tail of every large write would cost a round trip. //= RFC9293-3.7.4
+        let nagle_ok = self.knobs.nodelay || idle || self.snd.fin || self.snd.small.le(self.snd.una);
         //= RFC9293-3.8.6.2.1
         if n > 0 && ((n == avail && nagle_ok) || n >= (self.snd.max_wnd / 2).max(1) && n >= cwnd.min(window))
         {
@@ -218,6 +222,8 @@ impl Tcb {
             self.cc.get().on_idle(&mut self.win, idle);
             let initial = crate::cc::Window::new(self.win.mss, self.knobs.init_cwnd).cwnd;
             self.win.cwnd = self.win.cwnd.min(initial).max(self.win.mss);
+            // Once for one idle time.
+            self.snd.last = now;
         }
     }
 

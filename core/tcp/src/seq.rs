@@ -1,4 +1,4 @@
-//! Sequence numbers: a 32-bit circle (RFC 9293 section 3.4).
+//! Sequence numbers: a 32-bit circle (RFC 9293 section 3.4). //= RFC9293-3.4
 
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};

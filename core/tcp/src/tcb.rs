@@ -63,6 +63,8 @@ pub(crate) struct Snd {
     pub(crate) need_syn: bool,
     /// When data (or the SYN) was last sent.
     pub(crate) last: Instant,
+    /// End of the last segment that was less than full: Nagle waits for its acknowledgment.
+    pub(crate) small: Seq,
     /// The window keeps us from sending: the retransmission timer times probes.
     pub(crate) persist: bool,
     /// The sink had no memory for a segment.
@@ -242,6 +244,7 @@ impl Tcb {
                 fin: false,
                 need_syn: true,
                 last: now,
+                small: iss,
                 persist: false,
                 refused: false,
             },

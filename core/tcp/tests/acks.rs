@@ -102,6 +102,27 @@ fn nagle_gathers_small_writes() {
 }
 
 #[test]
+fn the_tail_of_a_large_write_does_not_wait() {
+    //= RFC9293-3.7.4
+    let mut n = Net::connected(14, Config::default());
+    n.send(0, &pattern(1448 * 5 + 100, 1));
+    assert_eq!(n.count(0, |s| s.len == 100), 1);
+    // The next small one does.
+    n.send(0, b"x");
+    assert_eq!(n.count(0, |s| s.len == 1), 0);
+}
+
+#[test]
+fn only_the_last_segment_of_a_write_pushes() {
+    //= RFC9293-3.9.1-push
+    let mut n = Net::connected(15, Config::default());
+    n.send(0, &pattern(1448 * 4, 1));
+    let p: Vec<bool> =
+        n.seen.iter().filter(|s| s.from == 0 && s.len > 0).map(|s| s.h.flags.has(Flags::PSH)).collect();
+    assert_eq!(p, [false, false, false, true]);
+}
+
+#[test]
 fn nodelay_sends_each_at_once() {
     let mut n = Net::connected(8, Config { nodelay: true, ..Config::default() });
     for _ in 0..10 {

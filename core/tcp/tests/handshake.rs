@@ -8,6 +8,7 @@ use iopkt_wire::tcp::Flags;
 
 #[test]
 fn three_segments_and_the_agreed_options() {
+    //= RFC9293-3.10.1
     //= RFC9293-3.10.7.3
     //= RFC9293-3.10.7.4-syn-received-ack
     let n = Net::connected(1, Config::default());

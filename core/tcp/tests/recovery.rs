@@ -64,6 +64,7 @@ fn sack_repairs_many_losses_of_a_window_at_once() {
 fn newreno_repairs_one_loss_a_round_trip() {
     //= RFC6582-3.2-3-partial
     //= RFC6582-3.2-3-full
+    //= RFC6582-3.2-1
     let mut n = lose(Config { sack: false, cc: CcKind::NewReno, ..Config::default() }, &[20, 22, 24]);
     let s = *n.tcb(0).stats();
     assert_eq!((s.timeouts, s.recoveries, s.retransmits), (0, 1, 3));
@@ -185,6 +186,104 @@ fn the_window_starts_at_ten_segments_and_doubles() {
     assert_eq!(n.count(0, |s| s.len > 0), 10);
     n.run(Duration::from_millis(21));
     assert!((28..=31).contains(&n.count(0, |s| s.len > 0)), "{}", n.count(0, |s| s.len > 0));
+}
+
+#[test]
+fn holes_near_the_end_go_again_without_new_data() {
+    //= RFC6675-4-NextSeg-3
+    // Above the second loss only two segments arrive: not enough to call it lost, but there is nothing else.
+    let mut n = Net::connected(12, Config::default());
+    n.filter = drop_nth(&[2, 7]);
+    n.send(0, &pattern(1448 * 10, 1));
+    assert!(n.run_until(Duration::from_secs(5), |n| n.ends[1].got.len() == 14_480));
+    let s = n.tcb(0).stats();
+    assert_eq!((s.timeouts, s.retransmits), (0, 2));
+}
+
+#[test]
+fn after_a_timeout_all_that_is_missing_goes_again_and_nothing_else() {
+    //= RFC6675-5.1
+    let mut n = Net::connected(13, Config::default());
+    n.filter = drop_nth(&[0, 1, 2, 3, 4, 5, 6, 7]);
+    n.send(0, &pattern(1448 * 10, 1));
+    assert!(n.run_until(Duration::from_secs(5), |n| n.ends[1].got.len() == 14_480));
+    // Two SACKed segments are too few for fast retransmit; the timer does it, without repeating those two.
+    let s = n.tcb(0).stats();
+    assert_eq!((s.timeouts, s.retransmits), (1, 8));
+}
+
+#[test]
+fn only_pure_repeated_acks_are_duplicates() {
+    //= RFC5681-2-duplicate
+    let cfg = Config { sack: false, ..common::plain() };
+    let mut n = Net::connected(14, cfg);
+    n.send(0, b"x");
+    n.run(Duration::from_millis(100));
+    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    n.send(0, &pattern(20_000, 1));
+    let (seq, ack) = (n.ends[1].iss + 1, n.ends[0].iss + 2);
+    let last = n.seen.iter().rfind(|s| s.from == 1).expect("some").h.window;
+    let ack_of = |window: u16| iopkt_tcp::SegOut { window, ..common::raw(seq, ack, Flags::ACK) };
+    for _ in 0..4 {
+        n.inject(1, &iopkt_tcp::SegOut { payload: (b"", &[]), ..ack_of(last - 1) });
+        n.run(Duration::from_millis(11));
+        n.inject(1, &ack_of(last));
+        n.run(Duration::from_millis(11));
+    }
+    assert_eq!(n.tcb(0).stats().dup_acks, 0, "the window changed every time");
+    for _ in 0..3 {
+        n.inject(1, &ack_of(last));
+    }
+    n.run(Duration::from_millis(11));
+    let s = n.tcb(0).stats();
+    assert_eq!((s.dup_acks, s.recoveries), (3, 1));
+}
+
+#[test]
+fn an_ack_of_new_data_restarts_the_timer_and_of_all_data_stops_it() {
+    //= RFC6298-5.2
+    //= RFC6298-5.3
+    let mut n = Net::connected(15, Config::default());
+    n.send(0, b"x");
+    n.run(Duration::from_millis(100));
+    n.links[0].rate = 30_000;
+    let start = n.now;
+    n.send(0, &pattern(1448 * 10, 1));
+    let first = n.tcb(0).deadline();
+    assert_eq!(first.since(start), Duration::from_millis(200));
+    // The last segment arrives after half a second; no time-out meanwhile.
+    assert!(n.run_until(Duration::from_secs(5), |n| n.ends[1].got.len() == 14_481));
+    assert!(n.now.since(start) > Duration::from_millis(480));
+    assert_eq!(n.tcb(0).stats().timeouts, 0);
+    n.run(Duration::from_millis(100));
+    assert_eq!(n.tcb(0).deadline(), iopkt_base::Instant::FAR);
+}
+
+#[test]
+fn timestamps_measure_retransmissions_too() {
+    //= RFC7323-4.1
+    let mut n = Net::connected(16, Config::default());
+    n.send(0, b"x");
+    n.run(Duration::from_secs(1));
+    n.links = [Link { delay: Duration::from_secs(1), ..Link::clean() }; 2];
+    n.send(0, b"x");
+    n.run(Duration::from_secs(20));
+    let now = n.now;
+    let srtt = n.tcb(0).info(now).rtt.0;
+    assert!(srtt > Duration::from_millis(250), "the sample of the retransmitted segment counts: {srtt:?}");
+}
+
+#[test]
+fn a_lost_syn_makes_the_start_slow() {
+    //= RFC5681-3.1-syn-lost
+    let mut n = Net::new(17, Config::default(), Config::default());
+    n.ends[1].listening = true;
+    let mut first = true;
+    n.filter = Some(Box::new(move |_, _, _| core::mem::take(&mut first)));
+    n.connect(0);
+    assert!(n.run_until(Duration::from_secs(5), |n| n.established()));
+    n.send(0, &pattern(20_000, 1));
+    assert_eq!(n.count(0, |s| s.len > 0), 1);
 }
 
 #[test]

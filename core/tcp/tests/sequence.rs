@@ -134,6 +134,43 @@ fn any_order_and_overlap_gives_the_same_stream() {
 }
 
 #[test]
+fn sack_blocks_report_the_newest_first() {
+    //= RFC2018-4
+    let cfg = plain();
+    let n = Net::new(5, cfg, cfg);
+    let mut syn =
+        iopkt_tcp::Segment { seq: Seq(999), flags: Flags::SYN, window: 65535, ..Default::default() };
+    syn.options.sack_permitted = true;
+    let mut t = Tcb::accept(n.now, &cfg, Seq(0), &syn);
+    t.output(n.now, &mut |_: &iopkt_tcp::SegOut<'_>| true);
+    let mut n = n;
+    let mut last = |from: u32, len: usize| {
+        let s = iopkt_tcp::Segment {
+            seq: Seq(from),
+            ack: Seq(1),
+            flags: Flags::ACK,
+            window: 65535,
+            ..Default::default()
+        };
+        let m = n.cache.copy_of(&[1; 100][..len]).expect("memory");
+        t.input(n.now, &s, m);
+        let mut blocks = Vec::new();
+        t.output(n.now, &mut |s: &iopkt_tcp::SegOut<'_>| {
+            blocks = s.options.sack.as_slice().to_vec();
+            true
+        });
+        blocks
+    };
+    assert_eq!(last(1100, 50), [(1100, 1150)]);
+    assert_eq!(last(1300, 50), [(1300, 1350), (1100, 1150)]);
+    assert_eq!(last(1200, 50), [(1200, 1250), (1300, 1350), (1100, 1150)]);
+    // A block that grows is the newest, and carries its whole range.
+    assert_eq!(last(1150, 20), [(1100, 1170), (1200, 1250), (1300, 1350)]);
+    assert_eq!(last(1170, 30), [(1100, 1250), (1300, 1350)]);
+    assert_eq!(last(1000, 100), [(1300, 1350)]);
+}
+
+#[test]
 fn what_is_kept_out_of_order_is_bounded() {
     let cfg = Config { rcvbuf: 64 * 1024, rcvbuf_max: 64 * 1024, ..plain() };
     let (mut n, mut t) = receiver(&cfg);

@@ -37,7 +37,7 @@ fn open_with_losses() {
 
 #[test]
 fn close() {
-    //= RFC9293-3.6
+    //= RFC9293-3.6-time-wait
     let mut n = Net::connected(3, Config::default());
     n.shutdown(0);
     n.shutdown(1);

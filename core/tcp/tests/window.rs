@@ -160,6 +160,26 @@ fn a_huge_shift_counts_as_14() {
 }
 
 #[test]
+fn an_old_ack_does_not_change_the_window() {
+    //= RFC9293-3.10.7.4-window
+    let mut n = Net::connected(11, common::plain());
+    n.send(0, &pattern(5_000, 1));
+    n.run(Duration::from_secs(1));
+    let now = n.now;
+    let before = n.tcb(0).info(now).snd_wnd;
+    let (seq, ack) = (n.ends[1].iss + 1, n.ends[0].iss + 1);
+    let mut s = common::raw(seq, ack + 100, iopkt_wire::tcp::Flags::ACK);
+    s.window = 0;
+    n.inject(1, &s);
+    n.run(Duration::from_millis(50));
+    assert_eq!(n.tcb(0).info(now).snd_wnd, before);
+    s.ack = ack + 5_000;
+    n.inject(1, &s);
+    n.run(Duration::from_millis(50));
+    assert_eq!(n.tcb(0).info(now).snd_wnd, 0);
+}
+
+#[test]
 fn bytes_held_downstream_count_against_the_window() {
     let mut n = Net::connected(10, small());
     n.send(0, &pattern(10_000, 1));

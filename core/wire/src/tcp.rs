@@ -484,6 +484,7 @@ mod tests {
 
     #[test]
     fn unknown_options_are_skipped() {
+        //= RFC9293-3.1-MUST-5
         //= RFC9293-3.1-MUST-6
         let o = Options::parse(&[254, 4, 9, 9, NOP, 3, 3, 7, 0, 2, 4, 1]);
         assert_eq!((o.mss, o.window_scale), (None, Some(7)));

@@ -6,7 +6,7 @@
 use super::{AckInfo, Controller, Window};
 use iopkt_base::{Duration, Instant};
 
-/// Aggressiveness (RFC 9438 section 5). //= RFC9438-5
+/// Aggressiveness (RFC 9438 section 5).
 const C: f64 = 0.4;
 /// Multiplicative decrease (RFC 9438 section 4.6). //= RFC9438-4.6
 const BETA: f64 = 0.7;
@@ -229,6 +229,34 @@ mod tests {
         c.on_congestion(&mut w, Instant::ZERO, flight);
         assert!((c.w_max - 59.5).abs() < 1e-9);
         c.undo(&mut w);
+        //= RFC9438-4.9
         assert_eq!((w.cwnd, c.w_max), (70_000, 100.0));
+    }
+
+    #[test]
+    fn a_timeout_reduces_as_a_loss_does() {
+        //= RFC9438-4.8
+        let mut w = Window { cwnd: 100_000, ssthresh: 100_000, mss: 1000 };
+        let mut c = Cubic::default();
+        c.on_timeout(&mut w, Instant::ZERO, 50_000);
+        assert_eq!((w.ssthresh, c.w_max), (35_000, 100.0));
+        c.on_timeout(&mut w, Instant::ZERO, 100);
+        assert_eq!(w.ssthresh, 2000);
+    }
+
+    #[test]
+    fn idle_time_is_no_time() {
+        //= RFC9438-5.8
+        let mut w = Window { cwnd: 70_000, ssthresh: 70_000, mss: 1000 };
+        let rtt = Duration::from_millis(100);
+        let run = |idle: Duration, w: &mut Window| {
+            let mut c = Cubic { w_max: 100.0, ..Cubic::default() };
+            round(&mut c, w, Instant::ZERO, rtt);
+            c.on_idle(w, idle);
+            round(&mut c, w, Instant::ZERO + idle + rtt, rtt);
+            w.cwnd
+        };
+        let short = run(Duration::ZERO, &mut w.clone());
+        assert_eq!(run(Duration::from_secs(100), &mut w), short);
     }
 }
