@@ -66,6 +66,9 @@ pub struct Sockets {
     timers: timers::Timers,
     /// Slots of connections that may have something to send.
     dirties: Vec<u32>,
+    /// Those of them whose device has a long queue, and when to look again without being asked.
+    held: Vec<u32>,
+    held_until: Instant,
     /// Connections without a program, TIME-WAIT apart.
     orphans: usize,
     /// Connections in TIME-WAIT, oldest first (stale names among them).
@@ -92,6 +95,8 @@ impl Sockets {
             turn: 1,
             timers: timers::Timers::default(),
             dirties: Vec::new(),
+            held: Vec::new(),
+            held_until: Instant::ZERO,
             orphans: 0,
             time_waits: VecDeque::new(),
             max_time_wait: tcp::MAX_TIME_WAIT.min(max / 2),
@@ -193,15 +198,18 @@ impl Sockets {
     /// something waits for output or to be told.
     pub fn deadline(&self) -> Instant {
         let idle = self.happened.is_empty() && self.throttled.is_empty() && self.dirties.is_empty();
-        if idle { self.timers.first() } else { Instant::ZERO }
+        match (idle, self.held.is_empty()) {
+            (false, _) => Instant::ZERO,
+            (true, false) => self.timers.first().min(self.held_until),
+            (true, true) => self.timers.first(),
+        }
     }
 
     /// Sends what sockets have to send and tells what happened: called once per turn, after input, timers and
     /// user calls. Appends to `cx.down` and `cx.events`.
     pub fn output(&mut self, cx: &mut Cx, net: &mut Net) {
-        let _ = net;
         self.turn += 1;
-        self.tcp_output(cx);
+        self.tcp_output(cx, net);
         while let Some(id) = self.throttled.pop() {
             if self.table.get(id).is_ok() {
                 self.raise(id.index, ev::WRITE);

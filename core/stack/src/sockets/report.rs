@@ -51,6 +51,31 @@ pub(crate) struct TcpStats {
     pub resets_limited: u64,
     pub aborted_on_close: u64,
     pub time_wait_overflow: u64,
+    /// Sums over connections that are no more.
+    pub bytes_in: u64,
+    pub bytes_acked: u64,
+    pub retransmits: u64,
+    pub timeouts: u64,
+    pub dup_acks: u64,
+    pub ooo: u64,
+    pub paws: u64,
+    pub probes: u64,
+    pub challenges: u64,
+}
+
+impl TcpStats {
+    /// Adds the counters of one connection.
+    pub fn add(&mut self, s: &iopkt_tcp::Stats) {
+        self.bytes_in += s.bytes_in;
+        self.bytes_acked += s.bytes_acked;
+        self.retransmits += u64::from(s.retransmits);
+        self.timeouts += u64::from(s.timeouts);
+        self.dup_acks += u64::from(s.dup_acks);
+        self.ooo += u64::from(s.ooo);
+        self.paws += u64::from(s.paws);
+        self.probes += u64::from(s.probes);
+        self.challenges += u64::from(s.challenges);
+    }
 }
 
 /// Counters of all sockets.
@@ -95,7 +120,14 @@ impl Sockets {
     pub fn stats(&self) -> Vec<Counter> {
         let u = &self.stats.udp;
         let c = counter;
-        let t = &self.stats.tcp;
+        let mut sums = self.stats.tcp;
+        let live = (0..self.table.span()).filter_map(|i| self.table.at(i));
+        for s in live {
+            if let Body::Conn(c) = &s.body {
+                sums.add(c.tcb.stats());
+            }
+        }
+        let t = &sums;
         let mut v = Vec::new();
         v.extend([
             c("udp", "{} datagrams received", u.received),
@@ -108,7 +140,16 @@ impl Sockets {
             c("udp", "{} delivered", u.delivered),
             c("udp", "{} datagrams output", u.sent),
             c("tcp", "{} packets sent", t.sent),
+            c("tcp", "{} bytes sent and acknowledged", t.bytes_acked),
+            c("tcp", "{} data packets retransmitted", t.retransmits),
+            c("tcp", "{} window probe packets", t.probes),
             c("tcp", "{} packets received", t.received),
+            c("tcp", "{} bytes received in-sequence", t.bytes_in),
+            c("tcp", "{} duplicate acks", t.dup_acks),
+            c("tcp", "{} out-of-order packets", t.ooo),
+            c("tcp", "{} old duplicate packets (timestamps)", t.paws),
+            c("tcp", "{} retransmit timeouts", t.timeouts),
+            c("tcp", "{} challenge acks", t.challenges),
             c("tcp", "{} discarded for bad checksums", t.bad_checksum),
             c("tcp", "{} discarded because packet too short", t.short),
             c("tcp", "{} connection requests", t.active_opens),

@@ -18,8 +18,9 @@ use super::types::{SendOpts, SockId, SockType, ev, proto};
 use crate::counters::Why;
 use crate::cx::Cx;
 use crate::net::Net;
+use crate::packet::Path;
 use core::net::{IpAddr, SocketAddr};
-use iopkt_base::{Errno, Instant, Result};
+use iopkt_base::{Duration, Errno, Instant, Result};
 use iopkt_tcp::{Fate, Outcome, State, Tcb, what};
 
 /// Most connections that live on without a program (Linux: `tcp_max_orphans`).
@@ -27,11 +28,18 @@ pub(crate) const MAX_ORPHANS: usize = 8192;
 /// Most connections in TIME-WAIT (Linux: `tcp_max_tw_buckets`).
 pub(crate) const MAX_TIME_WAIT: usize = 32_768;
 
+/// A connection that has sent nothing for this long gives its buffers' memory back.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// A connection.
 pub(crate) struct Conn {
     pub tcb: Tcb,
     /// The peer is this host.
     pub local: bool,
+    /// Interface of the path when it was opened.
+    pub ifindex: u32,
+    /// When the program wrote last, while the machine may hold memory for it.
+    pub wrote: Option<Instant>,
     /// The listener that it came by, until a program accepts it.
     pub parent: Option<SockId>,
     /// It waits in the accept queue.
@@ -57,10 +65,12 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub fn new(tcb: Tcb, local: bool) -> Conn {
+    pub fn new(tcb: Tcb, path: &Path) -> Conn {
         Conn {
             tcb,
-            local,
+            local: path.local,
+            ifindex: path.ifindex,
+            wrote: None,
             parent: None,
             queued: false,
             orphan: false,
@@ -128,7 +138,7 @@ impl Sockets {
         let here = SocketAddr::new(local, lport);
         let cfg = self.tcp_config(cx, s, &path, here, remote);
         let iss = iopkt_tcp::isn::isn(&cx.secret, cx.now, here, remote);
-        let mut c = Conn::new(Tcb::connect(cx.now, &cfg, iss), path.local);
+        let mut c = Conn::new(Tcb::connect(cx.now, &cfg, iss), &path);
         c.connecting = true;
         self.stats.tcp.active_opens += 1;
         let s = self.table.get_mut(id)?;
@@ -175,7 +185,7 @@ impl Sockets {
         if !matches!(s.body, Body::Conn(_)) {
             return;
         }
-        s.body = Body::Idle;
+        let old = core::mem::replace(&mut s.body, Body::Idle);
         s.remote = None;
         (s.shut_rd, s.shut_wr) = (false, false);
         if core::mem::take(&mut s.released) {
@@ -183,6 +193,9 @@ impl Sockets {
         }
         if !s.addr_locked {
             s.local = super::sock::unspecified(s.family);
+        }
+        if let Body::Conn(c) = old {
+            self.conn_gone(&c);
         }
     }
 
@@ -202,7 +215,6 @@ impl Sockets {
     /// ENOTCONN, EPIPE after shutdown, EAGAIN while connecting or without room, the pending error of the
     /// connection.
     pub fn write(&mut self, cx: &mut Cx, id: SockId, data: &[u8]) -> Result<usize> {
-        let _ = cx;
         let s = self.table.get_mut(id)?;
         if let Some(e) = s.err.take_if(|_| !matches!(s.body, Body::Dgram(_))) {
             return Err(e);
@@ -226,6 +238,7 @@ impl Sockets {
         if n == 0 && !data.is_empty() {
             return Err(Errno::EAGAIN);
         }
+        c.wrote = Some(cx.now);
         self.dirty(id.index);
         Ok(n)
     }
@@ -329,6 +342,7 @@ impl Sockets {
         if c.orphan && !c.time_wait {
             self.orphans -= 1;
         }
+        self.stats.tcp.add(c.tcb.stats());
         if let (Some(parent), Some(at)) = (c.parent, c.half_at) {
             self.leave_half(parent, at);
         }
@@ -414,7 +428,9 @@ impl Sockets {
     /// Tells the timer heap of the machine's next deadline.
     pub(super) fn rearm(&mut self, slot: u32) {
         if let Some(Sock { body: Body::Conn(c), .. }) = self.table.at(slot) {
-            self.timers.at_latest(slot, c.tcb.deadline().min(c.deferred.unwrap_or(Instant::FAR)));
+            let idle = c.wrote.filter(|_| c.tcb.unsent_or_unacked() == 0).map(|t| t + IDLE);
+            let other = c.deferred.into_iter().chain(idle).min().unwrap_or(Instant::FAR);
+            self.timers.at_latest(slot, c.tcb.deadline().min(other));
         }
     }
 
@@ -476,6 +492,10 @@ impl Sockets {
                 self.child_ready(slot, 0);
             }
             let Some(Sock { body: Body::Conn(c), .. }) = self.table.at_mut(slot) else { continue };
+            if c.wrote.is_some_and(|t| t + IDLE <= cx.now) && c.tcb.unsent_or_unacked() == 0 {
+                c.wrote = None;
+                c.tcb.shrink();
+            }
             if c.tcb.deadline() > cx.now {
                 self.rearm(slot);
                 continue;

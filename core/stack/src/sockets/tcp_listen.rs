@@ -17,6 +17,7 @@ use super::types::{SockId, SockType, ev, proto};
 use crate::counters::Why;
 use crate::cx::Cx;
 use crate::net::Net;
+use crate::packet::Path;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -147,24 +148,23 @@ impl Sockets {
         if l.half.len() >= l.backlog.max(MIN_HALF_OPEN) {
             return self.send_cookie(cx, net, slot, a, m);
         }
-        let Some((cfg, local)) = self.child_config(cx, net, slot, a) else {
+        let Some((cfg, path)) = self.child_config(cx, net, slot, a) else {
             return cx.drop(m, Why::NoRoute);
         };
         let iss = iopkt_tcp::isn::isn(&cx.secret, cx.now, a.local, a.remote);
         let iss = above.map_or(iss, |x| iss.max(x));
-        match self.child(cx.now, slot, a, Tcb::accept(cx.now, &cfg, iss, &a.seg), local) {
+        match self.child(cx.now, slot, a, Tcb::accept(cx.now, &cfg, iss, &a.seg), &path) {
             // Data in a SYN is not kept (RFC 9293 allows it): the peer sends it again.
             Ok(_) => cx.drop(m, Why::Handled),
             Err(why) => cx.drop(m, why),
         }
     }
 
-    /// Settings of a listener's connections with this peer, and whether the peer is this host; `None` without
-    /// a way back.
-    fn child_config(&self, cx: &Cx, net: &Net, slot: u32, a: &Arrived) -> Option<(Config, bool)> {
+    /// Settings of a listener's connections with this peer, and the way there; `None` without one.
+    fn child_config(&self, cx: &Cx, net: &Net, slot: u32, a: &Arrived) -> Option<(Config, Path)> {
         let l = self.table.at(slot)?;
         let path = net.path(a.remote.ip(), Some(a.local.ip()), l.opt.bound_dev).ok()?;
-        Some((self.tcp_config(cx, l, &path, a.local, a.remote), path.local))
+        Some((self.tcp_config(cx, l, &path, a.local, a.remote), path))
     }
 
     /// Makes a socket of a connection that came to a listener; returns its slot.
@@ -174,12 +174,12 @@ impl Sockets {
         slot: u32,
         a: &Arrived,
         tcb: Tcb,
-        local: bool,
+        path: &Path,
     ) -> core::result::Result<u32, Why> {
         let l = self.table.at(slot).ok_or(Why::NoSocket)?;
         let (parent, family, opt, pid) = (l.id, l.family, l.opt.clone(), l.pid);
         let Body::Listen(l) = &l.body else { return Err(Why::NoSocket) };
-        let mut c = Conn::new(tcb, local);
+        let mut c = Conn::new(tcb, path);
         c.parent = Some(parent);
         let wait = Duration::from_secs(u64::from(opt.tcp.defer_accept));
         c.deferred = (!wait.is_zero()).then_some(now + wait);
@@ -265,7 +265,7 @@ impl Sockets {
         if l.cookies_at.is_none_or(|t| cx.now.since(t) > COOKIE_LIFE) {
             return self.no_connection(cx, a, m);
         }
-        let Some((cfg, local)) = self.child_config(cx, net, slot, a) else {
+        let Some((cfg, path)) = self.child_config(cx, net, slot, a) else {
             return cx.drop(m, Why::NoRoute);
         };
         let Some((tcb, out)) = cookie::check(&cx.secret, cx.now, &cfg, a.local, a.remote, &a.seg) else {
@@ -276,7 +276,7 @@ impl Sockets {
             self.stats.tcp.listen_overflow += 1;
             return cx.drop(m, Why::ListenOverflow);
         }
-        let child = match self.child(cx.now, slot, a, tcb, local) {
+        let child = match self.child(cx.now, slot, a, tcb, &path) {
             Ok(c) => c,
             Err(why) => return cx.drop(m, why),
         };

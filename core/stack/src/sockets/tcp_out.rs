@@ -5,6 +5,7 @@ use super::sock::{Body, Sock, pmtudisc};
 use super::types::proto;
 use crate::counters::Why;
 use crate::cx::Cx;
+use crate::net::Net;
 use crate::packet::{IpOut, Path};
 use core::net::SocketAddr;
 use iopkt_base::Duration;
@@ -13,6 +14,12 @@ use iopkt_wire::checksum::pseudo;
 
 /// Segments that one connection may send in one turn before the others have theirs.
 const SEGMENTS_PER_TURN: usize = 64;
+/// Packets on their way down at which the rest waits for the next turn.
+const DOWN_MAX: usize = 1024;
+/// Frames waiting for a device at which connections wait too; the queue itself takes more.
+const QUEUE_MAX: usize = 512;
+/// A device that has room says so, and that makes a turn; this is how long we rely on it.
+const HOLD: Duration = Duration::from_millis(2);
 
 impl Sockets {
     /// Puts a connection on the dirty list.
@@ -25,9 +32,24 @@ impl Sockets {
     }
 
     /// Asks everything on the dirty list for segments.
-    pub(super) fn tcp_output(&mut self, cx: &mut Cx) {
+    ///
+    /// Who would send to a device that has a long queue already is held back (what waits there is late, and what
+    /// does not fit is lost), and asked again when a turn finds the queue shorter.
+    pub(super) fn tcp_output(&mut self, cx: &mut Cx, net: &Net) {
         let mut list = core::mem::take(&mut self.dirties);
+        list.append(&mut self.held);
         for slot in list.drain(..) {
+            if let Some(Sock { body: Body::Conn(c), .. }) = self.table.at(slot) {
+                if cx.down.len() >= DOWN_MAX {
+                    self.dirties.push(slot);
+                    continue;
+                }
+                if net.iface(c.ifindex).is_some_and(|i| i.tx.len() >= QUEUE_MAX) {
+                    self.held.push(slot);
+                    self.held_until = cx.now + HOLD;
+                    continue;
+                }
+            }
             match self.table.at_mut(slot) {
                 Some(Sock { body: Body::Conn(c), .. }) => c.dirty = false,
                 _ => continue,
