@@ -296,7 +296,7 @@ impl Inet {
     }
 
     fn igmp_query(&mut self, cx: &mut Cx, ifindex: u32, q: &Query) {
-        let Some(link) = self.igmp.links.get_mut(&ifindex) else { return };
+        let link = self.igmp.links.entry(ifindex).or_default();
         match q.version {
             1 => link.v1_until = Some(cx.now + OLD_QUERIER),
             2 => link.v2_until = Some(cx.now + OLD_QUERIER),

@@ -76,6 +76,10 @@ impl Shard {
             peer: a.peer,
             state: AddrState::Valid,
         };
+        // Before anything is removed: a bad request must change nothing.
+        if let Err(e) = new.check() {
+            return Reply::err(e);
+        }
         let Some(ifc) = self.net.iface(i) else { return Reply::err(Errno::ENXIO) };
         let same = ifc.addrs.iter().find(|x| x.addr == a.addr).copied();
         let primary = ifc.addrs.iter().find(|x| Family::of(&x.addr) == family).map(|x| x.addr);
@@ -85,9 +89,6 @@ impl Shard {
             (None, true, Some(p)) => (Some(p), true),
             _ => (None, replace),
         };
-        if a.prefix_len > crate::prefix::max_len(a.addr) || a.addr.is_multicast() || a.addr.is_unspecified() {
-            return Reply::err(Errno::EINVAL);
-        }
         if let Some(g) = gone
             && let Err(e) = self.net.del_addr(&mut self.cx, i, g)
         {

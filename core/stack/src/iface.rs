@@ -1,9 +1,11 @@
 //! One network interface: name, flags, addresses, groups, counters, transmit queue.
 
+use crate::prefix;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use iopkt_base::{Errno, Result};
 use iopkt_ctl::{AddrState, IfCounters, IfKind, LinkState, iff};
 use iopkt_mbuf::Mbuf;
 
@@ -92,6 +94,20 @@ pub struct IfAddr {
     pub peer: Option<IpAddr>,
     /// Where it stands with duplicate detection.
     pub state: AddrState,
+}
+
+impl IfAddr {
+    /// Whether a host can have such an address.
+    ///
+    /// # Errors
+    /// EINVAL when not.
+    pub fn check(&self) -> Result<()> {
+        let bad = self.plen > prefix::max_len(self.addr)
+            || self.addr.is_multicast()
+            || self.addr.is_unspecified()
+            || matches!(self.addr, IpAddr::V4(x) if x.is_broadcast() || x.octets()[0] == 0);
+        if bad { Err(Errno::EINVAL) } else { Ok(()) }
+    }
 }
 
 /// A network interface.

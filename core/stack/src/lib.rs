@@ -23,6 +23,7 @@ pub mod hash;
 pub mod iface;
 pub mod neigh;
 mod net;
+mod net_addr;
 mod packet;
 mod path;
 pub mod pmtu;
