@@ -129,8 +129,10 @@ impl Slot {
         news.then_some(said)
     }
 
-    /// Gives frames of `q` to the driver while it takes them.
-    pub(crate) fn transmit(&mut self, q: &mut VecDeque<Mbuf>) {
+    /// Gives frames of `q` to the driver while it takes them. True when it has become full: it may have said
+    /// in the same call that it has room again, so look at it once more.
+    pub(crate) fn transmit(&mut self, q: &mut VecDeque<Mbuf>) -> bool {
+        let before = self.full;
         while !self.full && !q.is_empty() {
             let sent = crash::blame(&self.name, || self.dev.transmit(q));
             self.full = sent.full;
@@ -138,6 +140,7 @@ impl Slot {
                 break;
             }
         }
+        self.full && !before
     }
 
     /// On another thread than the shard's: hands received packets over and sends what the shard has put
@@ -163,10 +166,11 @@ impl Slot {
                 wake = true;
             }
             let mut q = std::mem::take(&mut self.queue);
-            self.transmit(&mut q);
+            let filled = self.transmit(&mut q);
             self.queue = q;
+            more = filled || (more && !self.full);
         }
-        (wake, more && !self.full)
+        (wake, more)
     }
 
     /// When the driver's timer runs out.

@@ -17,7 +17,6 @@ use iopkt_mbuf::Mbuf;
 use iopkt_slog::Severity;
 use iopkt_sys::{Epoll, Event, Interest, Waker, clock};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
 /// Token of the thread's waker.
@@ -42,9 +41,9 @@ pub(crate) struct Packet {
     slots: Vec<Slot>,
     stack: Option<Box<Stack>>,
     events: Vec<Event>,
+    /// When the turn began.
+    now: Instant,
     rx: Vec<Mbuf>,
-    /// Turns run, for tests that count them.
-    turns: Arc<AtomicU64>,
     /// Something is left to do: do not sleep.
     more: bool,
     quit: bool,
@@ -68,8 +67,8 @@ impl Packet {
             slots: Vec::new(),
             stack,
             events: Vec::new(),
+            now: clock::monotonic(),
             rx: Vec::new(),
-            turns: Arc::default(),
             more: false,
             quit: false,
         })
@@ -94,8 +93,8 @@ impl Packet {
         let timeout = self.timeout();
         self.events.clear();
         self.epoll.wait(&mut self.events, EVENTS, timeout)?;
-        self.turns.fetch_add(1, Ordering::Relaxed);
         let now = clock::monotonic();
+        self.now = now;
         self.more = false;
         if let Some(s) = &mut self.stack {
             s.begin(now);
@@ -126,7 +125,8 @@ impl Packet {
         if let Some(s) = &self.stack {
             at = at.min(s.deadline());
         }
-        (at != Instant::FAR).then(|| at.since(clock::monotonic()))
+        // Counted from the begin of the turn that now ends: no second look at the clock.
+        (at != Instant::FAR).then(|| at.since(self.now))
     }
 
     /// Timers of the devices, then everything that they and the stack have for each other.

@@ -260,7 +260,7 @@ impl Stack {
             match &mut r.far {
                 None => {
                     if let Some(s) = slots.iter_mut().find(|s| s.num == r.num) {
-                        s.transmit(&mut i.tx);
+                        self.more |= s.transmit(&mut i.tx);
                     }
                 }
                 Some(far) => {
