@@ -252,6 +252,16 @@ pub unsafe fn receive(
     Ok(Received { len: whole.min(room), full: whole, head: None })
 }
 
+/// Length of the datagram that is to be read next, 0 if there is none (FIONREAD).
+pub fn next_length(fd: c_int, name: &PairName) -> Result<usize> {
+    // SAFETY: no buffers but the header's place.
+    match unsafe { receive(fd, name, core::ptr::null(), 0, libc::MSG_PEEK | libc::MSG_DONTWAIT) } {
+        Ok(r) => Ok(r.full),
+        Err(libc::EAGAIN) => Ok(0),
+        Err(e) => Err(e),
+    }
+}
+
 /// Moves what stands in `iov` (the message's bytes from the 96th on) back by the length of `head` and puts `head` in front.
 ///
 /// # Safety

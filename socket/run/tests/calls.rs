@@ -16,7 +16,7 @@ fn python_makes_all_calls() {
         let s = FakeStack::start();
         let script = script();
         let mut args = way.to_vec();
-        args.extend(["python3", &script]);
+        args.extend(["python3", &script, s.pace()]);
         let (out, err, status) = output(&mut s.run(&args));
         assert!(status.success() && out.ends_with("all good\n"), "{way:?}\n{out}\n{err}");
         eventually("all sockets are closed", || s.open_sockets() == 0);

@@ -8,20 +8,18 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use iopkt_sockproto::Op;
 use support::{FakeStack, eventually, finish, output};
 
 /// A server that is ended with the test.
 struct Server(Child);
 
 impl Server {
-    /// Starts it and waits until it listens.
-    fn start(s: &FakeStack, args: &[&str]) -> Server {
-        let before = s.seen(Op::Listen);
+    /// Starts it and waits until it serves `port`.
+    fn start(s: &FakeStack, port: u16, args: &[&str]) -> Server {
         let mut command = s.run(args);
         command.current_dir(&s.root).stdout(Stdio::null()).stderr(Stdio::null());
         let server = Server(command.spawn().unwrap());
-        eventually(&format!("{args:?} listens"), || s.seen(Op::Listen) > before);
+        eventually(&format!("{args:?} serves"), || s.is_served(port));
         server
     }
 }
@@ -65,7 +63,7 @@ fn http_clients_fetch_a_file() {
     let s = FakeStack::start();
     let data = noise(1 << 20);
     std::fs::write(s.root.join("file"), &data).unwrap();
-    let _server = Server::start(&s, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
+    let _server = Server::start(&s, 8000, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
     let copy = s.root.join("copy");
     let to = copy.to_str().unwrap();
     let url = "http://127.0.0.1:8000/file";
@@ -93,7 +91,7 @@ fn http_clients_fetch_a_file() {
 fn names_are_resolved_without_the_kernels_interfaces() {
     // glibc asks a route socket and connects datagram sockets to sort addresses; both must not lead to the kernel.
     let s = FakeStack::start();
-    let _server = Server::start(&s, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
+    let _server = Server::start(&s, 8000, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
     let (_, err, status) = output(&mut s.run(&["curl", "-sS", "-o", "/dev/null", "http://localhost:8000/"]));
     assert!(status.success(), "{err}");
 }
@@ -142,7 +140,7 @@ fn redis_answers() {
         return;
     }
     let s = FakeStack::start();
-    let _server = Server::start(&s, &["redis-server", "--port", "6379", "--bind", "127.0.0.1", "--save", ""]);
+    let _server = Server::start(&s, 6379, &["redis-server", "--port", "6379", "--bind", "127.0.0.1", "--save", ""]);
     let (out, err, _) = output(&mut s.run(&["redis-cli", "-h", "127.0.0.1", "set", "key", "value"]));
     assert_eq!(out.trim(), "OK", "{err}");
     let (out, err, _) = output(&mut s.run(&["redis-cli", "-h", "127.0.0.1", "get", "key"]));
@@ -157,7 +155,7 @@ fn iperf3_measures() {
     for way in [&[][..], &["--seccomp-only"]] {
         let s = FakeStack::start();
         let with = |args: &[&'static str]| [way, args].concat();
-        let _server = Server::start(&s, &with(&["iperf3", "-s", "-4", "-B", "127.0.0.1"]));
+        let _server = Server::start(&s, 5201, &with(&["iperf3", "-s", "-4", "-B", "127.0.0.1"]));
         for direction in [&[][..], &["-R"]] {
             let args = [&with(&["iperf3", "-4", "-c", "127.0.0.1", "-n", "8M"]), direction].concat();
             let (out, err, status) = output(&mut s.run(&args));
@@ -173,15 +171,10 @@ fn netcat_carries_bytes_both_ways() {
     }
     let s = FakeStack::start();
     let mut listen = s.run(&["nc", "-l", "127.0.0.1", "7777"]);
-    let before = s.seen(Op::Listen);
     let mut server = listen.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    eventually("nc listens", || s.seen(Op::Listen) > before);
-    let mut client = s
-        .run(&["nc", "-N", "127.0.0.1", "7777"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    // nc serves one connection only, so it is the client that tries until it is served; it reads nothing before.
+    let client = "until nc -N 127.0.0.1 7777; do sleep 0.1; done";
+    let mut client = s.run(&["sh", "-c", client]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     use std::io::Write;
     client.stdin.take().unwrap().write_all(b"to the server\n").unwrap();
     server.stdin.take().unwrap().write_all(b"to the client\n").unwrap();
@@ -209,7 +202,7 @@ fn static_go_programs_talk() {
         .unwrap();
     assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
     let exe = exe.to_str().unwrap();
-    let _server = Server::start(&s, &[exe, "serve", "127.0.0.1:8090"]);
+    let _server = Server::start(&s, 8090, &[exe, "serve", "127.0.0.1:8090"]);
     for shape in [&[][..], &["--front"]] {
         let args = [shape, &[exe, "get", "http://127.0.0.1:8090/"]].concat();
         let (out, err, status) = output(&mut s.run(&args));
@@ -247,8 +240,8 @@ fn sshd_serves_a_shell_and_its_programs() {
          PidFile {root}/sshd.pid\nUsePAM no\nPermitRootLogin yes\n"
     );
     std::fs::write(s.root.join("conf"), conf).unwrap();
-    let web = Server::start(&s, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
-    let _server = Server::start(&s, &["/usr/sbin/sshd", "-D", "-f", &format!("{root}/conf")]);
+    let web = Server::start(&s, 8000, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
+    let _server = Server::start(&s, 2222, &["/usr/sbin/sshd", "-D", "-f", &format!("{root}/conf")]);
     let key = format!("{root}/user");
     // What is run in the session has a new environment, so only the supervisor reaches it.
     let remote = "echo in the session; curl -sS -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8000/";
@@ -310,7 +303,7 @@ fn it_works_without_root() {
     }
     let s = FakeStack::start();
     std::fs::write(s.root.join("file"), "without root\n").unwrap();
-    let _server = Server::start(&s, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
+    let _server = Server::start(&s, 8000, &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"]);
     // The binaries may lie where nobody else may look: a copy does not.
     let bin = s.root.join("io-pkt-run");
     let lib = s.root.join("libiopkt_preload.so");

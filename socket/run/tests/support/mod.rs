@@ -1,5 +1,7 @@
 //! A stack for the tests that speaks the real protocol over a real Unix socket and knows one network: its own loopback.
 //!
+//! With `IO_PKT_TEST_STACK` set to the path of an io-pkt binary the same tests run on that one's loopback.
+//!
 //! Streams connect to listeners of the same stack after a pause (so that callers really wait), anything else is refused after
 //! the pause. Datagrams go to the bound socket with the port. Options are remembered as they were set.
 #![allow(dead_code)]
@@ -48,6 +50,7 @@ struct World {
 pub struct FakeStack {
     pub root: PathBuf,
     world: Arc<Mutex<World>>,
+    real: Option<Child>,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -104,6 +107,10 @@ impl FakeStack {
     pub fn start() -> FakeStack {
         let n = NEXT_DIR.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("io-pkt-run-test-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        if let Some(binary) = std::env::var_os("IO_PKT_TEST_STACK") {
+            return FakeStack::real(root, &binary);
+        }
         std::fs::create_dir_all(root.join("dev")).unwrap();
         let (s, len) = sun(root.join("dev/socket").as_os_str().as_bytes());
         let listener = unsafe {
@@ -136,7 +143,41 @@ impl FakeStack {
                 }
             }
         });
-        FakeStack { root, world }
+        FakeStack { root, world, real: None }
+    }
+
+    fn real(root: PathBuf, binary: &OsStr) -> FakeStack {
+        let mut c = Command::new(binary);
+        c.args(["-ptcpip"]).env("IO_PKT_ROOT", &root).env_remove("SOCK").stdin(Stdio::null()).stdout(Stdio::null());
+        let s = FakeStack { root, world: Shared::default(), real: Some(c.spawn().unwrap()) };
+        eventually("the stack answers", || s.session().is_some());
+        s
+    }
+
+    /// "slow" if connections take a while, else "fast".
+    pub fn pace(&self) -> &'static str {
+        if self.real.is_some() { "fast" } else { "slow" }
+    }
+
+    fn session(&self) -> Option<Client> {
+        let path = iopkt_shim::path::Path::new(self.root.join("dev/socket").as_os_str().as_bytes()).ok()?;
+        iopkt_shim::session::Session::open(&path, 3).ok().map(Client)
+    }
+
+    /// Whether somebody listens on this port of the loopback: connects and hangs up.
+    pub fn is_served(&self, port: u16) -> bool {
+        use iopkt_shim::{ops, sys};
+        let Some(mut c) = self.session() else { return false };
+        let Ok(fd) = ops::socket(&mut c, libc::AF_INET, libc::SOCK_STREAM, 0, 0) else { return false };
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let (to, n) = Addr::from(SocketAddr::new(LOOPBACK, port)).to_sockaddr();
+        match ops::connect(&mut c, fd.as_raw_fd(), &to[..n], true) {
+            Ok(r) if r.in_progress => {
+                let _ = sys::poll1(fd.as_raw_fd(), libc::POLLOUT, 5000);
+                ops::connect_status(&mut c, fd.as_raw_fd()).is_ok()
+            }
+            r => r.is_ok(),
+        }
     }
 
     /// How many requests of this kind came so far.
@@ -165,8 +206,36 @@ impl FakeStack {
     }
 }
 
+struct Client(iopkt_shim::session::Session);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl iopkt_shim::session::Rpc for Client {
+    fn rpc(
+        &mut self,
+        req: Req,
+        pass: Option<i32>,
+        payload: [&[u8]; 2],
+        out: &mut [u8],
+    ) -> iopkt_shim::sys::Result<iopkt_shim::session::Answer> {
+        self.0.call(req, pass, payload, out).map_err(|_| libc::ENETDOWN)
+    }
+
+    fn greeting(&mut self) -> iopkt_shim::sys::Result<iopkt_shim::session::Greeting> {
+        Ok(self.0.greeting)
+    }
+}
+
 impl Drop for FakeStack {
     fn drop(&mut self) {
+        if let Some(c) = &mut self.real {
+            let _ = c.kill();
+            let _ = c.wait();
+        }
         let _ = std::fs::remove_dir_all(&self.root);
     }
 }
