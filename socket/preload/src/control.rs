@@ -310,7 +310,11 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) ->
         // How much of a stream is there to read, the pair knows itself.
         Some(p) if !p.stream && r == iopkt_sockproto::linux::SIOCINQ && !arg.is_null() => {
             // SAFETY: an int of the program.
-            status(datagram::next_length(fd, &p).map(|n| unsafe { arg.cast::<c_int>().write_unaligned(n as c_int) }).map(|()| 0))
+            status(
+                datagram::next_length(fd, &p)
+                    .map(|n| unsafe { arg.cast::<c_int>().write_unaligned(n as c_int) })
+                    .map(|()| 0),
+            )
         }
         Some(p) if is_socket || !p.stream || r == iopkt_sockproto::linux::SIOCOUTQ => {
             // SAFETY: the program's argument.

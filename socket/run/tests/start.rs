@@ -2,6 +2,9 @@
 
 mod support;
 
+/// For [`support`].
+const ON_IO_PKT: bool = false;
+
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;

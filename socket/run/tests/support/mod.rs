@@ -1,6 +1,6 @@
 //! A stack for the tests that speaks the real protocol over a real Unix socket and knows one network: its own loopback.
 //!
-//! With `IO_PKT_TEST_STACK` set to the path of an io-pkt binary the same tests run on that one's loopback.
+//! A test crate that says `ON_IO_PKT` runs the same tests on the loopback of a real io-pkt-v4.
 //!
 //! Streams connect to listeners of the same stack after a pause (so that callers really wait), anything else is refused after
 //! the pause. Datagrams go to the bound socket with the port. Options are remembered as they were set.
@@ -108,8 +108,8 @@ impl FakeStack {
         let n = NEXT_DIR.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("io-pkt-run-test-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&root).unwrap();
-        if let Some(binary) = std::env::var_os("IO_PKT_TEST_STACK") {
-            return FakeStack::real(root, &binary);
+        if crate::ON_IO_PKT {
+            return FakeStack::real(root);
         }
         std::fs::create_dir_all(root.join("dev")).unwrap();
         let (s, len) = sun(root.join("dev/socket").as_os_str().as_bytes());
@@ -146,9 +146,13 @@ impl FakeStack {
         FakeStack { root, world, real: None }
     }
 
-    fn real(root: PathBuf, binary: &OsStr) -> FakeStack {
-        let mut c = Command::new(binary);
-        c.args(["-ptcpip"]).env("IO_PKT_ROOT", &root).env_remove("SOCK").stdin(Stdio::null()).stdout(Stdio::null());
+    fn real(root: PathBuf) -> FakeStack {
+        let mut c = Command::new(built("io-pkt-v4", "io-pkt-v4"));
+        c.args(["-ptcpip"])
+            .env("IO_PKT_ROOT", &root)
+            .env_remove("SOCK")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let s = FakeStack { root, world: Shared::default(), real: Some(c.spawn().unwrap()) };
         eventually("the stack answers", || s.session().is_some());
         s
@@ -240,21 +244,26 @@ impl Drop for FakeStack {
     }
 }
 
-/// The preload library, built beside the binary; built here if only this package was asked for.
+/// The preload library.
 pub fn preload() -> PathBuf {
+    built("iopkt-preload", "libiopkt_preload.so")
+}
+
+/// A file that another package of the workspace builds beside this one's binary; built here if it was not asked for.
+fn built(package: &str, file: &str) -> PathBuf {
+    static DONE: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let dir = Path::new(env!("CARGO_BIN_EXE_io-pkt-run")).parent().unwrap();
-    let lib = dir.join("libiopkt_preload.so");
-    static BUILD: std::sync::Once = std::sync::Once::new();
-    BUILD.call_once(|| {
+    let mut done = DONE.lock().unwrap();
+    if !done.iter().any(|d| d == package) {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "-q", "-p", "iopkt-preload"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(["build", "-q", "-p", package]).current_dir(env!("CARGO_MANIFEST_DIR"));
         if dir.ends_with("release") {
             cargo.arg("--release");
         }
-        assert!(cargo.status().unwrap().success());
-    });
-    assert!(lib.exists(), "{} is missing", lib.display());
-    lib
+        assert!(cargo.status().unwrap().success(), "{package} does not build");
+        done.push(package.to_string());
+    }
+    dir.join(file)
 }
 
 /// Output of a command, bounded in time: standard output, standard error, status.

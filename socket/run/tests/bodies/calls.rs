@@ -1,13 +1,11 @@
 //! Socket calls of real programs, by each way into a program.
 
-mod support;
-
-use support::{FakeStack, eventually, output};
+use crate::support::{FakeStack, eventually, output};
 
 const WAYS: [&[&str]; 4] = [&["--preload-only"], &["--seccomp-only"], &[], &["--front"]];
 
 fn script() -> String {
-    format!("{}/tests/sockets.py", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/tests/bodies/sockets.py", env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]

@@ -1,0 +1,11 @@
+//! Socket calls and real programs on the loopback of a real io-pkt-v4.
+
+mod support;
+
+#[path = "bodies/calls.rs"]
+mod calls;
+#[path = "bodies/programs.rs"]
+mod programs;
+
+/// For [`support`].
+const ON_IO_PKT: bool = true;

@@ -1,0 +1,11 @@
+//! Socket calls and real programs on the tests' own stack, which is slow enough to see what happens meanwhile.
+
+mod support;
+
+#[path = "bodies/calls.rs"]
+mod calls;
+#[path = "bodies/programs.rs"]
+mod programs;
+
+/// For [`support`].
+const ON_IO_PKT: bool = false;
