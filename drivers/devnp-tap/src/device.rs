@@ -51,8 +51,8 @@ pub(crate) struct Tap {
 }
 
 /// The link as our side sees it.
-pub(crate) fn link(kernel_up: bool) -> Link {
-    if kernel_up { Link::up(SPEED) } else { Link::down() }
+pub(crate) fn link(running: bool) -> Link {
+    if running { Link::up(SPEED) } else { Link::down() }
 }
 
 impl Tap {
@@ -125,18 +125,18 @@ impl Tap {
     }
 
     fn kernel_changed(&mut self, port: &Port<'_>) {
-        let up = match netlink::read(&self.o.links, self.o.ifindex) {
+        let running = match netlink::read(&self.o.links, self.o.ifindex) {
             News::None => return,
-            News::Up(up) => up,
+            News::Running(r) => r,
             News::Deleted => return self.lost(port, Errno::NODEV),
-            News::Lost => match tun::is_up(&self.o.ctl, &self.o.ifname) {
-                Ok(up) => up,
+            News::Lost => match tun::is_running(&self.o.ctl, &self.o.ifname) {
+                Ok(r) => r,
                 Err(_) => return self.lost(port, Errno::NODEV),
             },
         };
-        if up != self.o.kernel_up {
-            self.o.kernel_up = up;
-            port.link(link(up));
+        if self.started && running != self.o.running {
+            self.o.running = running;
+            port.link(link(running));
         }
     }
 }
@@ -156,16 +156,20 @@ impl Device for Tap {
         port.watch(&self.o.tun, Ready::READ, TUN)?;
         tun::set_carrier(&self.o.tun, true);
         self.started = true;
-        port.link(link(self.o.kernel_up));
+        // Most often not yet: the message that it runs is on its way.
+        self.o.running = tun::is_running(&self.o.ctl, &self.o.ifname).unwrap_or(false);
+        port.link(link(self.o.running));
         Ok(())
     }
 
     fn stop(&mut self, port: &Port<'_>) {
         let _ = port.unwatch(&self.o.tun);
         tun::set_carrier(&self.o.tun, false);
+        self.o.running = false;
         self.started = false;
         self.full = false;
         self.spare = None;
+        port.link(Link::down());
     }
 
     fn transmit(&mut self, port: &Port<'_>, q: &mut TxQueue<'_>) {
@@ -222,7 +226,7 @@ impl Device for Tap {
         let node = format!("{:02X}{:02X}{:02X} {:02X}{:02X}{:02X}", m[0], m[1], m[2], m[3], m[4], m[5]);
         out.line("Physical Node ID", &node);
         out.line("Current Physical Node ID", &node);
-        if self.started && self.o.kernel_up {
+        if self.started && self.o.running {
             out.line("Current Operation Rate", "10000.00 Mb/s full-duplex");
         }
         out.line("Active Interface Type", &format!("TAP {}", self.o.ifname));

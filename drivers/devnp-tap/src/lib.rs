@@ -51,7 +51,7 @@ impl Driver for TapDriver {
         d.mtu = opened.mtu;
         d.mtu_max = MTU_MAX;
         d.media = true;
-        d.link = device::link(opened.kernel_up);
+        d.link = device::link(opened.running);
         ctl.attach(d, Tap::new(opened, mac))?;
         Ok(TapDriver)
     }

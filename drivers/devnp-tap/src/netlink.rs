@@ -1,4 +1,4 @@
-//! Is the kernel's end up? rtnetlink(7) tells of each change of a link.
+//! Is the kernel's end up, does it see our carrier? rtnetlink(7) tells of each change of a link.
 
 use iopkt_sdk::Fail;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -35,8 +35,8 @@ pub(crate) fn open() -> Result<OwnedFd, Fail> {
 pub(crate) enum News {
     /// Nothing of ours.
     None,
-    /// Its IFF_UP.
-    Up(bool),
+    /// Its IFF_RUNNING.
+    Running(bool),
     /// It has been deleted.
     Deleted,
     /// Messages were lost: ask.
@@ -73,7 +73,7 @@ fn parse(mut b: &[u8], ifindex: i32) -> News {
             let index = i32::from_ne_bytes([i[4], i[5], i[6], i[7]]);
             let flags = u32::from_ne_bytes([i[8], i[9], i[10], i[11]]);
             if index == ifindex && kind == RTM_NEWLINK {
-                news = News::Up(flags & libc::IFF_UP as u32 != 0);
+                news = News::Running(flags & libc::IFF_RUNNING as u32 != 0);
             } else if index == ifindex && kind == RTM_DELLINK {
                 news = News::Deleted;
             }
@@ -101,16 +101,16 @@ mod tests {
 
     #[test]
     fn the_last_word_on_our_link_counts() {
-        let b = [msg(RTM_NEWLINK, 7, 1), msg(RTM_NEWLINK, 8, 1), msg(RTM_NEWLINK, 7, 0)].concat();
-        assert_eq!(parse(&b, 7), News::Up(false));
-        assert_eq!(parse(&b, 8), News::Up(true));
+        let b = [msg(RTM_NEWLINK, 7, 0x41), msg(RTM_NEWLINK, 8, 0x41), msg(RTM_NEWLINK, 7, 1)].concat();
+        assert_eq!(parse(&b, 7), News::Running(false));
+        assert_eq!(parse(&b, 8), News::Running(true));
         assert_eq!(parse(&b, 9), News::None);
         assert_eq!(parse(&msg(RTM_DELLINK, 7, 0), 7), News::Deleted);
     }
 
     #[test]
     fn damaged_messages_end_the_walk() {
-        let m = msg(RTM_NEWLINK, 7, 1);
+        let m = msg(RTM_NEWLINK, 7, 0x41);
         for cut in 0..m.len() {
             assert_eq!(parse(&m[..cut], 7), News::None, "cut at {cut}");
         }

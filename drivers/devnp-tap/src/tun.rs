@@ -25,7 +25,8 @@ pub(crate) struct Opened {
     pub(crate) ifname: String,
     pub(crate) ifindex: i32,
     pub(crate) mtu: u32,
-    pub(crate) kernel_up: bool,
+    /// The kernel's end is up and has a carrier.
+    pub(crate) running: bool,
 }
 
 /// `struct ifreq`: the name, then a union of which these drivers' calls use ints and shorts.
@@ -68,11 +69,11 @@ pub(crate) fn set_carrier(tun: impl AsFd, on: bool) {
     unsafe { libc::ioctl(tun.as_fd().as_raw_fd(), libc::TUNSETCARRIER as _, &raw mut v) };
 }
 
-/// Whether the kernel's end is up.
-pub(crate) fn is_up(ctl: impl AsFd, ifname: &str) -> std::io::Result<bool> {
+/// Whether the kernel's end is up and has a carrier (which we give it, and which takes effect a little later).
+pub(crate) fn is_running(ctl: impl AsFd, ifname: &str) -> std::io::Result<bool> {
     let mut r = Ifreq::new(ifname, 0);
     ioctl(ctl, libc::SIOCGIFFLAGS as _, &mut r)?;
-    Ok(i32::from(r.flags()) & libc::IFF_UP != 0)
+    Ok(i32::from(r.flags()) & libc::IFF_RUNNING != 0)
 }
 
 /// Sets the MTU of the kernel's end.
@@ -128,14 +129,12 @@ fn open_here(w: &Wanted<'_>) -> Result<Opened, Fail> {
     let ifindex = r.value[0];
     let mut r = Ifreq::new(&ifname, 0);
     ioctl(&ctl, libc::SIOCGIFFLAGS as _, &mut r).map_err(|e| said("cannot read its flags", e))?;
-    let mut kernel_up = i32::from(r.flags()) & libc::IFF_UP != 0;
-    if w.up && !kernel_up {
+    if w.up && i32::from(r.flags()) & libc::IFF_UP == 0 {
         let flags = i32::from(r.flags() as u16) | libc::IFF_UP;
         ioctl(&ctl, libc::SIOCSIFFLAGS as _, &mut Ifreq::new(&ifname, flags))
             .map_err(|e| said("option up: cannot bring it up", e))?;
-        kernel_up = true;
     }
-    Ok(Opened { tun, ctl, links, ifname, ifindex, mtu, kernel_up })
+    Ok(Opened { tun, ctl, links, ifname, ifindex, mtu, running: false })
 }
 
 /// A descriptor that whoever started io-pkt has opened.

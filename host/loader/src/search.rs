@@ -31,7 +31,9 @@ impl Search {
             if let Some(up) = dir.parent() {
                 dirs.push(up.join("lib"));
             }
-            dirs.extend(cargo_dir(dir));
+            if let Some(d) = cargo_dir(dir) {
+                dirs.extend([d.to_owned(), d.join("deps")]); // tests find their libraries in deps
+            }
         }
         dirs.push("/usr/lib/io-pkt".into());
         dirs.push("/lib/dll".into());
@@ -108,7 +110,7 @@ impl Search {
                 return Some(p);
             }
             let p = dir.join(&cargo);
-            if dir.join(".fingerprint").is_dir() && p.is_file() {
+            if cargo_dir(dir).is_some() && p.is_file() {
                 return Some(p);
             }
         }
@@ -125,9 +127,9 @@ impl Search {
 }
 
 /// The directory of cargo's products, when the program itself is one of them.
-fn cargo_dir(dir: &Path) -> Option<PathBuf> {
+fn cargo_dir(dir: &Path) -> Option<&Path> {
     let dir = if dir.ends_with("deps") || dir.ends_with("examples") { dir.parent()? } else { dir };
-    dir.join(".fingerprint").is_dir().then(|| dir.to_owned())
+    dir.join(".fingerprint").is_dir().then_some(dir)
 }
 
 fn legacy(path: &Path) -> Error {
