@@ -6,6 +6,7 @@
 //! - [`modem`]: the modem: an Ethernet function (ECM) and a serial one (ACM) that speaks AT.
 //! - [`at`]: the AT interpreter (V.250, 3GPP TS 27.007) and the radio that it talks about.
 //! - [`faults`]: what can be made to go wrong, on demand.
+//! - [`nethost`]: a small host behind the modem, on our own stack.
 //!
 //! Nothing here does I/O or reads a clock: time is an argument, what comes out goes to an [`Outside`].
 #![no_std]
@@ -17,6 +18,7 @@ pub mod at;
 pub mod device;
 pub mod faults;
 pub mod modem;
+pub mod nethost;
 pub mod pipe;
 
 pub use device::{Device, Function};

@@ -178,8 +178,6 @@ impl Bus {
 
 /// What a device reaches while the bus runs.
 pub struct World<'a> {
-    /// Time.
-    pub now: Instant,
     /// The host that has imported it.
     pub host: Option<&'a mut Replies>,
     /// Its network; `None` while that is what feeds it.
@@ -199,7 +197,7 @@ impl Outside for World<'_> {
 
     fn frame(&mut self, frame: &[u8]) {
         if let Some(f) = &mut self.far {
-            f.transmit(self.now, frame);
+            f.transmit(frame);
         }
     }
 

@@ -79,13 +79,13 @@ pub fn run(
             } else if f == Fault::Clear {
                 bus.ports[port].link = faults::LinkFaults::default();
             }
-            with_device(now, bus, hosts, events, port, |d, w| d.fault(now, &f, w))??;
+            with_device(bus, hosts, events, port, |d, w| d.fault(now, &f, w))??;
             done("has it")
         }
         "signal" => {
             let n = args.first().and_then(|a| a.parse::<u8>().ok()).filter(|n| *n <= 31 || *n == 99);
             let n = n.filter(|_| args.len() == 1).ok_or("signal needs a number from 0 to 31, or 99")?;
-            with_device(now, bus, hosts, events, port, |d, w| {
+            with_device(bus, hosts, events, port, |d, w| {
                 d.with(now, w, |m, io| m.with_radio(io, |r| r.signal = n));
             })?;
             done("has it")
@@ -96,7 +96,7 @@ pub fn run(
                 ["back"] => false,
                 _ => return Err("network needs lost or back".into()),
             };
-            with_device(now, bus, hosts, events, port, |d, w| {
+            with_device(bus, hosts, events, port, |d, w| {
                 d.with(now, w, |m, io| m.with_radio(io, |r| if lost { r.leave() } else { r.search(now) }));
             })?;
             done("has it")
@@ -124,7 +124,6 @@ fn which<'a, 'b>(bus: &Bus, words: &'a [&'b str]) -> Result<(usize, &'a [&'b str
 }
 
 fn with_device<R>(
-    now: Instant,
     bus: &mut Bus,
     hosts: &mut Hosts<'_>,
     events: &mut Vec<(usize, Event)>,
@@ -134,7 +133,7 @@ fn with_device<R>(
     let p = &mut bus.ports[port];
     let host = p.owner.and_then(|o| hosts.conns[o].as_mut()).map(|c| c.session.replies());
     let d = p.device.as_mut().ok_or_else(|| format!("{} is not plugged in", p.busid))?;
-    Ok(f(d, &mut World { now, host, far: Some(&mut p.far), events, port }))
+    Ok(f(d, &mut World { host, far: Some(&mut p.far), events, port }))
 }
 
 fn at(
@@ -147,7 +146,7 @@ fn at(
 ) -> Result<String, String> {
     let mut line = args.join(" ").into_bytes();
     line.push(b'\r');
-    let answer = with_device(now, bus, hosts, events, port, |d, w| {
+    let answer = with_device(bus, hosts, events, port, |d, w| {
         d.with(now, w, |m, io| {
             let mut out = Vec::new();
             m.with_radio(io, |r| Terminal::new(false).input(now, &line, r, &mut out));

@@ -126,7 +126,7 @@ impl Server {
         let p = &mut self.bus.ports[i];
         let Some(d) = p.device.as_mut().filter(|d| d.deadline() <= now) else { return };
         let host = p.owner.and_then(|o| self.conns[o].as_mut()).map(|c| c.session.replies());
-        d.tick(now, &mut World { now, host, far: Some(&mut p.far), events: &mut self.events, port: i });
+        d.tick(now, &mut World { host, far: Some(&mut p.far), events: &mut self.events, port: i });
     }
 
     /// Frames from a network to its modem; true when there may be more.
@@ -135,7 +135,7 @@ impl Server {
         let carrying = p.device.as_ref().is_some_and(|d| d.function().is_carrying());
         let Some(d) = p.device.as_mut().filter(|_| carrying) else {
             // Nobody is there: what the network says is not kept.
-            return p.far.receive(now, BUDGET, &mut |_| {}) == Received::More;
+            return p.far.receive(BUDGET, &mut |_| {}) == Received::More;
         };
         let mut host = p.owner.and_then(|o| self.conns[o].as_mut()).map(|c| c.session.replies());
         if host.as_ref().is_some_and(|h| h.is_congested()) {
@@ -146,9 +146,9 @@ impl Server {
             return false;
         }
         let events = &mut self.events;
-        let r = p.far.receive(now, budget, &mut |f| {
+        let r = p.far.receive(budget, &mut |f| {
             let host = host.as_deref_mut();
-            d.frame(now, f, &mut World { now, host, far: None, events, port: i });
+            d.frame(now, f, &mut World { host, far: None, events, port: i });
         });
         r == Received::More
     }
@@ -266,7 +266,7 @@ impl Server {
                     let port = c.port.unwrap_or(0);
                     let events = &mut self.events;
                     let (host, far) = (Some(replies), Some(&mut p.far));
-                    d.submit(now, &s, data, &mut World { now, host, far, events, port });
+                    d.submit(now, &s, data, &mut World { host, far, events, port });
                     if !self.events.is_empty() {
                         return Ok(()); // the plug may have been pulled
                     }

@@ -5,6 +5,7 @@ mod tap;
 
 use frames::FrameSocket;
 use iopkt_base::Instant;
+use iopkt_gadget::nethost::{Host, HostConfig};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
@@ -71,13 +72,28 @@ impl FarSpec {
         (self.kind == Kind::Host).then_some(self.lease)
     }
 
+    fn host_at(&self, now: Instant) -> io::Result<Host> {
+        let mut key = [0; 16];
+        iopkt_sys::random::fill(&mut key)?;
+        let [a, b, c, d] = self.addr.octets();
+        // Locally administered, and another one for each network.
+        let mac = [0x02, 0x5f, a, b, c, d];
+        let (addr, prefix, lease) = (self.addr, self.prefix, self.lease);
+        let cfg = HostConfig { addr, prefix, lease, mac, seed: iopkt_sys::random::u64()?, key };
+        Host::new(now, &cfg).map_err(|e| {
+            let e = io::Error::from_raw_os_error(e.0);
+            io::Error::new(e.kind(), format!("built-in host at {addr}/{prefix}: {e}"))
+        })
+    }
+
     /// Opens it.
     ///
     /// # Errors
     /// With a message that names what, why, and what to do.
     pub fn open(&self, now: Instant) -> io::Result<Far> {
         Ok(match &self.kind {
-            Kind::None | Kind::Host => Far::None,
+            Kind::None => Far::None,
+            Kind::Host => Far::Host(Box::new(self.host_at(now)?), self.addr),
             Kind::Tap(name) => Far::Tap(Tap::open(name)?),
             Kind::Connect(path) => Far::Frames(FrameSocket::connect(path.clone(), now)),
             Kind::Listen(path) => Far::Frames(FrameSocket::listen(path.clone())?),
@@ -90,6 +106,8 @@ impl FarSpec {
 pub enum Far {
     /// Nobody: frames are lost.
     None,
+    /// The built-in host, and its address.
+    Host(Box<Host>, Ipv4Addr),
     /// A Linux TAP interface.
     Tap(Tap),
     /// Frames over a Unix socket.
@@ -107,20 +125,23 @@ pub enum Received {
 
 impl Far {
     /// A frame from the modem.
-    pub fn transmit(&mut self, now: Instant, frame: &[u8]) {
-        let _ = now;
+    pub fn transmit(&mut self, frame: &[u8]) {
         match self {
             Far::None => {}
+            Far::Host(h, _) => h.input(frame),
             Far::Tap(t) => t.transmit(frame),
             Far::Frames(f) => f.transmit(frame),
         }
     }
 
     /// Frames to the modem, at most `budget` of them.
-    pub fn receive(&mut self, now: Instant, budget: usize, deliver: &mut dyn FnMut(&[u8])) -> Received {
-        let _ = now;
+    pub fn receive(&mut self, budget: usize, deliver: &mut dyn FnMut(&[u8])) -> Received {
         match self {
             Far::None => Received::Drained,
+            Far::Host(h, _) => match h.take(budget, deliver) == budget && h.has_output() {
+                true => Received::More,
+                false => Received::Drained,
+            },
             Far::Tap(t) => t.receive(budget, deliver),
             Far::Frames(f) => f.receive(budget, deliver),
         }
@@ -129,8 +150,12 @@ impl Far {
     /// Does what is due, and writes what waits.
     pub fn turn(&mut self, now: Instant) {
         match self {
-            Far::None => {}
-            Far::Tap(_) => {}
+            Far::None | Far::Tap(_) => {}
+            Far::Host(h, _) => {
+                if h.deadline() <= now {
+                    h.turn(now);
+                }
+            }
             Far::Frames(f) => f.turn(now),
         }
     }
@@ -139,6 +164,7 @@ impl Far {
     pub fn deadline(&self) -> Instant {
         match self {
             Far::None | Far::Tap(_) => Instant::FAR,
+            Far::Host(h, _) => h.deadline(),
             Far::Frames(f) => f.deadline(),
         }
     }
@@ -147,7 +173,7 @@ impl Far {
     /// changes when it is another one.
     pub fn fd(&self) -> Option<(BorrowedFd<'_>, bool, u64)> {
         match self {
-            Far::None => None,
+            Far::None | Far::Host(..) => None,
             Far::Tap(t) => Some((t.fd(), false, 0)),
             Far::Frames(f) => f.fd(),
         }
@@ -157,6 +183,7 @@ impl Far {
     pub fn describe(&self) -> String {
         match self {
             Far::None => "none".into(),
+            Far::Host(_, addr) => format!("host {addr}"),
             Far::Tap(t) => format!("tap:{}", t.name()),
             Far::Frames(f) => f.describe(),
         }
