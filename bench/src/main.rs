@@ -18,7 +18,10 @@ fn main() {
     }
     let runs = 5;
     let total = 256 << 20;
-    println!("TCP between two stacks in memory, one thread, MTU 1500, checksums on, {} MiB, median of {runs}", total >> 20);
+    println!(
+        "TCP between two stacks in memory, one thread, MTU 1500, checksums on, {} MiB, median of {runs}",
+        total >> 20
+    );
     for buffer in [65_535, 262_144, 1 << 20] {
         let (mut o, mut s) = (Vec::new(), Vec::new());
         // Taken in turns, so that a disturbance of the machine meets both.
