@@ -272,6 +272,31 @@ fn a_connection_to_oneself_works() {
 }
 
 #[test]
+fn ports_in_time_wait_serve_again_after_a_second() {
+    let mut w = World::new(13);
+    w.hosts[A].sockets.set_port_range(60_000, 60_002);
+    let l = w.listener(80, 8);
+    for round in 0..20 {
+        let (c, s) = w.pair(l, 80);
+        w.write(A, c, b"x").expect("write");
+        w.run(Duration::from_millis(10));
+        assert_eq!(w.read(B, s), b"x");
+        w.close(A, c);
+        w.run(Duration::from_millis(10));
+        w.close(B, s);
+        w.run(Duration::from_millis(600));
+        assert!(w.hosts[A].sockets.len() <= 3, "round {round}");
+    }
+    // Faster than that there is none.
+    let mut errs = Vec::new();
+    for _ in 0..4 {
+        let c = w.tcp(A);
+        errs.push(w.connect(A, c, sa(B, 80)));
+    }
+    assert_eq!(errs.last(), Some(&Err(Errno::EADDRNOTAVAIL)), "{errs:?}");
+}
+
+#[test]
 fn ten_thousand_connections_leave_nothing() {
     let mut w = World::new(12);
     let l = w.listener(80, 64);

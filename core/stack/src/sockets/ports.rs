@@ -74,18 +74,20 @@ impl Ports {
         })
     }
 
-    /// A port for a TCP connection to `remote`: only the four-tuple must be new, and nobody be bound to it.
+    /// A port for a TCP connection to `remote`: nobody may be bound to it, and whoever has the four-tuple must
+    /// satisfy `give_way`.
     pub fn for_connect(
         &mut self,
         secret: &Keyed,
         demux: &Demux,
         table: &Table,
-        local: IpAddr,
-        remote: SocketAddr,
+        (local, remote): (IpAddr, SocketAddr),
+        give_way: impl Fn(&Sock) -> bool,
     ) -> Option<u16> {
         self.pick(secret, local, Some(remote), |port| {
             let free = demux.ports.get(&(proto::TCP, port)).is_none_or(|e| e.bound.is_empty());
-            free && demux.find_conn(table, ConnKey::new(proto::TCP, local, port, remote), 0).is_none()
+            let has = demux.find_conn(table, ConnKey::new(proto::TCP, local, port, remote), 0);
+            free && has.and_then(|i| table.at(i)).is_none_or(&give_way)
         })
     }
 }

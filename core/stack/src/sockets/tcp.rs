@@ -21,7 +21,7 @@ use crate::net::Net;
 use crate::packet::Path;
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Duration, Errno, Instant, Result};
-use iopkt_tcp::{Fate, Outcome, State, Tcb, what};
+use iopkt_tcp::{Fate, Outcome, Seq, State, Tcb, what};
 
 /// Most connections that live on without a program (Linux: `tcp_max_orphans`).
 pub(crate) const MAX_ORPHANS: usize = 8192;
@@ -86,6 +86,17 @@ impl Conn {
     }
 }
 
+/// Whether a connection is in a TIME-WAIT that a new one with the same ends may replace (RFC 6191 from the active
+/// side, Linux's `tcp_tw_reuse`): timestamps tell their segments apart, once the clock has moved on.
+fn may_give_way(s: &Sock, now: Instant) -> bool {
+    let Body::Conn(c) = &s.body else { return false };
+    if !(c.time_wait && c.orphan) {
+        return false;
+    }
+    let i = c.tcb.info(now);
+    i.timestamps && i.idle.1 > Duration::from_secs(1)
+}
+
 impl Sockets {
     /// connect(2) of a stream.
     pub(super) fn tcp_connect(&mut self, cx: &mut Cx, net: &Net, id: SockId, to: SocketAddr) -> Result<()> {
@@ -124,20 +135,13 @@ impl Sockets {
         let (remote, local) = (SocketAddr::new(dst, to.port()), path.src);
         let bound = s.lport != 0;
         let lport = match s.lport {
-            0 => self
-                .ports
-                .for_connect(&cx.secret, &self.demux, &self.table, local, remote)
-                .ok_or(Errno::EADDRNOTAVAIL)?,
+            0 => self.connect_port(cx, local, remote)?,
             p => p,
         };
-        let key = ConnKey::new(proto::TCP, local, lport, remote);
-        if bound && self.demux.find_conn(&self.table, key, 0).is_some() {
-            return Err(Errno::EADDRNOTAVAIL);
-        }
-        let s = self.table.get(id)?;
         let here = SocketAddr::new(local, lport);
+        let iss = self.take_over(cx, here, remote)?;
+        let s = self.table.get(id)?;
         let cfg = self.tcp_config(cx, s, &path, here, remote);
-        let iss = iopkt_tcp::isn::isn(&cx.secret, cx.now, here, remote);
         let mut c = Conn::new(Tcb::connect(cx.now, &cfg, iss), &path);
         c.connecting = true;
         self.stats.tcp.active_opens += 1;
@@ -147,6 +151,32 @@ impl Sockets {
         self.link(id.index, !bound);
         self.dirty(id.index);
         Err(Errno::EINPROGRESS)
+    }
+
+    /// A port to connect from: one that is free, else one whose connection to this peer is in a TIME-WAIT that
+    /// may be cut short.
+    fn connect_port(&mut self, cx: &Cx, local: IpAddr, remote: SocketAddr) -> Result<u16> {
+        let (ends, now) = ((local, remote), cx.now);
+        let Sockets { ports, demux, table, .. } = self;
+        ports
+            .for_connect(&cx.secret, demux, table, ends, |_| false)
+            .or_else(|| ports.for_connect(&cx.secret, demux, table, ends, |s| may_give_way(s, now)))
+            .ok_or(Errno::EADDRNOTAVAIL)
+    }
+
+    /// Sees to it that nobody has these ends; returns the initial sequence number for the new connection.
+    fn take_over(&mut self, cx: &Cx, local: SocketAddr, remote: SocketAddr) -> Result<Seq> {
+        let iss = iopkt_tcp::isn::isn(&cx.secret, cx.now, local, remote);
+        let key = ConnKey::new(proto::TCP, local.ip(), local.port(), remote);
+        let Some(old) = self.demux.find_conn(&self.table, key, 0) else { return Ok(iss) };
+        match self.table.at(old) {
+            Some(s) if may_give_way(s, cx.now) => {}
+            _ => return Err(Errno::EADDRNOTAVAIL),
+        }
+        match self.take_out(old).map(|s| s.body) {
+            Some(Body::Conn(c)) => Ok(iss.max(c.tcb.snd_max() + 65_537)),
+            _ => Ok(iss),
+        }
     }
 
     /// Enters a connection into the demultiplexer; `count` says that it is not bound to its port.

@@ -1,0 +1,128 @@
+//! The same sockets with IPv6 addresses, in a shard that has both families.
+
+mod world;
+
+use core::net::{IpAddr, SocketAddr};
+use iopkt_base::{Duration, Errno};
+use iopkt_ctl::AddrState;
+use iopkt_stack::sockets::{SockId, SockType, ev};
+use iopkt_stack::{Family, IfAddr, Why};
+use world::*;
+
+fn world() -> World {
+    let mut w = World::new(1);
+    for i in [A, B] {
+        let h = &mut w.hosts[i];
+        h.sockets.add_family(Family::V6);
+        let addr: IpAddr = format!("fd00::{}", i + 1).parse().unwrap();
+        let a = IfAddr { addr, plen: 64, broadcast: None, peer: None, state: AddrState::Valid };
+        h.net.add_addr(&mut h.cx, 2, a).expect("address");
+        h.net.set_addr_state(2, addr, AddrState::Valid);
+    }
+    w
+}
+
+fn socket(w: &mut World, h: usize, ty: SockType, p: u8) -> SockId {
+    let h = &mut w.hosts[h];
+    h.sockets.socket(&mut h.cx, Family::V6, ty, p).expect("socket")
+}
+
+fn sa6(s: &str) -> SocketAddr {
+    s.parse().unwrap()
+}
+
+#[test]
+fn datagrams() {
+    let mut w = world();
+    let (c, s) = (socket(&mut w, A, SockType::Dgram, 0), socket(&mut w, B, SockType::Dgram, 0));
+    w.bind(B, s, sa6("[::]:7")).expect("bind");
+    // The same port of the other family is another one.
+    let s4 = w.udp(B);
+    assert_eq!(w.bind(B, s4, any(7)), Ok(()));
+    assert_eq!(w.bind(B, s4, sa6("[::]:8")), Err(Errno::EAFNOSUPPORT));
+    w.send_to(A, c, Some(sa6("[fd00::2]:7")), b"six").expect("send");
+    w.settle();
+    let (b, from) = w.recv(B, s).expect("a datagram");
+    assert_eq!((b, from.ip()), (b"six".to_vec(), "fd00::1".parse().unwrap()));
+    assert_eq!(w.recv(B, s4), None);
+    assert_eq!(w.send_to(A, c, Some(sa(B, 7)), b"four"), Err(Errno::EAFNOSUPPORT));
+    // RFC 8200: no datagram without a checksum.
+    w.set(A, c, 1, 11, 1).expect("SO_NO_CHECK is for IPv4 only");
+    w.send_to(A, c, Some(sa6("[fd00::2]:7")), b"sum").expect("send");
+    w.settle();
+    assert_eq!(w.recv(B, s).map(|d| d.0), Some(b"sum".to_vec()));
+}
+
+#[test]
+fn a_datagram_without_checksum_is_refused() {
+    let mut w = world();
+    let s = socket(&mut w, B, SockType::Dgram, 0);
+    w.bind(B, s, sa6("[::]:7")).expect("bind");
+    let m = w.mbuf(A, &[0, 9, 0, 7, 0, 9, 0, 0, 1]);
+    w.deliver(
+        B,
+        iopkt_stack::IpOut {
+            src: "fd00::1".parse().unwrap(),
+            dst: "fd00::2".parse().unwrap(),
+            proto: 17,
+            ttl: 64,
+            tos: 0,
+            df: false,
+            oif: 0,
+            dontroute: false,
+            hdrincl: false,
+            options: Vec::new(),
+            mcast_loop: false,
+            m,
+        },
+    );
+    assert_eq!(w.recv(B, s), None);
+    assert_eq!(w.hosts[B].cx.counters.drops(Why::BadTransportChecksum), 1);
+}
+
+#[test]
+fn streams() {
+    let mut w = world();
+    let l = socket(&mut w, B, SockType::Stream, 0);
+    w.bind(B, l, sa6("[::]:80")).expect("bind");
+    w.listen(B, l, 5).expect("listen");
+    let c = socket(&mut w, A, SockType::Stream, 0);
+    assert_eq!(w.connect(A, c, sa6("[fd00::2]:80")), Err(Errno::EINPROGRESS));
+    w.settle();
+    assert!(w.saw(A, c, ev::CONNECTED));
+    let (s, peer) = w.accept(B, l).expect("accept");
+    assert_eq!(Ok(peer), w.hosts[A].sockets.local_addr(c));
+    let (mut sent, mut got) = (0, 0);
+    assert!(w.run_until(Duration::from_secs(60), |w| {
+        sent += w.write(A, c, &vec![1; 200_000 - sent]).unwrap_or(0);
+        got += w.read(B, s).len();
+        got == 200_000
+    }));
+    assert_eq!(w.get(A, c, 6, 2), Ok(1500 - 60 - 12), "TCP_MAXSEG");
+    let c = socket(&mut w, A, SockType::Stream, 0);
+    let _ = w.connect(A, c, sa6("[fd00::2]:81"));
+    w.settle();
+    assert_eq!(w.err(A, c), Some(Errno::ECONNREFUSED));
+}
+
+#[test]
+fn options() {
+    let mut w = world();
+    let (u, u4) = (socket(&mut w, A, SockType::Dgram, 0), w.udp(A));
+    assert_eq!(w.get(A, u, 1, 39), Ok(10), "SO_DOMAIN");
+    for (name, v) in
+        [(16, 9), (18, 3), (19, 0), (23, 2), (25, 1), (49, 1), (51, 1), (66, 1), (67, 0x2e), (17, 2)]
+    {
+        assert_eq!(w.set(A, u, 41, name, v), Ok(()), "IPPROTO_IPV6 {name}");
+        assert_eq!(w.get(A, u, 41, name), Ok(v), "IPPROTO_IPV6 {name}");
+        assert_eq!(w.set(A, u4, 41, name, v), Err(Errno::ENOPROTOOPT));
+    }
+    assert_eq!(w.get(A, u, 41, 26), Ok(1), "IPV6_V6ONLY");
+    assert_eq!(w.set(A, u, 41, 26, 0), Err(Errno::EINVAL));
+    let mreq =
+        ["ff02::5".parse::<core::net::Ipv6Addr>().unwrap().octets().to_vec(), 2i32.to_ne_bytes().to_vec()];
+    assert_eq!(w.set_bytes(A, u, 41, 20, &mreq.concat()), Ok(()));
+    assert!(w.hosts[A].net.is_member(2, "ff02::5".parse().unwrap()));
+    assert_eq!(w.set_bytes(A, u, 41, 21, &mreq.concat()), Ok(()));
+    assert!(!w.hosts[A].net.is_member(2, "ff02::5".parse().unwrap()));
+}
