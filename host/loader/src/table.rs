@@ -8,6 +8,7 @@ use iopkt_abi as abi;
 use iopkt_base::Errno;
 use iopkt_mbuf::{Mbuf, MbufHdr};
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::offset_of;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +37,26 @@ pub(crate) static HOST: abi::Host = abi::Host {
     tx_ready: Some(tx_ready),
     link: Some(link),
     count: Some(count),
+};
+
+/// Packets cross as they are: the pool's header is the ABI's.
+const _: () = {
+    macro_rules! same {
+        ($($f:ident),*) => {
+            $(assert!(offset_of!(abi::Mbuf, $f) == offset_of!(MbufHdr, $f));)*
+        };
+    }
+    assert!(
+        size_of::<abi::Mbuf>() == size_of::<MbufHdr>() && align_of::<abi::Mbuf>() == align_of::<MbufHdr>()
+    );
+    assert!(abi::BATCH == iopkt_mbuf::BATCH);
+    use iopkt_mbuf::{flags, gso};
+    assert!(abi::M_BCAST == flags::BCAST && abi::M_MCAST == flags::MCAST && abi::M_CSUM_OK == flags::CSUM_OK);
+    assert!(abi::M_CSUM_PARTIAL == flags::CSUM_PARTIAL && abi::M_LOOP == flags::LOOP);
+    assert!(abi::M_PROMISC == flags::PROMISC);
+    assert!(abi::GSO_NONE == gso::NONE && abi::GSO_TCP4 == gso::TCP4 && abi::GSO_TCP6 == gso::TCP6);
+    assert!(abi::GSO_UDP == gso::UDP);
+    same!(next, buf, cap, off, len, ifindex, flags, csum_start, csum_offset, gso_size, gso_type, reserved);
 };
 
 /// The port behind a driver's pointer.

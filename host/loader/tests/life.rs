@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{PATIENCE, World, frame, wait};
+use common::{PATIENCE, World, cc, frame, wait};
 use iopkt_base::Errno;
 use iopkt_loader::Unloaded;
 
@@ -204,4 +204,19 @@ fn unload_in_the_middle_of_traffic() {
         assert_eq!(d.unload(PATIENCE).unwrap(), Unloaded::Unmapped, "round {round}");
         assert_eq!(d.buffers_out(), 0, "round {round}");
     }
+}
+
+/// The C driver of docs/drivers.md is a driver.
+#[test]
+fn the_guides_example_works() {
+    let w = World::new("guide");
+    let guide = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/drivers.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let source = guide.split("```c\n").nth(1).and_then(|s| s.split("```").next()).unwrap();
+    cc(source, &w.dir.0.join("devnp-mirror.so"));
+    let mut d = w.load("mirror", "").unwrap();
+    w.rig.up("mir0");
+    w.rig.send("mir0", &frame(7));
+    w.rig.until("the frame", |s| s.frames == [("mir0".to_owned(), frame(7))]);
+    assert_eq!(d.unload(PATIENCE).unwrap(), Unloaded::Unmapped);
 }

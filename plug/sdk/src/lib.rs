@@ -58,6 +58,11 @@ pub use iopkt_abi as abi;
 pub use mbuf::{Batch, Mbuf};
 pub use options::Options;
 
+/// The example in the guide is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/drivers.md")]
+struct Guide;
+
 /// Exports a driver: the one data symbol that io-pkt looks for.
 ///
 /// `options` lists what the driver takes, as `"form" => "one line of help"`; the forms are `verbose` (no
