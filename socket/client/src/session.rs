@@ -53,7 +53,7 @@ impl Session {
     pub fn open() -> io::Result<Session> {
         let root = Root::find();
         match root.check() {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Session::open_at(&root.client_socket()),
         }
     }

@@ -59,7 +59,6 @@ impl Req {
     ///
     /// # Errors
     /// The reason in words: the session is to be ended with it.
-
     pub fn decode(msg: &[u8]) -> Result<(Req, &[u8]), BadMsg> {
         check(msg, MAGIC_REQ)?;
         let op = Op::from_raw(get_u16(msg, 6)).ok_or(BadMsg::Op(get_u16(msg, 6)))?;

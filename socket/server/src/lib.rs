@@ -30,6 +30,7 @@ extern crate alloc;
 pub mod host;
 mod ioctl;
 mod listen;
+pub mod mem;
 mod messages;
 mod request;
 mod server;

@@ -201,6 +201,10 @@ impl<H: Host> Server<H> {
             }
         }
         if sk.rdhup && !sk.readable && sk.stash.is_empty() && !sk.fin_sent && !sk.dead {
+            if self.host.pending(sk.end) > 0 {
+                sk.readable = true;
+                return true;
+            }
             sk.fin_sent = true;
             // ENOTCONN here means that the connection went at the same moment: an event tells.
             let _ = shard.sockets.shutdown(&mut shard.cx, sk.id, 1);
