@@ -197,20 +197,30 @@ pub fn until(what: &str, mut f: impl FnMut() -> bool) {
 pub fn drivers() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("drivers-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let out = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
-            .arg(dir.join("devnp-sample.so"))
-            .arg("-I")
-            .arg(top.join("include"))
-            .arg(top.join("drivers/devnp-sample-c/sample.c"))
-            .output()
-            .expect("a C compiler (cc) is needed");
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        dir
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../drivers/devnp-sample-c/sample.c");
+        build(&source, "devnp-sample.so").parent().unwrap().to_owned()
     })
+}
+
+/// Compiles a driver in C; returns the object's path.
+pub fn build(source: &Path, name: &str) -> PathBuf {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
+    let object = dir.join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    let tmp = dir.join(format!("{name}.{}", std::process::id()));
+    let out = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
+        .arg(&tmp)
+        .arg("-I")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include"))
+        .arg(source)
+        .output()
+        .expect("a C compiler (cc) is needed");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    std::fs::rename(&tmp, &object).unwrap();
+    object
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -1,0 +1,76 @@
+//! A driver that crashes: the hardware of all is quieted, the log names the culprit, the process ends.
+
+mod common;
+
+use common::{Stack, build, until};
+use iopkt_ctl::{AddrInfo, AddrState, Request, iff};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+fn crash(at: &str, flags: &str, and_then: impl FnOnce(&Stack)) -> (Vec<String>, String) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/crash.c");
+    let object = build(&source, "devnp-crash.so");
+    let mut s = Stack::start(&format!("-t2 {flags}"));
+    let session = s.session();
+    // The answer may never come.
+    let _ =
+        session.ctl(&Request::Load { object: object.to_str().unwrap().into(), options: format!("at={at}") });
+    and_then(&s);
+    let mut status = None;
+    until("it has ended", || {
+        status = s.child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().signal(), Some(11), "{:?}", s.dir.log());
+    let quiet = std::fs::read_to_string(s.dir.0.join("quiesced")).unwrap_or_default();
+    (s.dir.log(), quiet)
+}
+
+fn up(s: &Stack, name: &str) {
+    let _ = s.session().ctl(&Request::SetFlags { name: name.into(), set: iff::UP, clear: 0 });
+}
+
+fn says(log: &[String], parts: &[&str]) {
+    assert!(log.iter().any(|l| parts.iter().all(|p| l.contains(p))), "{parts:?} {log:?}");
+}
+
+#[test]
+fn on_the_control_thread() {
+    let (log, quiet) = crash("load", "", |_| {});
+    says(&log, &["crash: signal 11", "in thread crash"]);
+    assert_eq!(quiet, "AB");
+}
+
+#[test]
+fn on_either_packet_thread() {
+    let (log, quiet) = crash("start", "", |s| up(s, "cr0"));
+    says(&log, &["crash: signal 11 in a driver's call for cr0 in thread packet0"]);
+    assert_eq!(quiet, "AB");
+    let (log, quiet) = crash("start", "", |s| up(s, "cr1"));
+    says(&log, &["crash: signal 11 in a driver's call for cr1 in thread packet1"]);
+    assert_eq!(quiet, "AB");
+}
+
+#[test]
+fn in_the_middle_of_traffic() {
+    let (log, quiet) = crash("transmit", "", |s| {
+        let addr = AddrInfo {
+            addr: "10.9.0.1".parse().unwrap(),
+            prefix_len: 24,
+            broadcast: None,
+            peer: None,
+            state: AddrState::Valid,
+        };
+        // The address is announced.
+        let _ = s.session().ctl(&Request::AddAddr { name: "cr1".into(), addr, replace: true });
+    });
+    says(&log, &["crash: signal 11 in a driver's call for cr1"]);
+    assert_eq!(quiet, "AB");
+}
+
+#[test]
+fn with_capital_s_nothing_is_touched() {
+    let (log, quiet) = crash("start", "-S", |s| up(s, "cr0"));
+    assert!(log.iter().all(|l| !l.contains("crash:")), "{log:?}");
+    assert_eq!(quiet, "");
+}
