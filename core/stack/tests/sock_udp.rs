@@ -113,16 +113,30 @@ fn the_receive_queue_is_bounded() {
     let mut w = World::new(5);
     let (c, s) = (w.udp(A), w.udp(B));
     w.bind(B, s, any(7)).expect("bind");
-    w.set(B, s, 1, 8, 5000).expect("SO_RCVBUF");
-    assert_eq!(w.get(B, s, 1, 8), Ok(10_000));
+    w.set(B, s, 1, 8, 11_520).expect("SO_RCVBUF");
+    assert_eq!(w.get(B, s, 1, 8), Ok(23_040));
     for i in 0..100u8 {
         w.send_to(A, c, Some(sa(B, 7)), &[i; 744]).expect("send");
         w.run(iopkt_base::Duration::from_millis(2));
     }
     let got: Vec<u8> = core::iter::from_fn(|| w.recv(B, s)).map(|d| d.0[0]).collect();
-    assert_eq!(got, (0..10).collect::<Vec<u8>>(), "the oldest 10 of 1000 bytes each");
+    assert_eq!(got, (0..10).collect::<Vec<u8>>(), "the oldest 10, a buffer of 2 KiB each");
     assert_eq!(w.hosts[B].cx.counters.drops(Why::SocketFull), 90);
-    drop(w.recv(B, s));
+    assert_eq!(w.out(), 0);
+}
+
+#[test]
+fn many_small_datagrams_are_kept_in_buffers_of_their_size() {
+    let mut w = World::new(5);
+    let (c, s) = (w.udp(A), w.udp(B));
+    w.bind(B, s, any(7)).expect("bind");
+    for i in 0..300u16 {
+        w.send_to(A, c, Some(sa(B, 7)), &i.to_be_bytes()).expect("send");
+        w.run(iopkt_base::Duration::from_millis(2));
+    }
+    for i in 0..300u16 {
+        assert_eq!(w.recv(B, s).map(|d| d.0), Some(i.to_be_bytes().to_vec()));
+    }
     assert_eq!(w.out(), 0);
 }
 

@@ -336,6 +336,11 @@ impl Tcb {
         self.snd.max
     }
 
+    /// Sequence number that is expected next: what begins elsewhere came out of order.
+    pub fn rcv_nxt(&self) -> Seq {
+        self.rcv.nxt
+    }
+
     /// End of the data in the send buffer.
     #[inline]
     pub(crate) fn data_end(&self) -> Seq {

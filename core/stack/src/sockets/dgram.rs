@@ -13,9 +13,15 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use iopkt_base::{Errno, Result};
 use iopkt_mbuf::Mbuf;
 
-/// Charged per queued datagram beside its bytes, so that empty ones are bounded too (Linux charges its
-/// `truesize`).
+/// Charged per datagram beside the buffer that holds it (Linux charges its `truesize`).
 const OVERHEAD: usize = 256;
+/// Datagrams that may wait as they came; more of them are copied into buffers of their size when that is small.
+const AS_THEY_CAME: usize = 32;
+
+/// What a queued datagram is charged: its buffer is taken from all.
+fn cost(m: &Mbuf) -> usize {
+    m.meta().cap as usize + OVERHEAD
+}
 
 /// State of a datagram socket.
 #[derive(Default)]
@@ -36,16 +42,17 @@ pub(crate) struct Dgram {
 impl Sockets {
     /// Queues a datagram for a socket; ends it when there is no room or nobody reads.
     pub(super) fn deliver(&mut self, cx: &mut Cx, slot: u32, from: SocketAddr, info: &IpInfo, m: Mbuf) {
+        let most = self.pressure.datagram_max();
         let Some(s) = self.table.at_mut(slot) else { return cx.drop(m, Why::NoSocket) };
         let (room, shut) = (s.opt.rcvbuf as usize, s.shut_rd);
         let Ok(d) = s.dgram() else { return cx.drop(m, Why::NoSocket) };
-        let cost = m.len() + OVERHEAD;
         // Like Linux, one datagram is taken as long as the buffer is not full yet.
-        if shut || d.rx_bytes >= room {
+        if shut || d.rx_bytes >= room || d.rx.len() > most {
             self.stats.full += 1;
             return cx.drop(m, Why::SocketFull);
         }
-        d.rx_bytes += cost;
+        let m = if d.rx.len() >= AS_THEY_CAME { shrunk(cx, m) } else { m };
+        d.rx_bytes += cost(&m);
         d.rx_payload += m.len();
         d.rx.push_back(Datagram {
             from,
@@ -81,7 +88,7 @@ impl Sockets {
         let _ = cx;
         let d = self.table.get_mut(id).ok()?.dgram().ok()?;
         let g = d.rx.pop_front()?;
-        d.rx_bytes -= g.m.len() + OVERHEAD;
+        d.rx_bytes -= cost(&g.m);
         d.rx_payload -= g.m.len();
         Some(g)
     }
@@ -139,6 +146,23 @@ impl Sockets {
     pub(super) fn dgram_space(&self, s: &Sock, d: &Dgram) -> usize {
         let used = if d.tx_turn == self.turn { d.tx_bytes } else { 0 };
         (s.opt.sndbuf as usize).saturating_sub(used)
+    }
+}
+
+/// The same bytes in a buffer of their size, if that is much smaller and there is one.
+fn shrunk(cx: &mut Cx, m: Mbuf) -> Mbuf {
+    let pool = cx.mbufs.pool();
+    let small = m.len() + pool.config().headroom;
+    if small * 2 > m.meta().cap as usize {
+        return m;
+    }
+    match pool.alloc_big(m.len()) {
+        Some(mut b) => {
+            b.extend_from_slice(m.as_slice());
+            cx.mbufs.free(m);
+            b
+        }
+        None => m,
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which),
 //! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it; `tcp` (a stream's life) with
-//! `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info` and `timers`; `options` with a file per level, `calls` (socket,
+//! `tcp_calls`, `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info` and `timers`; `options` with a file per level, `calls` (socket,
 //! bind, connect ... close), `report` (netstat).
 //!
 //! Limits: [`crate::Config::max_sockets`] sockets, orphans and TIME-WAITs (see `tcp`); receive queues by SO_RCVBUF; what datagram sockets send in
@@ -27,8 +27,10 @@ mod raw;
 mod report;
 mod sock;
 
+mod pressure;
 mod table;
 mod tcp;
+mod tcp_calls;
 mod tcp_in;
 mod tcp_info;
 mod tcp_listen;
@@ -76,6 +78,8 @@ pub struct Sockets {
     max_time_wait: usize,
     /// Resets sent since an instant.
     rst_rate: (Instant, u32),
+    /// How scarce packet memory is.
+    pressure: pressure::Pressure,
     /// Slots that a packet is for; kept to keep its memory.
     scratch: Vec<u32>,
 }
@@ -101,6 +105,7 @@ impl Sockets {
             time_waits: VecDeque::new(),
             max_time_wait: tcp::MAX_TIME_WAIT.min(max / 2),
             rst_rate: (Instant::ZERO, 0),
+            pressure: pressure::Pressure::default(),
             scratch: Vec::new(),
         }
     }
@@ -209,6 +214,7 @@ impl Sockets {
     /// user calls. Appends to `cx.down` and `cx.events`.
     pub fn output(&mut self, cx: &mut Cx, net: &mut Net) {
         self.turn += 1;
+        self.pressure = pressure::Pressure::of(cx.mbufs.pool());
         self.tcp_output(cx, net);
         while let Some(id) = self.throttled.pop() {
             if self.table.get(id).is_ok() {

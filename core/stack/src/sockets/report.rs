@@ -51,6 +51,7 @@ pub(crate) struct TcpStats {
     pub resets_limited: u64,
     pub aborted_on_close: u64,
     pub time_wait_overflow: u64,
+    pub pressed: u64,
     /// Sums over connections that are no more.
     pub bytes_in: u64,
     pub bytes_acked: u64,
@@ -150,6 +151,7 @@ impl Sockets {
             c("tcp", "{} old duplicate packets (timestamps)", t.paws),
             c("tcp", "{} retransmit timeouts", t.timeouts),
             c("tcp", "{} challenge acks", t.challenges),
+            c("tcp", "{} data packets not kept for lack of memory", t.pressed),
             c("tcp", "{} discarded for bad checksums", t.bad_checksum),
             c("tcp", "{} discarded because packet too short", t.short),
             c("tcp", "{} connection requests", t.active_opens),

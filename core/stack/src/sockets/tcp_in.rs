@@ -2,6 +2,7 @@
 
 use super::Sockets;
 use super::demux::{ConnKey, Packet};
+use super::pressure::Pressure;
 use super::sock::Body;
 use super::types::proto;
 use crate::counters::Why;
@@ -14,6 +15,7 @@ use iopkt_base::Duration;
 use iopkt_mbuf::Mbuf;
 use iopkt_tcp::{Csum, SegOut, Segment, Seq, State, what};
 use iopkt_wire::checksum::pseudo;
+use iopkt_wire::tcp::Flags;
 
 /// Resets sent per second to segments that belong to nothing (BSD's `rstppslimit`; ours also serves programs
 /// that find closed ports on purpose).
@@ -70,15 +72,24 @@ impl Sockets {
         }
     }
 
-    fn conn_input(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, a: &Arrived, m: Mbuf) {
+    fn conn_input(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, a: &Arrived, mut m: Mbuf) {
         if self.accept_full(slot) {
             // The handshake may not end while the program does not accept; the peer will ask again.
             self.stats.tcp.listen_overflow += 1;
             return cx.drop(m, Why::ListenOverflow);
         }
+        let most = self.pressure.stream_max();
         let Some(s) = self.table.at_mut(slot) else { return cx.drop(m, Why::NoSocket) };
         let Body::Conn(c) = &mut s.body else { return cx.drop(m, Why::NoSocket) };
-        let out = c.tcb.input(cx.now, &a.seg, m);
+        let mut seg = a.seg;
+        let ahead = seg.seq != c.tcb.rcv_nxt();
+        if !m.is_empty() && (c.tcb.readable() > most || (ahead && self.pressure >= Pressure::High)) {
+            // The header still counts, the data will come again.
+            self.stats.tcp.pressed += 1;
+            m.truncate(0);
+            seg.flags = seg.flags.without(Flags::FIN | Flags::PSH);
+        }
+        let out = c.tcb.input(cx.now, &seg, m);
         if out.what & what::REUSE != 0 {
             return self.reuse(cx, net, slot, a, out.spare);
         }

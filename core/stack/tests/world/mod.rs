@@ -5,7 +5,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use iopkt_base::{Duration, Errno, Instant, Rng};
 use iopkt_ctl::{AddrState, LinkState, iff};
-use iopkt_mbuf::{Mbuf, Pool, PoolConfig, flags};
+use iopkt_mbuf::{Mbuf, Pool, flags};
 use iopkt_stack::sockets::{Datagram, Event, SendOpts, SockId, SockType, ev};
 use iopkt_stack::{Config, Family, IcmpErr, IfAddr, IfAttach, IpInfo, IpOut, Shard};
 
@@ -36,6 +36,8 @@ pub struct World {
     pub sent: u64,
 }
 
+pub use iopkt_mbuf::PoolConfig;
+
 pub const A: usize = 0;
 pub const B: usize = 1;
 
@@ -57,7 +59,11 @@ impl World {
     }
 
     pub fn with(seed: u64, cfg: Config) -> World {
-        let pool = Pool::new(PoolConfig::default());
+        World::with_pool(seed, cfg, PoolConfig::default())
+    }
+
+    pub fn with_pool(seed: u64, cfg: Config, pool: PoolConfig) -> World {
+        let pool = Pool::new(pool);
         let hosts = (0..2).map(|i| host(i, seed, cfg.clone(), &pool)).collect();
         World {
             pool,
