@@ -311,6 +311,19 @@ def FakeFile():
     return s
 
 
+def same_port_again():
+    a = listener()
+    port = a.getsockname()
+    a.close()
+    for _ in range(10):
+        s = socket.socket()
+        s.bind(port)
+        s.listen()
+        t = socket.socket()
+        expect(errno.EADDRINUSE, t.bind, port)
+        s.close()
+
+
 def closing_strange_descriptors():
     # A daemon closes all descriptors that it does not know: the library's session among them.
     socket.socket()
@@ -344,7 +357,7 @@ def many_threads():
 slow = sys.argv[1] == "slow"
 preload = "libiopkt_preload" in os.environ.get("LD_PRELOAD", "")
 tests = [names, stream, addresses_on_streams, refused, nonblocking_connect, accepting, interrupted, datagrams, options,
-         sharing, kernels_own, many_threads, closing_strange_descriptors]
+         sharing, kernels_own, many_threads, same_port_again, closing_strange_descriptors]
 if preload:
     tests.insert(8, plain_reads)
 for t in tests:

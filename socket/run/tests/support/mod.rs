@@ -148,7 +148,7 @@ impl FakeStack {
 
     fn real(root: PathBuf) -> FakeStack {
         let mut c = Command::new(built("io-pkt-v4", "io-pkt-v4"));
-        c.args(["-ptcpip"])
+        c.args(["--foreground", "-ptcpip"])
             .env("IO_PKT_ROOT", &root)
             .env_remove("SOCK")
             .stdin(Stdio::null())
