@@ -6,8 +6,20 @@ use iopkt_sdk::{
 
 struct Rusty;
 
+/// Something to be dropped when its thread ends.
+struct Heavy(Box<u8>);
+impl Drop for Heavy {
+    fn drop(&mut self) {
+        *self.0 = 0;
+    }
+}
+thread_local! {
+    static HEAVY: Heavy = Heavy(Box::new(1));
+}
+
 struct Echo {
     panic_in: Option<String>,
+    pin: bool,
     sent: u64,
 }
 
@@ -24,6 +36,9 @@ impl Device for Echo {
     }
     fn start(&mut self, port: &Port<'_>) -> Result<(), Fail> {
         self.maybe("start");
+        if self.pin {
+            HEAVY.with(|h| assert_eq!(*h.0, 1));
+        }
         port.timer(Some(port.now() + 1_000_000));
         Ok(())
     }
@@ -75,7 +90,7 @@ impl Driver for Rusty {
             std::thread::spawn(move || drop(name)).join().ok();
         }
         let d = Description::ether("echo", [2, 0, 0, 0x52, 0x55, 1]);
-        let a = ctl.attach(d, Echo { panic_in, sent: 0 })?;
+        let a = ctl.attach(d, Echo { panic_in, pin: options.has("pin"), sent: 0 })?;
         if options.has("wake") {
             a.handle.wake();
         }
@@ -96,6 +111,7 @@ iopkt_driver! {
     options: [
         "panic=PLACE" => "panic in load, bind, start, stop, transmit, timer, wake or detach",
         "pnp" => "stay when the device departs",
+        "pin" => "misbehave: thread-local data with a destructor on the packet thread",
         "thread" => "use a thread and thread-local data while loading",
         "wake" => "wake the device, which then departs",
     ],

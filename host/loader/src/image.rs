@@ -167,7 +167,12 @@ pub(crate) unsafe fn copy_table<T: Copy>(p: *const T) -> Option<T> {
 /// The file's content in memory of its own, and a path to it that no image ever had: dlopen takes an image
 /// of the same name for the one that is asked for.
 fn private_copy(file: &File, name: &str) -> io::Result<(File, PathBuf)> {
-    let mut copy = File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?);
+    // The kernel takes names of up to 249 bytes.
+    let name: String = name.chars().take(60).collect();
+    // Kernels before 6.3 do not know the flag; later ones may be told to want it (vm.memfd_noexec).
+    let made = rustix::fs::memfd_create(&name, MemfdFlags::CLOEXEC | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create(&name, MemfdFlags::CLOEXEC))?;
+    let mut copy = File::from(made);
     io::copy(&mut &*file, &mut copy)?;
     let mut path = String::from("/proc/self/fd");
     let n = COPIES.fetch_add(1, Ordering::Relaxed);

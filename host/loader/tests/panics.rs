@@ -38,9 +38,7 @@ fn in_transmit_no_packet_is_lost_from_the_books() {
     let mut other = w.load("sample", "").unwrap();
     w.rig.up("rust0");
     w.rig.up("smp0");
-    for i in 0..5 {
-        w.rig.send("rust0", &frame(i));
-    }
+    w.rig.send_all("rust0", (0..5).map(frame).collect());
     w.rig.until("the departure", |s| s.departed == ["rust0"]);
     w.rig.until("finished", |s| s.finished == [d.id()]);
     assert_eq!(d.buffers_out(), 0);

@@ -63,6 +63,51 @@ fn thread_local_data_of_the_control_thread_pins_nothing() {
     assert!(!mapped("libdevnp_rusty.so"));
 }
 
+/// What a driver must not do: the log says what came of it, and the next load is not affected.
+#[test]
+fn thread_local_data_on_a_packet_thread_pins_the_image() {
+    let _one = one();
+    let w = World::new("pin");
+    let so = w.dir.0.join("devnp-rusty.so");
+    std::fs::copy(rusty(), &so).unwrap();
+    for round in 0..3 {
+        let mut d = w.load("rusty", "pin").unwrap();
+        w.rig.up("rust0");
+        assert_eq!(d.unload(PATIENCE).unwrap(), Unloaded::StillMapped, "round {round}");
+        assert!(
+            w.rig
+                .logged("devnp-rusty.so unloaded but still mapped: a thread still has its thread-local data")
+        );
+    }
+    let mut d = w.load("rusty", "").unwrap();
+    w.rig.up("rust0");
+    w.rig.send("rust0", &frame(3));
+    w.rig.until("the frame", |s| s.frames.iter().any(|f| f.1[14] == 3));
+    assert_eq!(d.unload(PATIENCE).unwrap(), Unloaded::Unmapped);
+}
+
+/// A panic that was caught on the packet thread leaves nothing behind that would pin the image.
+#[test]
+fn after_a_panic_the_name_loads_again() {
+    let _one = one();
+    let w = World::new("panicked");
+    let so = w.dir.0.join("devnp-rusty.so");
+    std::fs::copy(rusty(), &so).unwrap();
+    for _ in 0..5 {
+        let mut d = w.load("rusty", "panic=transmit").unwrap();
+        w.rig.up("rust0");
+        w.rig.send("rust0", &frame(3));
+        w.rig.until("finished", |s| s.finished.contains(&d.id()));
+        assert_eq!(d.unload(PATIENCE).unwrap(), Unloaded::Unmapped);
+        assert_eq!(d.buffers_out(), 0);
+    }
+    let mut d = w.load("rusty", "").unwrap();
+    w.rig.up("rust0");
+    w.rig.send("rust0", &frame(4));
+    w.rig.until("the frame", |s| s.frames.iter().any(|f| f.1[14] == 4));
+    assert_eq!(d.unload(PATIENCE).unwrap(), Unloaded::Unmapped);
+}
+
 #[test]
 fn a_hundred_failed_loads_leave_nothing() {
     let _one = one();

@@ -123,10 +123,17 @@ impl Rig {
 
     /// Queues a frame; the packet thread offers it in its next turn.
     pub fn send(&self, name: &str, frame: &[u8]) {
-        let (name, frame) = (name.to_owned(), frame.to_owned());
+        self.send_all(name, vec![frame.to_owned()]);
+    }
+
+    /// Queues frames that are offered in one turn.
+    pub fn send_all(&self, name: &str, frames: Vec<Vec<u8>>) {
+        let name = name.to_owned();
         self.on_packet(move |t| {
-            let m = t.pool.cache(0).copy_of(&frame).unwrap();
-            t.devs.values_mut().find(|d| d.name == name).expect("interface").queue.push_back(m);
+            let d = t.devs.values_mut().find(|d| d.name == name).expect("interface");
+            for f in &frames {
+                d.queue.push_back(t.pool.cache(0).copy_of(f).unwrap());
+            }
         });
     }
 
