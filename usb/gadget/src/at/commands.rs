@@ -130,6 +130,7 @@ fn basic(c: &mut Cx<'_>, letter: char, n: u32) -> Outcome {
         ('I', 0..=9) => return info(c, n),
         ('H', 0) => {
             c.radio.hang_up(false);
+            c.terminal.dialled = false;
         }
         // Nobody calls this modem, and there is no online state to go back to.
         ('A' | 'O', _) => return Outcome::NoCarrier,
@@ -320,7 +321,10 @@ fn cops(c: &mut Cx<'_>, op: Op<'_>) -> Result<Outcome, Malformed> {
             let mode = p.number(0)?;
             let format = p.number(u32::from(c.radio.cops_format))?;
             let oper = p.text()?;
-            let _access_technology = p.number(7)?;
+            let technology = p.number(7)?;
+            if technology != 7 && mode == 1 {
+                return Ok(Outcome::Cme(cme::NO_NETWORK)); // E-UTRAN is all there is
+            }
             if mode > 4 || format > 2 || !p.is_done() {
                 return Ok(Outcome::Error);
             }

@@ -74,6 +74,8 @@ pub struct Terminal {
     last: Vec<u8>,
     /// The line that just ended was ended by a carriage return: a line feed after it means nothing.
     after_cr: bool,
+    /// It made the data call: it is told when that ends.
+    dialled: bool,
 }
 
 impl Terminal {
@@ -86,6 +88,7 @@ impl Terminal {
             overlong: false,
             last: Vec::new(),
             after_cr: false,
+            dialled: false,
         }
     }
 
@@ -178,6 +181,7 @@ impl Terminal {
     }
 
     fn result(&mut self, o: Outcome, out: &mut Vec<u8>) {
+        self.dialled |= o == Outcome::Connect;
         if self.settings.quiet {
             return;
         }
@@ -212,7 +216,7 @@ impl Terminal {
     }
 
     /// Tells the terminal something that it did not ask for, if it wants to know.
-    pub fn unsolicited(&self, e: Unsolicited, out: &mut Vec<u8>) {
+    pub fn unsolicited(&mut self, e: Unsolicited, out: &mut Vec<u8>) {
         match e {
             Unsolicited::Registration(r) => {
                 for (i, name) in
@@ -222,11 +226,11 @@ impl Terminal {
                     self.line_out(&format!("{name}: {}{cell}", r as u8), out);
                 }
             }
-            Unsolicited::CallLost if !self.settings.quiet => match self.settings.verbose {
-                true => self.line_out("NO CARRIER", out),
-                false => out.extend_from_slice(&[b'3', self.settings.s[3]]),
-            },
-            Unsolicited::CallLost => {}
+            Unsolicited::CallLost => {
+                if core::mem::take(&mut self.dialled) {
+                    self.result(Outcome::NoCarrier, out);
+                }
+            }
         }
     }
 }
