@@ -1,1 +1,22 @@
 //! The simulator: virtual clock, seeds, faulty links, invariants.
+//!
+//! Real [`iopkt_stack::Shard`]s run on a clock that jumps from event to event, joined by [`Link`]s that delay,
+//! lose, reorder, duplicate, damage and shape frames as a seed says. One seed is one run, to the packet: a failure
+//! prints its seed and leaves a capture, and the seed becomes a test of its own.
+//!
+//! [`World`] checks its [invariants](World::check) after every event: frames on the wire are whole, buffers
+//! balance at the end, and a network that has nothing to do goes idle.
+
+mod host;
+mod link;
+mod pcap;
+mod seeds;
+mod stream;
+mod world;
+
+pub use host::{Host, sa};
+pub use link::{Faults, Link};
+pub use pcap::Pcap;
+pub use seeds::for_seeds;
+pub use stream::{Flow, pattern};
+pub use world::World;

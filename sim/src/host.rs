@@ -1,0 +1,99 @@
+//! A host: a real shard with Ethernet interfaces.
+
+use iopkt_base::{Errno, Instant};
+use iopkt_ctl::{AddrInfo, AddrState, LinkState, Reply, Request};
+use iopkt_inet::Inet;
+use iopkt_mbuf::{Mbuf, Pool, PoolConfig};
+use iopkt_stack::sockets::{SockId, SockType};
+use iopkt_stack::{Config, Family, IfAttach, Shard};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// A socket address of host `n`: 10.0.0.`n`:`port`.
+pub fn sa(n: u8, port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)), port)
+}
+
+/// A host on the network.
+pub struct Host {
+    /// Its stack.
+    pub shard: Shard,
+    /// Its packet memory.
+    pub pool: Pool,
+    /// Its Ethernet interface.
+    pub eth: u32,
+    batch: Vec<Mbuf>,
+}
+
+impl Host {
+    /// Host `n` with 10.0.0.`n`/24.
+    ///
+    /// # Panics
+    /// The stack refuses a plain Ethernet interface or address: a bug.
+    pub fn new(n: u8, seed: u64, now: Instant, cfg: Config) -> Host {
+        let pool = Pool::new(PoolConfig { max_clusters: 8192, ..PoolConfig::default() });
+        let key = (u128::from(seed) << 8 | u128::from(n)).to_le_bytes();
+        let mut shard =
+            Shard::new(now, cfg, seed ^ u64::from(n), key, pool.cache(64), vec![Box::new(Inet::new())]);
+        let a = IfAttach { link: LinkState::Up, ..IfAttach::ethernet("eth", [2, 0, 0, 0, 0, n]) };
+        let eth = shard.attach(a).expect("an Ethernet interface");
+        let addr = AddrInfo {
+            addr: Ipv4Addr::new(10, 0, 0, n).into(),
+            prefix_len: 24,
+            broadcast: None,
+            peer: None,
+            state: AddrState::Valid,
+        };
+        let r = Request::AddAddr { name: "eth0".into(), addr, replace: true };
+        assert_eq!(shard.ctl(&r), Some(Reply::Ok));
+        Host { shard, pool, eth, batch: Vec::new() }
+    }
+
+    /// A TCP socket that listens on `port`.
+    ///
+    /// # Panics
+    /// The port is taken.
+    pub fn listen(&mut self, port: u16) -> SockId {
+        let s = &mut self.shard;
+        let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("a socket");
+        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        s.sockets.bind(&mut s.cx, &s.net, id, any).expect("a free port");
+        s.sockets.listen(&mut s.cx, id, 64).expect("listen");
+        id
+    }
+
+    /// A TCP socket that connects to `to`.
+    ///
+    /// # Panics
+    /// The connect is refused at once.
+    pub fn connect(&mut self, to: SocketAddr) -> SockId {
+        let s = &mut self.shard;
+        let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("a socket");
+        let r = s.sockets.connect(&mut s.cx, &mut s.net, id, Some(to));
+        assert_eq!(r, Err(Errno::EINPROGRESS));
+        id
+    }
+
+    /// Closes a socket as a program that read everything does.
+    pub fn close(&mut self, id: SockId) {
+        let s = &mut self.shard;
+        s.sockets.close(&mut s.cx, &mut s.net, id, false);
+    }
+
+    /// One turn with these frames; what it sends goes to `out`.
+    pub(crate) fn turn(&mut self, now: Instant, input: &[Vec<u8>], mut out: impl FnMut(&[u8])) {
+        self.shard.begin(now);
+        for f in input {
+            // Out of memory is a drop, as in a driver.
+            if let Some(m) = self.shard.cx.mbufs.copy_of(f) {
+                self.batch.push(m);
+            }
+        }
+        self.shard.input(self.eth, &mut self.batch);
+        self.shard.turn();
+        self.shard.take_frames(self.eth, &mut self.batch);
+        for m in self.batch.drain(..) {
+            out(m.as_slice());
+            self.shard.cx.mbufs.free(m);
+        }
+    }
+}

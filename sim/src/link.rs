@@ -1,0 +1,181 @@
+//! One direction of a link.
+
+use iopkt_base::{Duration, Instant, Rng};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// What a link does to frames. Chances are in `0.0..=1.0`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// Every frame takes this long.
+    pub delay: Duration,
+    /// Up to this much longer, frame by frame.
+    pub jitter: Duration,
+    /// Lost.
+    pub loss: f64,
+    /// Held back for up to eight times the delay (at least 8 ms), so that others overtake it.
+    pub reorder: f64,
+    /// Delivered twice.
+    pub duplicate: f64,
+    /// One bit changed.
+    pub corrupt: f64,
+    /// Bits per second, 0 for no limit. Frames queue for it.
+    pub rate: u64,
+    /// Frames that may queue for the rate, 0 for no limit.
+    pub queue: usize,
+    /// Longest frame that passes, 0 for no limit.
+    pub max_frame: usize,
+}
+
+/// A frame under way; ordered by arrival, then by number.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    at: Instant,
+    order: u64,
+    bytes: Vec<u8>,
+}
+
+/// One direction of a link: frames go in at a time and come out at theirs.
+pub struct Link {
+    /// What it does; may be changed at any time.
+    pub faults: Faults,
+    /// Unplugged: everything sent is lost.
+    pub down: bool,
+    rng: Rng,
+    flights: BinaryHeap<Reverse<Flight>>,
+    order: u64,
+    /// When the last queued frame has left.
+    free_at: Instant,
+    waiting: std::collections::VecDeque<Instant>,
+    /// Frames that the link lost, for whatever reason.
+    pub lost: u64,
+}
+
+impl Link {
+    /// A link with its own stream of chances.
+    pub fn new(faults: Faults, seed: u64) -> Link {
+        Link {
+            faults,
+            down: false,
+            rng: Rng::new(seed),
+            flights: BinaryHeap::new(),
+            order: 0,
+            free_at: Instant::ZERO,
+            waiting: Default::default(),
+            lost: 0,
+        }
+    }
+
+    /// Puts a frame on the link.
+    pub fn send(&mut self, now: Instant, bytes: &[u8]) {
+        let f = self.faults;
+        let too_long = f.max_frame > 0 && bytes.len() > f.max_frame;
+        if self.down || too_long || self.rng.chance(f.loss) {
+            self.lost += 1;
+            return;
+        }
+        let Some(left) = self.depart(now, bytes.len()) else {
+            self.lost += 1;
+            return;
+        };
+        let copies = 1 + usize::from(self.rng.chance(f.duplicate));
+        for _ in 0..copies {
+            let mut b = bytes.to_vec();
+            if self.rng.chance(f.corrupt) && !b.is_empty() {
+                let at = self.rng.below(b.len() as u32) as usize;
+                b[at] ^= 1 << self.rng.below(8);
+            }
+            let mut at = left + f.delay + part(&mut self.rng, f.jitter);
+            if self.rng.chance(f.reorder) {
+                at += part(&mut self.rng, (f.delay * 8).max(Duration::from_millis(8)));
+            }
+            self.order += 1;
+            self.flights.push(Reverse(Flight { at, order: self.order, bytes: b }));
+        }
+    }
+
+    /// When a frame of this length has left the sender; `None` when the queue is full.
+    fn depart(&mut self, now: Instant, len: usize) -> Option<Instant> {
+        let f = self.faults;
+        if f.rate == 0 {
+            return Some(now);
+        }
+        while self.waiting.front().is_some_and(|t| *t <= now) {
+            self.waiting.pop_front();
+        }
+        if f.queue > 0 && self.waiting.len() >= f.queue {
+            return None;
+        }
+        // Preamble, FCS and gap are 24 bytes that the frame does not show.
+        let ns = (len as u64 + 24) * 8 * 1_000_000_000 / f.rate;
+        self.free_at = self.free_at.max(now) + Duration::from_nanos(ns);
+        self.waiting.push_back(self.free_at);
+        Some(self.free_at)
+    }
+
+    /// The next frame that has arrived by `now`.
+    pub fn recv(&mut self, now: Instant) -> Option<Vec<u8>> {
+        if self.flights.peek().is_none_or(|f| f.0.at > now) {
+            return None;
+        }
+        self.flights.pop().map(|f| f.0.bytes)
+    }
+
+    /// When the next frame arrives, [`Instant::FAR`] when none is under way.
+    pub fn deadline(&self) -> Instant {
+        self.flights.peek().map_or(Instant::FAR, |f| f.0.at)
+    }
+}
+
+/// A random part of a span.
+fn part(rng: &mut Rng, of: Duration) -> Duration {
+    Duration::from_nanos((of.as_nanos() as u64 / 1000).min(u64::from(u32::MAX)) * u64::from(rng.below(1001)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_shapes_and_a_queue_bounds() {
+        // 1 Mbit/s: a frame of 101 bytes (125 on the wire) takes a millisecond.
+        let mut l = Link::new(Faults { rate: 1_000_000, queue: 3, ..Faults::default() }, 1);
+        for _ in 0..5 {
+            l.send(Instant::ZERO, &[0; 101]);
+        }
+        assert_eq!(l.lost, 2);
+        for ms in 1..=3 {
+            assert!(l.recv(Instant::from_nanos(ms * 1_000_000 - 1)).is_none());
+            assert!(l.recv(Instant::from_millis(ms)).is_some());
+        }
+        assert_eq!(l.deadline(), Instant::FAR);
+    }
+
+    #[test]
+    fn one_seed_one_fate() {
+        let run = |seed| {
+            let f = Faults {
+                loss: 0.3,
+                reorder: 0.3,
+                duplicate: 0.2,
+                corrupt: 0.1,
+                jitter: Duration::from_millis(3),
+                ..Faults::default()
+            };
+            let mut l = Link::new(f, seed);
+            (0..50u8).for_each(|i| l.send(Instant::from_millis(i.into()), &[i; 20]));
+            std::iter::from_fn(|| l.recv(Instant::FAR)).collect::<Vec<_>>()
+        };
+        assert_eq!(run(7), run(7));
+        assert_ne!(run(7), run(8));
+        assert!(run(7).windows(2).any(|w| w[0] > w[1]), "some overtake others");
+    }
+
+    #[test]
+    fn down_loses_everything() {
+        let mut l = Link::new(Faults::default(), 1);
+        l.down = true;
+        l.send(Instant::ZERO, &[1]);
+        assert_eq!((l.lost, l.deadline()), (1, Instant::FAR));
+    }
+}

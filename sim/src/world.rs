@@ -1,0 +1,157 @@
+//! Hosts on one Ethernet, and the clock that drives them.
+
+use crate::host::Host;
+use crate::link::{Faults, Link};
+use crate::pcap::Pcap;
+use iopkt_base::{Duration, Instant};
+use iopkt_stack::Config;
+use std::path::PathBuf;
+
+/// Turns at one instant after which the hosts are said to spin.
+const SPIN: u32 = 100_000;
+
+/// Hosts 1..=n (10.0.0.1, 10.0.0.2, ...), every one joined to every other by a link each way.
+pub struct World {
+    /// Present time.
+    pub now: Instant,
+    /// Hosts; index 0 is 10.0.0.1.
+    pub hosts: Vec<Host>,
+    /// `links[i][j]`: from host `i` to host `j`.
+    pub links: Vec<Vec<Link>>,
+    /// Everything that was sent.
+    pub pcap: Pcap,
+    /// Frames sent.
+    pub frames: u64,
+    seed: u64,
+    at_once: u32,
+}
+
+impl World {
+    /// `n` hosts whose links have these faults; their addresses have been announced when it returns.
+    pub fn new(n: u8, seed: u64, faults: Faults) -> World {
+        World::with(n, seed, faults, &Config::default())
+    }
+
+    /// The same with a configuration.
+    pub fn with(n: u8, seed: u64, faults: Faults, cfg: &Config) -> World {
+        let now = Instant::from_millis(1000);
+        let hosts = (1..=n).map(|i| Host::new(i, seed, now, cfg.clone())).collect();
+        let link = |i: u64, j: u64| Link::new(faults, seed.wrapping_mul(0x1_0001) ^ (i << 8 | j));
+        let links = (0..u64::from(n)).map(|i| (0..u64::from(n)).map(|j| link(i, j)).collect()).collect();
+        World { now, hosts, links, pcap: Pcap::default(), frames: 0, seed, at_once: 0 }
+    }
+
+    /// Changes every link.
+    pub fn set_faults(&mut self, f: Faults) {
+        self.links.iter_mut().flatten().for_each(|l| l.faults = f);
+    }
+
+    /// Pulls or plugs every cable.
+    pub fn set_down(&mut self, down: bool) {
+        self.links.iter_mut().flatten().for_each(|l| l.down = down);
+    }
+
+    /// When something happens next.
+    pub fn deadline(&self) -> Instant {
+        let links = self.links.iter().flatten().map(Link::deadline);
+        let hosts = self.hosts.iter().map(|h| h.shard.deadline());
+        links.chain(hosts).min().unwrap_or(Instant::FAR)
+    }
+
+    /// One turn of every host at the present time.
+    ///
+    /// # Panics
+    /// An invariant is broken.
+    pub fn turn(&mut self) {
+        for i in 0..self.hosts.len() {
+            let mut input = Vec::new();
+            for j in 0..self.hosts.len() {
+                while let Some(f) = self.links[j][i].recv(self.now) {
+                    input.push(f);
+                }
+            }
+            let World { now, hosts, links, pcap, frames, .. } = self;
+            hosts[i].turn(*now, &input, |f| {
+                assert!((60..=1518).contains(&f.len()), "a frame of {} bytes on an Ethernet", f.len());
+                pcap.frame(*now, f);
+                *frames += 1;
+                for (j, l) in links[i].iter_mut().enumerate() {
+                    if j != i {
+                        l.send(*now, f);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Advances to the next event, at most to `end`; false when nothing happens before it.
+    ///
+    /// # Panics
+    /// The hosts spin: they want to run again and again without time passing.
+    pub fn step(&mut self, end: Instant) -> bool {
+        self.turn();
+        let next = self.deadline();
+        if next > end {
+            self.now = end;
+            return false;
+        }
+        self.at_once = if next > self.now { 0 } else { self.at_once + 1 };
+        assert!(self.at_once < SPIN, "the hosts spin at {:?}", self.now);
+        self.now = self.now.max(next);
+        true
+    }
+
+    /// Runs, calling `each` between events, until it says true or `limit` has passed; returns what it said last.
+    pub fn run(&mut self, limit: Duration, mut each: impl FnMut(&mut World) -> bool) -> bool {
+        let end = self.now + limit;
+        loop {
+            if each(self) {
+                return true;
+            }
+            if !self.step(end) {
+                self.turn();
+                return each(self);
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, d: Duration) {
+        self.run(d, |_| false);
+    }
+
+    /// The network comes to rest within `limit`: no frame is sent for as long again.
+    ///
+    /// # Panics
+    /// It does not.
+    pub fn assert_goes_idle(&mut self, limit: Duration) {
+        self.pass(limit);
+        let before = self.frames;
+        self.pass(limit);
+        assert_eq!(self.frames, before, "an idle network still sends");
+    }
+
+    /// Ends the world: every buffer is back in its pool.
+    ///
+    /// # Panics
+    /// One is not.
+    pub fn end(mut self) {
+        for h in std::mem::take(&mut self.hosts) {
+            let Host { shard, pool, .. } = h;
+            drop(shard);
+            let s = pool.stats();
+            assert_eq!((s.out, s.big_bytes), (0, 0), "buffers leaked");
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let path = PathBuf::from(std::env::temp_dir()).join(format!("iopkt-sim-seed-{}.pcap", self.seed));
+            if self.pcap.save(&path).is_ok() {
+                eprintln!("*** at {:?}, {} frames; capture in {} ***", self.now, self.frames, path.display());
+            }
+        }
+    }
+}
