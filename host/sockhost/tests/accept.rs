@@ -127,3 +127,20 @@ fn what_cannot_accept_says_why() {
     assert_eq!(errno(SOCK_DGRAM, Op::Accept), libc::EOPNOTSUPP);
     assert_eq!(errno(SOCK_DGRAM, Op::Listen), libc::EOPNOTSUPP);
 }
+
+#[test]
+fn a_program_that_reads_its_listener_hurts_nobody() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let l = TcpListener::bind(&s, sa("127.0.0.1:0"), 10).unwrap();
+    let to = l.local_addr().unwrap();
+    let _c: Vec<_> = (0..3).map(|_| TcpStream::connect(&s, to).unwrap()).collect();
+    assert!(readable(&l, 10));
+    rustix::io::read(&l, &mut [0; 64]).unwrap();
+    for _ in 0..3 {
+        l.try_accept().unwrap().expect("one waits");
+    }
+    let _d = TcpStream::connect(&s, to).unwrap();
+    assert!(readable(&l, 10));
+}

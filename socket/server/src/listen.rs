@@ -58,9 +58,11 @@ impl<H: Host> Server<H> {
             None => shard.sockets.accept(&mut shard.cx, sk.id),
         };
         // The token goes whatever comes of it, else a connection that failed would leave the listener readable.
-        let mut token = [0];
+        // What is in the pair counts, not what was put in: the program may have read some itself.
         let left = shard.sockets.accept_waiting(sk.id);
-        if l.tokens > left && matches!(self.host.client_recv(fd, &mut token, false), Ok(Some(_))) {
+        l.tokens = self.host.client_pending(fd);
+        let mut token = [0];
+        while l.tokens > left && matches!(self.host.client_recv(fd, &mut token, false), Ok(Some(_))) {
             l.tokens -= 1;
         }
         let (id, from) = got?;

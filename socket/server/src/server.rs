@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
+use iopkt_base::{Duration, Instant};
 use iopkt_ctl::Request;
 use iopkt_sockproto::MAX_MSG;
 use iopkt_stack::Shard;
@@ -43,6 +44,9 @@ const SESSIONS: usize = 64;
 /// Sockets looked at in a turn.
 const SOCKETS: usize = 256;
 
+/// How long a connection whose program is gone may make no progress.
+const LINGER: Duration = Duration::from_secs(120);
+
 /// What the server holds, for tests, limits and `-v`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
@@ -74,6 +78,9 @@ pub struct Server<H: Host> {
     /// One buffer for all data that passes through.
     pub(crate) buf: Vec<u8>,
     work: VecDeque<u32>,
+    /// Streams whose program is gone with bytes still to be taken by the stack, in order of the time at which that is looked
+    /// at next: when, which, its inode number, how much was taken by then.
+    lingering: VecDeque<(Instant, u32, u64, u64)>,
     ready: VecDeque<u32>,
     accepting: bool,
     /// An accept failed for want of descriptors or memory.
@@ -99,6 +106,7 @@ impl<H: Host> Server<H> {
             msg: vec![0; MAX_MSG],
             buf: vec![0; 128 << 10],
             work: VecDeque::new(),
+            lingering: VecDeque::new(),
             ready: VecDeque::new(),
             accepting: false,
             starved: false,
@@ -122,6 +130,7 @@ impl<H: Host> Server<H> {
         self.hear_host();
         self.hear_stack(shard);
         self.accept_sessions(shard);
+        self.end_lingering(shard);
         for _ in 0..self.ready.len().min(SESSIONS) {
             let Some(k) = self.ready.pop_front() else { break };
             let Some(s) = self.sessions.get_mut(k as usize) else { continue };
@@ -226,6 +235,31 @@ impl<H: Host> Server<H> {
             && !core::mem::replace(&mut s.queued, true)
         {
             self.ready.push_back(k);
+        }
+    }
+
+    /// Begins to watch a stream whose program is gone.
+    pub(crate) fn linger(&mut self, now: Instant, k: u32) {
+        let Some(s) = self.socks.get_mut(k as usize) else { return };
+        if !core::mem::replace(&mut s.lingers, true) {
+            self.lingering.push_back((now + LINGER, k, s.ino, s.moved));
+        }
+    }
+
+    /// Resets connections whose program is gone and whose peer takes nothing. No timer of its own: the stack probes the closed
+    /// window of each of them, so there is a turn now and then.
+    fn end_lingering(&mut self, shard: &mut Shard) {
+        while let Some(&(at, k, ino, moved)) = self.lingering.front() {
+            if at > shard.cx.now {
+                return;
+            }
+            self.lingering.pop_front();
+            let Some(s) = self.socks.get_mut(k as usize).filter(|s| s.ino == ino) else { continue };
+            if s.moved == moved {
+                self.retire(shard, k, false, true);
+            } else {
+                self.lingering.push_back((shard.cx.now + LINGER, k, ino, s.moved));
+            }
         }
     }
 

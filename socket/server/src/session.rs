@@ -242,6 +242,7 @@ fn changes(r: &Request) -> bool {
             | Request::Stats
             | Request::NicInfo { .. }
             | Request::Loaded
+            | Request::Groups
             | Request::Sysctl { value: None, .. }
     )
 }

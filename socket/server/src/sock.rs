@@ -77,6 +77,10 @@ pub(crate) struct Sock {
     pub writable: bool,
     pub rdhup: bool,
     pub hup: bool,
+    /// Bytes that the stack took from the program.
+    pub moved: u64,
+    /// In the list of those whose program is gone.
+    pub lingers: bool,
     /// The stack was told that the program will write no more.
     pub fin_sent: bool,
     /// The program was told that nothing more comes.
@@ -108,6 +112,8 @@ impl Sock {
             writable: true,
             rdhup: false,
             hup: false,
+            moved: 0,
+            lingers: false,
             fin_sent: false,
             eof_sent: false,
             deaf: false,

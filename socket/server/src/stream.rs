@@ -159,6 +159,7 @@ impl<H: Host> Server<H> {
                 self.retire(shard, s, false, lost);
                 return false;
             }
+            self.linger(shard.cx.now, s);
         } else if sk.dead && (!has_data(shard, sk.id) || sk.eof_sent) {
             let reset = sk.err.is_some();
             self.retire(shard, s, reset, false);
@@ -173,7 +174,10 @@ impl<H: Host> Server<H> {
         while !sk.fin_sent && !sk.dead && left > 0 {
             if !sk.stash.is_empty() {
                 match not_now(shard.sockets.write(&mut shard.cx, sk.id, &sk.stash)) {
-                    Ok(Some(w)) => drop(sk.stash.drain(..w)),
+                    Ok(Some(w)) => {
+                        sk.moved += w as u64;
+                        sk.stash.drain(..w);
+                    }
                     Ok(None) => return false, // ev::WRITE will tell
                     Err(e) => fail(sk, e),
                 }
@@ -189,7 +193,11 @@ impl<H: Host> Server<H> {
                 Ok(n) => {
                     left = left.saturating_sub(n);
                     match not_now(shard.sockets.write(&mut shard.cx, sk.id, &self.buf[..n])) {
-                        Ok(w) => sk.stash.extend_from_slice(&self.buf[w.unwrap_or(0)..n]),
+                        Ok(w) => {
+                            let w = w.unwrap_or(0);
+                            sk.moved += w as u64;
+                            sk.stash.extend_from_slice(&self.buf[w..n]);
+                        }
                         Err(e) => fail(sk, e),
                     }
                 }

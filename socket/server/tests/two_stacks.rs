@@ -231,3 +231,37 @@ fn many_datagrams_survive_a_host_that_refuses() {
     drop((a, b, p, q));
     w.end();
 }
+
+#[test]
+fn a_dead_program_does_not_wait_for_ever_for_a_peer_that_reads_nothing() {
+    let mut w = World::new(27);
+    let (p, q) = (w.program(0), w.program(1));
+    let (a, b) = w.connected(&p, &q);
+    // Everything is full on both sides; the reader lives and keeps its window shut.
+    let mut idle = 0;
+    while idle < 20 {
+        idle += 1;
+        while a.write(&[1; 4096]).is_ok() {
+            idle = 0;
+        }
+        w.run_for(Duration::from_millis(200));
+    }
+    drop((a, p));
+    w.run_for(Duration::from_secs(60));
+    assert_eq!(w.stacks[0].server.held().sockets, 1, "it still tries");
+    w.run_for(Duration::from_secs(300));
+    assert_eq!(w.stacks[0].server.held().sockets, 0);
+    // The reader gets what there is, then the reset.
+    let mut n = 0;
+    let end = loop {
+        match b.read(&mut [0; 65_536]) {
+            Ok(m) if m > 0 => n += m,
+            Err(Errno::EAGAIN) => w.step(),
+            r => break r,
+        }
+    };
+    assert!(n > 100_000);
+    assert_eq!(end, Err(Errno::ECONNRESET));
+    drop((b, q));
+    w.end();
+}
