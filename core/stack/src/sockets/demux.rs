@@ -248,7 +248,8 @@ fn score(s: &Sock, p: &Packet) -> Option<u8> {
     }
     let mut n = u8::from(s.opt.bound_dev != 0);
     match s.remote {
-        Some(r) if r == p.src => n += 4,
+        // Addresses and ports only: an IPv6 flow label or scope names nobody.
+        Some(r) if r.ip() == p.src.ip() && r.port() == p.src.port() => n += 4,
         Some(_) => return None,
         None if p.proto == proto::TCP && !s.is_listening() => return None,
         None => {}
