@@ -28,7 +28,7 @@ impl Tcb {
         self.silent = 0;
         let mut w = AckWork { flight: self.pipe(), ..AckWork::default() };
         if self.sack_ok && !seg.options.sack.is_empty() {
-            w.fresh = self.take_sacks(seg);
+            w.fresh = self.take_sacks(now, seg);
             w.dup = w.fresh > 0 && ack.le(self.snd.una);
         }
         if ack.gt(self.snd.una) {
@@ -73,14 +73,23 @@ impl Tcb {
         }
     }
 
-    fn take_sacks(&mut self, seg: &Segment) -> u32 {
+    fn take_sacks(&mut self, now: Instant, seg: &Segment) -> u32 {
         //= RFC2018-5
-        let mut fresh = 0;
-        for (l, r) in seg.options.sack.as_slice() {
+        let (mut fresh, min) = (0, self.rtt.min());
+        let blocks = seg.options.sack.as_slice();
+        for (i, (l, r)) in blocks.iter().enumerate() {
             let (l, r) = (crate::Seq(*l), crate::Seq(*r));
-            // D-SACKs (RFC 2883) and nonsense lie outside.
-            if l.lt(r) && l.ge(self.snd.una) && l.gt(seg.ack) && r.le(self.snd.nxt) {
-                fresh += self.sent.sack(l, r);
+            if l.ge(r) {
+                continue;
+            }
+            //= RFC2883-4
+            let inside = |o: &(u32, u32)| crate::Seq(o.0).le(l) && crate::Seq(o.1).ge(r);
+            if i == 0 && (r.le(seg.ack) || blocks.get(1).is_some_and(inside)) {
+                if l.ge(self.snd.una - self.snd.max_wnd) && r.le(self.snd.max) {
+                    self.input_dsack(l, r);
+                }
+            } else if l.ge(self.snd.una) && l.gt(seg.ack) && r.le(self.snd.nxt) {
+                fresh += self.sent.sack(l, r, &mut self.rack, now, min);
             }
         }
         fresh
@@ -90,7 +99,8 @@ impl Tcb {
     fn advance_una(&mut self, now: Instant, seg: &Segment, w: &mut AckWork, o: &mut Outcome) {
         let ack = seg.ack;
         w.acked = ack.since(self.snd.una);
-        let gone = self.sent.ack(ack);
+        let min = self.rtt.min();
+        let gone = self.sent.ack(ack, &mut self.rack, now, min);
         w.fresh += gone.fresh;
         w.rtt = self.rtt_sample(now, seg, gone.sent_at, gone.retx);
         if let Some(r) = w.rtt {

@@ -116,15 +116,19 @@ impl Tcb {
             }
         }
         if len > 0 {
-            //= RFC2883-4
-            let end = seg.seq + len;
-            if end.le(self.rcv.nxt) && self.sack_ok && !seg.flags.any(Flags::SYN | Flags::FIN) {
-                self.rcv.dsack = Some((seg.seq, end));
-            }
+            self.report_duplicate(seg, len);
             self.ack_now(o);
         } else {
             // Keepalives come this way; two ends that disagree must not answer each other for ever.
             self.challenge(now, o);
+        }
+    }
+
+    fn report_duplicate(&mut self, seg: &Segment, len: u32) {
+        //= RFC2883-4
+        let end = seg.seq + len;
+        if len > 0 && end.le(self.rcv.nxt) && self.sack_ok && !seg.flags.any(Flags::SYN | Flags::FIN) {
+            self.rcv.dsack = Some((seg.seq, end));
         }
     }
 
@@ -145,6 +149,8 @@ impl Tcb {
             self.stats.paws += 1;
             o.fate = Fate::Paws;
             if len > 0 || seg.flags.any(Flags::SYN | Flags::FIN) {
+                // Usually an original that its retransmission overtook: the sender should know.
+                self.report_duplicate(seg, len as u32);
                 self.ack_now(o);
             } else {
                 self.challenge(now, o);

@@ -83,6 +83,8 @@ pub struct Stats {
     pub timeouts: u32,
     /// Fast recoveries.
     pub recoveries: u32,
+    /// Reductions of the window that proved needless and were undone.
+    pub undos: u32,
     /// Duplicate ACKs received.
     pub dup_acks: u32,
     /// Window probes sent.

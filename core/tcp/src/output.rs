@@ -238,6 +238,7 @@ impl Tcb {
         self.owed.force_retx = false;
         self.sent.retransmitted(start, end, now);
         self.stats.retransmits += 1;
+        self.rec.needless += 1;
         self.snd.last = now;
         if !self.timers.is_set(Timer::Rexmt) {
             self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));

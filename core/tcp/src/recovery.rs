@@ -1,9 +1,9 @@
-//! Loss recovery: fast retransmit by duplicate ACKs (RFC 5681, NewReno RFC 6582) or by SACK (RFC 6675), and
-//! the time after a retransmission time-out.
+//! Loss recovery: fast retransmit by duplicate ACKs (RFC 5681, NewReno RFC 6582), or with SACK by time (RFC 8985,
+//! rack.rs) in RFC 6675's frame; and the time after a retransmission time-out.
 //!
 //! All of them come to the same: records are marked lost on the scoreboard, and output sends lost ones first
 //! while `pipe < cwnd`. Without SACK, each duplicate ACK stands for one segment that has left the network
-//! (`reno`), which replaces RFC 6582's inflation of the window. RACK-TLP would be another marker, PRR another
+//! (`reno`), which replaces RFC 6582's inflation of the window. PRR would be another
 //! rule for the window in [`Mode::Fast`], F-RTO a question asked in [`Mode::Loss`].
 
 use crate::cc::AckInfo;
@@ -32,6 +32,8 @@ pub(crate) struct Recovery {
     pub(crate) dupacks: u8,
     /// Bytes that duplicate ACKs say have arrived (without SACK).
     pub(crate) reno: u32,
+    /// Retransmissions of the last recovery that no D-SACK has shown to be needless.
+    pub(crate) needless: u32,
     /// The end of the last recovery is known: `point` is valid.
     valid: bool,
 }
@@ -77,10 +79,14 @@ impl Tcb {
                         self.owed.force_retx = true;
                     }
                 }
-                self.sent.mark_by_sack(mss);
+                if self.sack_ok {
+                    self.rack_detect(now);
+                }
             }
             Mode::Loss => {
-                self.sent.mark_by_sack(mss);
+                if self.sack_ok {
+                    self.rack_detect(now);
+                }
                 self.grow(now, w);
             }
         }
@@ -100,8 +106,8 @@ impl Tcb {
                 self.rec.reno = (self.rec.reno + mss).min(self.outstanding());
             }
         }
-        let mut lost = if self.sack_ok { self.sent.mark_by_sack(mss) } else { 0 };
-        if self.rec.dupacks >= DUP_THRESH && lost == 0 && self.may_enter() {
+        let mut lost = if self.sack_ok { self.rack_detect(now) } else { 0 };
+        if !self.sack_ok && self.rec.dupacks >= DUP_THRESH && self.may_enter() {
             //= RFC5681-3.2
             lost = self.sent.mark_head(mss);
         }
@@ -115,10 +121,10 @@ impl Tcb {
     /// Without SACK, duplicate ACKs caused by our own retransmissions must not start another recovery.
     fn may_enter(&self) -> bool {
         //= RFC6582-3.2-1
-        self.sack_ok || !self.rec.valid || self.snd.una.gt(self.rec.point)
+        !self.rec.valid || self.snd.una.gt(self.rec.point)
     }
 
-    fn enter_fast(&mut self, now: Instant, flight: u32) {
+    pub(crate) fn enter_fast(&mut self, now: Instant, flight: u32) {
         //= RFC6675-5
         let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
         self.cc.get().on_congestion(&mut self.win, now, flight);
@@ -126,6 +132,7 @@ impl Tcb {
         self.rec.mode = Mode::Fast;
         (self.rec.point, self.rec.valid) = (self.snd.max, true);
         self.owed.force_retx = true;
+        self.rec.needless = 0;
         self.stats.recoveries += 1;
     }
 
@@ -136,6 +143,7 @@ impl Tcb {
             self.win.cwnd = self.win.ssthresh.min(self.pipe().max(mss) + 3 * mss).max(2 * mss);
         }
         self.rec.mode = Mode::Open;
+        self.rack_recovered();
         (self.rec.dupacks, self.rec.reno) = (0, 0);
         self.owed.force_retx = false;
     }
@@ -155,7 +163,8 @@ impl Tcb {
         self.sent.mark_all();
         self.rec.mode = Mode::Loss;
         (self.rec.point, self.rec.valid) = (self.snd.max, true);
-        (self.rec.dupacks, self.rec.reno) = (0, 0);
+        (self.rec.dupacks, self.rec.reno, self.rec.needless) = (0, 0, 0);
+        self.timers.stop(crate::timers::Timer::Reorder);
         self.owed.force_retx = true;
     }
 

@@ -4,9 +4,10 @@
 //! retransmitted) and what RACK-TLP (RFC 8985), F-RTO and rate sampling will need (when sent, how often). A
 //! record splits where an acknowledgment, a SACK block or a smaller MSS cuts it.
 
+use crate::rack::Rack;
 use crate::seq::Seq;
 use alloc::collections::VecDeque;
-use iopkt_base::Instant;
+use iopkt_base::{Duration, Instant};
 
 const SACKED: u8 = 1;
 const LOST: u8 = 2;
@@ -56,8 +57,6 @@ pub(crate) struct Scoreboard {
     retx: u32,
     /// End of the highest SACKed record; counts when `sacked > 0`.
     high: Seq,
-    /// Everything below was examined for loss already.
-    examined: Seq,
     /// No record below is lost and not retransmitted.
     hint: Seq,
 }
@@ -93,7 +92,7 @@ impl Scoreboard {
     #[inline]
     pub(crate) fn push(&mut self, start: Seq, end: Seq, at: Instant, again: bool) {
         if self.q.is_empty() {
-            (self.examined, self.hint) = (start, start);
+            self.hint = start;
         }
         self.q.push_back(Sent { start, end, at, flags: if again { EVER_RETX } else { 0 } });
     }
@@ -113,18 +112,17 @@ impl Scoreboard {
 
     /// Cumulative acknowledgment up to `upto`.
     #[inline]
-    pub(crate) fn ack(&mut self, upto: Seq) -> Acked {
+    pub(crate) fn ack(&mut self, upto: Seq, rack: &mut Rack, now: Instant, min_rtt: Duration) -> Acked {
         let mut r = Acked::default();
-        // They must never fall half a turn of the circle behind.
+        // It must never fall half a turn of the circle behind.
         self.hint = self.hint.max(upto);
-        self.examined = self.examined.max(upto);
         while let Some(s) = self.q.front_mut() {
             if s.start.ge(upto) {
                 break;
             }
             let whole = s.end.le(upto);
             let n = if whole { s.len() } else { upto.since(s.start) };
-            let (flags, at) = (s.flags, s.at);
+            let (flags, at, end) = (s.flags, s.at, s.end);
             if whole {
                 self.q.pop_front();
             } else {
@@ -133,6 +131,7 @@ impl Scoreboard {
             self.uncount(flags, n);
             if flags & SACKED == 0 {
                 r.fresh += n;
+                rack.delivered(upto.min(end), at, flags & EVER_RETX != 0, now, min_rtt);
             }
             if flags & EVER_RETX != 0 {
                 r.retx = true;
@@ -164,7 +163,14 @@ impl Scoreboard {
     }
 
     /// One SACK block; returns bytes newly SACKed. The block was checked to lie in `(una, nxt]`.
-    pub(crate) fn sack(&mut self, left: Seq, right: Seq) -> u32 {
+    pub(crate) fn sack(
+        &mut self,
+        left: Seq,
+        right: Seq,
+        rack: &mut Rack,
+        now: Instant,
+        min_rtt: Duration,
+    ) -> u32 {
         let mut fresh = 0;
         let from = self.cut(left);
         let mut i = from;
@@ -183,6 +189,7 @@ impl Scoreboard {
             end = s.end;
             if !s.has(SACKED) {
                 let (flags, n) = (s.flags, s.len());
+                rack.delivered(s.end, s.at, flags & EVER_RETX != 0, now, min_rtt);
                 s.flags = (s.flags & EVER_RETX) | SACKED;
                 self.uncount(flags, n);
                 self.sacked += n;
@@ -232,41 +239,47 @@ impl Scoreboard {
         n
     }
 
-    /// RFC 6675 IsLost() for everything it can newly be true of: bytes with more than `2 * mss` SACKed bytes,
-    /// or three SACKed runs, above them. Returns bytes newly marked.
-    pub(crate) fn mark_by_sack(&mut self, mss: u32) -> u32 {
-        if self.sacked == 0 {
-            return 0;
-        }
-        //= RFC6675-4-IsLost
-        let (mut above, mut runs) = (0, 0);
-        let mut i = self.index_of(self.high - 1);
-        loop {
-            let Some(s) = self.q.get(i) else { return 0 };
-            if s.end.le(self.examined) {
-                return 0;
-            }
+    /// Marks what was sent before the most recently sent delivered segment and is overdue: older than `wait`.
+    /// Returns bytes newly marked, and how long until the last of the others is overdue.
+    pub(crate) fn mark_by_time(
+        &mut self,
+        now: Instant,
+        rack: &Rack,
+        wait: Duration,
+    ) -> (u32, Option<Duration>) {
+        let (mut newly, mut later) = (0, None);
+        for s in &mut self.q {
             if s.has(SACKED) {
-                above += s.len();
-                runs += 1;
-                if above > 2 * mss || runs >= 3 {
-                    break;
+                continue;
+            }
+            if rack.is_before(s.at, s.end) {
+                if s.has(EVER_RETX) {
+                    continue;
                 }
+                // Everything behind it was sent later still.
+                break;
             }
-            if i == 0 {
-                return 0;
+            if s.flags & (LOST | RETX) == LOST {
+                continue;
             }
-            i -= 1;
+            let due = s.at + wait;
+            if due > now {
+                later = later.max(Some(due.since(now)));
+                continue;
+            }
+            let n = s.len();
+            if s.has(RETX) {
+                s.flags &= !RETX;
+                self.retx -= n;
+            }
+            if !s.has(LOST) {
+                s.flags |= LOST;
+                self.lost += n;
+            }
+            newly += n;
+            self.hint = self.hint.min(s.start);
         }
-        let limit = self.q[i].start;
-        let mut newly = 0;
-        let mut j = self.index_of(self.examined);
-        while j < i {
-            newly += self.mark(j);
-            j += 1;
-        }
-        self.examined = self.examined.max(limit);
-        newly
+        (newly, later)
     }
 
     /// Marks the first record (at most `mss` bytes of it) lost, by duplicate ACKs without SACK, or by a
@@ -313,9 +326,6 @@ impl Scoreboard {
             s.flags &= !SACKED;
         }
         self.sacked = 0;
-        if let Some(s) = self.q.front() {
-            self.examined = s.start;
-        }
     }
 
     /// Whether the first record is SACKed, which only a reneging receiver's can be.

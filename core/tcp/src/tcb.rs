@@ -3,6 +3,7 @@
 use crate::cc::{Cc, Window};
 use crate::config::Config;
 use crate::outcome::Stats;
+use crate::rack::Rack;
 use crate::recovery::Recovery;
 use crate::recvbuf::{Reassembly, RecvQueue};
 use crate::rtt::Rtt;
@@ -179,6 +180,7 @@ pub struct Tcb {
     pub(crate) win: Window,
     pub(crate) cc: Cc,
     pub(crate) rec: Recovery,
+    pub(crate) rack: Rack,
     pub(crate) timers: Timers,
     /// Doublings of the retransmission or probe time-out: undone by a round-trip sample (Karn).
     pub(crate) backoff: u8,
@@ -279,6 +281,7 @@ impl Tcb {
             win: Window::new(u32::from(mss), cfg.init_cwnd),
             cc: Cc::new(cfg.cc),
             rec: Recovery::default(),
+            rack: Rack::default(),
             timers: Timers::new(),
             backoff: 0,
             tries: 0,

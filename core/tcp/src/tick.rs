@@ -25,6 +25,10 @@ impl Tcb {
         if self.timers.take(Timer::Keep, now) {
             self.keepalive_due(now, &mut o);
         }
+        if self.timers.take(Timer::Reorder, now) {
+            self.reorder_due(now);
+            o.what |= what::OUTPUT;
+        }
         if self.state != State::Closed && self.timers.take(Timer::Rexmt, now) {
             self.rexmt_due(now, &mut o);
         }

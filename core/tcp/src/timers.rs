@@ -15,9 +15,11 @@ pub(crate) enum Timer {
     TwoMsl = 3,
     /// The sink refused a segment: offer it again.
     Retry = 4,
+    /// What is overdue by the reordering window is lost.
+    Reorder = 5,
 }
 
-const COUNT: usize = 5;
+const COUNT: usize = 6;
 
 /// Expiry of each timer; [`Instant::FAR`] when stopped.
 #[derive(Clone, Copy, Debug)]

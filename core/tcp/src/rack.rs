@@ -1,0 +1,129 @@
+//! RACK: loss found by time (RFC 8985), for connections with SACK.
+//!
+//! Whatever was sent well before something that has been delivered, and has not been delivered itself, is lost.
+//! "Well before" is the reordering window: zero until reordering is seen (then three duplicates are waited
+//! for, as ever), a quarter of the smallest round-trip time afterwards, more when D-SACKs prove it too small.
+//! Retransmissions are judged by the same rule, so one that gets lost needs no time-out.
+//!
+//! D-SACKs also undo: when every retransmission of a recovery proves to have been needless, so was the
+//! reduction of the window (RFC 3708).
+
+use crate::recovery::Mode;
+use crate::seq::Seq;
+use crate::tcb::Tcb;
+use crate::timers::Timer;
+use iopkt_base::{Duration, Instant};
+
+/// Recoveries for which a widened reordering window lasts (RFC 8985 section 7.2 step 4).
+const PERSIST: u8 = 16;
+/// Widest reordering window in quarters of the smallest round-trip time; the smoothed one bounds it too.
+const MULT_MAX: u8 = 64;
+
+/// What was delivered last, by time of sending.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rack {
+    /// When the most recently sent of the delivered segments was sent, and its end; counts when `valid`.
+    pub(crate) xmit: Instant,
+    pub(crate) end: Seq,
+    /// Its round-trip time.
+    pub(crate) rtt: Duration,
+    pub(crate) valid: bool,
+    /// End of the highest delivered segment.
+    fack: Seq,
+    /// Something arrived out of order.
+    pub(crate) reordered: bool,
+    mult: u8,
+    persist: u8,
+    /// D-SACKs before this point count once.
+    round: Option<Seq>,
+}
+
+impl Rack {
+    /// A segment was delivered that was sent at `at`; `again`: it had been retransmitted.
+    #[inline]
+    pub(crate) fn delivered(&mut self, end: Seq, at: Instant, again: bool, now: Instant, min_rtt: Duration) {
+        //= RFC8985-6.2-3
+        if self.valid && end.lt(self.fack) {
+            self.reordered |= !again;
+        } else {
+            self.fack = end;
+        }
+        let rtt = now.since(at);
+        if again && rtt < min_rtt {
+            // The original arrived, not the retransmission. //= RFC8985-6.2-2
+            return;
+        }
+        if !self.valid || at > self.xmit || (at == self.xmit && end.gt(self.end)) {
+            (self.xmit, self.end, self.rtt, self.valid) = (at, end, rtt, true);
+        }
+    }
+
+    /// Whether a segment was sent after the most recently sent delivered one.
+    #[inline]
+    pub(crate) fn is_before(&self, at: Instant, end: Seq) -> bool {
+        at > self.xmit || (at == self.xmit && end.gt(self.end))
+    }
+}
+
+impl Tcb {
+    /// The reordering window. //= RFC8985-6.2-4
+    fn reo_wnd(&self) -> Duration {
+        if !self.rack.reordered {
+            let dups = self.rec.dupacks >= 3 || self.sent.sacked() > 2 * self.seg_size();
+            if self.rec.mode != Mode::Open || dups {
+                return Duration::ZERO;
+            }
+        }
+        let quarters = u32::from(self.rack.mult.max(1));
+        (self.rtt.min() / 4 * quarters).min(self.rtt.srtt())
+    }
+
+    /// Marks what must be lost by now; returns its bytes. Sets a timer for what may be. //= RFC8985-6.2-5
+    pub(crate) fn rack_detect(&mut self, now: Instant) -> u32 {
+        if !self.rack.valid || self.sent.is_empty() {
+            self.timers.stop(Timer::Reorder);
+            return 0;
+        }
+        let wait = self.rack.rtt + self.reo_wnd();
+        let (lost, later) = self.sent.mark_by_time(now, &self.rack, wait);
+        match later {
+            Some(d) => self.timers.set(Timer::Reorder, now + d),
+            None => self.timers.stop(Timer::Reorder),
+        }
+        lost
+    }
+
+    /// The reordering timer expired.
+    pub(crate) fn reorder_due(&mut self, now: Instant) {
+        if self.rack_detect(now) > 0 && self.rec.mode == Mode::Open {
+            self.enter_fast(now, self.pipe());
+        }
+    }
+
+    /// The peer reports that it got `[left, right)` twice.
+    pub(crate) fn input_dsack(&mut self, left: Seq, right: Seq) {
+        //= RFC8985-6.2-4-dsack
+        if self.rack.round.is_none_or(|r| self.snd.una.ge(r)) {
+            self.rack.mult = (self.rack.mult.max(1) + 1).min(MULT_MAX);
+            self.rack.round = Some(self.snd.nxt);
+        }
+        self.rack.persist = PERSIST;
+        //= RFC3708-3
+        let segs = right.since(left).div_ceil(self.seg_size()).max(1);
+        if self.rec.needless > 0 {
+            self.rec.needless = self.rec.needless.saturating_sub(segs);
+            if self.rec.needless == 0 {
+                self.cc.get().undo(&mut self.win);
+                self.stats.undos += 1;
+            }
+        }
+    }
+
+    /// A recovery ended: a wide reordering window does not last for ever.
+    pub(crate) fn rack_recovered(&mut self) {
+        self.rack.persist = self.rack.persist.saturating_sub(1);
+        if self.rack.persist == 0 {
+            self.rack.mult = 1;
+        }
+    }
+}
