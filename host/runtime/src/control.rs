@@ -347,24 +347,26 @@ impl Control {
     }
 
     fn detached(&mut self, id: DriverId, name: &str, ticket: Option<Ticket>, why: Gone) {
-        let Some(e) = self.drivers.get_mut(&id) else { return };
+        let what = match why {
+            Gone::Destroyed => "destroyed",
+            Gone::Removed => "device removed",
+        };
+        self.env.log(Severity::Info, &format!("{name}: {what}"));
+        // The driver's own thread may have been faster: then the object is unloaded already.
+        let Some(e) = self.drivers.get_mut(&id) else {
+            if let Some(t) = ticket {
+                self.answer(t, Reply::Ok);
+            }
+            return;
+        };
         e.interfaces.retain(|n| n != name);
-        self.env.log(
-            Severity::Info,
-            &format!(
-                "{name}: {}",
-                match why {
-                    Gone::Destroyed => "destroyed",
-                    Gone::Removed => "device removed",
-                }
-            ),
-        );
         let Some(t) = ticket else { return };
         // The last one takes the object with it, unless the driver stays; who asked hears when that is done.
-        if e.interfaces.is_empty() && e.loaded && !e.driver.as_ref().is_some_and(|d| d.stays(why)) {
-            e.unloading.get_or_insert_default().push(t);
-        } else {
-            self.answer(t, Reply::Ok);
+        let stays = e.driver.as_ref().is_some_and(|d| d.stays(why));
+        match &mut e.unloading {
+            Some(waiting) => waiting.push(t),
+            None if e.interfaces.is_empty() && e.loaded && !stays => e.unloading = Some(vec![t]),
+            None => self.answer(t, Reply::Ok),
         }
     }
 

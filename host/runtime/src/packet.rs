@@ -99,12 +99,14 @@ impl Packet {
         if let Some(s) = &mut self.stack {
             s.begin(now);
         }
+        // Before the messages: what is sent after we looked must wake us again.
+        if self.events.iter().any(|e| e.token == TOKEN_WAKER) {
+            self.waker.drain();
+        }
         self.messages();
         let events = std::mem::take(&mut self.events);
         for e in &events {
-            if e.token == TOKEN_WAKER {
-                self.waker.drain();
-            } else if (e.token >> 56) as u8 == TAG_SERVER {
+            if (e.token >> 56) as u8 == TAG_SERVER {
                 if let Some(s) = &mut self.stack {
                     s.event(e);
                 }
