@@ -261,3 +261,141 @@ impl Drop for Batch {
         self.free();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TxQueue;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static OUT: AtomicUsize = AtomicUsize::new(0);
+    static ONE: Mutex<()> = Mutex::new(());
+
+    unsafe extern "C" fn alloc(_p: *mut abi::Port, len: u32, v: *mut *mut abi::Mbuf, n: u32) -> u32 {
+        for i in 0..n {
+            let cap = len + 64;
+            let buf = Box::into_raw(vec![0u8; cap as usize].into_boxed_slice()).cast();
+            let m = abi::Mbuf {
+                next: std::ptr::null_mut(),
+                pool: std::ptr::null(),
+                buf,
+                cap,
+                off: 64,
+                len: 0,
+                ifindex: 0,
+                flags: 0x8000_0000,
+                csum_start: 0,
+                csum_offset: 0,
+                gso_size: 0,
+                gso_type: 0,
+                reserved: 0,
+            };
+            // SAFETY: the caller has room for n.
+            unsafe { v.add(i as usize).write(Box::into_raw(Box::new(m))) };
+        }
+        OUT.fetch_add(n as usize, Ordering::Relaxed);
+        n
+    }
+
+    unsafe extern "C" fn free(_p: *mut abi::Port, v: *mut *mut abi::Mbuf, n: u32) {
+        for i in 0..n as usize {
+            // SAFETY: made by alloc above, given back once.
+            unsafe {
+                let m = Box::from_raw(*v.add(i));
+                drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(m.buf, m.cap as usize)));
+            }
+        }
+        OUT.fetch_sub(n as usize, Ordering::Relaxed);
+    }
+
+    fn port() -> Handle {
+        // SAFETY: abi::Host is a head and optional functions: zero is a valid value.
+        let mut h: abi::Host = unsafe { std::mem::zeroed() };
+        h.head = abi::Head::of::<abi::Host>();
+        h.mbuf_alloc = Some(alloc);
+        h.mbuf_free = Some(free);
+        static HOST: std::sync::OnceLock<abi::Host> = std::sync::OnceLock::new();
+        // SAFETY: a table that lives for ever.
+        assert!(unsafe { crate::handle::set_host(HOST.get_or_init(|| h)) });
+        Handle(std::ptr::null_mut())
+    }
+
+    #[test]
+    fn a_batch_is_a_queue_that_loses_nothing() {
+        let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+        let p = port();
+        let mut b = Batch::new(p);
+        assert_eq!(b.fill(99, 100), 32);
+        assert!(b.is_full());
+        let extra = p.alloc(1).unwrap();
+        let extra = b.push(extra).unwrap_err();
+        for i in 0..20u8 {
+            let mut m = b.pop().unwrap();
+            assert!(m.extend_from_slice(&[i]));
+            b.push(m).unwrap(); // round and round
+        }
+        assert_eq!(b.len(), 32);
+        for _ in 0..12 {
+            assert!(b.pop().unwrap().is_empty());
+        }
+        for i in 0..20u8 {
+            assert_eq!(b.pop().unwrap().as_slice(), [i]);
+        }
+        assert!(b.pop().is_none());
+        assert_eq!(b.fill(5, 10), 5);
+        assert_eq!(b.fill(3, 10), 5, "never fewer");
+        drop((b, extra));
+        assert_eq!(OUT.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_packet_grows_and_shrinks_within_its_buffer() {
+        let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+        let mut m = port().alloc(10).unwrap();
+        assert_eq!((m.headroom(), m.len(), m.tailroom()), (64, 0, 10));
+        m.spare()[..3].copy_from_slice(b"abc");
+        m.grow(3);
+        assert!(!m.extend_from_slice(&[0; 8]), "no room for 8");
+        assert!(m.extend_from_slice(b"defghij"));
+        m.grow(99);
+        assert_eq!(m.as_slice(), b"abcdefghij");
+        assert!(m.prepend(65).is_none());
+        m.prepend(2).unwrap().copy_from_slice(b"<>");
+        m.trim_front(3);
+        m.truncate(4);
+        assert_eq!(m.as_slice(), b"bcde");
+        m.truncate(99);
+        m.as_mut_slice()[0] = b'B';
+        m.set_flags(u32::MAX);
+        assert_eq!(m.flags(), abi::M_MASK);
+        m.trim_front(99);
+        assert!(m.is_empty());
+        drop(m);
+        assert_eq!(OUT.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_transmit_queue_gives_what_is_taken() {
+        let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+        let p = port();
+        let mut raw: Vec<_> = (0..4u8)
+            .map(|i| {
+                let mut m = p.alloc(1).unwrap();
+                m.extend_from_slice(&[i]);
+                m.into_raw()
+            })
+            .collect();
+        let mut q = TxQueue::new(&mut raw, p);
+        assert_eq!(q.peek(), Some(&[0][..]));
+        assert_eq!(q.pop().unwrap().as_slice(), [0]);
+        assert_eq!(q.pop().unwrap().as_slice(), [1]);
+        assert_eq!((q.len(), q.taken(), q.peek()), (2, 2, Some(&[2][..])));
+        assert_eq!(OUT.load(Ordering::Relaxed), 2, "the rest is the host's");
+        for r in &raw[2..] {
+            // SAFETY: not taken, so still ours; given back once.
+            drop(unsafe { Mbuf::from_raw(NonNull::new(*r).unwrap(), p) });
+        }
+        assert_eq!(OUT.load(Ordering::Relaxed), 0);
+    }
+}
