@@ -216,6 +216,7 @@ impl Inet {
         if l.net.routes.add(r).is_ok() {
             let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
             self.redirects.until.insert(dst, until);
+            self.reckon();
         }
     }
 }

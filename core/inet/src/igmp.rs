@@ -268,6 +268,7 @@ impl Inet {
                 if local && general_to_all {
                     self.igmp_query(l.cx, info.ifindex, &q);
                     self.igmp_tick(l);
+                    self.reckon();
                 } else {
                     l.cx.counters.inc(Stat::IgmpBadQueries);
                 }
@@ -284,6 +285,7 @@ impl Inet {
                     // Somebody else told the router (RFC 2236 section 3).
                     l.cx.counters.inc(Stat::IgmpOurReports);
                     (g.answer_at, g.reporter) = (Instant::FAR, false);
+                    self.reckon();
                 }
             }
             Ok(Message::V3Report { .. }) => l.cx.counters.inc(Stat::IgmpReports),

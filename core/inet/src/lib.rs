@@ -49,6 +49,9 @@ pub struct Inet {
     limit: ErrorLimit,
     igmp: Igmp,
     redirects: icmp::Redirects,
+    /// Earliest of what ARP, IGMP and redirects wait for; reckoned whenever one of them may have changed,
+    /// so that asking for it costs nothing per turn.
+    next: Instant,
 }
 
 impl Inet {
@@ -67,7 +70,12 @@ impl Inet {
             limit: ErrorLimit::default(),
             igmp: Igmp::default(),
             redirects: icmp::Redirects::default(),
+            next: Instant::FAR,
         }
+    }
+
+    fn reckon(&mut self) {
+        self.next = self.arp.deadline().min(self.igmp.deadline()).min(self.redirects.deadline());
     }
 
     /// The reassembly table: made when the first fragment arrives, because only then the shard's secret is
@@ -95,6 +103,7 @@ impl Domain for Inet {
     fn input(&mut self, l: &mut Layers<'_>, ethertype: u16, m: Mbuf) {
         if ethertype == TYPE_ARP {
             self.arp_input(l, m);
+            self.reckon();
         } else {
             self.ip_input(l, m);
         }
@@ -110,11 +119,11 @@ impl Domain for Inet {
         self.igmp_tick(l);
         self.redirects.tick(l);
         self.neighbours_tick(l);
+        self.reckon();
     }
 
     fn deadline(&self) -> Instant {
-        let r = self.reass.as_ref().map_or(Instant::FAR, Reassembly::deadline);
-        self.arp.deadline().min(r).min(self.igmp.deadline()).min(self.redirects.deadline())
+        self.reass.as_ref().map_or(Instant::FAR, Reassembly::deadline).min(self.next)
     }
 
     fn ctl(&mut self, l: &mut Layers<'_>, r: &Request) -> Option<Reply> {
@@ -141,5 +150,6 @@ impl Domain for Inet {
             }
             Change::AddrAdded(..) | Change::AddrRemoved(..) | Change::Joined(..) | Change::Left(..) => {}
         }
+        self.reckon();
     }
 }

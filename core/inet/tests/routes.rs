@@ -255,3 +255,37 @@ fn a_large_table_is_listed_in_pages() {
     assert_eq!(sorted.len(), 1004);
     h.end();
 }
+
+#[test]
+fn a_redirect_of_our_gateway_is_followed_for_a_while() {
+    use iopkt_base::Duration;
+    use iopkt_wire::icmp4::ty;
+    let mut h = Host::new(1);
+    add(&mut h, route("0.0.0.0", 0, Some("10.0.0.254")));
+    let t = Instant::from_millis(10_000);
+    h.turn(t, &mut vec![]);
+    let redirect = |from: &str, to: [u8; 4], src: &str| {
+        let q = packet(src, "192.0.2.7", 17, &udp(1, 2, b"x"));
+        let m = icmp(ty::REDIRECT, 1, to, &q);
+        frame([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 254], 0x800, &packet(from, "10.0.0.1", 1, &m))
+    };
+    // Not from the gateway in use; not to a neighbour; not about a packet of ours; to itself.
+    h.feed(t, &redirect("10.0.0.9", [10, 0, 0, 253], "10.0.0.1"));
+    h.feed(t, &redirect("10.0.0.254", [192, 168, 1, 1], "10.0.0.1"));
+    h.feed(t, &redirect("10.0.0.254", [10, 0, 0, 253], "10.0.0.5"));
+    h.feed(t, &redirect("10.0.0.254", [10, 0, 0, 254], "10.0.0.1"));
+    h.feed(t, &redirect("10.0.0.254", [10, 0, 0, 1], "10.0.0.1"));
+    assert_eq!(get(&mut h, "192.0.2.7").unwrap().gateway, Some(ip("10.0.0.254")));
+    assert_eq!(h.s.cx.counters.get(iopkt_stack::Stat::IcmpRedirectsIgnored), 5);
+    h.feed(t, &redirect("10.0.0.254", [10, 0, 0, 253], "10.0.0.1"));
+    let r = get(&mut h, "192.0.2.7").unwrap();
+    assert_eq!((r.gateway, r.prefix_len), (Some(ip("10.0.0.253")), 32));
+    assert_eq!(r.flags, rtf::UP | rtf::GATEWAY | rtf::HOST | rtf::DYNAMIC);
+    h.turn(t + Duration::from_secs(600), &mut vec![]);
+    assert_eq!(get(&mut h, "192.0.2.7").unwrap().gateway, Some(ip("10.0.0.254")));
+    let off = Request::Sysctl { name: "net.inet.icmp.rediraccept".into(), value: Some("0".into()) };
+    assert_eq!(h.ctl(off), Reply::Ok);
+    h.feed(t, &redirect("10.0.0.254", [10, 0, 0, 253], "10.0.0.1"));
+    assert_eq!(get(&mut h, "192.0.2.7").unwrap().gateway, Some(ip("10.0.0.254")));
+    h.end();
+}

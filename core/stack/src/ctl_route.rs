@@ -1,6 +1,7 @@
 //! Configuration requests about routes.
 
 use crate::ctl::PAGE;
+use crate::neigh::Listed;
 use crate::net::{LO0, Net};
 use crate::prefix;
 use crate::route::{Origin, Route};
@@ -32,7 +33,13 @@ impl Shard {
     fn list_routes(&self, cursor: usize) -> Reply {
         let mut all: Vec<RouteInfo> =
             self.net.routes.sorted().into_iter().map(|r| info(&self.net, r)).collect();
-        for n in self.net.neigh.list() {
+        let neighbours = self.net.neigh.list();
+        // BSD's reference count of a network: the host routes that were cloned from it.
+        for r in all.iter_mut().filter(|r| r.flags & rtf::CLONING != 0) {
+            let of = |n: &&Listed| n.ifindex == r.ifindex && prefix::contains(r.dst, r.prefix_len, n.ip);
+            r.refs = neighbours.iter().filter(of).count() as u32;
+        }
+        for n in neighbours {
             let Some(name) = self.net.ifname(n.ifindex) else { continue };
             let mut flags = rtf::UP | rtf::HOST | rtf::LLINFO;
             flags |= if n.permanent { rtf::STATIC } else { rtf::CLONED };
@@ -183,13 +190,7 @@ fn info(net: &Net, r: &Route) -> RouteInfo {
         ifname: net.ifname(r.ifindex).map(Into::into),
         flags: r.flags,
         mtu: if r.mtu == 0 && r.ifindex == LO0 { net.iface(LO0).map_or(0, |i| i.mtu) } else { r.mtu },
-        refs: net
-            .neigh
-            .list()
-            .iter()
-            .filter(|n| n.ifindex == r.ifindex && prefix::contains(r.dst, r.plen, n.ip))
-            .count() as u32
-            * u32::from(r.flags & rtf::CLONING != 0),
+        refs: 0,
         used: r.used,
         src: r.src,
         ifindex: r.ifindex,

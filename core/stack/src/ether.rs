@@ -8,7 +8,8 @@ use crate::cx::Cx;
 use crate::iface::Interface;
 use iopkt_ctl::iff;
 use iopkt_mbuf::{Mbuf, flags};
-use iopkt_wire::ethernet::{self, HEADER_LEN, Header, MIN_FRAME};
+pub(crate) use iopkt_wire::ethernet::HEADER_LEN;
+use iopkt_wire::ethernet::{self, Header, MIN_FRAME};
 
 /// Looks at a received frame: checks, filters, counts. Returns its type with the header removed, `None` when
 /// the packet ended here.

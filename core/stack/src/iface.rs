@@ -17,12 +17,6 @@ pub const MAX_GROUPS: usize = 1024;
 /// the bursts of a large TCP window).
 pub const TX_LIMIT: usize = 2048;
 
-/// Capabilities that complete a transport checksum.
-pub const CSUM_CAPS: u32 = iopkt_ctl::IFCAP_TCP4CSUM
-    | iopkt_ctl::IFCAP_UDP4CSUM
-    | iopkt_ctl::IFCAP_TCP6CSUM
-    | iopkt_ctl::IFCAP_UDP6CSUM;
-
 /// What a device says of itself when it is attached.
 #[derive(Clone, Debug)]
 pub struct IfAttach {

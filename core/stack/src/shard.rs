@@ -10,16 +10,16 @@
 use crate::counters::Why;
 use crate::cx::{Config, Cx};
 use crate::domain::{Domain, Layers};
+use crate::ether;
 use crate::iface::{IfAttach, TX_LIMIT};
 use crate::net::{LO0, Net};
 use crate::packet::Family;
 use crate::sockets::Sockets;
-use crate::{ether, iface};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use iopkt_base::{Instant, Result};
-use iopkt_ctl::{IfKind, LinkState};
+use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_UDP4CSUM, IFCAP_UDP6CSUM, IfKind, LinkState};
 use iopkt_mbuf::{Cache, Mbuf, flags};
 use iopkt_wire::ethernet::{TYPE_IPV4, TYPE_IPV6};
 
@@ -253,7 +253,7 @@ impl Shard {
             let why = if i.link == LinkState::Down { Why::IfDown } else { Why::TxQueueFull };
             return self.cx.drop(m, why);
         }
-        if m.flags() & flags::CSUM_PARTIAL != 0 && i.enabled_tx & iface::CSUM_CAPS == 0 {
+        if m.flags() & flags::CSUM_PARTIAL != 0 && i.enabled_tx & checksum_cap(&m, i.kind) == 0 {
             Cx::finish_checksum(&mut m);
         }
         if i.kind == IfKind::Ethernet {
@@ -294,5 +294,18 @@ impl Shard {
         }
         let d = self.domains.iter().map(|d| d.deadline()).min().unwrap_or(Instant::FAR);
         d.min(self.net.neigh.deadline()).min(self.net.pmtu.deadline()).min(self.sockets.deadline())
+    }
+}
+
+/// The capability that completes the pending checksum of a frame; 0 when no device does that. The place of
+/// the field tells the transport: 6 bytes in for UDP, 16 for TCP.
+fn checksum_cap(m: &Mbuf, kind: IfKind) -> u32 {
+    let at = if kind == IfKind::Ethernet { ether::HEADER_LEN } else { 0 };
+    match (m.as_slice().get(at).map(|b| b >> 4), m.meta().csum_offset) {
+        (Some(4), 16) => IFCAP_TCP4CSUM,
+        (Some(4), 6) => IFCAP_UDP4CSUM,
+        (Some(6), 16) => IFCAP_TCP6CSUM,
+        (Some(6), 6) => IFCAP_UDP6CSUM,
+        _ => 0,
     }
 }
