@@ -8,13 +8,27 @@ use iopkt_sockproto::linux::IFREQ_LEN;
 use iopkt_sockproto::sockf;
 use libc::{sockaddr, socklen_t};
 
-use crate::session::Stack;
+use crate::session::{self, Stack};
 use crate::{datagram, fail, status, wait};
 
 /// The kernel's own call.
 fn native(nr: libc::c_long, args: [usize; 5]) -> c_int {
     // SAFETY: the program's own arguments, as it would have passed them to libc.
     status(unsafe { sys::marked(nr, args) })
+}
+
+/// The result of a call on a socket of the stack. One that could not reach the stack is left to the supervisor, if there is
+/// one: without the mark it gets the call.
+fn settled(r: Result<()>, nr: libc::c_long, args: [usize; 5]) -> c_int {
+    match r {
+        Ok(()) => 0,
+        Err(libc::ENETDOWN) if session::supervised() => {
+            let [a, b, c, d, e] = args;
+            // SAFETY: the program's own arguments.
+            status(unsafe { sys::call(nr, [a, b, c, d, e, 0]) })
+        }
+        Err(e) => fail(e),
+    }
 }
 
 /// The bytes of a program's `struct sockaddr`.
@@ -69,7 +83,12 @@ pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
                     datagram::notice(fd);
                     inheritable(fd, kind)
                 }
-                Err(e) => fail(e),
+                Err(e) => {
+                    let args = [domain as usize, kind as usize, protocol as usize, 0, 0];
+                    let fd = settled(Err(e), libc::SYS_socket, args);
+                    datagram::notice(fd);
+                    fd
+                }
             }
         }
         // The kernel's interfaces are not this program's (see the runner's filter).
@@ -89,7 +108,7 @@ pub unsafe extern "C" fn bind(fd: c_int, addr: *const sockaddr, len: socklen_t) 
     }
     // SAFETY: the program's address.
     let r = unsafe { sockaddr_bytes(addr.cast(), len) }.and_then(|a| ops::bind(&mut Stack, fd, a));
-    status(r.map(|()| 0))
+    settled(r, libc::SYS_bind, [fd as usize, addr as usize, len as usize, 0, 0])
 }
 
 /// connect(2).
@@ -103,7 +122,7 @@ pub unsafe extern "C" fn connect(fd: c_int, addr: *const sockaddr, len: socklen_
     }
     // SAFETY: the program's address.
     let r = unsafe { sockaddr_bytes(addr.cast(), len) }.and_then(|a| connect_ours(fd, a));
-    status(r.map(|()| 0))
+    settled(r, libc::SYS_connect, [fd as usize, addr as usize, len as usize, 0, 0])
 }
 
 fn connect_ours(fd: c_int, addr: &[u8]) -> Result<()> {
@@ -141,7 +160,7 @@ pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     if ident::pair(fd).is_none() {
         return native(libc::SYS_listen, [fd as usize, backlog as usize, 0, 0, 0]);
     }
-    status(ops::listen(&mut Stack, fd, backlog).map(|()| 0))
+    settled(ops::listen(&mut Stack, fd, backlog), libc::SYS_listen, [fd as usize, backlog as usize, 0, 0, 0])
 }
 
 /// accept(2).
@@ -181,7 +200,10 @@ pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut sockl
                 Ok(false) => return fail(libc::EINVAL), // shut down
                 Err(e) => return fail(e),
             },
-            Err(e) => return fail(e),
+            Err(e) => {
+                let args = [fd as usize, addr as usize, len as usize, flags as usize, 0];
+                return settled(Err(e), libc::SYS_accept4, args);
+            }
         }
     }
 }
@@ -197,7 +219,7 @@ pub unsafe extern "C" fn getsockname(fd: c_int, addr: *mut sockaddr, len: *mut s
     }
     // SAFETY: the program's room for the address.
     let r = ops::getsockname(&mut Stack, fd).and_then(|a| unsafe { give_address(addr.cast(), len, &a) });
-    status(r.map(|()| 0))
+    settled(r, libc::SYS_getsockname, [fd as usize, addr as usize, len as usize, 0, 0])
 }
 
 /// getpeername(2).
@@ -211,7 +233,7 @@ pub unsafe extern "C" fn getpeername(fd: c_int, addr: *mut sockaddr, len: *mut s
     }
     // SAFETY: the program's room for the address.
     let r = ops::getpeername(&mut Stack, fd).and_then(|a| unsafe { give_address(addr.cast(), len, &a) });
-    status(r.map(|()| 0))
+    settled(r, libc::SYS_getpeername, [fd as usize, addr as usize, len as usize, 0, 0])
 }
 
 /// shutdown(2).
@@ -222,6 +244,7 @@ pub extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
     }
     match ops::shutdown(&mut Stack, fd, how) {
         Ok(()) => 0,
+        e if session::supervised() => settled(e, libc::SYS_shutdown, [fd as usize, how as usize, 0, 0, 0]),
         // The stack is gone: what is left is the pair.
         Err(libc::ENETDOWN) => native(libc::SYS_shutdown, [fd as usize, how as usize, 0, 0, 0]),
         Err(e) => fail(e),
@@ -256,7 +279,11 @@ pub unsafe extern "C" fn setsockopt(
     let bytes = if n == 0 { &[][..] } else { unsafe { core::slice::from_raw_parts(value.cast::<u8>(), n) } };
     let r = ops::setsockopt(&mut Stack, fd, level, name, bytes);
     datagram::option_set(&pair, level, name);
-    status(r.map(|()| 0))
+    settled(
+        r,
+        libc::SYS_setsockopt,
+        [fd as usize, level as usize, name as usize, value as usize, len as usize],
+    )
 }
 
 /// getsockopt(2).
@@ -292,7 +319,10 @@ pub unsafe extern "C" fn getsockopt(
             unsafe { len.write_unaligned(n as socklen_t) };
             0
         }
-        Err(e) => fail(e),
+        Err(e) => {
+            let args = [fd as usize, level as usize, name as usize, value as usize, len as usize];
+            settled(Err(e), libc::SYS_getsockopt, args)
+        }
     }
 }
 
@@ -318,7 +348,8 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) ->
         }
         Some(p) if is_socket || !p.stream || r == iopkt_sockproto::linux::SIOCOUTQ => {
             // SAFETY: the program's argument.
-            status(unsafe { ioctl_ours(fd, r, arg) }.map(|()| 0))
+            let done = unsafe { ioctl_ours(fd, r, arg) };
+            settled(done, libc::SYS_ioctl, [fd as usize, request as usize, arg as usize, 0, 0])
         }
         _ => native(libc::SYS_ioctl, [fd as usize, request as usize, arg as usize, 0, 0]),
     }

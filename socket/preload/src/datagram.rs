@@ -220,7 +220,7 @@ pub unsafe fn receive(
     if flags & libc::MSG_OOB != 0 {
         return Err(libc::EINVAL);
     }
-    let key = session::greeting_of(name).map_or(0, |g| g.key);
+    let key = session::greeting_of(name)?.key;
     let mut head = [0u8; DGRAM_HDR_LEN];
     // SAFETY: the caller's promise.
     let mut parts = unsafe { Parts::new(head.as_mut_ptr(), iov, n)? };

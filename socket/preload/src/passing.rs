@@ -31,6 +31,32 @@ fn refuse_recv(flags: c_int) -> Result<()> {
     if flags & libc::MSG_OOB != 0 { Err(libc::EINVAL) } else { Ok(()) }
 }
 
+/// The result of a call on a datagram socket. One that could not reach the stack is left to the supervisor, if there is one:
+/// without the mark it gets the call.
+///
+/// # Safety
+/// The arguments must be those of the call `nr`.
+unsafe fn settled(r: Result<usize>, nr: libc::c_long, args: [usize; 6]) -> Result<usize> {
+    match r {
+        // SAFETY: the caller's promise.
+        Err(libc::ENETDOWN) if crate::session::supervised() => unsafe { sys::call(nr, args) },
+        r => r,
+    }
+}
+
+/// recvfrom(2) by the supervisor, which hears of it because of the address.
+///
+/// # Safety
+/// As recvfrom(2).
+unsafe fn received(r: Result<usize>, fd: c_int, part: &iovec, flags: c_int) -> Result<usize> {
+    let mut from = [0u8; 28];
+    let mut len: socklen_t = 28;
+    let (addr, len) = (&raw mut from as usize, &raw mut len as usize);
+    let args = [fd as usize, part.iov_base as usize, part.iov_len, flags as usize, addr, len];
+    // SAFETY: the program's buffer and our own room for an address.
+    unsafe { settled(r, libc::SYS_recvfrom, args) }
+}
+
 /// send(2).
 ///
 /// # Safety
@@ -82,7 +108,10 @@ unsafe fn sendto_addressed(
             Some(p) if p.stream => refuse_send(flags)?,
             Some(p) => {
                 let to = if addr.is_null() { &[][..] } else { sockaddr_bytes(addr.cast(), addr_len)? };
-                return datagram::send(fd, &p, &part, 1, to, &[], flags);
+                let r = datagram::send(fd, &p, &part, 1, to, &[], flags);
+                let (at, n) = (part.iov_base as usize, part.iov_len);
+                let args = [fd as usize, at, n, flags as usize, addr as usize, addr_len as usize];
+                return settled(r, libc::SYS_sendto, args);
             }
             None => {
                 m.msg_name = addr.cast_mut().cast();
@@ -118,7 +147,8 @@ unsafe fn send_message(fd: c_int, m: *const msghdr, flags: c_int) -> Result<usiz
                     _ if h.msg_control.is_null() => &[][..],
                     n => core::slice::from_raw_parts(h.msg_control.cast::<u8>(), n),
                 };
-                datagram::send(fd, &p, h.msg_iov, h.msg_iovlen as usize, to, control, flags)
+                let r = datagram::send(fd, &p, h.msg_iov, h.msg_iovlen as usize, to, control, flags);
+                settled(r, libc::SYS_sendmsg, [fd as usize, m as usize, flags as usize, 0, 0, 0])
             }
         }
     }
@@ -212,7 +242,15 @@ unsafe fn recvfrom_addressed(
                 Ok(n)
             }
             Some(p) => {
-                let r = datagram::receive(fd, &p, &part, 1, flags)?;
+                let r = match datagram::receive(fd, &p, &part, 1, flags) {
+                    Err(e) if addr.is_null() => return received(Err(e), fd, &part, flags),
+                    Err(e) => {
+                        let (at, n) = (part.iov_base as usize, part.iov_len);
+                        let args = [fd as usize, at, n, flags as usize, addr as usize, addr_len as usize];
+                        return settled(Err(e), libc::SYS_recvfrom, args);
+                    }
+                    Ok(r) => r,
+                };
                 if !addr.is_null() {
                     give_address(addr.cast(), addr_len, &r.sender(fd))?;
                 }
@@ -275,7 +313,8 @@ unsafe fn receive_any(fd: c_int, m: *mut msghdr, flags: c_int) -> Result<usize> 
     // SAFETY: the program's message.
     unsafe {
         if let Some(p) = datagram::pair(fd) {
-            return receive_message(fd, &p, m, flags);
+            let r = receive_message(fd, &p, m, flags);
+            return settled(r, libc::SYS_recvmsg, [fd as usize, m as usize, flags as usize, 0, 0, 0]);
         }
         let named = !(*m).msg_name.is_null();
         if (named || flags & UNUSUAL_RECV != 0) && ident::pair(fd).is_some() {
@@ -381,7 +420,10 @@ pub unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize
     unsafe {
         match datagram::pair(fd) {
             None => real::read(fd, buf, len),
-            Some(p) => length(datagram::receive(fd, &p, &one(buf, len), 1, 0).map(|r| r.len)),
+            Some(p) => {
+                let part = one(buf, len);
+                length(received(datagram::receive(fd, &p, &part, 1, 0).map(|r| r.len), fd, &part, 0))
+            }
         }
     }
 }

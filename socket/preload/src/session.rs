@@ -29,12 +29,24 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 /// Copy of the last greeting, for those who need only the key: instance, key, epoch.
 static GREETING: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
+/// Whether io-pkt-run's supervisor looks after this process ([`path::ENV_SUPERVISED`]).
+static SUPERVISED: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a call that cannot be made from here (the stack's path is out of reach after chroot or setuid) can be left to the
+/// supervisor.
+pub fn supervised() -> bool {
+    SUPERVISED.load(Ordering::Relaxed) != 0
+}
+
 /// Finds the stack's path while the environment is as the program was started with.
 pub fn start() {
-    if let Ok(p) = path::from_env() {
+    if let Ok(p) = path::from_env(true) {
         // SAFETY: library initialisation: no other thread uses the library yet.
         unsafe { (*STATE.0.get()).path = p };
     }
+    // SAFETY: a NUL-terminated name, before the program can change the environment.
+    let v = unsafe { libc::getenv(path::ENV_SUPERVISED.as_ptr()) };
+    SUPERVISED.store(u32::from(!v.is_null()), Ordering::Relaxed);
 }
 
 /// Holds the lock, with all signals blocked so that no handler can want it in this thread.

@@ -27,14 +27,23 @@ fn c(s: &[u8]) -> Result<CString, Failure> {
 
 impl Plan {
     /// Finds the preload library and puts argument list and environment together.
-    pub fn new(args: &Args, path: PathBuf, socket: iopkt_shim::path::Path) -> Result<Plan, Failure> {
+    pub fn new(
+        args: &Args,
+        path: PathBuf,
+        socket: iopkt_shim::path::Path,
+        supervised: bool,
+    ) -> Result<Plan, Failure> {
         let mut argv = vec![c(args.program.as_bytes())?];
         for a in &args.args {
             argv.push(c(a.as_bytes())?);
         }
-        let mut env: Vec<(OsString, OsString)> =
-            std::env::vars_os().filter(|(k, _)| k != "IO_PKT_SOCKET" && k != "LD_PRELOAD").collect();
+        let mut env: Vec<(OsString, OsString)> = std::env::vars_os()
+            .filter(|(k, _)| !["IO_PKT_SOCKET", "IO_PKT_SUPERVISED", "LD_PRELOAD"].iter().any(|n| k == n))
+            .collect();
         env.push(("IO_PKT_SOCKET".into(), std::ffi::OsStr::from_bytes(socket.bytes()).to_owned()));
+        if supervised {
+            env.push(("IO_PKT_SUPERVISED".into(), "1".into()));
+        }
         let existing = std::env::var_os("LD_PRELOAD");
         if args.ways.preload() {
             match preload_variable(existing.clone()) {
@@ -53,27 +62,6 @@ impl Plan {
             .map(|(k, v)| c(&[k.as_bytes(), b"=", v.as_bytes()].concat()))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Plan { path, socket, verbose: args.verbose, argv, env })
-    }
-
-    /// Whether this kernel and this place allow a supervisor; the error says why not.
-    pub fn seccomp_possible(&self) -> Result<(), String> {
-        let action: u32 = libc::SECCOMP_RET_USER_NOTIF;
-        // SAFETY: SECCOMP_GET_ACTION_AVAIL reads one u32.
-        let r =
-            unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
-        if r != 0 {
-            return Err(
-                "this kernel has no seccomp user notification (Linux 5.9 or later, CONFIG_SECCOMP_FILTER)"
-                    .into(),
-            );
-        }
-        match yama_scope() {
-            2 if !may_trace() => {
-                Err("/proc/sys/kernel/yama/ptrace_scope is 2: only root may supervise".into())
-            }
-            s if s >= 3 => Err("/proc/sys/kernel/yama/ptrace_scope is 3: nobody may supervise".into()),
-            _ => Ok(()),
-        }
     }
 
     /// Becomes the program. Returns only on failure.
@@ -100,15 +88,26 @@ impl Plan {
         Failure(status, format!("{}: {e}", self.path.display()))
     }
 
+    /// Whether an io-pkt-run above us leads to the same stack.
+    fn is_here_already(&self) -> bool {
+        std::env::var_os("IO_PKT_SUPERVISED").is_some()
+            && std::env::var_os("IO_PKT_SOCKET").is_some_and(|s| s.as_bytes() == self.socket.bytes())
+    }
+
     /// In the process that becomes the program: puts the filter on, hands the listener to the supervisor at the other end
     /// of `handoff`, waits for its answer and execs. Returns only on failure.
     pub fn become_program(&self, handoff: OwnedFd) -> Failure {
         let listener = match install_filter() {
             Ok(l) => l,
+            // Under a supervisor of the same stack there is nothing to do.
+            Err(e) if e.raw_os_error() == Some(libc::EBUSY) && self.is_here_already() => {
+                drop(handoff);
+                return self.exec();
+            }
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
                 return Failure(
                     EX_OSERR,
-                    "this process already runs under io-pkt-run (or another seccomp supervisor), and the kernel allows one; \
+                    "this process already runs under io-pkt-run on another io-pkt (or under another seccomp supervisor), and the kernel allows one; \
                      --preload-only reaches dynamic programs"
                         .into(),
                 );
@@ -126,6 +125,23 @@ impl Plan {
         }
         drop(handoff);
         self.exec()
+    }
+}
+
+/// Whether this kernel and this place allow a supervisor; the error says why not.
+pub fn seccomp_possible() -> Result<(), String> {
+    let action: u32 = libc::SECCOMP_RET_USER_NOTIF;
+    // SAFETY: SECCOMP_GET_ACTION_AVAIL reads one u32.
+    let r = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0, &raw const action) };
+    if r != 0 {
+        return Err(
+            "this kernel has no seccomp user notification (Linux 5.9 or later, CONFIG_SECCOMP_FILTER)".into(),
+        );
+    }
+    match yama_scope() {
+        2 if !may_trace() => Err("/proc/sys/kernel/yama/ptrace_scope is 2: only root may supervise".into()),
+        s if s >= 3 => Err("/proc/sys/kernel/yama/ptrace_scope is 3: nobody may supervise".into()),
+        _ => Ok(()),
     }
 }
 

@@ -66,8 +66,9 @@ fn start() -> Result<std::convert::Infallible, Failure> {
         ));
     }
     let socket = find_stack()?;
-    let plan = launch::Plan::new(&args, path, socket)?;
-    let seccomp = plan.seccomp_possible();
+    let seccomp = launch::seccomp_possible();
+    let supervised = args.ways.seccomp() && seccomp.is_ok();
+    let plan = launch::Plan::new(&args, path, socket, supervised)?;
     if let Err(why) = &seccomp {
         if args.ways == Ways::Seccomp || kind == Kind::Static {
             return Err(Failure(EX_OSERR, format!("this program needs the supervisor, and {why}")));
@@ -76,7 +77,7 @@ fn start() -> Result<std::convert::Infallible, Failure> {
             os::say(&format!("{why}; going on with the preload library alone"));
         }
     }
-    if !args.ways.seccomp() || seccomp.is_err() {
+    if !supervised {
         if kind == Kind::Static {
             return Err(Failure(
                 EX_OSERR,
@@ -96,7 +97,7 @@ fn start() -> Result<std::convert::Infallible, Failure> {
 /// The stack's socket, if a stack answers there.
 fn find_stack() -> Result<iopkt_shim::path::Path, Failure> {
     use iopkt_shim::path::Unusable;
-    let path = iopkt_shim::path::from_env().map_err(|e| {
+    let path = iopkt_shim::path::from_env(false).map_err(|e| {
         let why = match e {
             Unusable::TooLong => {
                 "the path of dev/socket is longer than 107 bytes; choose a shorter $IO_PKT_ROOT or $SOCK"

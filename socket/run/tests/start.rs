@@ -206,3 +206,84 @@ fn nothing_is_left_behind() {
         });
     }
 }
+
+#[test]
+fn inside_itself_it_does_nothing() {
+    let s = FakeStack::start();
+    let inner = env!("CARGO_BIN_EXE_io-pkt-run");
+    for shape in SHAPES {
+        let (out, err, status) = output(&mut s.run(&with(shape, &[inner, "sh", "-c", "echo inner; exit 4"])));
+        assert_eq!((out.as_str(), status.code()), ("inner\n", Some(4)), "{shape:?} {err}");
+    }
+    // Another stack cannot be had: the kernel allows one supervisor.
+    let other = FakeStack::start();
+    let root: &'static str = Box::leak(format!("IO_PKT_ROOT={}", other.root.display()).into_boxed_str());
+    let (_, err, status) = output(&mut s.run(&["env", root, inner, "true"]));
+    assert_eq!(status.code(), Some(71));
+    assert!(err.contains("already runs under io-pkt-run"), "{err}");
+    let (_, err, status) = output(&mut s.run(&["env", root, inner, "--preload-only", "true"]));
+    assert_eq!(status.code(), Some(0), "{err}");
+}
+
+#[test]
+fn a_program_that_gives_up_its_rights_keeps_the_stack() {
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    let s = FakeStack::start();
+    // Only root can reach the socket: what the program cannot ask for itself, the supervisor does.
+    let dir: std::fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&s.root, dir).unwrap();
+    let script = "\
+import encodings.idna, os, socket
+os.setgid(65534); os.setuid(65534)
+l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()
+c = socket.create_connection(l.getsockname()); p, a = l.accept()
+assert a == c.getsockname()
+c.sendall(b'x'); assert p.recv(1) == b'x'
+d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); d.bind(('127.0.0.1', 0))
+d.sendto(b'y', d.getsockname()); assert d.recvfrom(9) == (b'y', d.getsockname())
+d.sendto(b'z', d.getsockname()); assert d.recv(9) == b'z'
+d.sendto(b'w', d.getsockname()); assert os.read(d.fileno(), 9) == b'w'
+print('done')";
+    for shape in SHAPES {
+        let (out, err, _) = output(&mut s.run(&with(shape, &["python3", "-c", script])));
+        assert_eq!(out, "done\n", "{shape:?} {err}");
+    }
+}
+
+#[test]
+fn what_a_killed_program_waited_for_is_let_go() {
+    let s = FakeStack::start();
+    let script = "\
+import socket, threading, sys
+l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()
+d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); d.bind(('127.0.0.1', 0))
+threading.Thread(target=l.accept, daemon=True).start()
+threading.Thread(target=l.accept, daemon=True).start()
+print('ready', flush=True)
+d.recvfrom(10)";
+    for way in [&["--seccomp-only"][..], &["--seccomp-only", "--front"], &[]] {
+        let mut child = s.run(&with(way, &["python3", "-c", script])).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = [0u8; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        eventually("its sockets are closed", || s.open_sockets() == 0);
+    }
+}
+
+#[test]
+fn the_terminal_controls_the_job() {
+    // A shell with job control on a terminal of its own: ^Z stops, fg continues, ^C ends.
+    let s = FakeStack::start();
+    for shape in ["", "--front"] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/terminal.py");
+        let mut c = std::process::Command::new("python3");
+        c.args([script, env!("CARGO_BIN_EXE_io-pkt-run"), shape]).env("IO_PKT_ROOT", &s.root);
+        c.env("IO_PKT_PRELOAD", support::preload()).stdin(Stdio::null());
+        let (out, err, status) = output(&mut c);
+        assert!(status.success() && out.ends_with("all good\n"), "{shape}\n{out}\n{err}");
+    }
+}

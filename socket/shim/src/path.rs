@@ -14,6 +14,9 @@ pub const MAX: usize = 107;
 /// The variable by which io-pkt-run names the socket for its programs.
 pub const ENV_SOCKET: &CStr = c"IO_PKT_SOCKET";
 
+/// The variable by which io-pkt-run says that its supervisor is there.
+pub const ENV_SUPERVISED: &CStr = c"IO_PKT_SUPERVISED";
+
 /// A path of at most [`MAX`] bytes, NUL-terminated.
 #[derive(Clone, Copy)]
 pub struct Path {
@@ -157,8 +160,8 @@ pub fn resolve(s: &Surroundings<'_>) -> Result<Path, Unusable> {
     }
 }
 
-/// The socket's path for this process.
-pub fn from_env() -> Result<Path, Unusable> {
+/// The socket's path for this process. `inherit`: `IO_PKT_SOCKET` decides if it is set.
+pub fn from_env(inherit: bool) -> Result<Path, Unusable> {
     fn var<'a>(name: &CStr) -> Option<&'a [u8]> {
         // SAFETY: the name is NUL-terminated; the value is read at start, before the program can change it.
         unsafe {
@@ -167,7 +170,7 @@ pub fn from_env() -> Result<Path, Unusable> {
         }
     }
     resolve(&Surroundings {
-        socket: var(ENV_SOCKET),
+        socket: var(ENV_SOCKET).filter(|_| inherit),
         root: var(c"IO_PKT_ROOT"),
         runtime_dir: var(c"XDG_RUNTIME_DIR"),
         sock: var(c"SOCK"),

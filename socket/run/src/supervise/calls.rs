@@ -1,7 +1,7 @@
 //! The control calls.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iopkt_shim::{ident, ops, sys};
 use iopkt_sockproto::PairName;
@@ -9,7 +9,7 @@ use iopkt_sockproto::linux::IFREQ_LEN;
 
 use super::notif::Call;
 use super::target::{self, Errno};
-use super::{Job, Outcome, Supervisor};
+use super::{Job, Outcome, Stray, Supervisor};
 
 /// Longest `struct sockaddr` that is read (`sizeof(struct sockaddr_storage)`).
 const MAX_SOCKADDR: usize = 128;
@@ -165,10 +165,10 @@ impl Supervisor {
         if !self.listener.is_valid(call.id) {
             return Ok(Outcome::Gone);
         }
-        let (new, peer) = match self.strays.iter().position(|s| s.0 == name.number) {
+        let (new, peer) = match self.strays.iter().position(|s| s.listener == name.number) {
             Some(i) => {
-                let (_, new, peer) = self.strays.swap_remove(i);
-                (new, peer)
+                let s = self.strays.swap_remove(i);
+                (s.fd, s.peer)
             }
             None => match ops::accept(&mut self.stack, fd, flags) {
                 Err(libc::EAGAIN) if job.seen & HUP != 0 => return Err(libc::EINVAL), // shut down
@@ -186,7 +186,7 @@ impl Supervisor {
             Ok(_) => Ok(Outcome::Answered),
             // Interrupted just now: the connection is for the next accept on this listener.
             Err(libc::ENOENT) => {
-                self.strays.push((name.number, new, peer));
+                self.strays.push(Stray { listener: name.number, fd: new, peer, since: Instant::now() });
                 Ok(Outcome::Gone)
             }
             Err(e) => Err(e),

@@ -71,6 +71,18 @@ struct Job {
     done: usize,
 }
 
+/// A connection whose accept was interrupted just when it had been taken: the next accept on the listener gets it.
+struct Stray {
+    /// Number of the listener's pair.
+    listener: u64,
+    fd: OwnedFd,
+    peer: iopkt_shim::ops::SockAddr,
+    since: Instant,
+}
+
+/// How long nobody may ask for a [`Stray`].
+const STRAY_LIFE: Duration = Duration::from_secs(10);
+
 struct Supervisor {
     listener: Listener,
     epoll: OwnedFd,
@@ -78,8 +90,7 @@ struct Supervisor {
     jobs: HashMap<u64, Job>,
     next: u64,
     verbose: bool,
-    /// Connections taken from a listener whose accept was interrupted just then: by the pair's number.
-    strays: Vec<(u64, OwnedFd, iopkt_shim::ops::SockAddr)>,
+    strays: Vec<Stray>,
 }
 
 /// Whether a stack answers on `path`; the error is for a message.
@@ -142,6 +153,18 @@ fn ignore_signals() {
         libc::prctl(libc::PR_SET_NAME, c"io-pkt-super".as_ptr());
     }
     let _ = std::env::set_current_dir("/");
+}
+
+/// Each call that waits holds a descriptor.
+fn raise_descriptor_limit() {
+    let mut r = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: r lives across the calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut r) == 0 {
+            r.rlim_cur = r.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const r);
+        }
+    }
 }
 
 /// The program and whatever it leaves behind, as children.
@@ -221,6 +244,7 @@ impl Supervisor {
             verbose: plan.verbose,
             strays: Vec::new(),
         };
+        raise_descriptor_limit();
         s.watch(s.listener.raw(), libc::EPOLLIN as u32, LISTENER)?;
         launch::answer(handoff.as_raw_fd())?;
         Ok(s)
@@ -280,7 +304,7 @@ impl Supervisor {
                     (token, seen) => self.resume(token, seen),
                 }
             }
-            if !self.jobs.is_empty() && swept.elapsed() >= SWEEP.min(self.nearest()) {
+            if self.is_waiting() && swept.elapsed() >= SWEEP.min(self.nearest()) {
                 self.sweep();
                 swept = Instant::now();
             }
@@ -297,9 +321,13 @@ impl Supervisor {
             .unwrap_or(SWEEP)
     }
 
+    fn is_waiting(&self) -> bool {
+        !self.jobs.is_empty() || !self.strays.is_empty()
+    }
+
     /// epoll_wait's time-out, milliseconds: for ever when nothing waits.
     fn patience(&self) -> i32 {
-        if self.jobs.is_empty() { -1 } else { SWEEP.min(self.nearest()).as_millis() as i32 + 1 }
+        if !self.is_waiting() { -1 } else { SWEEP.min(self.nearest()).as_millis() as i32 + 1 }
     }
 
     fn next_call(&mut self) {
@@ -334,6 +362,7 @@ impl Supervisor {
     /// Drops jobs whose callers are gone and ends those whose time is over.
     fn sweep(&mut self) {
         let now = Instant::now();
+        self.strays.retain(|s| now.duration_since(s.since) < STRAY_LIFE);
         let gone: Vec<u64> = self
             .jobs
             .iter()
