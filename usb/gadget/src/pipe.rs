@@ -164,7 +164,7 @@ impl InPipe {
             // The common case, without a copy: the whole transfer with its end fits the URB that waits.
             if let Some(u) = self.urbs.front().copied()
                 && data.len() <= u.length
-                && (data.len() % self.packet != 0 || data.len() < u.length || data.is_empty())
+                && (!data.len().is_multiple_of(self.packet) || data.len() < u.length || data.is_empty())
             {
                 self.urbs.pop_front();
                 finish(&u, status::OK, data, out);
@@ -173,7 +173,7 @@ impl InPipe {
         }
         let mut buf = self.spare.pop().unwrap_or_default();
         buf.extend_from_slice(data);
-        let needs = !data.is_empty() && data.len() % self.packet == 0;
+        let needs = !data.is_empty() && data.len().is_multiple_of(self.packet);
         let omit = needs && self.omit_zlp > 0;
         self.omit_zlp -= u32::from(omit);
         let zlp = self.ends && !omit;
@@ -344,7 +344,8 @@ impl OutPipe {
         if self.given {
             self.forget();
         }
-        let ends = data.len() % self.packet != 0 || data.is_empty() || s.flags & URB_ZERO_PACKET != 0;
+        let ends =
+            !data.len().is_multiple_of(self.packet) || data.is_empty() || s.flags & URB_ZERO_PACKET != 0;
         if ends && self.part.is_empty() && !self.oversized {
             return Received::Transfer(data);
         }

@@ -110,7 +110,7 @@ impl Conn {
         }
         let tx = self.session.tx();
         let half = &tx[..tx.len().div_ceil(2)];
-        let half = if half.len() % 48 == 0 { &half[..half.len() - 1] } else { half };
+        let half = if half.len().is_multiple_of(48) { &half[..half.len() - 1] } else { half };
         let _ = rustix::net::send(&self.fd, half, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         let n = self.session.tx().len();
         self.session.tx_done(n);

@@ -128,10 +128,7 @@ impl Name {
                 // Whoever left it is dead: the lock is ours.
                 match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                        return Err(io::Error::new(
-                            e.kind(),
-                            format!("cannot remove stale {}: {e}", path.display()),
-                        ));
+                        Err(io::Error::new(e.kind(), format!("cannot remove stale {}: {e}", path.display())))
                     }
                     _ => Ok(Name { path, _lock }),
                 }

@@ -112,7 +112,7 @@ impl Ethernet {
             }
     }
 
-    pub(super) fn to_host(&mut self, io: &mut Io<'_>, frame: &[u8]) {
+    pub(super) fn down_to_host(&mut self, io: &mut Io<'_>, frame: &[u8]) {
         if !self.on {
             return;
         }
@@ -128,7 +128,7 @@ impl Ethernet {
         }
     }
 
-    pub(super) fn from_host(&mut self, io: &mut Io<'_>, frame: &[u8], link: bool) {
+    pub(super) fn up_from_host(&mut self, io: &mut Io<'_>, frame: &[u8], link: bool) {
         if !self.on || frame.is_empty() {
             return; // an empty transfer only ends the one before
         }

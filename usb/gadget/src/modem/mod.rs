@@ -140,7 +140,7 @@ impl Modem {
     /// host does not fetch what is queued.
     pub fn frame(&mut self, io: &mut Io<'_>, frame: &[u8]) {
         if self.radio.link() {
-            self.ethernet.to_host(io, frame);
+            self.ethernet.down_to_host(io, frame);
         }
     }
 
@@ -280,7 +280,7 @@ impl Function for Modem {
     fn received(&mut self, io: &mut Io<'_>, ep: u8, data: &[u8]) {
         if ep == descriptors::ECM_OUT {
             let link = self.radio.link();
-            self.ethernet.from_host(io, data, link);
+            self.ethernet.up_from_host(io, data, link);
             return;
         }
         self.scratch.clear();
