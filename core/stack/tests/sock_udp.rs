@@ -144,7 +144,7 @@ fn many_small_datagrams_are_kept_in_buffers_of_their_size() {
 fn a_turn_sends_no_more_than_the_send_buffer() {
     let mut w = World::new(6);
     let c = w.udp(A);
-    w.set(A, c, 1, 7, 5000).expect("SO_SNDBUF");
+    w.set(A, c, 1, 7, 11_520).expect("SO_SNDBUF");
     let mut n = 0;
     while w.send_to(A, c, Some(sa(B, 7)), &[0; 744]).is_ok() {
         n += 1;
@@ -154,7 +154,7 @@ fn a_turn_sends_no_more_than_the_send_buffer() {
     assert_eq!(w.hosts[A].sockets.write_space(c), 0);
     w.settle();
     assert!(w.saw(A, c, ev::WRITE));
-    assert_eq!(w.hosts[A].sockets.write_space(c), 10_000);
+    assert_eq!(w.hosts[A].sockets.write_space(c), 23_040);
 }
 
 /// Raw bytes of a UDP packet straight into B.

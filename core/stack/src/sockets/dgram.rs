@@ -40,16 +40,30 @@ pub(crate) struct Dgram {
 }
 
 impl Sockets {
-    /// Queues a datagram for a socket; ends it when there is no room or nobody reads.
-    pub(super) fn deliver(&mut self, cx: &mut Cx, slot: u32, from: SocketAddr, info: &IpInfo, m: Mbuf) {
+    /// Queues a datagram for a socket; ends it (false) when there is no room or nobody reads.
+    pub(super) fn deliver(
+        &mut self,
+        cx: &mut Cx,
+        slot: u32,
+        from: SocketAddr,
+        info: &IpInfo,
+        m: Mbuf,
+    ) -> bool {
         let most = self.pressure.datagram_max();
-        let Some(s) = self.table.at_mut(slot) else { return cx.drop(m, Why::NoSocket) };
+        let Some(s) = self.table.at_mut(slot) else {
+            cx.drop(m, Why::NoSocket);
+            return false;
+        };
         let (room, shut) = (s.opt.rcvbuf as usize, s.shut_rd);
-        let Ok(d) = s.dgram() else { return cx.drop(m, Why::NoSocket) };
+        let Ok(d) = s.dgram() else {
+            cx.drop(m, Why::NoSocket);
+            return false;
+        };
         // Like Linux, one datagram is taken as long as the buffer is not full yet.
         if shut || d.rx_bytes >= room || d.rx.len() > most {
             self.stats.full += 1;
-            return cx.drop(m, Why::SocketFull);
+            cx.drop(m, Why::SocketFull);
+            return false;
         }
         let m = if d.rx.len() >= AS_THEY_CAME { shrunk(cx, m) } else { m };
         d.rx_bytes += cost(&m);
@@ -64,9 +78,10 @@ impl Sockets {
             m,
         });
         self.raise(slot, ev::READ);
+        true
     }
 
-    /// Gives copies of a packet to these sockets, `trim` bytes of it left out in front.
+    /// Gives copies of these bytes to these sockets; returns how many took theirs.
     pub(super) fn deliver_copies(
         &mut self,
         cx: &mut Cx,
@@ -74,13 +89,15 @@ impl Sockets {
         from: SocketAddr,
         info: &IpInfo,
         bytes: &[u8],
-    ) {
+    ) -> u64 {
+        let mut n = 0;
         for &slot in slots {
             match cx.mbufs.copy_of(bytes) {
-                Some(c) => self.deliver(cx, slot, from, info, c),
+                Some(c) => n += u64::from(self.deliver(cx, slot, from, info, c)),
                 None => cx.counters.dropped(Why::NoMemory),
             }
         }
+        n
     }
 
     /// Takes the oldest datagram.
@@ -120,7 +137,7 @@ impl Sockets {
         if to.is_some_and(|t| Family::of(&t.ip()) != s.family) {
             return Err(Errno::EAFNOSUPPORT);
         }
-        let (max, len) = (s.opt.sndbuf as usize, m.len());
+        let (max, len) = (s.opt.sndbuf as usize, cost(&m));
         let d = s.dgram()?;
         if d.tx_turn != turn {
             (d.tx_turn, d.tx_bytes) = (turn, 0);
@@ -129,7 +146,7 @@ impl Sockets {
             self.throttled.push(id);
             return Err(Errno::ENOBUFS);
         }
-        d.tx_bytes += len + OVERHEAD;
+        d.tx_bytes += len;
         if d.tx_bytes >= max {
             // Told of room next turn, also when it looks before it sends.
             self.throttled.push(id);

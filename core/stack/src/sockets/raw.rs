@@ -50,8 +50,8 @@ impl Sockets {
         );
         // RFC 3542: an IPv6 raw socket sees no network header.
         let shown = if info.dst.is_ipv4() { bytes } else { body };
-        self.stats.raw_delivered += slots.len() as u64;
-        self.deliver_copies(cx, &slots, SocketAddr::new(info.src, 0), info, shown);
+        self.stats.raw_delivered +=
+            self.deliver_copies(cx, &slots, SocketAddr::new(info.src, 0), info, shown);
         let any = !slots.is_empty();
         self.scratch = slots;
         any

@@ -83,8 +83,7 @@ impl Sockets {
         };
         m.truncate(at + h.len);
         m.trim_front(at + HEADER);
-        self.stats.udp.delivered += 1;
-        self.deliver(cx, slot, from, info, m);
+        self.stats.udp.delivered += u64::from(self.deliver(cx, slot, from, info, m));
         None
     }
 
@@ -113,9 +112,8 @@ impl Sockets {
         let rest = if let Some((last, others)) = slots.split_last() {
             m.truncate(usize::from(info.hdr_len) + h.len);
             m.trim_front(usize::from(info.hdr_len) + HEADER);
-            self.stats.udp.delivered += slots.len() as u64;
-            self.deliver_copies(cx, others, p.src, info, m.as_slice());
-            self.deliver(cx, *last, p.src, info, m);
+            let n = self.deliver_copies(cx, others, p.src, info, m.as_slice());
+            self.stats.udp.delivered += n + u64::from(self.deliver(cx, *last, p.src, info, m));
             None
         } else {
             if many {
