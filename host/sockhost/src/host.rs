@@ -20,9 +20,11 @@ const SESSION: u64 = 1;
 const PAIR: u64 = 2;
 const GENERATIONS: u32 = 1 << 22;
 
-/// Send buffer of both ends as the kernel counts it: its own default, whatever the system's is set to, since the
-/// filling of a pending connect is a good quarter of it.
-const BUFFER: usize = 212_992;
+/// Send buffer of the program's end of a stream, as the kernel counts it. A quarter of it must be more than the largest
+/// packet that the kernel makes of a write: the byte that always stays in our queue (see `Host`) holds the whole of
+/// it, and the program's end is writable only while at most a quarter is in use. sendfile(2) makes the largest, 17
+/// pages. Twice `wmem_max` of every Linux since 2.6: settable without privilege.
+const BUFFER: usize = 425_984;
 
 struct Conn {
     fd: OwnedFd,
@@ -120,12 +122,11 @@ impl SockHost {
         let ty = if stream { SocketType::STREAM } else { SocketType::SEQPACKET };
         let block = if nonblock { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
         let (ours, theirs) = socketpair(AddressFamily::UNIX, ty, SocketFlags::CLOEXEC | block, None)?;
-        if opt::socket_send_buffer_size(&ours)? != BUFFER {
-            // The kernel doubles what it is given.
-            opt::set_socket_send_buffer_size(&ours, BUFFER / 2)?;
-            opt::set_socket_send_buffer_size(&theirs, BUFFER / 2)?;
-        }
         if stream {
+            if opt::socket_send_buffer_size(&theirs)? < BUFFER {
+                // The kernel doubles what it is given.
+                opt::set_socket_send_buffer_size(&theirs, BUFFER / 2)?;
+            }
             // Urgent data stays in the stream, as RFC 6093 wants it.
             opt::set_socket_oobinline(&ours, true)?;
             give(theirs.as_fd(), &[0]).map_err(|e| io::Error::from_raw_os_error(e.raw()))?;
@@ -257,10 +258,14 @@ impl Host for SockHost {
 
     fn block(&mut self, e: EndId, client: &OwnedFd) -> Result<()> {
         let end = self.ends.get_mut(e.0 as usize).ok_or(Errno::EBADF)?;
-        let want = BUFFER / 4 + 4096;
-        let n = give(client.as_fd(), &self.scratch[..want])?;
-        // The last byte stays behind when the rest is read: alone, it pins no large buffer.
-        end.filling += n + give(client.as_fd(), &[0]).unwrap_or(0);
+        let mut want = opt::socket_send_buffer_size(client).unwrap_or(BUFFER) / 4 + 4096;
+        while want > 0 {
+            let n = give(client.as_fd(), &self.scratch[..want.min(self.scratch.len())])?;
+            end.filling += n;
+            want -= n;
+        }
+        // The last byte stays behind when the rest is read: alone, it holds no large packet.
+        end.filling += give(client.as_fd(), &[0]).unwrap_or(0);
         Ok(())
     }
 

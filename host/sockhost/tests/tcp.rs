@@ -109,3 +109,41 @@ fn names_are_those_of_the_stack() {
     assert_eq!(e.raw_os_error(), Some(libc::EADDRNOTAVAIL));
     assert!(s.owns(&l));
 }
+
+#[test]
+fn sendfile_never_stalls() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let (a, mut b) = connected(&s);
+    let path = rig.path.with_extension("data");
+    let data: Vec<u8> = (0..5 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    std::fs::write(&path, &data).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    a.set_nonblocking(true).unwrap();
+    let len = data.len();
+    let t = std::thread::spawn(move || {
+        let mut off = 0;
+        while (off as usize) < len {
+            match rustix::fs::sendfile(&a, &file, Some(&mut off), 1 << 20) {
+                Ok(0) => panic!("the file ends early"),
+                Ok(_) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+                    let ts = Timespec { tv_sec: 20, tv_nsec: 0 };
+                    assert_eq!(
+                        poll(&mut [PollFd::new(&a, PollFlags::OUT)], Some(&ts)),
+                        Ok(1),
+                        "stalled at {off}"
+                    );
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
+    });
+    let mut got = Vec::new();
+    b.read_to_end(&mut got).unwrap();
+    t.join().unwrap();
+    assert!(got == data);
+}
