@@ -33,13 +33,19 @@ struct Entry {
     info: Info,
     options: String,
     interfaces: Vec<String>,
-    /// Its load has ended well.
-    loaded: bool,
+    /// Its load has ended (and, without [`Entry::failed`], well).
+    load_over: bool,
     /// Who waits for its load.
     loading: Option<Waiter>,
     /// Who waits for its unload.
     unloading: Option<Vec<Ticket>>,
     failed: Option<Error>,
+}
+
+impl Entry {
+    fn is_loaded(&self) -> bool {
+        self.load_over && self.failed.is_none()
+    }
 }
 
 enum Waiter {
@@ -271,7 +277,7 @@ impl Control {
     }
 
     fn list(&self) -> Reply {
-        let drivers = self.drivers.values().filter(|e| e.loaded).map(|e| DriverInfo {
+        let drivers = self.drivers.values().filter(|e| e.is_loaded()).map(|e| DriverInfo {
             name: e.info.name.clone(),
             path: e.info.path.display().to_string(),
             version: e.info.version.clone(),
@@ -291,7 +297,7 @@ impl Control {
                     driver: Some(driver.clone()),
                     options: options.to_owned(),
                     interfaces: Vec::new(),
-                    loaded: false,
+                    load_over: false,
                     loading: Some(waiter),
                     unloading: None,
                     failed: None,
@@ -324,9 +330,9 @@ impl Control {
 
     fn loaded(&mut self, id: DriverId, result: Result<(), Error>) {
         let Some(entry) = self.drivers.get_mut(&id) else { return };
+        entry.load_over = true;
         match result {
             Ok(()) => {
-                entry.loaded = true;
                 let names = entry.interfaces.clone();
                 let text = format!("{} loaded: {}", entry.info.path.display(), names.join(" "));
                 if let Some(Waiter::Ticket(t)) = entry.loading.take() {
@@ -363,9 +369,10 @@ impl Control {
         let Some(t) = ticket else { return };
         // The last one takes the object with it, unless the driver stays; who asked hears when that is done.
         let stays = e.driver.as_ref().is_some_and(|d| d.stays(why));
+        let last = e.interfaces.is_empty() && e.is_loaded() && !stays;
         match &mut e.unloading {
             Some(waiting) => waiting.push(t),
-            None if e.interfaces.is_empty() && e.loaded && !stays => e.unloading = Some(vec![t]),
+            None if last => e.unloading = Some(vec![t]),
             None => self.answer(t, Reply::Ok),
         }
     }
@@ -374,13 +381,15 @@ impl Control {
     fn unload(&mut self, id: DriverId) {
         let Some(e) = self.drivers.get_mut(&id) else { return };
         e.unloading.get_or_insert_default();
-        if e.loaded {
-            self.reap(id);
-        }
+        self.reap(id);
     }
 
-    /// Unloads on a thread of its own: a driver may take its time.
+    /// Unloads on a thread of its own: a driver may take its time. Does nothing while the driver loads (it
+    /// happens when that is over) or is being unloaded.
     fn reap(&mut self, id: DriverId) {
+        if self.drivers.get(&id).is_none_or(|e| !e.load_over) {
+            return;
+        }
         // Nobody else has it: the thread that waited for the load gave its share back before it told us.
         let driver = self.drivers.get_mut(&id).and_then(|e| e.driver.take()).and_then(Arc::into_inner);
         let (Some(mut driver), env) = (driver, self.env.clone()) else { return };
@@ -402,8 +411,14 @@ impl Control {
             self.env.log(Severity::Error, &e.text);
             if let Some(entry) = self.drivers.get_mut(&id) {
                 entry.driver = Some(driver);
-                for t in entry.unloading.take().unwrap_or_default() {
+                let waiting = entry.unloading.take().unwrap_or_default();
+                let load = entry.loading.take();
+                let failed = entry.failed.clone();
+                for t in waiting {
                     self.answer(t, Reply::why(e.errno, e.text.clone()));
+                }
+                if let Some(f) = failed {
+                    self.load_failed(&f, load);
                 }
             }
             return;
@@ -417,23 +432,23 @@ impl Control {
         }
     }
 
-    /// Begins the end: drivers are told to stop; when the last has, or patience runs out, the loop ends.
+    /// Begins the end: drivers are told to stop; when the last has, or patience runs out, the loop ends. A
+    /// second call means that somebody is out of patience.
     fn end(&mut self, how: End) {
-        if self.ending.is_some() {
+        let now = clock::monotonic();
+        if let Some((_, at)) = &mut self.ending {
+            *at = now;
             return;
         }
-        self.ending = Some((how, clock::monotonic() + END_PATIENCE));
+        self.ending = Some((how, now + END_PATIENCE));
         let ids: Vec<DriverId> = self.drivers.keys().copied().collect();
         for id in ids {
             let Some(e) = self.drivers.get_mut(&id) else { continue };
             if let Some(d) = &e.driver {
                 d.stop();
             }
-            let idle = e.loaded && e.unloading.is_none();
             e.unloading.get_or_insert_default();
-            if idle {
-                self.reap(id);
-            }
+            self.reap(id);
         }
     }
 

@@ -40,7 +40,10 @@ enum Kind {
 impl Root {
     /// The root by the rules above, from this process's environment and user. Does not touch the disk.
     pub fn find() -> Root {
-        Root::from(rustix::process::geteuid().as_raw(), std::env::var_os)
+        let found = Root::from(rustix::process::geteuid().as_raw(), std::env::var_os);
+        // A relative IO_PKT_ROOT means the directory that it means now.
+        let dir = std::path::absolute(&found.dir).unwrap_or(found.dir);
+        Root { dir, ..found }
     }
 
     /// A given directory.
