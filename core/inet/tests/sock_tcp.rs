@@ -236,3 +236,41 @@ fn finish_slow(mut w: Wire, socks: [(usize, SockId); 3]) {
     }
     w.end();
 }
+
+#[test]
+fn a_device_that_takes_nothing_holds_connections_back_without_loss() {
+    let mut w = Wire::pair();
+    let l = listen(&mut w.hosts[1], "0.0.0.0:80");
+    let conns: Vec<(SockId, SockId)> = (0..300)
+        .map(|_| {
+            let (c, _) = connect(&mut w.hosts[0], "10.0.0.2:80");
+            w.run(20);
+            (c, accept(&mut w.hosts[1], l).expect("a connection"))
+        })
+        .collect();
+    for (c, _) in &conns {
+        assert_eq!(write(&mut w.hosts[0], *c, &[1; 14_000]), 14_000);
+    }
+    // Ten segments each would be 3000 frames: more than the interface's queue takes.
+    let s = &mut w.hosts[0].s;
+    for _ in 0..50 {
+        s.begin(w.now);
+        s.turn();
+    }
+    let queued = s.net.iface(2).expect("eth0").tx.len();
+    assert!((512..1200).contains(&queued), "{queued}");
+    assert!(s.deadline() > w.now, "no busy waiting for the device");
+    assert_eq!(w.hosts[0].drops(iopkt_stack::Why::TxQueueFull), 0);
+    w.run(2000);
+    for (_, s) in &conns {
+        assert_eq!(read(&mut w.hosts[1], *s).len(), 14_000);
+    }
+    assert_eq!(w.hosts[0].drops(iopkt_stack::Why::TxQueueFull), 0);
+    for (c, s) in conns {
+        close(&mut w.hosts[0], c);
+        close(&mut w.hosts[1], s);
+    }
+    close(&mut w.hosts[1], l);
+    w.run(300_000);
+    w.end();
+}

@@ -5,8 +5,9 @@
 //!
 //! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which),
 //! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it; `tcp` (a stream's life) with
-//! `tcp_calls`, `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info` and `timers`; `options` with a file per level, `calls` (socket,
-//! bind, connect ... close), `report` (netstat).
+//! `tcp_calls`, `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info` and `timers`; `options` with a file per level
+//! (`opt_socket`, `opt_ip`, `opt_tcp`), `calls` (socket, bind, connect ... close), `pressure` (what is kept when
+//! memory is scarce), `report` (netstat).
 //!
 //! Limits: [`crate::Config::max_sockets`] sockets, orphans and TIME-WAITs (see `tcp`); receive queues by SO_RCVBUF; what datagram sockets send in
 //! one turn by SO_SNDBUF.
