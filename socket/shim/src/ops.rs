@@ -47,7 +47,12 @@ fn checked(
     if let Some(fd) = a.fd {
         sys::close(fd);
     }
-    Err(a.rep.status)
+    Err(meaning(a.rep.status))
+}
+
+/// A descriptor that has a stack's name but is none of this one's belonged to a stack that is gone.
+fn meaning(status: c_int) -> c_int {
+    if status == libc::ENOTSOCK { libc::ENETDOWN } else { status }
 }
 
 fn addr(sockaddr: &[u8]) -> Result<Addr> {
@@ -122,7 +127,7 @@ pub fn connect(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8], wait: bool) -> Re
             if let Some(fd) = replace {
                 sys::close(fd);
             }
-            Err(e)
+            Err(meaning(e))
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::os::fd::RawFd;
 
 use iopkt_shim::session::Rpc;
-use iopkt_shim::{dgram, ops};
+use iopkt_shim::{dgram, ops, sys};
 use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, PairName, df};
 
 use super::calls::{may_wait, read_sockaddr, write_sized};
@@ -77,6 +77,9 @@ impl Supervisor {
         bytes.truncate(n);
         if name.stream {
             return Ok(Taken { bytes, at: 0, head: None, full: n });
+        }
+        if n == 0 && sys::poll1(fd, 0, 0).is_ok_and(|e| e & libc::POLLHUP != 0) {
+            return Err(libc::ECONNRESET); // no datagram: the stack is gone
         }
         let key = self.stack.greeting().map_or(0, |g| g.key);
         let head = DgramHdr::decode(&bytes, key).map(|(h, _)| h);

@@ -147,15 +147,25 @@ impl FakeStack {
     }
 
     fn real(root: PathBuf) -> FakeStack {
-        let mut c = Command::new(built("io-pkt-v4", "io-pkt-v4"));
-        c.args(["--foreground", "-ptcpip"])
-            .env("IO_PKT_ROOT", &root)
-            .env_remove("SOCK")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        let s = FakeStack { root, world: Shared::default(), real: Some(c.spawn().unwrap()) };
-        eventually("the stack answers", || s.session().is_some());
+        let mut s = FakeStack { root, world: Shared::default(), real: None };
+        s.restart();
         s
+    }
+
+    /// Starts the real stack, again after [`FakeStack::kill`].
+    pub fn restart(&mut self) {
+        let mut c = Command::new(built("io-pkt-v4", "io-pkt-v4"));
+        c.args(["--foreground", "-ptcpip"]).env("IO_PKT_ROOT", &self.root).env_remove("SOCK");
+        self.real = Some(c.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
+        eventually("the stack answers", || self.session().is_some());
+    }
+
+    /// Ends the real stack with SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut c) = self.real.take() {
+            let _ = c.kill();
+            let _ = c.wait();
+        }
     }
 
     /// "slow" if connections take a while, else "fast".
@@ -236,10 +246,7 @@ impl iopkt_shim::session::Rpc for Client {
 
 impl Drop for FakeStack {
     fn drop(&mut self) {
-        if let Some(c) = &mut self.real {
-            let _ = c.kill();
-            let _ = c.wait();
-        }
+        self.kill();
         let _ = std::fs::remove_dir_all(&self.root);
     }
 }
