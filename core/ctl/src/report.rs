@@ -19,19 +19,19 @@ pub mod rtf {
     pub const STATIC: u32 = 0x800;
     pub const BLACKHOLE: u32 = 0x1000;
     pub const CLONED: u32 = 0x2000;
-    /// Every bit with its letter, in `netstat -r`'s order.
+    /// Every bit with its letter, in `netstat -r`'s order (NetBSD's: `UHLc`, `UGRS`).
     pub const LETTERS: &[(u32, char)] = &[
         (UP, 'U'),
         (GATEWAY, 'G'),
         (HOST, 'H'),
         (REJECT, 'R'),
-        (BLACKHOLE, 'B'),
         (DYNAMIC, 'D'),
         (MODIFIED, 'M'),
         (CLONING, 'C'),
-        (CLONED, 'c'),
         (LLINFO, 'L'),
         (STATIC, 'S'),
+        (CLONED, 'c'),
+        (BLACKHOLE, 'B'),
     ];
 }
 

@@ -54,7 +54,8 @@ impl Inet {
         if total > MAX_LEN || o.options.len() > 40 || !o.options.len().is_multiple_of(4) {
             return l.cx.drop(o.m, Why::BadLength);
         }
-        let id = self.idents.take(l.cx, src, dst, o.proto);
+        // What is never cut needs no identification that is its own (RFC 6864 4.1).
+        let id = if o.df { l.cx.rng.next_u16() } else { self.idents.take(l.cx, src, dst, o.proto) };
         let hdr = Header {
             header_len: HEADER_LEN + o.options.len(),
             tos: o.tos,
