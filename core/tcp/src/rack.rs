@@ -127,3 +127,27 @@ impl Tcb {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_too_quick_for_a_retransmission_is_the_originals() {
+        //= RFC8985-6.2-2
+        let (ms, min) = (Instant::from_millis, Duration::from_millis(20));
+        let mut r = Rack::default();
+        r.delivered(Seq(100), ms(0), false, ms(25), min);
+        assert_eq!((r.xmit, r.end, r.rtt), (ms(0), Seq(100), Duration::from_millis(25)));
+        // Sent again at 30, delivered at 35: in 5 ms nothing comes back.
+        r.delivered(Seq(200), ms(30), true, ms(35), min);
+        assert_eq!((r.xmit, r.end), (ms(0), Seq(100)));
+        r.delivered(Seq(200), ms(30), true, ms(55), min);
+        assert_eq!((r.xmit, r.end), (ms(30), Seq(200)));
+        assert!(!r.reordered);
+        //= RFC8985-6.2-3
+        r.delivered(Seq(150), ms(1), false, ms(56), min);
+        assert!(r.reordered);
+        assert_eq!(r.xmit, ms(30), "sent earlier: no news about time");
+    }
+}

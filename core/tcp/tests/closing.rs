@@ -168,5 +168,5 @@ fn closing_gives_all_memory_back() {
 
 #[test]
 fn a_tcb_is_compact() {
-    assert!(size_of::<Tcb>() <= 1024, "{} bytes", size_of::<Tcb>());
+    assert!(size_of::<Tcb>() <= 900, "{} bytes", size_of::<Tcb>());
 }
