@@ -250,3 +250,22 @@ fn raw_sockets_see_the_header() {
     let (n, _) = r.recv_meta(&mut buf).unwrap();
     assert_eq!((buf[0] >> 4, buf[9], &buf[20..n]), (4, 253, &b"experiment"[..]));
 }
+
+#[test]
+fn a_burst_of_large_datagrams_meets_no_error() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let a = UdpSocket::bind(&s, sa("127.0.0.1:0")).unwrap();
+    let b = UdpSocket::bind(&s, sa("127.0.0.1:0")).unwrap();
+    let to = b.local_addr().unwrap();
+    // Much more than a turn's worth; what the receiver has no room for is lost, silently.
+    for _ in 0..300 {
+        a.send_to(&[3; 40_000], to).unwrap();
+    }
+    a.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert_eq!(a.recv_meta(&mut [0; 8]).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+    assert!(a.take_error().unwrap().is_none());
+    let mut buf = vec![0; 50_000];
+    assert_eq!(b.recv_meta(&mut buf).unwrap().0, 40_000);
+}

@@ -35,25 +35,51 @@ impl<H: Host> Server<H> {
         up || down
     }
 
-    /// Reads everything that the program has sent before it asked for what comes now.
+    /// Reads everything that the program has sent before it asked for what comes now. What the stack has no room for is
+    /// lost, as in a full transmit queue: it must not go where the program sends next.
     pub(crate) fn drain_messages(&mut self, shard: &mut Shard, s: u32) {
-        self.socks[s as usize].readable = true;
-        self.messages_up(shard, s, QUEUE);
+        let sk = &mut self.socks[s as usize];
+        if let State::Dgram(m) = &mut sk.state
+            && let Some(msg) = m.unsent.take()
+        {
+            let _ = send(shard, sk.id, &msg, self.cfg.key, 0);
+        }
+        for _ in 0..QUEUE {
+            let Ok(Some(n)) = self.host.recv_msg(sk.end, &mut self.buf) else { break };
+            match send(shard, sk.id, &self.buf[..n], self.cfg.key, 0) {
+                Ok(_) | Err(Errno::ENOBUFS) => {}
+                Err(e) => sk.err = Some(e),
+            }
+        }
+        // A hang-up is still to be looked at.
+        sk.readable = true;
+        self.queue(s);
     }
 
     fn messages_up(&mut self, shard: &mut Shard, s: u32, burst: usize) -> bool {
+        let sk = &mut self.socks[s as usize];
+        let State::Dgram(m) = &mut sk.state else { return false };
+        if shard.sockets.write_space(sk.id) == 0 {
+            return false; // ev::WRITE will tell
+        }
+        if let Some(msg) = m.unsent.take()
+            && let Err(e) = send(shard, sk.id, &msg, self.cfg.key, 0)
+        {
+            sk.err = Some(e);
+        }
         for _ in 0..burst {
-            let sk = &mut self.socks[s as usize];
             if !sk.readable || shard.sockets.write_space(sk.id) == 0 {
                 return false;
             }
             match self.host.recv_msg(sk.end, &mut self.buf) {
-                Ok(Some(n)) => {
-                    let sent = send(shard, sk.id, &self.buf[..n], self.cfg.key, 0);
-                    if let Err(e) = sent {
-                        sk.err = Some(e);
+                Ok(Some(n)) => match send(shard, sk.id, &self.buf[..n], self.cfg.key, 0) {
+                    Ok(_) => {}
+                    Err(Errno::ENOBUFS) => {
+                        m.unsent = Some(self.buf[..n].to_vec());
+                        return false; // as above
                     }
-                }
+                    Err(e) => sk.err = Some(e),
+                },
                 Ok(None) => sk.readable = false,
                 Err(_) => {
                     sk.readable = false;
@@ -61,7 +87,7 @@ impl<H: Host> Server<H> {
                 }
             }
         }
-        self.socks[s as usize].readable
+        sk.readable
     }
 
     /// Puts a pending error where the program's side finds it without asking.
@@ -240,7 +266,7 @@ fn send(shard: &mut Shard, id: SockId, msg: &[u8], key: u64, msg_flags: i32) -> 
     if payload.len() > usize::from(u16::MAX) {
         return Err(Errno::EMSGSIZE);
     }
-    let m = shard.cx.mbufs.copy_of(payload).ok_or(Errno::ENOBUFS)?;
+    let m = shard.cx.mbufs.copy_of(payload).ok_or(Errno::ENOMEM)?;
     shard.sockets.send_to(&mut shard.cx, &mut shard.net, id, to, &opts, m)?;
     Ok(payload.len())
 }

@@ -56,6 +56,8 @@ pub(crate) struct Messages {
     pub peer: Option<SocketAddr>,
     /// The program's side strips headers in every read (see `sockf::STRIPS`).
     pub strips: bool,
+    /// A message of the program that the stack had no room for in that turn.
+    pub unsent: Option<Vec<u8>>,
     /// A datagram that did not fit into the pair.
     pub held: Option<Datagram>,
     /// Complete messages that go before it: rewritten by connect.
