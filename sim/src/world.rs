@@ -5,7 +5,6 @@ use crate::link::{Faults, Link};
 use crate::pcap::Pcap;
 use iopkt_base::{Duration, Instant};
 use iopkt_stack::Config;
-use std::path::PathBuf;
 
 /// Turns at one instant after which the hosts are said to spin.
 const SPIN: u32 = 100_000;
@@ -148,7 +147,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let path = PathBuf::from(std::env::temp_dir()).join(format!("iopkt-sim-seed-{}.pcap", self.seed));
+            let path = std::env::temp_dir().join(format!("iopkt-sim-seed-{}.pcap", self.seed));
             if self.pcap.save(&path).is_ok() {
                 eprintln!("*** at {:?}, {} frames; capture in {} ***", self.now, self.frames, path.display());
             }
