@@ -57,14 +57,28 @@ fn destroy_unmaps_the_driver() {
 #[test]
 fn a_second_instance_under_a_prefix() {
     let mut lab = Lab::new("alt");
-    modem::start(&mut lab, "io-pkt-v4-hc", "");
-    lab.sh("io-usb -c plug >/dev/null");
+    lab.spawn("io-usb --foreground -d sim -d sim");
+    lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/dev/usb");
+    lab.spawn("io-pkt-v4-hc --foreground -d ecm verbose,busnum=1,devnum=2");
     lab.spawn("io-pkt-v4 --foreground -i1 -ptcpip prefix=/alt");
-    lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/alt/dev/socket");
+    lab.wait(
+        Duration::from_secs(10),
+        "test -S $IO_PKT_ROOT/dev/socket && test -S $IO_PKT_ROOT/alt/dev/socket",
+    );
+    lab.sh("if_up -p -r 50 -m 100 ecm0 && ifconfig ecm0 10.184");
     lab.sh("SOCK=/alt mount -Tio-pkt1 -o verbose,name=wan devnp-ecm.so");
     let show = lab.sh("SOCK=/alt ifconfig -a");
-    assert!(show.contains("\nwan0: flags=") || show.starts_with("wan0: flags="), "{show}");
-    lab.sh("SOCK=/alt ifconfig wan0 10.0.0.185 && SOCK=/alt ping -c 2 10.1 && ping -c 1 10.1");
+    assert!(show.contains("wan0: flags="), "{show}");
+    assert!(!show.contains("ecm0"), "{show}");
+    // Each stack has its own modem, addresses and programs; the modems' networks differ.
+    lab.sh("SOCK=/alt ifconfig wan0 11.184 && SOCK=/alt if_up -l -r 50 -m 100 wan0");
+    lab.sh("if_up -l -r 50 -m 100 ecm0 && ping -c 2 10.1 && SOCK=/alt ping -c 2 11.1");
+    assert!(lab.sh("SOCK=/alt io-pkt-run curl -sS http://11.0.0.1/").contains("io-pkt"));
+    assert!(lab.sh("io-pkt-run curl -sS http://10.0.0.1/").contains("io-pkt"));
+    assert_eq!(lab.sh("ls $IO_PKT_ROOT/dev | grep -c serecm").trim(), "2", "an AT port each");
     let (code, err) = lab.sh_fails("SOCK=/alt mount -Tio-pkt2 devnp-ecm.so");
     assert!(code == 1 && err.contains("instance number 1"), "{err}");
+    // A modem that somebody has is not taken away from him.
+    let (_, err) = lab.sh_fails("mount -T io-pkt -o devnum=3 devnp-ecm.so");
+    assert!(err.contains("in use"), "{err}");
 }

@@ -189,6 +189,12 @@ impl Core {
         let io = |e: std::io::Error| iopkt_sys::errno(&e);
         let path = self.root.prepare(name).map_err(io)?;
         match std::fs::read_link(&path) {
+            // Another stack on the same root has it: its target is there. A killed one's is not.
+            Ok(old)
+                if old.as_os_str() != target && old.exists() && !lock(&self.names).contains_key(&path) =>
+            {
+                return Err(Errno::EEXIST);
+            }
             Ok(old) if old.as_os_str() != target => {
                 let text = format!("{} pointed to {}, now to {target}", path.display(), old.display());
                 self.host.log(4, &port.label(), &text);

@@ -139,13 +139,17 @@ fn names_come_and_go_with_the_device() {
     assert_eq!(std::fs::read_link(&link).unwrap().as_os_str(), "/dev/null");
     w.rig.destroy("smp0");
     wait("the name's end", || std::fs::symlink_metadata(&link).is_err());
-    // A stale link of a killed process is replaced; a file that is none of ours is not.
-    std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+    // A stale link of a killed process is replaced; a living one of another stack, and a file that is none
+    // of ours, are not.
+    std::os::unix::fs::symlink("/dev/pts/gone", &link).unwrap();
     d.unload(PATIENCE).unwrap();
     let mut d = w.load("sample", "named").unwrap();
     assert_eq!(std::fs::read_link(&link).unwrap().as_os_str(), "/dev/null");
-    assert!(w.rig.logged("pointed to /dev/zero"));
+    assert!(w.rig.logged("pointed to /dev/pts/gone"));
     d.unload(PATIENCE).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+    assert_eq!(w.load("sample", "named").err().unwrap().errno, Errno::EEXIST);
+    std::fs::remove_file(&link).unwrap();
     std::fs::write(&link, "precious").unwrap();
     assert_eq!(w.load("sample", "named").err().unwrap().errno, Errno::EEXIST);
     assert_eq!(std::fs::read_to_string(&link).unwrap(), "precious");
