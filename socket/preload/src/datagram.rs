@@ -231,20 +231,18 @@ pub unsafe fn receive(
     if whole == 0 && sys::poll1(fd, 0, 0).is_ok_and(|e| e & libc::POLLHUP != 0) {
         return Err(libc::ECONNRESET); // no datagram: the stack is gone
     }
-    if whole >= DGRAM_HDR_LEN {
-        if let Some((h, _)) = DgramHdr::decode(&head, key) {
-            if h.flags & df::ERROR != 0 {
-                if flags & libc::MSG_PEEK != 0 {
-                    // SAFETY: an error is reported once, looked at or not.
-                    let _ = unsafe {
-                        sys::recvmsg(fd, &raw mut m, (flags & !libc::MSG_PEEK) | libc::MSG_DONTWAIT)
-                    };
-                }
-                return Err(h.err);
+    let genuine = if whole >= DGRAM_HDR_LEN { DgramHdr::decode(&head, key) } else { None };
+    if let Some((h, _)) = genuine {
+        if h.flags & df::ERROR != 0 {
+            if flags & libc::MSG_PEEK != 0 {
+                // SAFETY: an error is reported once, looked at or not.
+                let _ =
+                    unsafe { sys::recvmsg(fd, &raw mut m, (flags & !libc::MSG_PEEK) | libc::MSG_DONTWAIT) };
             }
-            let full = whole - DGRAM_HDR_LEN;
-            return Ok(Received { len: full.min(room), full, head: Some(h) });
+            return Err(h.err);
         }
+        let full = whole - DGRAM_HDR_LEN;
+        return Ok(Received { len: full.min(room), full, head: Some(h) });
     }
     // Bare payload: its first bytes stand in the header's place, the others too far forward.
     // SAFETY: the program's buffers, as above.

@@ -142,12 +142,12 @@ unsafe fn send_message(fd: c_int, m: *const msghdr, flags: c_int) -> Result<usiz
             Some(p) => {
                 let to =
                     if h.msg_name.is_null() { &[][..] } else { sockaddr_bytes(h.msg_name, h.msg_namelen)? };
-                let control = match h.msg_controllen as usize {
+                let control = match h.msg_controllen {
                     0 => &[][..],
                     _ if h.msg_control.is_null() => &[][..],
                     n => core::slice::from_raw_parts(h.msg_control.cast::<u8>(), n),
                 };
-                let r = datagram::send(fd, &p, h.msg_iov, h.msg_iovlen as usize, to, control, flags);
+                let r = datagram::send(fd, &p, h.msg_iov, h.msg_iovlen, to, control, flags);
                 settled(r, libc::SYS_sendmsg, [fd as usize, m as usize, flags as usize, 0, 0, 0])
             }
         }
@@ -282,7 +282,7 @@ unsafe fn receive_message(fd: c_int, p: &PairName, m: *mut msghdr, flags: c_int)
     // SAFETY: the program's message.
     unsafe {
         let h = &mut *m;
-        let r = datagram::receive(fd, p, h.msg_iov, h.msg_iovlen as usize, flags)?;
+        let r = datagram::receive(fd, p, h.msg_iov, h.msg_iovlen, flags)?;
         if h.msg_name.is_null() {
             h.msg_namelen = 0;
         } else {
@@ -292,7 +292,7 @@ unsafe fn receive_message(fd: c_int, p: &PairName, m: *mut msghdr, flags: c_int)
             h.msg_namelen = from.bytes().len() as socklen_t;
         }
         h.msg_flags = if r.len < r.full { libc::MSG_TRUNC } else { 0 };
-        let room = if h.msg_control.is_null() { 0 } else { h.msg_controllen as usize };
+        let room = if h.msg_control.is_null() { 0 } else { h.msg_controllen };
         let out = if room == 0 {
             &mut [][..]
         } else {

@@ -55,18 +55,6 @@ struct Guard {
     me: u32,
 }
 
-fn set_mask(new: u64) -> u64 {
-    let mut old = 0u64;
-    // SAFETY: the kernel's signal set is 8 bytes; both live across the call.
-    let _ = unsafe {
-        sys::call(
-            libc::SYS_rt_sigprocmask,
-            [libc::SIG_SETMASK as usize, &raw const new as usize, &raw mut old as usize, 8, 0, 0],
-        )
-    };
-    old
-}
-
 fn futex(op: c_int, value: u32) {
     // SAFETY: OWNER lives for ever; no time-out.
     let _ = unsafe {
@@ -76,7 +64,7 @@ fn futex(op: c_int, value: u32) {
 
 impl Guard {
     fn take() -> Guard {
-        let mask = set_mask(u64::MAX);
+        let mask = sys::set_signal_mask(u64::MAX);
         let me = sys::getpid() as u32;
         loop {
             match OWNER.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
@@ -133,7 +121,7 @@ impl Drop for Guard {
         if OWNER.compare_exchange(self.me, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
             futex(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1);
         }
-        set_mask(self.mask);
+        sys::set_signal_mask(self.mask);
     }
 }
 

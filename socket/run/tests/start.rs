@@ -1,5 +1,8 @@
 //! Starting a program: exit status, signals, standard files, messages.
 
+// kill(2) and waitpid(2) on processes that the test has started.
+#![allow(clippy::undocumented_unsafe_blocks)]
+
 mod support;
 
 /// For [`support`].

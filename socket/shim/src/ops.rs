@@ -63,10 +63,8 @@ fn addr(sockaddr: &[u8]) -> Result<Addr> {
 fn ask(rpc: &mut impl Rpc, fd: c_int, op: Op, args: [i32; 5], addr: Addr) -> Result<Answer> {
     let req = Req { args, addr, ..Req::new(op, 0) };
     let a = checked(rpc, req, Some(fd), [&[], &[]], &mut [])?;
-    if op != Op::Accept {
-        if let Some(fd) = a.fd {
-            sys::close(fd); // not expected; not leaked either
-        }
+    if let Some(fd) = a.fd.filter(|_| op != Op::Accept) {
+        sys::close(fd); // not expected; not leaked either
     }
     Ok(a)
 }

@@ -83,17 +83,43 @@ pub fn set_nonblocking(fd: c_int) -> Result<()> {
     fcntl(fd, libc::F_SETFL, (flags | libc::O_NONBLOCK) as usize).map(drop)
 }
 
-/// poll(2) on one descriptor; `Ok(0)` when `timeout_ms` ran out, else the returned events.
-pub fn poll1(fd: c_int, events: i16, timeout_ms: c_int) -> Result<i16> {
-    let mut p = libc::pollfd { fd, events, revents: 0 };
+/// poll(2); how many entries have events, 0 when `timeout_ms` ran out (negative: for ever). Negative descriptors are skipped.
+pub fn poll(fds: &mut [libc::pollfd], timeout_ms: c_int) -> Result<usize> {
     let ts = libc::timespec {
         tv_sec: libc::time_t::from(timeout_ms / 1000),
         tv_nsec: libc::c_long::from(timeout_ms % 1000) * 1_000_000,
     };
     let tsp = if timeout_ms < 0 { core::ptr::null() } else { &raw const ts };
-    // SAFETY: both structures live across the call.
-    let n = unsafe { call(libc::SYS_ppoll, [&raw mut p as usize, 1, tsp as usize, 0, 8, 0])? };
-    Ok(if n == 0 { 0 } else { p.revents })
+    // SAFETY: the entries and the time live across the call.
+    unsafe { call(libc::SYS_ppoll, [fds.as_mut_ptr() as usize, fds.len(), tsp as usize, 0, 8, 0]) }
+}
+
+/// poll(2) on one descriptor; `Ok(0)` when `timeout_ms` ran out, else the returned events.
+pub fn poll1(fd: c_int, events: i16, timeout_ms: c_int) -> Result<i16> {
+    let mut p = [libc::pollfd { fd, events, revents: 0 }];
+    let n = poll(&mut p, timeout_ms)?;
+    Ok(if n == 0 { 0 } else { p[0].revents })
+}
+
+/// Sets this thread's signal mask (bit n-1: signal n is held back); returns the old one.
+pub fn set_signal_mask(new: u64) -> u64 {
+    let mut old = 0u64;
+    // SAFETY: the kernel's signal set is 8 bytes; both live across the call.
+    let _ = unsafe {
+        call(
+            libc::SYS_rt_sigprocmask,
+            [libc::SIG_SETMASK as usize, &raw const new as usize, &raw mut old as usize, 8, 0, 0],
+        )
+    };
+    old
+}
+
+/// The signals that are held back from this thread and have come.
+pub fn pending_signals() -> u64 {
+    let mut set = 0u64;
+    // SAFETY: the kernel's signal set is 8 bytes.
+    let _ = unsafe { call(libc::SYS_rt_sigpending, [&raw mut set as usize, 8, 0, 0, 0, 0]) };
+    set
 }
 
 /// The kernel's own getsockopt(2), for an int at SOL_SOCKET level.

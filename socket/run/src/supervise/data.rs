@@ -37,6 +37,13 @@ struct Taken {
     full: usize,
 }
 
+/// What a message header of the caller leads to.
+struct Parts {
+    to: Vec<u8>,
+    control: Vec<u8>,
+    payload: Vec<u8>,
+}
+
 fn last() -> Errno {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
@@ -163,7 +170,7 @@ impl Supervisor {
         mut m: libc::msghdr,
         flags: i32,
     ) -> Result<Option<usize>, Errno> {
-        let iov = target::read_iovecs(call.tid, m.msg_iov as u64, m.msg_iovlen as usize)?;
+        let iov = target::read_iovecs(call.tid, m.msg_iov as u64, m.msg_iovlen)?;
         let room = total(&iov);
         let t = self.peek(fd, name, flags, room)?;
         let n = target::scatter(call.tid, &iov, &t.bytes[t.at..])?;
@@ -176,7 +183,7 @@ impl Supervisor {
             m.msg_namelen = from.bytes().len() as u32;
         }
         m.msg_flags = if n < t.full && !name.stream { libc::MSG_TRUNC } else { 0 };
-        let mut control = vec![0; (m.msg_controllen as usize).min(MAX_CONTROL)];
+        let mut control = vec![0; m.msg_controllen.min(MAX_CONTROL)];
         let mut len = 0;
         if let Some(h) = t.head.as_ref().filter(|_| !m.msg_control.is_null() && !control.is_empty()) {
             let wants = dgram::Wants::ask(&mut self.stack, fd);
@@ -305,24 +312,24 @@ impl Supervisor {
     }
 
     /// The address, control messages and payload of a message header.
-    fn read_message(&self, tid: i32, m: &libc::msghdr) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), Errno> {
+    fn read_message(&self, tid: i32, m: &libc::msghdr) -> Result<Parts, Errno> {
         let to = if m.msg_name.is_null() {
             Vec::new()
         } else {
             read_sockaddr(tid, m.msg_name as u64, u64::from(m.msg_namelen))?
         };
-        let len = if m.msg_control.is_null() { 0 } else { m.msg_controllen as usize };
+        let len = if m.msg_control.is_null() { 0 } else { m.msg_controllen };
         if len > MAX_CONTROL {
             return Err(libc::ENOBUFS);
         }
         let mut control = vec![0; len];
         target::read(tid, m.msg_control as u64, &mut control)?;
-        let iov = target::read_iovecs(tid, m.msg_iov as u64, m.msg_iovlen as usize)?;
+        let iov = target::read_iovecs(tid, m.msg_iov as u64, m.msg_iovlen)?;
         if total(&iov) > MAX_MESSAGE - DGRAM_HDR_LEN {
             return Err(libc::EMSGSIZE);
         }
         let payload = target::gather(tid, &iov, MAX_MESSAGE)?;
-        Ok((to, control, payload))
+        Ok(Parts { to, control, payload })
     }
 
     pub(super) fn sendmsg(&mut self, job: &mut Job, fd: RawFd, name: &PairName) -> Result<Outcome, Errno> {
@@ -335,10 +342,10 @@ impl Supervisor {
             return Ok(Outcome::GoOn);
         }
         if name.stream {
-            let iov = target::read_iovecs(call.tid, m.msg_iov as u64, m.msg_iovlen as usize)?;
+            let iov = target::read_iovecs(call.tid, m.msg_iov as u64, m.msg_iovlen)?;
             return self.send_stream(job, fd, &iov, flags);
         }
-        let (to, control, payload) = self.read_message(call.tid, &m)?;
+        let Parts { to, control, payload } = self.read_message(call.tid, &m)?;
         self.deliver(&call, fd, &to, &control, &payload, flags)
     }
 
@@ -354,7 +361,7 @@ impl Supervisor {
             let at = call.args[1] + i as u64 * size;
             // SAFETY: any bit pattern is a msghdr of integers and pointers that are not followed here.
             let m: libc::msghdr = unsafe { target::read_struct(call.tid, at)? };
-            let (to, control, payload) = self.read_message(call.tid, &m)?;
+            let Parts { to, control, payload } = self.read_message(call.tid, &m)?;
             let sent = match self.deliver(&call, fd, &to, &control, &payload, flags) {
                 Ok(Outcome::Value(n)) => n,
                 Ok(Outcome::Wait(_)) if i > 0 => break,

@@ -17,6 +17,8 @@ fn python_makes_all_calls() {
         args.extend(["python3", &script, s.pace()]);
         let (out, err, status) = output(&mut s.run(&args));
         assert!(status.success() && out.ends_with("all good\n"), "{way:?}\n{out}\n{err}");
+        // Waiting means waiting: each connect asks for its outcome about once.
+        assert!(s.seen(iopkt_sockproto::Op::ConnectStatus) <= s.seen(iopkt_sockproto::Op::Connect));
         eventually("all sockets are closed", || s.open_sockets() == 0);
     }
 }

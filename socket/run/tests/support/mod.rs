@@ -4,7 +4,8 @@
 //!
 //! Streams connect to listeners of the same stack after a pause (so that callers really wait), anything else is refused after
 //! the pause. Datagrams go to the bound socket with the port. Options are remembered as they were set.
-#![allow(dead_code)]
+// Each test crate uses a part of it. The calls of libc here are made with descriptors and buffers of the test's own.
+#![allow(dead_code, clippy::undocumented_unsafe_blocks)]
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsStr;
@@ -86,16 +87,13 @@ fn pair(w: &mut World, stream: bool) -> (Arc<OwnedFd>, OwnedFd) {
     let (s, len) = sun(&path[..n]);
     unsafe {
         check(libc::socketpair(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr())).unwrap();
-        // Several fake stacks may live in one test process: the kernel's autobind would do, but names must parse.
-        while libc::bind(fds[0], (&raw const s).cast(), len) < 0 {
-            let e = io::Error::last_os_error();
-            assert_eq!(e.raw_os_error(), Some(libc::EADDRINUSE));
+        // Several of these stacks may live in one test process.
+        if libc::bind(fds[0], (&raw const s).cast(), len) < 0 {
+            assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EADDRINUSE));
+            libc::close(fds[0]);
+            libc::close(fds[1]);
             w.pairs += 100_000;
-            return {
-                libc::close(fds[0]);
-                libc::close(fds[1]);
-                pair(w, stream)
-            };
+            return pair(w, stream);
         }
         (Arc::new(OwnedFd::from_raw_fd(fds[0])), OwnedFd::from_raw_fd(fds[1]))
     }
@@ -571,7 +569,6 @@ fn connect(
     s.status = Some(libc::EINPROGRESS);
     fill(passed.as_raw_fd());
     let (world, end, from) = (world.clone(), s.end.clone(), s.local);
-    let passed = passed.try_clone().unwrap();
     std::thread::spawn(move || {
         std::thread::sleep(PAUSE);
         let mut guard = world.lock().unwrap();
@@ -614,7 +611,6 @@ fn connect(
         while unsafe { libc::recv(end.as_raw_fd(), sink.as_mut_ptr().cast(), sink.len(), libc::MSG_DONTWAIT) }
             > 0
         {}
-        buffer(passed.as_raw_fd(), 212_992);
         drop(guard);
         let (a, b) = (end.clone(), far.clone());
         std::thread::spawn(move || pump(&a, &b));
@@ -623,17 +619,16 @@ fn connect(
     fail(libc::EINPROGRESS)
 }
 
-fn buffer(fd: RawFd, size: i32) {
-    unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, (&raw const size).cast(), 4) };
-}
-
+/// Fills a pair until the kernel calls it not writable, which is long before it is full.
 fn fill(fd: RawFd) {
-    buffer(fd, 4608);
-    let junk = [0u8; 512];
-    for size in [512, 1] {
-        while unsafe { libc::send(fd, junk.as_ptr().cast(), size, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) }
-            > 0
-        {}
+    let junk = [0u8; 4096];
+    loop {
+        let mut p = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+        unsafe { libc::poll(&raw mut p, 1, 0) };
+        if p.revents & libc::POLLOUT == 0 {
+            return;
+        }
+        unsafe { libc::send(fd, junk.as_ptr().cast(), junk.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
     }
 }
 
