@@ -163,3 +163,32 @@ fn crashes_are_logged_and_end_the_process() {
     assert!(status.signal().is_some());
     assert!(dir.log()[before..].iter().all(|l| !l.contains("crash")), "{:?}", dir.log());
 }
+
+#[test]
+fn priorities_take_effect_or_are_said_not_to() {
+    let s = Stack::start("-t2 -P 8 -ptcpip rx_prio=9");
+    let nice = |thread: &str| {
+        for t in std::fs::read_dir(format!("/proc/{}/task", s.child.id())).unwrap().flatten() {
+            let stat = std::fs::read_to_string(t.path().join("stat")).unwrap();
+            // proc_pid_stat(5): the name stands in parentheses, the nice value is field 19.
+            let (name, rest) = stat.split_once('(').unwrap().1.rsplit_once(')').unwrap();
+            if name == thread {
+                return rest.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap();
+            }
+        }
+        panic!("no thread {thread}")
+    };
+    // Below 10, the priority of ordinary programs, everybody may go.
+    until("the threads have theirs", || nice("packet0") == 1 && nice("packet1") == 1);
+    assert_eq!(nice("io-pkt-v4-hc"), 2);
+    let (_, dir) = s.end(Signal::TERM);
+    assert!(dir.logged("main thread: priority 8: nice value 2"), "{:?}", dir.log());
+    let s = Stack::start_in(dir, "-P 63");
+    let (_, dir) = s.end(Signal::TERM);
+    let said = [
+        "main thread: priority 63: real time",
+        "main thread: priority 63: nice",
+        "priority 63 is not permitted",
+    ];
+    assert!(said.iter().any(|t| dir.logged(t)), "{:?}", dir.log());
+}
