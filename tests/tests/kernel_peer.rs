@@ -45,8 +45,8 @@ fn programs_of_both_kernels_meet() {
     let work = lab.work().display().to_string();
     // Our server, the kernel's client.
     lab.spawn("io-pkt-run python3 -m http.server 8000");
-    let get = format!(
-        "curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://10.7.0.2:8000/blob | md5sum | cut -d' ' -f1"
+    let get = String::from(
+        "curl -sS --retry 20 --retry-connrefused --retry-delay 1 http://10.7.0.2:8000/blob | md5sum | cut -d' ' -f1",
     );
     assert_eq!(ns.exec(&get), want);
     // The kernel's server, our clients: dynamic, static.

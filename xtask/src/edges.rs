@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &["iopkt-base"]),
     ("core", &["iopkt-mbuf", "iopkt-wire", "iopkt-tcp", "iopkt-ctl", "iopkt-stack", "iopkt-inet"]),
-    ("socket", &["iopkt-sockproto", "iopkt-sockserver"]),
+    ("socket", &["iopkt-sockproto", "iopkt-sockserver", "iopkt-shim"]),
     ("plug", &["iopkt-abi", "iopkt-sdk"]),
     ("usb", &["iopkt-usbip", "iopkt-gadget"]),
     ("host", &["iopkt-sys", "iopkt-slog", "iopkt-loader", "iopkt-sockhost", "iopkt-runtime", "iopkt-client"]),
@@ -36,6 +36,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("iopkt-stack", &["iopkt-mbuf", "iopkt-wire", "iopkt-tcp", "iopkt-ctl"]),
     ("iopkt-inet", &["iopkt-mbuf", "iopkt-wire", "iopkt-ctl", "iopkt-stack"]),
     ("iopkt-sockserver", &["iopkt-sockproto"]),
+    ("iopkt-shim", &["iopkt-sockproto"]),
     ("iopkt-sdk", &["iopkt-abi"]),
     ("iopkt-gadget", &["iopkt-usbip"]),
     ("iopkt-slog", &["iopkt-sys"]),
@@ -48,7 +49,7 @@ const INSIDE: &[(&str, &[&str])] = &[
 const ONLY: &[(&str, &[&str])] = &[
     ("devnp-ecm", &["iopkt-sdk", "iopkt-abi", "iopkt-usbip"]),
     ("devnp-tap", &["iopkt-sdk", "iopkt-abi"]),
-    ("iopkt-preload", &["iopkt-base", "iopkt-sockproto"]),
+    ("iopkt-preload", &["iopkt-base", "iopkt-sockproto", "iopkt-shim"]),
     ("iopkt-abi", &[]),
     ("iopkt-sdk", &["iopkt-abi"]),
     ("iopkt-usbip", &[]),

@@ -173,7 +173,7 @@ impl Rig {
         self.run();
     }
 
-    fn from_far(&mut self, f: &[u8]) {
+    fn far_sends(&mut self, f: &[u8]) {
         let Rig { s, d, far, unplugged, now, .. } = self;
         d.frame(*now, f, &mut Out { replies: s.replies(), far, unplugged });
         self.run();
@@ -216,11 +216,11 @@ fn link_and_speed_follow_notifications_and_the_interface() {
     r.m.stop(&mut r.heard);
     r.run();
     assert_eq!(r.heard.link.map(|l| l.0), Some(false));
-    r.from_far(&frame(60, 1));
+    r.far_sends(&frame(60, 1));
     assert!(r.heard.frames.is_empty(), "nothing is received while down");
     r.m.start(&mut r.heard);
     r.pass(Duration::from_secs(1));
-    r.from_far(&frame(60, 2));
+    r.far_sends(&frame(60, 2));
     assert_eq!(r.heard.frames, [frame(60, 2)]);
 }
 
@@ -228,7 +228,7 @@ fn link_and_speed_follow_notifications_and_the_interface() {
 fn every_length_passes_both_ways_zero_length_packets_included() {
     let mut r = Rig::up();
     for len in [60, 511, 512, 513, 1023, 1024, 1025, 1513, 1514] {
-        r.from_far(&frame(len, len as u8));
+        r.far_sends(&frame(len, len as u8));
         assert_eq!(r.heard.frames.pop().map(|f| f.len()), Some(len), "received {len}");
         assert!(r.m.send(&frame(len, len as u8), &mut r.heard));
         r.run();
@@ -243,7 +243,7 @@ fn many_frames_keep_their_order() {
     for i in 0..500u32 {
         let mut f = frame(60 + (i as usize * 7) % 1400, 0);
         f[14..18].copy_from_slice(&i.to_be_bytes());
-        r.from_far(&f);
+        r.far_sends(&f);
         assert!(r.m.send(&f, &mut r.heard));
         r.run();
         assert_eq!((r.heard.frames.pop(), r.far.pop()), (Some(f.clone()), Some(f)));
@@ -282,11 +282,11 @@ fn stalls_are_cleared_and_traffic_goes_on() {
         r.fault(&format!("stall ep={ep:#x}"));
         // What meets the stall may be lost; what follows must pass.
         r.m.send(&frame(60, 1), &mut r.heard);
-        r.from_far(&frame(60, 1));
+        r.far_sends(&frame(60, 1));
         r.pass(Duration::from_millis(100));
         (r.far, r.heard.frames) = (Vec::new(), Vec::new());
         assert!(r.m.send(&frame(70, 2), &mut r.heard));
-        r.from_far(&frame(80, 3));
+        r.far_sends(&frame(80, 3));
         r.pass(Duration::from_millis(100));
         assert_eq!(r.far.last().map(Vec::len), Some(70), "endpoint {ep:#x}: {:?}", r.heard.said);
         assert_eq!(r.heard.frames.last().map(Vec::len), Some(80), "endpoint {ep:#x}");
@@ -299,11 +299,11 @@ fn babble_short_and_missing_zlp_cost_frames_not_the_link() {
     for fault in ["babble", "short", "nozlp"] {
         let mut r = Rig::up();
         r.fault(fault);
-        r.from_far(&frame(512, 1));
-        r.from_far(&frame(512, 2));
+        r.far_sends(&frame(512, 1));
+        r.far_sends(&frame(512, 2));
         r.pass(Duration::from_millis(200));
         r.heard.frames.clear();
-        r.from_far(&frame(90, 3));
+        r.far_sends(&frame(90, 3));
         r.pass(Duration::from_millis(200));
         assert_eq!(r.heard.frames, [frame(90, 3)], "after {fault}: {:?} {:?}", r.heard.said, r.heard.failed);
     }
@@ -318,7 +318,7 @@ fn a_refused_packet_filter_does_not_stop_the_device() {
     r.pass(Duration::from_secs(1));
     // The stalled request may have been the setting or the filter; only the first is fatal.
     if r.heard.failed.is_none() {
-        r.from_far(&frame(60, 1));
+        r.far_sends(&frame(60, 1));
         assert_eq!(r.heard.frames.len(), 1);
     }
 }
