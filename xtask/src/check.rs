@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "iopkt-sockserver",
     "iopkt-abi",
     "iopkt-usbip",
+    "iopkt-gadget",
 ];
 
 /// Runs all checks; the first that fails ends it.
