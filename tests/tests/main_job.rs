@@ -78,6 +78,10 @@ fn a_second_instance_under_a_prefix() {
     assert_eq!(lab.sh("ls $IO_PKT_ROOT/dev | grep -c serecm").trim(), "2", "an AT port each");
     let (code, err) = lab.sh_fails("SOCK=/alt mount -Tio-pkt2 devnp-ecm.so");
     assert!(code == 1 && err.contains("instance number 1"), "{err}");
+    // The instance's number alone finds its stack, too.
+    let (_, err) = lab.sh_fails("mount -Tio-pkt1 devnp-nothere.so");
+    assert!(err.contains("devnp-nothere.so") && !err.contains("no io-pkt1"), "{err}");
+    assert!(lab.sh_fails("mount -Tio-pkt7 devnp-ecm.so").1.contains("no io-pkt7 runs"));
     // A modem that somebody has is not taken away from him.
     let (_, err) = lab.sh_fails("mount -T io-pkt -o devnum=3 devnp-ecm.so");
     assert!(err.contains("in use"), "{err}");

@@ -1,9 +1,10 @@
 //! The tools' session with a stack: the client crate, in the tools' terms.
 
 use crate::ping::{EchoSocket, Message};
-use crate::tool::Stack;
+use crate::tool::{Failure, Stack};
 use iopkt_client::{Meta, RawSocket, Session};
 use iopkt_ctl::{Reply, Request};
+use iopkt_sys::paths::{Root, instance_socket};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -18,6 +19,26 @@ impl Conn {
     /// A line for people: where no stack is, and how to start one.
     pub fn open() -> Result<Conn, String> {
         Session::open().map(Conn).map_err(|e| e.to_string())
+    }
+
+    /// Opens a session with the stack that answers mount requests of type `io-pktN`.
+    ///
+    /// # Errors
+    /// A line for people: no such instance, and how to start one.
+    pub fn open_instance(n: Option<u32>) -> Result<Conn, Failure> {
+        let kind = n.map_or_else(|| "io-pkt".to_string(), |n| format!("io-pkt{n}"));
+        let root = Root::find();
+        let path = instance_socket(&root, &kind).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => {
+                let start = n.map_or_else(String::new, |n| format!(" -i{n} -ptcpip prefix=/alt{n}"));
+                Failure::new(format!(
+                    "no {kind} runs under {}; start one: io-pkt-v4-hc{start}",
+                    root.dir().display()
+                ))
+            }
+            _ => Failure::new(format!("{kind}: {e}")),
+        })?;
+        Session::open_at(&path).map(Conn).map_err(|e| Failure::new(e.to_string()))
     }
 
     /// Opens an ICMP socket of the stack.

@@ -67,7 +67,13 @@ pub fn parse(args: &[String]) -> Result<Option<Mount>, Failure> {
         return Err(Failure::usage(format!("{}: not expected", mountpoint[1]), USAGE));
     }
     // A full path in the mount point's place is what old scripts have; the module is then the mount point.
-    m.object = mountpoint.first().filter(|_| object == "none").unwrap_or(object).clone();
+    let object = mountpoint.first().filter(|_| object == "none").unwrap_or(object);
+    // The stack has a working directory of its own: what is a path here must be a whole one there.
+    m.object = if object.contains('/') {
+        std::path::absolute(object).map_or_else(|_| object.clone(), |p| p.to_string_lossy().into_owned())
+    } else {
+        object.clone()
+    };
     m.instance = instance;
     m.options = opts.join(",");
     Ok(Some(m))
@@ -167,6 +173,8 @@ mod tests {
         assert_eq!(of("-T io-pkt -o mac=12345678 devnp-bge.so"), m(None, "devnp-bge.so", "mac=12345678"));
         assert_eq!(of("-Tio-pkt1 /lib/dll/devnp-i82544.so"), m(Some(1), "/lib/dll/devnp-i82544.so", ""));
         assert_eq!(of("-T io-pkt -o a -ob x.so"), m(None, "x.so", "a,b"));
+        let here = std::env::current_dir().expect("a directory").join("d/x.so");
+        assert_eq!(of("-Tio-pkt d/x.so"), m(None, &here.to_string_lossy(), ""));
         assert_eq!(of("-Ttcpip x.so"), m(None, "x.so", ""));
         assert!(of("-vTio-pkt x.so").is_ok_and(|m| m.is_some_and(|m| m.verbose)));
     }

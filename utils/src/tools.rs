@@ -34,7 +34,13 @@ fn dispatch(name: &str, args: &[String]) -> Outcome {
         "if_up" => if_up::run(&mut || Conn::open().map(|c| Box::new(c) as Box<dyn Stack>), args),
         "ifconfig" => ifconfig::run(&mut stack, args),
         "mount" => match mount::parse(args)? {
-            Some(m) => mount::mount(&mut stack, &m),
+            Some(m) => {
+                // The type's number alone finds its stack; SOCK, where it is set, has the say (and is checked).
+                if m.instance.is_some() && std::env::var_os("SOCK").is_none() {
+                    stack.0 = Some(Conn::open_instance(m.instance)?);
+                }
+                mount::mount(&mut stack, &m)
+            }
             None if args.iter().any(|a| a == "--help") => print(&format!("{}\n", mount::USAGE)),
             None => Err(mount::system_tool("mount", args)),
         },
