@@ -1,45 +1,132 @@
 //! Measurements beside a peer in the same run, as ratios.
+//!
+//! Absolute numbers of a shared machine say little; a ratio to something that everybody knows, measured in turns with
+//! it, says more. Each measurement checks its results (bytes, digests) before it reports, and states its conditions.
+//! Every process and namespace that it makes ends with it.
 
+mod forward;
+mod idle;
+mod latency;
+mod memory;
+mod options;
 mod ours;
+mod path;
+mod procfs;
+mod programs;
+mod report;
+mod size;
 mod smol;
+mod start;
+mod tcp;
 
-/// Median of the seconds that `f` takes, over an odd number of runs.
-fn median(runs: usize, mut f: impl FnMut() -> f64) -> f64 {
-    let mut v: Vec<f64> = (0..runs).map(|_| f()).collect();
-    v.sort_by(f64::total_cmp);
-    v[runs / 2]
+use options::Options;
+use programs::Skip;
+use report::Table;
+use std::process::{Command, ExitCode};
+
+/// The product's packages.
+const PRODUCT: [&str; 9] = [
+    "io-pkt-v4",
+    "io-pkt-v4-hc",
+    "io-pkt-v6-hc",
+    "io-usb",
+    "io-pkt-run",
+    "iopkt-utils",
+    "devnp-ecm",
+    "devnp-tap",
+    "iopkt-preload",
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some(forward::COMMAND) => {
+            let Err(e) = forward::run(&args.collect::<Vec<_>>());
+            eprintln!("iopkt-bench: {e}");
+            return ExitCode::FAILURE;
+        }
+        // For callgrind: our side of `memory` alone, once.
+        Some("__once") => {
+            println!("{:.3} s", ours::transfer(32 << 20, 262_144, false));
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let o = match options::parse(std::env::args_os().skip(1)) {
+        Ok(Some(o)) => o,
+        Ok(None) => {
+            print!("{}", options::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(e) => {
+            eprintln!("iopkt-bench: {e}; --help lists the options");
+            return ExitCode::from(2);
+        }
+    };
+    if o.build && o.what.iter().any(|w| w != "memory") && !build() {
+        eprintln!("iopkt-bench: the product does not build");
+        return ExitCode::FAILURE;
+    }
+    let machine = machine();
+    if !o.json {
+        println!("{machine}");
+    }
+    let (mut tables, mut skipped) = (Vec::new(), Vec::new());
+    for what in &o.what {
+        match measure(what, &o) {
+            Ok(new) => {
+                if !o.json {
+                    new.iter().for_each(Table::print);
+                }
+                tables.extend(new);
+            }
+            Err(Skip(why)) => {
+                eprintln!("SKIPPED {what}: {why}");
+                skipped.push(format!("{what}: {why}"));
+            }
+        }
+    }
+    if o.json {
+        let all: Vec<_> = tables.iter().map(Table::json).collect();
+        println!("{:#}", serde_json::json!({ "machine": machine, "tables": all, "skipped": skipped }));
+    }
+    if skipped.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) }
 }
 
-fn main() {
-    if std::env::args().nth(1).as_deref() == Some("once") {
-        // For callgrind: our side alone, once.
-        ours::transfer(32 << 20, 262_144);
-        return;
+fn measure(what: &str, o: &Options) -> Result<Vec<Table>, Skip> {
+    Ok(match what {
+        "memory" => vec![memory::measure(o)],
+        "size" => size::measure(o),
+        "start" => vec![start::measure(o)?],
+        "idle" => vec![idle::measure(o)?],
+        "tcp" => vec![tcp::measure(o)?],
+        _ => latency::measure(o)?,
+    })
+}
+
+/// Builds the product in this program's own profile, so that all of it is of one state.
+fn build() -> bool {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut c = Command::new(cargo);
+    c.arg("build").current_dir(env!("CARGO_MANIFEST_DIR"));
+    if !cfg!(debug_assertions) {
+        c.arg("--release");
     }
-    let runs = 5;
-    let total = 256 << 20;
-    println!(
-        "TCP between two stacks in memory, one thread, MTU 1500, checksums on, {} MiB, median of {runs}",
-        total >> 20
-    );
-    for buffer in [65_535, 262_144, 1 << 20] {
-        let (mut o, mut s) = (Vec::new(), Vec::new());
-        // Taken in turns, so that a disturbance of the machine meets both.
-        for _ in 0..runs {
-            o.push(ours::transfer(total, buffer));
-            s.push(smol::transfer(total, buffer));
-        }
-        let mut it = o.into_iter();
-        let ours = median(runs, || it.next().unwrap_or(0.0));
-        let mut it = s.into_iter();
-        let peer = median(runs, || it.next().unwrap_or(0.0));
-        let rate = |t: f64| total as f64 * 8e-9 / t;
-        println!(
-            "  buffers {:>7}: io-pkt {:6.2} Gbit/s, smoltcp {:6.2} Gbit/s, ratio {:.2}",
-            buffer,
-            rate(ours),
-            rate(peer),
-            peer / ours
-        );
+    for p in PRODUCT {
+        c.args(["-p", p]);
     }
+    c.status().is_ok_and(|s| s.success())
+}
+
+/// The machine in a line.
+fn machine() -> String {
+    let read = |p: &str| std::fs::read_to_string(p).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model =
+        info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ")).map_or("?", |x| x.1);
+    let release = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("?");
+    let profile = if cfg!(debug_assertions) { "debug build" } else { "release build" };
+    format!("{model}, {} CPUs, Linux {}, load {load}, {profile}", iopkt_sys::process::cpus(), release.trim())
 }

@@ -9,6 +9,35 @@ use iopkt_stack::sockets::SockType;
 use iopkt_stack::{Config, Family, IfAttach, Shard};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+/// Bytes that are written at a time.
+pub const CHUNK: usize = 65_536;
+/// What is sent repeats after so many bytes: a prime, so that a segment out of place shows.
+pub const PERIOD: usize = 65_521;
+
+/// Enough of the bytes that are sent to take a chunk from any place of the period.
+pub fn pattern() -> Vec<u8> {
+    let mut x = 1u32;
+    let once: Vec<u8> = std::iter::repeat_with(|| {
+        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (x >> 24) as u8
+    })
+    .take(PERIOD)
+    .collect();
+    once.iter().chain(&once).chain(&once).copied().take(PERIOD + CHUNK).collect()
+}
+
+/// Whether `bytes`, the `at`-th and later of the stream, are what was sent.
+pub fn same(pattern: &[u8], at: usize, bytes: &[u8]) -> bool {
+    bytes
+        .chunks(CHUNK)
+        .scan(at, |at, c| {
+            let from = *at % PERIOD;
+            *at += c.len();
+            Some(pattern[from..from + c.len()] == *c)
+        })
+        .all(|x| x)
+}
+
 struct Host {
     s: Shard,
     ifindex: u32,
@@ -49,8 +78,9 @@ fn carry(from: &mut Host, to: &mut Host, batch: &mut Vec<Mbuf>) -> usize {
     n
 }
 
-/// Transfers `total` bytes with socket buffers of `buffer` bytes; returns the seconds it took.
-pub fn transfer(total: usize, buffer: usize) -> f64 {
+/// Transfers `total` bytes with socket buffers of `buffer` bytes; returns the seconds it took. With `check` every byte
+/// that arrives is compared, which costs time.
+pub fn transfer(total: usize, buffer: usize, check: bool) -> f64 {
     let pool = Pool::new(PoolConfig::default());
     let (mut a, mut b) = (host(1, &pool), host(2, &pool));
     let size = (buffer as u32).to_ne_bytes();
@@ -69,7 +99,7 @@ pub fn transfer(total: usize, buffer: usize) -> f64 {
     b.s.sockets.listen(&mut b.s.cx, lb, 1).expect("listen");
     let r = a.s.sockets.connect(&mut a.s.cx, &mut a.s.net, ca, Some(to));
     assert_eq!(r, Err(Errno::EINPROGRESS));
-    let chunk = vec![0x5a; 65536];
+    let pattern = pattern();
     let (mut sent, mut got, mut cb) = (0, 0, None);
     let start = std::time::Instant::now();
     while got < total {
@@ -77,8 +107,9 @@ pub fn transfer(total: usize, buffer: usize) -> f64 {
         a.s.begin(now);
         b.s.begin(now);
         while sent < total {
-            let want = chunk.len().min(total - sent);
-            match a.s.sockets.write(&mut a.s.cx, ca, &chunk[..want]) {
+            let from = sent % PERIOD;
+            let want = CHUNK.min(total - sent);
+            match a.s.sockets.write(&mut a.s.cx, ca, &pattern[from..from + want]) {
                 Ok(0) | Err(_) => break,
                 Ok(n) => sent += n,
             }
@@ -93,7 +124,7 @@ pub fn transfer(total: usize, buffer: usize) -> f64 {
             let mut slices: [&[u8]; 64] = [&[]; 64];
             let k = b.s.sockets.peek(id, &mut slices).unwrap_or(0);
             for s in &slices[..k] {
-                assert!(s.first().is_none_or(|x| *x == 0x5a));
+                assert!(!check || same(&pattern, got + n, s), "byte {} or later is wrong", got + n);
                 n += s.len();
             }
             if n > 0 {

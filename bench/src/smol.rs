@@ -1,6 +1,7 @@
 //! The peer: two smoltcp interfaces joined in memory, one thread, Ethernet frames at an MTU of 1500,
 //! checksums computed and verified, as in smoltcp's own loopback benchmark.
 
+use crate::ours::{CHUNK, PERIOD, pattern, same};
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
@@ -73,8 +74,9 @@ fn host(n: u8, end: &mut End, buffer: usize) -> (Interface, SocketSet<'static>) 
     (i, s)
 }
 
-/// Transfers `total` bytes with socket buffers of `buffer` bytes; returns the seconds it took.
-pub fn transfer(total: usize, buffer: usize) -> f64 {
+/// Transfers `total` bytes with socket buffers of `buffer` bytes; returns the seconds it took. With `check` every byte
+/// that arrives is compared, which costs time.
+pub fn transfer(total: usize, buffer: usize, check: bool) -> f64 {
     let (ab, ba, spare) = (Wire::default(), Wire::default(), Rc::default());
     let mut ea = End { rx: ba.clone(), tx: ab.clone(), spare: Rc::clone(&spare) };
     let mut eb = End { rx: ab, tx: ba, spare };
@@ -85,7 +87,7 @@ pub fn transfer(total: usize, buffer: usize) -> f64 {
     sa.get_mut::<tcp::Socket<'_>>(ha)
         .connect(ia.context(), (IpAddress::v4(10, 0, 0, 2), 80), 49152)
         .expect("connect");
-    let chunk = vec![0x5a; 65536];
+    let pattern = pattern();
     let (mut sent, mut got) = (0, 0);
     let start = std::time::Instant::now();
     while got < total {
@@ -94,14 +96,16 @@ pub fn transfer(total: usize, buffer: usize) -> f64 {
         ia.poll(now, &mut ea, &mut sa);
         let s = sa.get_mut::<tcp::Socket<'_>>(ha);
         while s.can_send() && sent < total {
-            sent += s.send_slice(&chunk[..chunk.len().min(total - sent)]).expect("send");
+            let from = sent % PERIOD;
+            let want = CHUNK.min(total - sent);
+            sent += s.send_slice(&pattern[from..from + want]).expect("send");
         }
         ib.poll(now, &mut eb, &mut sb);
         let s = sb.get_mut::<tcp::Socket<'_>>(hb);
         while s.can_recv() {
             got += s
                 .recv(|b| {
-                    assert!(b.first().is_none_or(|x| *x == 0x5a));
+                    assert!(!check || same(&pattern, got, b), "byte {got} or later is wrong");
                     (b.len(), b.len())
                 })
                 .expect("receive");

@@ -246,5 +246,7 @@ fn end(pid: i32) {
 /// Where the programs under test were built: beside the test itself.
 pub fn built() -> PathBuf {
     let me = std::env::current_exe().expect("path of the test");
-    me.parent().and_then(Path::parent).expect("target/PROFILE/deps/test").to_path_buf()
+    let dir = me.parent().expect("a program lies in a directory");
+    // A test lies in target/PROFILE/deps, a program in target/PROFILE.
+    if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_path_buf() } else { dir.to_path_buf() }
 }

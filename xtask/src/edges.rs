@@ -40,6 +40,8 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("iopkt-sdk", &["iopkt-abi"]),
     ("iopkt-gadget", &["iopkt-usbip"]),
     ("iopkt-slog", &["iopkt-sys"]),
+    // The laboratory of the tests: private roots, namespaces.
+    ("iopkt-bench", &["iopkt-tests"]),
     ("iopkt-client", &["iopkt-sys"]),
     ("iopkt-loader", &["iopkt-sys"]),
     ("iopkt-sockhost", &["iopkt-sys"]),

@@ -1,0 +1,90 @@
+//! The command line.
+
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+pub const USAGE: &str = "\
+usage: iopkt-bench [options] all|memory|size|start|idle|tcp|latency ...
+
+  memory    TCP between two of our shards in memory, beside smoltcp
+  size      size and resident memory of the three variants
+  start     from exec to the first frame on the wire
+  idle      CPU and wake-ups of a stack that has nothing to do
+  tcp       iperf3 over TAP and over ecm, beside the kernel over TAP and veth
+  latency   64-byte request and response, redis, ping
+  all       all of them
+
+options:
+  --runs N     runs of each measurement, taken in turns with the peer's (default 5)
+  --seconds N  length of an iperf3 run and of the idle measurement (default 2)
+  --pin        stack on CPU 0, all else on CPU 1 (default: the scheduler chooses)
+  --no-build   do not build the product first
+  --json       JSON on standard output
+  -h, --help   this text
+
+Builds the product in the profile that it was built in itself: use cargo run --release.
+All but memory and size need root (network namespaces). Exit status: 0 measured, 1 failed, 2 command line, 3 something was skipped.
+";
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub what: Vec<String>,
+    pub runs: usize,
+    pub seconds: u64,
+    pub pin: bool,
+    pub build: bool,
+    pub json: bool,
+}
+
+const ALL: [&str; 6] = ["memory", "size", "start", "idle", "tcp", "latency"];
+
+/// `None`: help was asked for.
+pub fn parse(args: impl Iterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
+    let mut o = Options { what: vec![], runs: 5, seconds: 2, pin: false, build: true, json: false };
+    let mut p = lexopt::Parser::from_args(args);
+    while let Some(a) = p.next().map_err(|e| e.to_string())? {
+        match a {
+            Long("runs") => o.runs = number(&mut p, "--runs", 99)?,
+            Long("seconds") => o.seconds = number(&mut p, "--seconds", 60)? as u64,
+            Long("pin") => o.pin = true,
+            Long("no-build") => o.build = false,
+            Long("json") => o.json = true,
+            Short('h') | Long("help") => return Ok(None),
+            Value(v) => match v.to_str() {
+                Some("all") => o.what.extend(ALL.map(String::from)),
+                Some(w) if ALL.contains(&w) => o.what.push(w.into()),
+                _ => return Err(format!("{}: not one of all, {}", v.display(), ALL.join(", "))),
+            },
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    if o.what.is_empty() {
+        return Err(format!("say what to measure: all, {}", ALL.join(", ")));
+    }
+    // An even number of runs has no middle one.
+    o.runs |= 1;
+    Ok(Some(o))
+}
+
+fn number(p: &mut lexopt::Parser, name: &str, max: usize) -> Result<usize, String> {
+    let n: usize = p.value().and_then(|v| v.parse()).map_err(|e| format!("{name}: {e}"))?;
+    if (1..=max).contains(&n) { Ok(n) } else { Err(format!("{name}: {n} is not between 1 and {max}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(line: &str) -> Result<Option<Options>, String> {
+        parse(line.split_whitespace().map(Into::into))
+    }
+
+    #[test]
+    fn good_and_bad_lines() {
+        let o = of("--runs 4 --json all").expect("good").expect("no help");
+        assert_eq!((o.runs, o.json, o.what.len()), (5, true, 6));
+        assert!(of("-h").expect("good").is_none());
+        for bad in ["", "speed", "--runs 0 all", "--runs x all", "--fast all"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Ways between two programs: over our stack, and over the kernel alone.
+//!
+//! Each has a far end, which is always the kernel of a namespace (10.9.0.1), and a near end (10.9.0.2), which is our stack
+//! or the kernel of a second namespace. So a measurement runs the same two command lines on each.
+
+use crate::forward;
+use crate::options::Options;
+use crate::programs;
+use iopkt_tests::Lab;
+use iopkt_tests::netns::Netns;
+use std::time::Duration;
+
+/// Address of the kernel's end.
+pub const FAR: &str = "10.9.0.1";
+/// Address of the measured end.
+pub const NEAR: &str = "10.9.0.2";
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What lies between the programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Two kernels, a veth pair.
+    Veth,
+    /// Two kernels, a TAP each, a program that carries frames between them.
+    KernelTap,
+    /// Our stack with devnp-tap.
+    Tap,
+    /// Our stack with devnp-ecm, the simulated modem, a TAP behind it.
+    Ecm,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Veth => "kernel, veth",
+            Kind::KernelTap => "kernel, TAP",
+            Kind::Tap => "io-pkt, TAP",
+            Kind::Ecm => "io-pkt, ecm",
+        }
+    }
+
+    pub fn ours(self) -> bool {
+        matches!(self, Kind::Tap | Kind::Ecm)
+    }
+}
+
+/// One way, set up; all of it goes with the value.
+pub struct Path {
+    pub kind: Kind,
+    // Before the namespaces: processes end first.
+    lab: Lab,
+    far: Netns,
+    near: Option<Netns>,
+    /// The process in the middle: the stack, or what carries frames.
+    pub middle: Option<i32>,
+    /// io-usb.
+    pub usb: Option<i32>,
+    pin: bool,
+}
+
+impl Path {
+    /// Sets a way up and waits until a ping has come through.
+    pub fn new(kind: Kind, o: &Options) -> Path {
+        let mut p = Path {
+            kind,
+            lab: Lab::new("bench"),
+            far: Netns::new(),
+            near: (!kind.ours()).then(Netns::new),
+            middle: None,
+            usb: None,
+            pin: o.pin,
+        };
+        // The kernel would send router solicitations of its own.
+        for n in [Some(&p.far), p.near.as_ref()].into_iter().flatten() {
+            n.exec("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+        }
+        match kind {
+            Kind::Veth => p.veth(),
+            Kind::KernelTap => p.kernel_tap(),
+            Kind::Tap => p.tap(),
+            Kind::Ecm => p.ecm(),
+        }
+        p.lab.wait(
+            LIMIT,
+            &format!("ip netns exec {} {} -c 1 -W 1 {NEAR}", p.far.name, programs::kernel_ping()),
+        );
+        p
+    }
+
+    fn near_ns(&self) -> &Netns {
+        self.near.as_ref().expect("a way over the kernel has a second namespace")
+    }
+
+    fn veth(&mut self) {
+        let near = self.near_ns().name.clone();
+        self.far.exec(&format!("ip link add far0 type veth peer name near0 netns {near}"));
+        self.up_kernels();
+    }
+
+    fn up_kernels(&self) {
+        self.far.exec(&format!("ip addr add {FAR}/24 dev far0 && ip link set far0 up"));
+        self.near_ns().exec(&format!("ip addr add {NEAR}/24 dev near0 && ip link set near0 up"));
+    }
+
+    fn kernel_tap(&mut self) {
+        let me = std::env::current_exe().expect("path of this program");
+        let (far, near) = (self.far.name.clone(), self.near_ns().name.clone());
+        let line =
+            format!("{} {} {} {far}:far0 {near}:near0", self.middle_pin(), me.display(), forward::COMMAND);
+        self.middle = Some(self.start(&line));
+        for (n, i) in [(&far, "far0"), (&near, "near0")] {
+            self.lab.wait(LIMIT, &format!("ip netns exec {n} ip link show {i}"));
+        }
+        self.up_kernels();
+    }
+
+    fn tap(&mut self) {
+        let line = format!(
+            "{} io-pkt-v4-hc --foreground -d tap ifname=far0,netns=/run/netns/{}",
+            self.middle_pin(),
+            self.far.name
+        );
+        self.middle = Some(self.start(&line));
+        self.lab.wait(LIMIT, "if_up -p -r 1 tapk0");
+        self.far.exec(&format!("ip addr add {FAR}/24 dev far0 && ip link set far0 up"));
+        self.address("tapk0");
+    }
+
+    fn ecm(&mut self) {
+        let far = self.far.name.clone();
+        let pin = self.pinned(1);
+        let line = format!("ip netns exec {far} {pin} io-usb --foreground -d sim far=tap:far0");
+        self.usb = Some(self.start(&line));
+        self.lab.wait(LIMIT, "test -S $IO_PKT_ROOT/dev/usb");
+        self.lab.wait(LIMIT, &format!("ip netns exec {far} ip link show far0"));
+        self.far.exec(&format!("ip addr add {FAR}/24 dev far0 && ip link set far0 up"));
+        let line = format!("{} io-pkt-v4-hc --foreground -d ecm", self.middle_pin());
+        self.middle = Some(self.start(&line));
+        self.lab.wait(LIMIT, "if_up -p -r 1 ecm0");
+        self.address("ecm0");
+    }
+
+    fn address(&self, ifname: &str) {
+        self.lab
+            .sh(&format!("ifconfig {ifname} {NEAR} netmask 255.255.255.0 && if_up -l -r 50 -m 100 {ifname}"));
+    }
+
+    /// Starts a line whose words all exec the next one: the process id is the program's.
+    fn start(&mut self, line: &str) -> i32 {
+        let i = self.lab.spawn(line);
+        self.lab.proc(i).pid()
+    }
+
+    fn pinned(&self, cpu: usize) -> String {
+        if self.pin { format!("taskset -c {cpu}") } else { String::new() }
+    }
+
+    /// What stands in the middle has CPU 0; the programs share CPU 1.
+    fn middle_pin(&self) -> String {
+        self.pinned(0)
+    }
+
+    /// The command line that runs `line` at the near end.
+    pub fn near_line(&self, line: &str) -> String {
+        match &self.near {
+            // Nothing stands in the middle of a veth pair: its two programs get a CPU each.
+            Some(n) => {
+                let cpu = usize::from(self.kind != Kind::Veth);
+                format!("ip netns exec {} {} {line}", n.name, self.pinned(cpu))
+            }
+            None => format!("{} io-pkt-run {line}", self.pinned(1)),
+        }
+    }
+
+    /// The command line that runs `line` at the far end.
+    pub fn far_line(&self, line: &str) -> String {
+        format!("ip netns exec {} {} {line}", self.far.name, self.pinned(1))
+    }
+
+    /// Runs a command line to its end; it must succeed. Returns its output.
+    #[track_caller]
+    pub fn run(&self, line: &str) -> String {
+        self.lab.sh(line)
+    }
+
+    /// Starts a server; it ends with the way.
+    pub fn serve(&mut self, line: &str) {
+        self.lab.spawn(line);
+    }
+
+    /// Waits until a command line succeeds.
+    #[track_caller]
+    pub fn wait(&self, line: &str) {
+        self.lab.wait(LIMIT, line);
+    }
+
+    /// Writes a file that both ends can read; returns its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let p = self.lab.work().join(name);
+        std::fs::write(&p, text).expect("write into the lab");
+        p.display().to_string()
+    }
+}
