@@ -58,13 +58,20 @@ fn script(dist: &Path, root: &Path) -> Result<(), String> {
         if !what.is_empty() {
             println!("\n\x1b[2m# {what}\x1b[0m");
         }
-        println!("\x1b[1m$ {}\x1b[0m", line.replace("\"$IO_PKT_ROOT/dev/serecm0\"", "/dev/serecm0"));
-        let s = Command::new("sh").args(["-c", line]).env("PATH", &path).env("IO_PKT_ROOT", root).status();
+        println!("\x1b[1m$ {}\x1b[0m", line);
+        let s = Command::new("sh")
+            .args(["-c", line])
+            .env("PATH", &path)
+            .env("IO_PKT_ROOT", root)
+            // cargo points it at its own directories; the product finds its objects by itself.
+            .env_remove("LD_LIBRARY_PATH")
+            .status();
         if !s.as_ref().is_ok_and(|s| s.success()) {
             return Err(format!("`{line}` failed ({s:?}); the log says:\n{}", log(dist, root)));
         }
     }
-    println!("\nThe same by hand: put {}/bin on PATH and type the lines above.", dist.display());
+    println!("\nThe same by hand: put {}/bin on PATH and type the lines above", dist.display());
+    println!("(IO_PKT_ROOT, the directory under which all names lie, was {} here).", root.display());
     Ok(())
 }
 

@@ -82,13 +82,9 @@ impl Up for Glue<'_, '_> {
     fn link(&mut self, up: bool, rx: u64, tx: u64) {
         self.io.link = Link { up: Some(up), full_duplex: true, speed_rx: rx, speed_tx: tx };
         self.port.link(self.io.link);
-        if self.io.verbose {
-            let what = if up { "up" } else { "down" };
-            self.port.info(&format!(
-                "link {what}, {:.1} Mb/s down, {:.1} Mb/s up",
-                rx as f64 / 1e6,
-                tx as f64 / 1e6
-            ));
+        // The host logs that the link changed; the speed only we know.
+        if self.io.verbose && up && rx + tx > 0 {
+            self.port.info(&format!("{:.1} Mb/s down, {:.1} Mb/s up", rx as f64 / 1e6, tx as f64 / 1e6));
         }
     }
 
