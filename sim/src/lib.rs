@@ -15,7 +15,7 @@ mod stream;
 mod world;
 
 pub use host::{Host, sa};
-pub use link::{Faults, Link};
+pub use link::{Faults, Item, Link};
 pub use pcap::Pcap;
 pub use seeds::for_seeds;
 pub use stream::{Flow, pattern};

@@ -1,7 +1,7 @@
 //! One direction of a link.
 
 use iopkt_base::{Duration, Instant, Rng};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 /// What a link does to frames. Chances are in `0.0..=1.0`.
@@ -27,33 +27,82 @@ pub struct Faults {
     pub max_frame: usize,
 }
 
-/// A frame under way; ordered by arrival, then by number.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Flight {
-    at: Instant,
-    order: u64,
-    bytes: Vec<u8>,
+/// What a link carries: frames, or what a layer's own harness hands about.
+pub trait Item: Clone {
+    /// Bytes on the link.
+    fn size(&self) -> usize;
+    /// Changes bit `bit` (0..8) of byte `at`, below [`Item::size`].
+    fn damage(&mut self, at: usize, bit: u32);
 }
 
-/// One direction of a link: frames go in at a time and come out at theirs.
-pub struct Link {
+impl Item for Vec<u8> {
+    fn size(&self) -> usize {
+        self.len()
+    }
+    fn damage(&mut self, at: usize, bit: u32) {
+        self[at] ^= 1 << bit;
+    }
+}
+
+/// An item under way; ordered by arrival, then by number.
+struct Flight<T> {
+    at: Instant,
+    order: u64,
+    item: T,
+}
+
+impl<T> Flight<T> {
+    fn key(&self) -> (Instant, u64) {
+        (self.at, self.order)
+    }
+}
+
+impl<T> PartialEq for Flight<T> {
+    fn eq(&self, o: &Self) -> bool {
+        self.key() == o.key()
+    }
+}
+
+impl<T> Eq for Flight<T> {}
+
+impl<T> PartialOrd for Flight<T> {
+    fn partial_cmp(&self, o: &Self) -> Option<Ordering> {
+        Some(self.cmp(o))
+    }
+}
+
+impl<T> Ord for Flight<T> {
+    fn cmp(&self, o: &Self) -> Ordering {
+        self.key().cmp(&o.key())
+    }
+}
+
+/// One direction of a link: items go in at a time and come out at theirs. The one model of a faulty link: every
+/// harness has it, over whatever its layer sends.
+pub struct Link<T = Vec<u8>> {
     /// What it does; may be changed at any time.
     pub faults: Faults,
     /// Unplugged: everything sent is lost.
     pub down: bool,
     rng: Rng,
-    flights: BinaryHeap<Reverse<Flight>>,
+    flights: BinaryHeap<Reverse<Flight<T>>>,
     order: u64,
     /// When the last queued frame has left.
     free_at: Instant,
     waiting: std::collections::VecDeque<Instant>,
+    /// Frames that were put on it, those it lost included.
+    pub sent: u64,
     /// Frames that the link lost, for whatever reason.
     pub lost: u64,
+    /// Frames that it delivered twice.
+    pub doubled: u64,
+    /// Frames that came out.
+    pub delivered: u64,
 }
 
-impl Link {
+impl<T: Item> Link<T> {
     /// A link with its own stream of chances.
-    pub fn new(faults: Faults, seed: u64) -> Link {
+    pub fn new(faults: Faults, seed: u64) -> Link<T> {
         Link {
             faults,
             down: false,
@@ -62,36 +111,57 @@ impl Link {
             order: 0,
             free_at: Instant::ZERO,
             waiting: Default::default(),
+            sent: 0,
             lost: 0,
+            doubled: 0,
+            delivered: 0,
         }
     }
 
-    /// Puts a frame on the link.
-    pub fn send(&mut self, now: Instant, bytes: &[u8]) {
+    /// Puts a frame on the link; false when it is lost.
+    pub fn send(&mut self, now: Instant, item: T) -> bool {
         let f = self.faults;
-        let too_long = f.max_frame > 0 && bytes.len() > f.max_frame;
+        self.sent += 1;
+        let too_long = f.max_frame > 0 && item.size() > f.max_frame;
         if self.down || too_long || self.rng.chance(f.loss) {
             self.lost += 1;
-            return;
+            return false;
         }
-        let Some(left) = self.depart(now, bytes.len()) else {
+        let Some(left) = self.depart(now, item.size()) else {
             self.lost += 1;
-            return;
+            return false;
         };
-        let copies = 1 + usize::from(self.rng.chance(f.duplicate));
-        for _ in 0..copies {
-            let mut b = bytes.to_vec();
-            if self.rng.chance(f.corrupt) && !b.is_empty() {
-                let at = self.rng.below(b.len() as u32) as usize;
-                b[at] ^= 1 << self.rng.below(8);
-            }
-            let mut at = left + f.delay + part(&mut self.rng, f.jitter);
-            if self.rng.chance(f.reorder) {
-                at += part(&mut self.rng, (f.delay * 8).max(Duration::from_millis(8)));
-            }
-            self.order += 1;
-            self.flights.push(Reverse(Flight { at, order: self.order, bytes: b }));
+        if self.rng.chance(f.duplicate) {
+            self.doubled += 1;
+            self.launch(left, item.clone());
         }
+        self.launch(left, item);
+        true
+    }
+
+    fn launch(&mut self, left: Instant, mut item: T) {
+        let f = self.faults;
+        if self.rng.chance(f.corrupt) && item.size() > 0 {
+            let at = self.rng.below(item.size() as u32) as usize;
+            item.damage(at, self.rng.below(8));
+        }
+        let mut at = left + f.delay + part(&mut self.rng, f.jitter);
+        if self.rng.chance(f.reorder) {
+            at += part(&mut self.rng, (f.delay * 8).max(Duration::from_millis(8)));
+        }
+        self.order += 1;
+        self.flights.push(Reverse(Flight { at, order: self.order, item }));
+    }
+
+    /// Frames under way.
+    pub fn under_way(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Takes everything off it.
+    pub fn clear(&mut self) {
+        self.lost += self.flights.len() as u64;
+        self.flights.clear();
     }
 
     /// When a frame of this length has left the sender; `None` when the queue is full.
@@ -114,11 +184,12 @@ impl Link {
     }
 
     /// The next frame that has arrived by `now`.
-    pub fn recv(&mut self, now: Instant) -> Option<Vec<u8>> {
+    pub fn recv(&mut self, now: Instant) -> Option<T> {
         if self.flights.peek().is_none_or(|f| f.0.at > now) {
             return None;
         }
-        self.flights.pop().map(|f| f.0.bytes)
+        self.delivered += 1;
+        self.flights.pop().map(|f| f.0.item)
     }
 
     /// When the next frame arrives, [`Instant::FAR`] when none is under way.
@@ -141,7 +212,7 @@ mod tests {
         // 1 Mbit/s: a frame of 101 bytes (125 on the wire) takes a millisecond.
         let mut l = Link::new(Faults { rate: 1_000_000, queue: 3, ..Faults::default() }, 1);
         for _ in 0..5 {
-            l.send(Instant::ZERO, &[0; 101]);
+            l.send(Instant::ZERO, vec![0; 101]);
         }
         assert_eq!(l.lost, 2);
         for ms in 1..=3 {
@@ -163,7 +234,10 @@ mod tests {
                 ..Faults::default()
             };
             let mut l = Link::new(f, seed);
-            (0..50u8).for_each(|i| l.send(Instant::from_millis(i.into()), &[i; 20]));
+            for i in 0..50u8 {
+                l.send(Instant::from_millis(i.into()), vec![i; 20]);
+            }
+            assert_eq!(l.sent - l.lost + l.doubled, l.under_way() as u64);
             std::iter::from_fn(|| l.recv(Instant::FAR)).collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
@@ -173,9 +247,9 @@ mod tests {
 
     #[test]
     fn down_loses_everything() {
-        let mut l = Link::new(Faults::default(), 1);
+        let mut l: Link = Link::new(Faults::default(), 1);
         l.down = true;
-        l.send(Instant::ZERO, &[1]);
+        assert!(!l.send(Instant::ZERO, vec![1]));
         assert_eq!((l.lost, l.deadline()), (1, Instant::FAR));
     }
 }

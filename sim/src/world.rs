@@ -76,7 +76,7 @@ impl World {
                 *frames += 1;
                 for (j, l) in links[i].iter_mut().enumerate() {
                     if j != i {
-                        l.send(*now, f);
+                        l.send(*now, f.to_vec());
                     }
                 }
             });
