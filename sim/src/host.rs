@@ -4,8 +4,10 @@ use iopkt_base::{Errno, Instant};
 use iopkt_ctl::{AddrInfo, AddrState, LinkState, Reply, Request};
 use iopkt_inet::Inet;
 use iopkt_mbuf::{Mbuf, Pool, PoolConfig};
+use iopkt_sockserver::Server;
+use iopkt_sockserver::mem::MemHost;
 use iopkt_stack::sockets::{SockId, SockType};
-use iopkt_stack::{Config, Family, IfAttach, Shard};
+use iopkt_stack::{Config, Family, IfAttach, Note, Shard};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A socket address of host `n`: 10.0.0.`n`:`port`.
@@ -21,6 +23,16 @@ pub struct Host {
     pub pool: Pool,
     /// Its Ethernet interface.
     pub eth: u32,
+    /// Its socket server, whose programs are in memory; see [`World::serve`](crate::World::serve).
+    pub server: Option<Server<MemHost>>,
+    /// What the stack wanted to be logged.
+    pub log: Vec<String>,
+    /// Frames handed to the shard.
+    pub input: u64,
+    /// Frames that arrived when there was no buffer for them.
+    pub no_memory: u64,
+    /// The server wants another turn at once.
+    busy: bool,
     batch: Vec<Mbuf>,
 }
 
@@ -45,7 +57,17 @@ impl Host {
         };
         let r = Request::AddAddr { name: "eth0".into(), addr, replace: true };
         assert_eq!(shard.ctl(&r), Some(Reply::Ok));
-        Host { shard, pool, eth, batch: Vec::new() }
+        Host {
+            shard,
+            pool,
+            eth,
+            server: None,
+            log: Vec::new(),
+            input: 0,
+            no_memory: 0,
+            busy: false,
+            batch: Vec::new(),
+        }
     }
 
     /// A TCP socket that listens on `port`.
@@ -79,17 +101,35 @@ impl Host {
         s.sockets.close(&mut s.cx, &mut s.net, id, false);
     }
 
+    /// When it wants to run again.
+    pub fn deadline(&self) -> Instant {
+        let events = !self.shard.cx.events.is_empty();
+        let served = self.server.as_ref().is_some_and(|s| self.busy || events || s.host.is_ready());
+        if served { Instant::ZERO } else { self.shard.deadline() }
+    }
+
     /// One turn with these frames; what it sends goes to `out`.
     pub(crate) fn turn(&mut self, now: Instant, input: &[Vec<u8>], mut out: impl FnMut(&[u8])) {
         self.shard.begin(now);
         for f in input {
             // Out of memory is a drop, as in a driver.
-            if let Some(m) = self.shard.cx.mbufs.copy_of(f) {
-                self.batch.push(m);
+            match self.shard.cx.mbufs.copy_of(f) {
+                Some(m) => self.batch.push(m),
+                None => self.no_memory += 1,
             }
         }
+        self.input += self.batch.len() as u64;
         self.shard.input(self.eth, &mut self.batch);
+        self.busy = match &mut self.server {
+            Some(s) => s.turn(&mut self.shard),
+            None => false,
+        };
         self.shard.turn();
+        for n in self.shard.cx.notes.drain(..) {
+            if let Note::Log(_, text) = n {
+                self.log.push(text);
+            }
+        }
         self.shard.take_frames(self.eth, &mut self.batch);
         for m in self.batch.drain(..) {
             out(m.as_slice());

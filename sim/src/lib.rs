@@ -10,6 +10,7 @@
 mod host;
 mod link;
 mod pcap;
+mod programs;
 mod seeds;
 mod stream;
 mod world;
@@ -17,6 +18,7 @@ mod world;
 pub use host::{Host, sa};
 pub use link::{Faults, Item, Link};
 pub use pcap::Pcap;
+pub use programs::Answer;
 pub use seeds::for_seeds;
 pub use stream::{Flow, pattern};
 pub use world::World;

@@ -53,8 +53,8 @@ impl World {
     /// When something happens next.
     pub fn deadline(&self) -> Instant {
         let links = self.links.iter().flatten().map(Link::deadline);
-        let hosts = self.hosts.iter().map(|h| h.shard.deadline());
-        links.chain(hosts).min().unwrap_or(Instant::FAR)
+        let hosts = self.hosts.iter().map(Host::deadline);
+        links.chain(hosts).min().unwrap_or(Instant::FAR).max(self.now)
     }
 
     /// One turn of every host at the present time.

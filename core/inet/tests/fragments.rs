@@ -39,7 +39,8 @@ fn host() -> (Host, iopkt_stack::sockets::SockId, Instant) {
 #[test]
 fn large_datagrams_cross_a_wire_that_loses_nothing_in_any_order() {
     for seed in 0..10 {
-        let mut w = Wire::pair().seeded(seed, Faults { loss: 0.0, dup: 0.3, jitter_ms: 20 });
+        let mut w = Wire::pair()
+            .seeded(seed, Faults { duplicate: 0.3, jitter: Duration::from_millis(20), ..clean() });
         let (a, b) = (w.hosts[0].udp("10.0.0.1:1"), w.hosts[1].udp("10.0.0.2:2"));
         for n in [1472, 1473, 3000, 9000, 40_000, 65_507] {
             let data: Vec<u8> = (0..n).map(|i| (i ^ (i >> 8)) as u8).collect();

@@ -2,7 +2,7 @@
 
 mod common;
 use common::*;
-use iopkt_base::Instant;
+use iopkt_base::{Duration, Instant};
 use iopkt_stack::Stat;
 use iopkt_wire::icmp4::ty;
 
@@ -99,7 +99,8 @@ fn an_idle_network_goes_idle() {
 #[test]
 fn pings_survive_a_bad_wire() {
     for seed in 0..20 {
-        let mut w = Wire::pair().seeded(seed, Faults { loss: 0.2, dup: 0.2, jitter_ms: 30 });
+        let mut w = Wire::pair()
+            .seeded(seed, Faults { loss: 0.2, duplicate: 0.2, jitter: Duration::from_millis(30), ..clean() });
         let s = w.hosts[0].raw(1);
         let mut got = 0;
         for i in 0..50 {

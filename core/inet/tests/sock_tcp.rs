@@ -3,7 +3,7 @@
 
 mod common;
 use common::*;
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Duration, Errno, Result};
 use iopkt_ctl::{Reply, Request};
 use iopkt_stack::Family;
 use iopkt_stack::sockets::{SockId, SockType};
@@ -111,11 +111,11 @@ fn data_crosses_the_wire_both_ways() {
 #[test]
 fn loss_jitter_and_duplicates() {
     for seed in 0..6 {
-        let f = Faults { loss: 0.02, dup: 0.02, jitter_ms: 10 };
+        let f = Faults { loss: 0.02, duplicate: 0.02, jitter: Duration::from_millis(10), ..clean() };
         let mut w = Wire::pair().seeded(seed, f);
         let (l, c, s) = pair(&mut w);
         transfer(&mut w, c, s, 100_000);
-        w.faults = Faults::default();
+        w.set_faults(clean());
         finish(w, [(0, c), (1, s), (1, l)]);
     }
 }

@@ -44,7 +44,7 @@ fn more_orphans_than_the_limit_are_reset_at_once() {
         while w.accept(B, l).is_ok() {}
         w.events.clear();
     }
-    w.loss = 1.0;
+    w.set_loss(1.0);
     for c in conns {
         w.write(A, c, b"never arrives").expect("write");
         w.close(A, c);

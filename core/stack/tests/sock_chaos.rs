@@ -107,7 +107,10 @@ impl Chaos {
                 let n = self.below(300_000);
                 self.w.hosts[h].sockets.set_held(s, if n > 150_000 { 0 } else { n });
             }
-            21 => self.w.loss = if self.below(4) == 0 { 0.3 } else { 0.0 },
+            21 => {
+                let p = if self.below(4) == 0 { 0.3 } else { 0.0 };
+                self.w.set_loss(p);
+            }
             _ => {
                 let ms = [0, 1, 5, 300, 3000][self.below(5) as usize];
                 self.w.run(Duration::from_millis(ms));
@@ -222,7 +225,7 @@ fn nothing_is_left_of_chaos() {
         while let Some((h, s)) = c.socks.last().copied() {
             c.close(h, s);
         }
-        c.w.loss = 0.0;
+        c.w.set_loss(0.0);
         c.w.run(Duration::from_secs(7200));
         for h in [A, B] {
             let s = &c.w.hosts[h].sockets;

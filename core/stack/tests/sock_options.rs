@@ -303,7 +303,7 @@ fn options_are_inherited_from_the_listener() {
 #[test]
 fn nodelay_acts_and_cork_overrides_it() {
     let mut w = World::new(14);
-    w.delay = Duration::from_millis(50);
+    w.set_links(Faults { delay: Duration::from_millis(50), ..clean() });
     let l = w.listener(80, 1);
     let (c, s) = w.pair(l, 80);
     w.set(A, c, TCP, 1, 1).expect("TCP_NODELAY");

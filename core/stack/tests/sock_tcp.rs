@@ -71,9 +71,12 @@ fn bulk_both_ways() {
 fn loss_reordering_and_duplicates_do_not_show() {
     for seed in 0..12 {
         let mut w = World::new(1000 + seed);
-        w.loss = 0.01 * (seed % 5) as f64;
-        w.reorder = 0.05 * (seed % 3) as f64;
-        w.duplicate = 0.02 * (seed % 4) as f64;
+        w.set_links(Faults {
+            loss: 0.01 * (seed % 5) as f64,
+            reorder: 0.05 * (seed % 3) as f64,
+            duplicate: 0.02 * (seed % 4) as f64,
+            ..clean()
+        });
         let l = w.listener(80, 5);
         let (c, s) = w.pair(l, 80);
         transfer(&mut w, c, s, 300_000);
@@ -155,7 +158,7 @@ fn unread_data_and_linger_zero_reset() {
 #[test]
 fn a_silent_peer_times_out() {
     let mut w = World::new(6);
-    w.loss = 1.0;
+    w.set_loss(1.0);
     let c = w.tcp(A);
     w.set(A, c, 6, 7, 2).expect("TCP_SYNCNT");
     assert_eq!(w.connect(A, c, sa(B, 80)), Err(Errno::EINPROGRESS));
@@ -179,7 +182,7 @@ fn an_orphan_ends_by_itself_when_the_peer_is_gone() {
     // And one whose data is never acknowledged.
     let (c, _s) = w.pair(l, 80);
     w.write(A, c, b"lost").expect("write");
-    w.loss = 1.0;
+    w.set_loss(1.0);
     w.close(A, c);
     w.run(MINUTE * 30);
     assert_eq!(w.hosts[A].sockets.len(), 0);
@@ -196,7 +199,7 @@ fn keepalive_notices_a_dead_peer() {
     w.set(A, c, 1, 9, 1).expect("SO_KEEPALIVE");
     w.run(MINUTE);
     assert!(!w.saw(A, c, ev::CLOSED), "a live peer answers");
-    w.loss = 1.0;
+    w.set_loss(1.0);
     assert!(w.run_until(MINUTE, |w| w.saw(A, c, ev::CLOSED)));
     assert_eq!(w.err(A, c), Some(Errno::ETIMEDOUT));
 }

@@ -1,7 +1,7 @@
 //! Delayed ACKs, Nagle, keepalive, duplicate reports.
 
 mod common;
-use common::{Link, Net, pattern};
+use common::{Faults, Net, clean, pattern};
 use iopkt_base::{Duration, Errno};
 use iopkt_tcp::{Config, State};
 use iopkt_wire::tcp::Flags;
@@ -78,7 +78,7 @@ fn segments_out_of_order_and_gap_fillers_are_acknowledged_at_once() {
 fn a_duplicate_is_reported_once() {
     //= RFC2883-4
     let mut n = Net::connected(6, Config::default());
-    n.links[0].dup = 1.0;
+    n.links[0].faults.duplicate = 1.0;
     n.send(0, &pattern(1448, 1));
     n.run(Duration::from_millis(100));
     let reports: Vec<_> =
@@ -168,7 +168,7 @@ fn keepalives_find_a_dead_peer() {
     //= RFC9293-3.8.4
     let mut n = Net::connected(11, Config::default());
     keep(&mut n);
-    n.links[1] = Link { loss: 1.0, ..Link::clean() };
+    n.links[1].faults = Faults { loss: 1.0, ..clean() };
     let start = n.now;
     n.run_until(Duration::from_secs(3600), |n| n.ends[0].error.is_some());
     assert_eq!(n.ends[0].error, Some(Errno::ETIMEDOUT));

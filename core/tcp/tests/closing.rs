@@ -1,7 +1,7 @@
 //! Half-close, FIN exchange, orphans, TIME-WAIT.
 
 mod common;
-use common::{Link, Net, pattern, plain, raw};
+use common::{Net, bad, pattern, plain, raw};
 use iopkt_base::Duration;
 use iopkt_tcp::{Config, Seq, State, Tcb, what};
 use iopkt_wire::tcp::{Flags, Timestamps};
@@ -45,7 +45,7 @@ fn the_fin_waits_for_all_data() {
 fn lost_fins_are_sent_again() {
     for seed in 0..30 {
         let mut n = Net::connected(seed, Config::default());
-        n.links = [Link::bad(0.4); 2];
+        n.set_links(bad(0.4));
         n.shutdown(0);
         n.shutdown(1);
         let over = |n: &Net| (0..2).all(|i| matches!(n.state(i), State::Closed | State::TimeWait));
@@ -139,7 +139,7 @@ fn an_orphan_still_delivers_what_was_written() {
     n.ends[0].to_write = data.clone();
     n.send(0, &[]);
     n.close(0);
-    n.links = [Link::bad(0.05); 2];
+    n.set_links(bad(0.05));
     assert!(n.run_until(Duration::from_secs(300), |n| n.ends[1].got.len() == 100_000));
     assert_eq!(n.ends[1].got, data);
 }

@@ -1,7 +1,7 @@
 //! Opening: options agreed, lost SYNs, refusals, wrong answers.
 
 mod common;
-use common::{Link, Net, plain, raw};
+use common::{Faults, Net, clean, plain, raw};
 use iopkt_base::{Duration, Errno};
 use iopkt_tcp::{Config, Seq, State, what};
 use iopkt_wire::tcp::Flags;
@@ -59,7 +59,7 @@ fn lost_syns_are_sent_again_with_growing_pauses() {
     //= RFC6298-2.1
     //= RFC6298-5.5
     let mut n = Net::new(4, Config::default(), Config::default());
-    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    n.links[0].faults = Faults { loss: 1.0, ..clean() };
     n.connect(0);
     n.run(Duration::from_secs(20));
     let t: Vec<u64> = n.seen.iter().map(|s| s.at.as_millis() - 1000).collect();
@@ -71,7 +71,7 @@ fn lost_syns_are_sent_again_with_growing_pauses() {
 fn a_silent_host_is_given_up_after_three_minutes() {
     //= RFC9293-3.8.3
     let mut n = Net::new(5, Config::default(), Config::default());
-    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    n.links[0].faults = Faults { loss: 1.0, ..clean() };
     n.connect(0);
     n.run(Duration::from_secs(180));
     assert_eq!(n.ends[0].error, None);

@@ -1,7 +1,7 @@
 //! The path: MTU that shrinks, super-segments, and a stack without memory.
 
 mod common;
-use common::{Link, Net, pattern};
+use common::{Faults, Net, clean, pattern};
 use iopkt_base::Duration;
 use iopkt_tcp::{Config, SegOut};
 
@@ -10,7 +10,7 @@ fn a_smaller_path_mtu_cuts_what_is_in_flight_anew() {
     //= RFC9293-3.7.2
     let mut n = Net::connected(1, Config::default());
     let data = pattern(100_000, 1);
-    n.links[0] = Link { mtu: 1020, ..Link::clean() };
+    n.links[0].faults = Faults { max_frame: 1020, ..clean() };
     n.send(0, &data);
     let first = n.seen.iter().find(|s| s.from == 0 && s.len > 0).expect("sent").h.seq;
     let cwnd = {
@@ -73,7 +73,7 @@ fn without_memory_nothing_is_lost_only_late() {
 #[test]
 fn many_single_byte_segments_are_bounded() {
     let mut n = Net::connected(5, Config { nodelay: true, init_cwnd: 255, ..Config::default() });
-    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    n.links[0].faults = Faults { loss: 1.0, ..clean() };
     for _ in 0..5000 {
         n.send(0, b"x");
     }

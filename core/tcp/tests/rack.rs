@@ -1,7 +1,7 @@
 //! Loss by time: reordering is no loss, lost retransmissions are found, needless reductions undone.
 
 mod common;
-use common::{Link, Net, pattern};
+use common::{Faults, Net, clean, pattern};
 use iopkt_base::Duration;
 use iopkt_tcp::Config;
 
@@ -16,7 +16,7 @@ fn reordering_is_learned_and_then_no_loss() {
     let (mut recoveries, mut segments) = (0, 0);
     for seed in 0..5 {
         let mut n = Net::connected(seed, big());
-        n.links[0] = Link { jitter: Duration::from_millis(3), rate: 12_500_000, ..Link::clean() };
+        n.links[0].faults = Faults { jitter: Duration::from_millis(3), rate: 100_000_000, ..clean() };
         n.send(0, &pattern(2_000_000, 1));
         assert!(n.run_until(Duration::from_secs(60), |n| n.ends[1].got.len() == 2_000_000));
         assert!(n.tcb(1).stats().ooo > 300, "the link did reorder");
@@ -74,11 +74,11 @@ fn a_needless_reduction_is_undone() {
     let now = n.now;
     let before = n.tcb(0).info(now);
     // The first segment takes a detour of 30 ms: far beyond what three duplicates allow for.
-    n.links[0].delay = Duration::from_millis(40);
+    n.links[0].faults.delay = Duration::from_millis(40);
     let burst = pattern(1448 * 12, 2);
     n.tcb(0).write(&burst[..1448]).expect("room");
     n.output(0);
-    n.links[0].delay = Duration::from_millis(10);
+    n.links[0].faults.delay = Duration::from_millis(10);
     n.tcb(0).write(&burst[1448..]).expect("room");
     n.output(0);
     n.run(Duration::from_millis(35));

@@ -1,7 +1,7 @@
 //! Loss: fast retransmit with and without SACK, time-outs, limited transmit, windows after loss.
 
 mod common;
-use common::{Link, Net, pattern};
+use common::{Faults, Net, bad, clean, pattern};
 use iopkt_base::{Duration, Errno};
 use iopkt_tcp::{CcKind, Config, State};
 use iopkt_wire::tcp::Flags;
@@ -108,7 +108,7 @@ fn timeouts_double_and_end_the_connection() {
     //= RFC6298-5.5
     //= RFC9293-3.8.3
     let mut n = Net::connected(5, Config::default());
-    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    n.links[0].faults = Faults { loss: 1.0, ..clean() };
     let start = n.now;
     n.send(0, b"into the void");
     n.run(Duration::from_secs(3600));
@@ -130,7 +130,7 @@ fn the_user_timeout_ends_it_earlier() {
     //= RFC5482-3
     let mut n = Net::connected(6, Config::default());
     n.tcb(0).set_user_timeout(Duration::from_secs(10));
-    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    n.links[0].faults = Faults { loss: 1.0, ..clean() };
     let start = n.now;
     n.send(0, b"into the void");
     n.run_until(Duration::from_secs(100), |n| n.ends[0].error.is_some());
@@ -148,7 +148,7 @@ fn karn_without_timestamps() {
     let mut n = Net::connected(7, cfg);
     n.send(0, b"x");
     n.run(Duration::from_secs(1));
-    n.links = [Link { delay: Duration::from_secs(1), ..Link::clean() }; 2];
+    n.set_links(Faults { delay: Duration::from_secs(1), ..clean() });
     for _ in 0..10 {
         n.send(0, b"x");
         n.run(Duration::from_secs(20));
@@ -225,7 +225,7 @@ fn only_pure_repeated_acks_are_duplicates() {
     let mut n = Net::connected(14, cfg);
     n.send(0, b"x");
     n.run(Duration::from_millis(100));
-    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    n.links[0].faults = Faults { loss: 1.0, ..clean() };
     n.send(0, &pattern(20_000, 1));
     let (seq, ack) = (n.ends[1].iss + 1, n.ends[0].iss + 2);
     let last = n.seen.iter().rfind(|s| s.from == 1).expect("some").h.window;
@@ -252,7 +252,7 @@ fn an_ack_of_new_data_restarts_the_timer_and_of_all_data_stops_it() {
     let mut n = Net::connected(15, Config::default());
     n.send(0, b"x");
     n.run(Duration::from_millis(100));
-    n.links[0].rate = 30_000;
+    n.links[0].faults.rate = 240_000;
     let start = n.now;
     n.send(0, &pattern(1448 * 10, 1));
     let first = n.tcb(0).deadline();
@@ -271,7 +271,7 @@ fn timestamps_measure_retransmissions_too() {
     let mut n = Net::connected(16, Config::default());
     n.send(0, b"x");
     n.run(Duration::from_secs(1));
-    n.links = [Link { delay: Duration::from_secs(1), ..Link::clean() }; 2];
+    n.set_links(Faults { delay: Duration::from_secs(1), ..clean() });
     n.send(0, b"x");
     n.run(Duration::from_secs(20));
     let now = n.now;
@@ -295,7 +295,7 @@ fn a_lost_syn_makes_the_start_slow() {
 #[test]
 fn duplicates_do_not_reduce_the_window() {
     let mut n = Net::connected(10, Config::default());
-    n.links[0].dup = 1.0;
+    n.links[0].faults.duplicate = 1.0;
     n.send(0, &pattern(300_000, 1));
     n.run(Duration::from_secs(3));
     assert_eq!(n.ends[1].got.len(), 300_000);
@@ -324,7 +324,7 @@ fn a_reneging_receiver_is_survived() {
 fn half_the_packets_lost_is_slow_but_exact() {
     for seed in 0..5 {
         let mut n = Net::connected(20 + seed, Config::default());
-        n.links = [Link::bad(0.4); 2];
+        n.set_links(bad(0.4));
         let data = pattern(20_000, seed);
         n.send(0, &data);
         assert!(n.run_until(Duration::from_secs(36_000), |n| n.ends[1].got.len() == 20_000), "seed {seed}");

@@ -1,7 +1,7 @@
 //! Sequence numbers that wrap, timestamps that protect them, data out of order.
 
 mod common;
-use common::{Link, Net, pattern, plain, raw};
+use common::{Net, bad, pattern, plain, raw};
 use iopkt_base::{Duration, Instant};
 use iopkt_tcp::{Config, Fate, Seq, Tcb};
 use iopkt_wire::tcp::{Flags, Timestamps};
@@ -14,7 +14,7 @@ fn streams_cross_the_wrap() {
         n.ends[0].iss = Seq(0u32.wrapping_sub(before));
         n.ends[1].iss = Seq(0x8000_0000u32.wrapping_sub(before));
         n.ends[1].listening = true;
-        n.links = [Link::bad(0.05); 2];
+        n.set_links(bad(0.05));
         n.connect(0);
         let (x, y) = (pattern(60_000, 1), pattern(60_000, 2));
         n.send(0, &x);

@@ -28,7 +28,7 @@ fn open() {
 fn open_with_losses() {
     for seed in 0..20 {
         let mut n = Net::new(seed, Config::default(), Config::default());
-        n.links = [common::Link::bad(0.3); 2];
+        n.set_links(common::bad(0.3));
         n.connect(0);
         n.connect(1);
         assert!(n.run_until(Duration::from_secs(300), |n| n.established()), "seed {seed}");

@@ -1,13 +1,13 @@
 //! Streams arrive exact and complete, whatever the link does.
 
 mod common;
-use common::{Link, Net, pattern};
+use common::{Faults, Net, bad, clean, pattern};
 use iopkt_base::Duration;
 use iopkt_tcp::{CcKind, Config, State};
 
-fn transfer(seed: u64, cfg: Config, link: Link, n: usize, both: bool) -> Net {
+fn transfer(seed: u64, cfg: Config, link: Faults, n: usize, both: bool) -> Net {
     let mut net = Net::pair(seed, cfg);
-    net.links = [link; 2];
+    net.set_links(link);
     for i in 0..if both { 2 } else { 1 } {
         net.ends[i].to_write = pattern(n, seed + i as u64);
     }
@@ -35,7 +35,7 @@ fn transfer(seed: u64, cfg: Config, link: Link, n: usize, both: bool) -> Net {
 
 #[test]
 fn clean_link_both_ways() {
-    let net = transfer(1, Config::default(), Link::clean(), 1_000_000, true);
+    let net = transfer(1, Config::default(), clean(), 1_000_000, true);
     for i in 0..2 {
         assert!(net.ends[i].error.is_none());
     }
@@ -48,7 +48,7 @@ fn clean_link_both_ways() {
 fn lossy_links_many_seeds() {
     for seed in 0..60 {
         let loss = [0.005, 0.02, 0.1][seed as usize % 3];
-        transfer(100 + seed, Config::default(), Link::bad(loss), 60_000, seed % 2 == 0);
+        transfer(100 + seed, Config::default(), bad(loss), 60_000, seed % 2 == 0);
     }
 }
 
@@ -62,7 +62,7 @@ fn without_any_option() {
             cc: CcKind::NewReno,
             ..Config::default()
         };
-        transfer(500 + seed, cfg, Link::bad(0.03), 60_000, seed % 2 == 0);
+        transfer(500 + seed, cfg, bad(0.03), 60_000, seed % 2 == 0);
     }
 }
 
@@ -77,7 +77,7 @@ fn every_mix_of_options() {
             nodelay: mix & 16 != 0,
             ..Config::default()
         };
-        transfer(900 + mix, cfg, Link::bad(0.05), 40_000, true);
+        transfer(900 + mix, cfg, bad(0.05), 40_000, true);
     }
 }
 
@@ -85,7 +85,7 @@ fn every_mix_of_options() {
 fn tiny_buffers() {
     for seed in 0..10 {
         let cfg = Config { sndbuf: 1000, rcvbuf: 700, ..Config::default() };
-        transfer(1500 + seed, cfg, Link::bad(0.03), 8_000, true);
+        transfer(1500 + seed, cfg, bad(0.03), 8_000, true);
     }
 }
 
@@ -93,6 +93,6 @@ fn tiny_buffers() {
 fn super_segments_are_exact_too() {
     for seed in 0..10 {
         let cfg = Config { tso_max: 20_000, ..Config::default() };
-        transfer(2000 + seed, cfg, Link::bad(0.03), 200_000, true);
+        transfer(2000 + seed, cfg, bad(0.03), 200_000, true);
     }
 }

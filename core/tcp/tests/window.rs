@@ -1,7 +1,7 @@
 //! Flow control: zero windows and probes, silly windows, scaling.
 
 mod common;
-use common::{Link, Net, pattern};
+use common::{Faults, Net, clean, pattern};
 use iopkt_base::{Duration, Errno};
 use iopkt_tcp::{Config, State, what};
 
@@ -60,7 +60,7 @@ fn probes_without_any_answer_end_it() {
     n.ends[1].reads = false;
     n.send(0, &pattern(50_000, 1));
     n.run(Duration::from_secs(10));
-    n.links[0] = Link { loss: 1.0, ..Link::clean() };
+    n.links[0].faults = Faults { loss: 1.0, ..clean() };
     n.run(Duration::from_secs(3600));
     assert_eq!(n.ends[0].error, Some(Errno::ETIMEDOUT));
 }
@@ -119,7 +119,7 @@ fn large_windows_are_used_with_scaling() {
     //= RFC7323-2.3
     let cfg = Config { rcvbuf: 1 << 20, sndbuf: 1 << 20, ..Config::default() };
     let mut n = Net::connected(7, cfg);
-    n.links = [Link { delay: Duration::from_millis(100), ..Link::clean() }; 2];
+    n.set_links(Faults { delay: Duration::from_millis(100), ..clean() });
     n.send(0, &pattern(3 << 20, 1));
     let mut most = 0;
     while n.ends[1].got.len() < 3 << 20 && n.step() {
@@ -135,7 +135,7 @@ fn large_windows_are_used_with_scaling() {
 fn without_scaling_64_kib_is_the_limit() {
     let cfg = Config { rcvbuf: 1 << 20, sndbuf: 1 << 20, window_scaling: false, ..Config::default() };
     let mut n = Net::connected(8, cfg);
-    n.links = [Link { delay: Duration::from_millis(100), ..Link::clean() }; 2];
+    n.set_links(Faults { delay: Duration::from_millis(100), ..clean() });
     n.send(0, &pattern(1 << 20, 1));
     let mut most = 0;
     while n.ends[1].got.len() < 1 << 20 && n.step() {

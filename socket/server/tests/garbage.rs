@@ -63,7 +63,7 @@ proptest! {
         let good = w.program(0);
         let mut p = w.program(0);
         let mut fds: Vec<MemFd> = Vec::new();
-        w.faults(seed, 40, 20, 10);
+        w.host_faults(seed, 40, 20, 10);
         for a in acts {
             match a {
                 Act::Request { op, args, port, payload, fd } => {
@@ -79,20 +79,20 @@ proptest! {
                 Act::Read { fd } => { let _ = fds.get(fd).map(|f| f.read(&mut [0; 3000])); }
                 Act::Shutdown { fd, how } => { if let Some(f) = fds.get(fd) { f.shutdown(how) } }
                 Act::Close { fd } => { if fd < fds.len() { fds.remove(fd); } }
-                Act::Leave => p = w.stacks[0].server.host.connect(7, 7),
-                Act::Wait => w.step(),
+                Act::Leave => p = w.server(0).host.connect(7, 7),
+                Act::Wait => w.advance(),
             }
             if p.ended() {
-                p = w.stacks[0].server.host.connect(8, 8);
+                p = w.server(0).host.connect(8, 8);
                 let _ = p.send(&Req::new(Op::Hello, 1).encode(), None);
             }
             w.settle();
-            while let Some((t, _)) = w.stacks[0].server.next_asked() {
-                w.stacks[0].server.answer(t, &Reply::Ok);
+            while let Some((t, _)) = w.server(0).next_asked() {
+                w.server(0).answer(t, &Reply::Ok);
             }
             take_replies(&p, &mut fds);
         }
-        w.no_faults();
+        w.no_host_faults();
         w.call(&good, Req::new(Op::Hello, 1), &[], None).unwrap();
         drop((good, p, fds));
         w.end();
@@ -136,16 +136,16 @@ fn an_answer_for_who_is_gone_goes_nowhere() {
         p.send(&[&r.encode()[..], &bytes].concat(), None).unwrap();
     }
     w.settle();
-    let s = &mut w.stacks[0].server;
+    let s = w.server(0);
     assert_eq!(s.held().asked, 8, "the rest was refused");
     let (t, req) = s.next_asked().unwrap();
     assert_eq!(req, Request::Shutdown);
     drop(p);
     w.settle();
-    let s = &mut w.stacks[0].server;
+    let s = w.server(0);
     assert_eq!(s.next_asked().map(|x| x.1), None);
     let q = w.program(0);
-    w.stacks[0].server.answer(t, &Reply::Ok);
+    w.server(0).answer(t, &Reply::Ok);
     w.settle();
     assert!(q.recv().is_none());
     drop(q);

@@ -15,8 +15,8 @@ fn transfer(seed: u64, loss: u32, short: u8, again: u8, n: usize) {
     let mut w = World::new(seed);
     let (p, q) = (w.program(0), w.program(1));
     let (a, b) = w.connected(&p, &q);
-    w.loss = loss;
-    w.faults(seed, short, again, 0);
+    w.set_loss(f64::from(loss) / 256.0);
+    w.host_faults(seed, short, again, 0);
     let (mut sent, mut got, mut shut) = (0, 0, false);
     let mut buf = [0; 5000];
     w.until("the end of the stream", |_| {
@@ -47,7 +47,7 @@ fn transfer(seed: u64, loss: u32, short: u8, again: u8, n: usize) {
     });
     assert_eq!(got, n);
     drop((a, b, p, q));
-    w.loss = 0;
+    w.set_loss(0.0);
     w.end();
 }
 
@@ -76,8 +76,8 @@ fn the_same_seed_is_the_same_run() {
         let mut w = World::new(99);
         let (p, q) = (w.program(0), w.program(1));
         let (a, b) = w.connected(&p, &q);
-        w.faults(99, 100, 50, 0);
-        w.loss = 20;
+        w.host_faults(99, 100, 50, 0);
+        w.set_loss(20.0 / 256.0);
         let (mut sent, mut got) = (0, 0);
         w.until("all", |_| {
             while let Ok(n) = a.write(&[7; 999][..(100_000 - sent).min(999)]) {
@@ -116,7 +116,7 @@ fn refused_resets_and_both_ways_of_telling() {
 fn nobody_answers_is_a_time_out() {
     let mut w = World::new(21);
     let p = w.program(0);
-    w.loss = 256;
+    w.set_loss(1.0);
     let a = w.socket(&p, SOCK_STREAM).unwrap();
     assert_eq!(w.at(&p, Op::Connect, "10.0.0.2:9", &a), Err(Errno::EINPROGRESS));
     w.until("it gives up", |_| a.poll().writable);
@@ -132,12 +132,12 @@ fn a_program_that_dies_while_the_link_is_down_leaves_nothing() {
     let (p, q) = (w.program(0), w.program(1));
     let (a, b) = w.connected(&p, &q);
     while a.write(&[1; 4096]).is_ok() {}
-    w.run_for(Duration::from_millis(50));
+    w.pass(Duration::from_millis(50));
     while a.write(&[1; 4096]).is_ok() {}
-    w.loss = 256;
+    w.set_loss(1.0);
     drop((a, b, p, q));
-    w.run_for(Duration::from_secs(3));
-    w.loss = 0;
+    w.pass(Duration::from_secs(3));
+    w.set_loss(0.0);
     w.end();
 }
 
@@ -147,7 +147,7 @@ fn a_program_that_dies_for_good_with_nobody_at_the_other_end_leaves_nothing() {
     let (p, q) = (w.program(0), w.program(1));
     let (a, b) = w.connected(&p, &q);
     while a.write(&[1; 4096]).is_ok() {}
-    w.loss = 256;
+    w.set_loss(1.0);
     drop((a, b, p, q));
     w.end();
 }
@@ -160,13 +160,13 @@ fn out_of_descriptors_an_accept_can_be_tried_again() {
     let c = w.socket(&p, SOCK_STREAM).unwrap();
     assert_eq!(w.at(&p, Op::Connect, "10.0.0.2:80", &c), Err(Errno::EINPROGRESS));
     w.until("readable", |_| l.poll().readable);
-    w.faults(1, 0, 0, 255);
+    w.host_faults(1, 0, 0, 255);
     for _ in 0..3 {
         assert_eq!(w.accept(&q, &l).map(drop), Err(Errno::EMFILE));
         w.settle();
         assert!(l.poll().readable, "it still waits");
     }
-    w.no_faults();
+    w.no_host_faults();
     let b = w.accept(&q, &l).unwrap();
     assert!(!l.poll().readable);
     c.write(b"hello").unwrap();
@@ -213,7 +213,7 @@ fn many_datagrams_survive_a_host_that_refuses() {
     // The first waits for ARP, whose queue is short.
     a.write(&0u32.to_ne_bytes()).unwrap();
     w.until("the way is known", |_| b.poll().readable);
-    w.faults(26, 0, 128, 0);
+    w.host_faults(26, 0, 128, 0);
     let (mut sent, mut next) = (1u32, 0u32);
     w.until("all", |_| {
         // Not more than a queue's length ahead: none is lost for want of room.
@@ -244,19 +244,19 @@ fn a_dead_program_does_not_wait_for_ever_for_a_peer_that_reads_nothing() {
         while a.write(&[1; 4096]).is_ok() {
             idle = 0;
         }
-        w.run_for(Duration::from_millis(200));
+        w.pass(Duration::from_millis(200));
     }
     drop((a, p));
-    w.run_for(Duration::from_secs(60));
-    assert_eq!(w.stacks[0].server.held().sockets, 1, "it still tries");
-    w.run_for(Duration::from_secs(300));
-    assert_eq!(w.stacks[0].server.held().sockets, 0);
+    w.pass(Duration::from_secs(60));
+    assert_eq!(w.server(0).held().sockets, 1, "it still tries");
+    w.pass(Duration::from_secs(300));
+    assert_eq!(w.server(0).held().sockets, 0);
     // The reader gets what there is, then the reset.
     let mut n = 0;
     let end = loop {
         match b.read(&mut [0; 65_536]) {
             Ok(m) if m > 0 => n += m,
-            Err(Errno::EAGAIN) => w.step(),
+            Err(Errno::EAGAIN) => w.advance(),
             r => break r,
         }
     };

@@ -1,11 +1,13 @@
-//! Two (or more) hosts on one Ethernet, on a virtual clock: real shards joined by a frame pipe with delay, and
-//! with loss, duplication and reordering from a seed.
+//! Two (or more) hosts on one Ethernet, on a virtual clock: real shards joined by the simulator's links, which
+//! delay, lose, duplicate and reorder as a seed says.
 #![allow(dead_code)] // each test uses its part
 
-use iopkt_base::{Duration, Instant, Rng};
+use iopkt_base::{Duration, Instant};
 use iopkt_ctl::{AddrInfo, AddrState, LinkState, Reply, Request};
 use iopkt_inet::Inet;
 use iopkt_mbuf::{Mbuf, Pool, PoolConfig};
+pub use iopkt_sim::Faults;
+use iopkt_sim::Link;
 use iopkt_stack::sockets::{SendOpts, SockId, SockType};
 use iopkt_stack::{Config, Family, IfAttach, Shard, Why};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -133,38 +135,24 @@ pub fn addr_info(a: &str, plen: u8) -> AddrInfo {
     AddrInfo { addr: ip(a), prefix_len: plen, broadcast: None, peer: None, state: AddrState::Valid }
 }
 
-/// What the wire does to frames.
-#[derive(Clone, Copy, Default)]
-pub struct Faults {
-    pub loss: f64,
-    pub dup: f64,
-    /// Extra delay of up to this long, frame by frame: reorders.
-    pub jitter_ms: u32,
+/// Frames take a millisecond, and nothing happens to them.
+pub fn clean() -> Faults {
+    Faults { delay: Duration::from_millis(1), ..Faults::default() }
 }
 
-/// Hosts on one wire.
+/// Hosts on one wire: a link from each to each.
 pub struct Wire {
     pub now: Instant,
     pub hosts: Vec<Host>,
-    pub faults: Faults,
-    rng: Rng,
-    flying: Vec<(Instant, u64, usize, Vec<u8>)>,
-    seq: u64,
+    links: Vec<Vec<Link>>,
     /// Every frame that was sent: host, bytes.
     pub log: Vec<(usize, Vec<u8>)>,
 }
 
 impl Wire {
     pub fn new(hosts: Vec<Host>) -> Wire {
-        Wire {
-            now: Instant::from_millis(1000),
-            hosts,
-            faults: Faults::default(),
-            rng: Rng::new(42),
-            flying: Vec::new(),
-            seq: 0,
-            log: Vec::new(),
-        }
+        Wire { now: Instant::from_millis(1000), hosts, links: Vec::new(), log: Vec::new() }
+            .seeded(42, clean())
     }
 
     /// 10.0.0.1 and 10.0.0.2.
@@ -173,42 +161,33 @@ impl Wire {
     }
 
     pub fn seeded(mut self, seed: u64, f: Faults) -> Wire {
-        self.rng = Rng::new(seed);
-        self.faults = f;
+        let n = self.hosts.len() as u64;
+        let link = |i, j| Link::new(f, seed.wrapping_mul(0x1_0001) ^ (i << 8 | j));
+        self.links = (0..n).map(|i| (0..n).map(|j| link(i, j)).collect()).collect();
         self
+    }
+
+    pub fn set_faults(&mut self, f: Faults) {
+        self.links.iter_mut().flatten().for_each(|l| l.faults = f);
     }
 
     fn launch(&mut self, from: usize, frame: Vec<u8>) {
         assert!(frame.len() >= 60, "short frame on the wire");
         for to in (0..self.hosts.len()).filter(|t| *t != from) {
-            let copies = 1 + usize::from(self.rng.chance(self.faults.dup));
-            for _ in 0..copies {
-                if self.rng.chance(self.faults.loss) {
-                    continue;
-                }
-                let ms = 1 + self.rng.below(self.faults.jitter_ms + 1);
-                self.seq += 1;
-                self.flying.push((self.now + Duration::from_millis(ms.into()), self.seq, to, frame.clone()));
-            }
+            self.links[from][to].send(self.now, frame.clone());
         }
         self.log.push((from, frame));
     }
 
     /// Runs every host once at the present time.
     pub fn settle(&mut self) {
+        let now = self.now;
         for i in 0..self.hosts.len() {
-            let mut due: Vec<_> = Vec::new();
-            let now = self.now;
-            self.flying.retain(|f| {
-                let take = f.2 == i && f.0 <= now;
-                if take {
-                    due.push(f.clone());
-                }
-                !take
-            });
-            due.sort();
-            let mut batch: Vec<Mbuf> =
-                due.iter().filter_map(|f| self.hosts[i].s.cx.mbufs.copy_of(&f.3)).collect();
+            let mut batch: Vec<Mbuf> = Vec::new();
+            for l in &mut self.links {
+                let due = std::iter::from_fn(|| l[i].recv(now));
+                batch.extend(due.filter_map(|f| self.hosts[i].s.cx.mbufs.copy_of(&f)));
+            }
             for f in self.hosts[i].turn(now, &mut batch) {
                 self.launch(i, f);
             }
@@ -223,7 +202,8 @@ impl Wire {
             self.settle();
             guard += 1;
             assert!(guard < 1_000_000, "does not come to rest");
-            let next = self.flying.iter().map(|f| f.0).chain(self.hosts.iter().map(|h| h.s.deadline())).min();
+            let links = self.links.iter().flatten().map(Link::deadline);
+            let next = links.chain(self.hosts.iter().map(|h| h.s.deadline())).min();
             let next = next.unwrap_or(Instant::FAR).max(self.now);
             if next > end {
                 break;

@@ -6,15 +6,30 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use iopkt_base::{Duration, Errno, Instant, Rng};
 use iopkt_ctl::{AddrState, LinkState, iff};
 use iopkt_mbuf::{Mbuf, Pool, flags};
+pub use iopkt_sim::Faults;
+use iopkt_sim::{Item, Link};
 use iopkt_stack::sockets::{Datagram, Event, SendOpts, SockId, SockType, ev};
 use iopkt_stack::{Config, Family, IcmpErr, IfAddr, IfAttach, IpInfo, IpOut, Shard};
 
-/// A packet under way.
-struct Flight {
-    at: Instant,
-    order: u64,
-    to: usize,
-    o: IpOut,
+/// A packet under way: what a transport handed down, its bytes outside the pool.
+#[derive(Clone)]
+struct Packet {
+    src: IpAddr,
+    dst: IpAddr,
+    proto: u8,
+    ttl: u8,
+    tos: u8,
+    flags: u32,
+    bytes: Vec<u8>,
+}
+
+impl Item for Packet {
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+    fn damage(&mut self, at: usize, bit: u32) {
+        self.bytes.damage(at, bit);
+    }
 }
 
 pub struct World {
@@ -22,16 +37,11 @@ pub struct World {
     pub hosts: Vec<Shard>,
     pub now: Instant,
     pub rng: Rng,
-    pub loss: f64,
-    /// Further loss of what one host sends.
-    pub loss_of: [f64; 2],
-    pub reorder: f64,
-    pub duplicate: f64,
-    pub delay: Duration,
+    /// From a host to the other, and to itself (which takes no time and loses nothing).
+    links: [Link<Packet>; 2],
+    own: [Link<Packet>; 2],
     /// Answers UDP to closed ports with ICMP port unreachable.
     pub icmp: bool,
-    flights: Vec<Flight>,
-    order: u64,
     pub events: Vec<(usize, Event)>,
     pub sent: u64,
 }
@@ -70,14 +80,9 @@ impl World {
             hosts,
             now: Instant::from_millis(1),
             rng: Rng::new(seed),
-            loss: 0.0,
-            loss_of: [0.0; 2],
-            reorder: 0.0,
-            duplicate: 0.0,
-            delay: Duration::from_millis(1),
+            links: [1, 2].map(|i| Link::new(clean(), seed ^ i << 32)),
+            own: [3, 4].map(|i| Link::new(Faults::default(), i)),
             icmp: true,
-            flights: Vec::new(),
-            order: 0,
             events: Vec::new(),
             sent: 0,
         }
@@ -108,43 +113,28 @@ impl World {
     fn send(&mut self, from: usize, o: IpOut) {
         self.sent += 1;
         let local = self.hosts[from].net.is_local(o.dst, 0);
-        let loss = self.loss.max(self.loss_of[from]);
-        if !local && loss > 0.0 && self.rng.chance(loss) {
-            return;
-        }
-        let to = if local { from } else { 1 - from };
-        let extra = if self.rng.chance(self.reorder) { u64::from(self.rng.below(20)) } else { 0 };
-        let wait = if local { Duration::ZERO } else { self.delay + Duration::from_millis(extra) };
-        if self.rng.chance(self.duplicate) {
-            let m = self.hosts[from].cx.mbufs.copy_of(o.m.as_slice()).expect("memory");
-            if o.m.flags() & flags::CSUM_PARTIAL == 0 {
-                self.push(to, wait, copy_of(&o, m));
-            }
-            return self.push(to, wait, o);
-        }
-        self.push(to, wait, o);
-    }
-
-    fn push(&mut self, to: usize, wait: Duration, o: IpOut) {
-        self.order += 1;
-        self.flights.push(Flight { at: self.now + wait, order: self.order, to, o });
+        let IpOut { src, dst, proto, ttl, tos, .. } = o;
+        let p = Packet { src, dst, proto, ttl, tos, flags: o.m.flags(), bytes: o.m.as_slice().to_vec() };
+        let links = if local { &mut self.own } else { &mut self.links };
+        links[from].send(self.now, p);
     }
 
     fn arrive(&mut self) -> bool {
-        let now = self.now;
-        let mut due: Vec<Flight> = Vec::new();
-        let mut i = 0;
-        while i < self.flights.len() {
-            if self.flights[i].at <= now {
-                due.push(self.flights.swap_remove(i));
-            } else {
-                i += 1;
+        let mut any = false;
+        for to in 0..2 {
+            while let Some(p) = self.own[to].recv(self.now).or_else(|| self.links[1 - to].recv(self.now)) {
+                any = true;
+                let h = &mut self.hosts[to];
+                // Out of memory is a drop, as in a driver.
+                let Some(mut m) = h.cx.mbufs.copy_of(&p.bytes) else { continue };
+                m.set_flags(p.flags);
+                let Packet { src, dst, proto, ttl, tos, .. } = p;
+                // The rest is for the layer that is missing here.
+                let (df, oif, dontroute, hdrincl, options, mcast_loop) = Default::default();
+                let o =
+                    IpOut { src, dst, proto, ttl, tos, df, oif, dontroute, hdrincl, options, mcast_loop, m };
+                self.deliver(to, o);
             }
-        }
-        due.sort_by_key(|f| (f.at, f.order));
-        let any = !due.is_empty();
-        for f in due {
-            self.deliver(f.to, f.o);
         }
         any
     }
@@ -205,7 +195,7 @@ impl World {
             if busy {
                 continue;
             }
-            let next = self.flights.iter().map(|f| f.at).min().unwrap_or(Instant::FAR);
+            let next = self.links.iter().chain(&self.own).map(Link::deadline).min().unwrap_or(Instant::FAR);
             let next = self.hosts.iter().map(|h| h.sockets.deadline()).fold(next, Instant::min);
             if next > end || next == Instant::FAR {
                 self.now = end;
@@ -215,8 +205,17 @@ impl World {
         }
     }
 
+    /// Changes what both links do.
+    pub fn set_links(&mut self, f: Faults) {
+        self.links.iter_mut().for_each(|l| l.faults = f);
+    }
+
+    pub fn set_loss(&mut self, p: f64) {
+        self.links.iter_mut().for_each(|l| l.faults.loss = p);
+    }
+
     pub fn loss_from(&mut self, h: usize, p: f64) {
-        self.loss_of[h] = p;
+        self.links[h].faults.loss = p;
     }
 
     pub fn run(&mut self, limit: Duration) {
@@ -394,15 +393,14 @@ impl World {
 
     /// Buffers in use, when the caches are emptied.
     pub fn out(mut self) -> usize {
-        self.flights.clear();
         self.hosts.clear();
         self.pool.stats().out + self.pool.stats().big_bytes
     }
 }
 
-fn copy_of(o: &IpOut, m: Mbuf) -> IpOut {
-    let IpOut { src, dst, proto, ttl, tos, df, oif, dontroute, hdrincl, mcast_loop, .. } = *o;
-    IpOut { src, dst, proto, ttl, tos, df, oif, dontroute, hdrincl, options: Vec::new(), mcast_loop, m }
+/// A link that takes a millisecond and does nothing else.
+pub fn clean() -> Faults {
+    Faults { delay: Duration::from_millis(1), ..Faults::default() }
 }
 
 fn host(i: usize, seed: u64, cfg: Config, pool: &Pool) -> Shard {

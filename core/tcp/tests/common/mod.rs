@@ -5,6 +5,7 @@ pub mod script;
 
 use iopkt_base::{Duration, Instant, Rng};
 use iopkt_mbuf::{Cache, Mbuf, Pool, PoolConfig};
+pub use iopkt_sim::{Faults, Link};
 use iopkt_tcp::{Config, Csum, Outcome, SegOut, Segment, Seq, State, Tcb, what};
 use iopkt_wire::checksum::{Sum, pseudo_v4};
 use iopkt_wire::tcp::{Flags, Header};
@@ -26,43 +27,14 @@ pub struct Seen {
 /// Says whether to drop a packet: who sent it, its header, its payload's length.
 pub type Filter = Box<dyn FnMut(usize, &Header, usize) -> bool>;
 
-/// What a link does to packets.
-#[derive(Clone, Copy, Debug)]
-pub struct Link {
-    pub delay: Duration,
-    pub jitter: Duration,
-    pub loss: f64,
-    pub dup: f64,
-    pub corrupt: f64,
-    /// Bytes per second, 0 for no limit.
-    pub rate: u64,
-    /// Largest segment (header included) that passes.
-    pub mtu: usize,
+/// A link that takes 10 ms and does nothing else.
+pub fn clean() -> Faults {
+    Faults { delay: Duration::from_millis(10), ..Faults::default() }
 }
 
-impl Link {
-    pub fn clean() -> Link {
-        Link {
-            delay: Duration::from_millis(10),
-            jitter: Duration::ZERO,
-            loss: 0.0,
-            dup: 0.0,
-            corrupt: 0.0,
-            rate: 0,
-            mtu: 1 << 20,
-        }
-    }
-
-    pub fn bad(loss: f64) -> Link {
-        Link { jitter: Duration::from_millis(8), loss, dup: loss / 2.0, corrupt: loss / 4.0, ..Link::clean() }
-    }
-}
-
-struct Flying {
-    at: Instant,
-    n: u64,
-    to: usize,
-    m: Mbuf,
+/// A link that loses, doubles and damages; what jitters overtakes.
+pub fn bad(loss: f64) -> Faults {
+    Faults { jitter: Duration::from_millis(8), loss, duplicate: loss / 2.0, corrupt: loss / 4.0, ..clean() }
 }
 
 /// One end and what its program sees.
@@ -90,16 +62,13 @@ pub struct End {
 pub struct Net {
     pub now: Instant,
     pub ends: [End; 2],
+    /// From the first end, from the second; what they carry are segments.
     pub links: [Link; 2],
     pub seen: Vec<Seen>,
     /// Says which packets to drop: (from, header, payload length, how many were seen from that end).
     pub filter: Option<Filter>,
-    pub rng: Rng,
     pub cache: Cache,
     pub pool: Pool,
-    busy: [Instant; 2],
-    flying: Vec<Flying>,
-    count: u64,
 }
 
 pub fn pattern(n: usize, seed: u64) -> Vec<u8> {
@@ -136,16 +105,17 @@ impl Net {
         Net {
             now: Instant::from_millis(1000),
             ends,
-            links: [Link::clean(); 2],
+            links: [Link::new(clean(), seed ^ 0xa), Link::new(clean(), seed ^ 0xb << 32)],
             seen: Vec::new(),
             filter: None,
-            rng,
             cache: pool.cache(64),
             pool,
-            busy: [Instant::ZERO; 2],
-            flying: Vec::new(),
-            count: 0,
         }
+    }
+
+    /// Changes what both links do.
+    pub fn set_links(&mut self, f: Faults) {
+        self.links.iter_mut().for_each(|l| l.faults = f);
     }
 
     /// Two ends with the same settings, the second listening, the first connecting.
@@ -279,31 +249,9 @@ impl Net {
     fn transmit(&mut self, from: usize, m: Mbuf) {
         let (h, hl) = Header::parse(m.as_slice()).expect("own segments parse");
         let len = m.len() - hl;
-        let l = self.links[from];
         let dropped = self.filter.as_mut().is_some_and(|f| f(from, &h, len))
-            || m.len() > l.mtu
-            || self.rng.chance(l.loss);
+            || !self.links[from].send(self.now, m.as_slice().to_vec());
         self.seen.push(Seen { at: self.now, from, h, len, dropped });
-        if dropped {
-            return;
-        }
-        let copies = 1 + usize::from(self.rng.chance(l.dup));
-        for _ in 0..copies {
-            let mut c = self.cache.copy_of(m.as_slice()).expect("memory");
-            if self.rng.chance(l.corrupt) {
-                let at = self.rng.below(c.len() as u32) as usize;
-                c.as_mut_slice()[at] ^= 1 << self.rng.below(8);
-            }
-            let mut at = self.now.max(self.busy[from]);
-            if let Some(ns) = (c.len() as u64 * 1_000_000_000).checked_div(l.rate) {
-                at += Duration::from_nanos(ns);
-                self.busy[from] = at;
-            }
-            let jitter = self.rng.below(l.jitter.as_micros() as u32 + 1);
-            at += l.delay + Duration::from_micros(u64::from(jitter));
-            self.count += 1;
-            self.flying.push(Flying { at, n: self.count, to: 1 - from, m: c });
-        }
     }
 
     fn deliver(&mut self, i: usize, mut m: Mbuf) {
@@ -337,18 +285,18 @@ impl Net {
 
     /// The next thing that happens; false when nothing ever will.
     pub fn step(&mut self) -> bool {
-        let packet = self.flying.iter().map(|f| (f.at, f.n)).min();
+        let packet = (0..2).map(|i| (self.links[i].deadline(), i)).min().filter(|p| p.0 != Instant::FAR);
         let timer = (0..2)
             .filter_map(|i| self.ends[i].tcb.as_ref().map(|t| (t.deadline(), i)))
             .min()
             .filter(|t| t.0 != Instant::FAR);
         match (packet, timer) {
             (None, None) => false,
-            (Some((at, n)), t) if t.is_none_or(|t| at <= t.0) => {
+            (Some((at, from)), t) if t.is_none_or(|t| at <= t.0) => {
                 self.now = self.now.max(at);
-                let k = self.flying.iter().position(|f| f.n == n).expect("there");
-                let f = self.flying.swap_remove(k);
-                self.deliver(f.to, f.m);
+                let bytes = self.links[from].recv(self.now).expect("it has arrived");
+                let m = self.cache.copy_of(&bytes).expect("memory");
+                self.deliver(1 - from, m);
                 true
             }
             (_, Some((at, i))) => {
@@ -381,7 +329,7 @@ impl Net {
     }
 
     pub fn next_event(&self) -> Instant {
-        let p = self.flying.iter().map(|f| f.at).min().unwrap_or(Instant::FAR);
+        let p = self.links[0].deadline().min(self.links[1].deadline());
         let t = self.ends.iter().filter_map(|e| e.tcb.as_ref().map(|t| t.deadline())).min();
         p.min(t.unwrap_or(Instant::FAR))
     }

@@ -4,7 +4,7 @@
 //! streams must be prefixes of what was written at any time; with them, nothing may panic, grow without bound
 //! or leak.
 
-use super::{Link, Net, pattern};
+use super::{Faults, Net, clean, pattern};
 use iopkt_base::Duration;
 use iopkt_tcp::{CcKind, Config, SegOut, Seq, State};
 use iopkt_wire::tcp::{Flags, Options, SackBlocks, Timestamps};
@@ -114,12 +114,12 @@ fn operation(n: &mut Net, b: &mut Bytes<'_>, attack: bool) -> Option<()> {
         6 => n.run(Duration::from_millis(u64::from(b.u16()?))),
         7 => {
             let (l, d, j) = (b.u8()?, b.u8()?, b.u8()?);
-            n.links[i] = Link {
+            n.links[i].faults = Faults {
                 loss: f64::from(l) / 400.0,
-                dup: f64::from(d) / 500.0,
+                duplicate: f64::from(d) / 500.0,
                 jitter: Duration::from_millis(u64::from(j)),
                 corrupt: f64::from(l & 15) / 300.0,
-                ..Link::clean()
+                ..clean()
             };
         }
         8 if alive => {
@@ -193,7 +193,7 @@ pub fn run(data: &[u8], attack: bool) {
 
 /// With good links and willing readers everything that was written arrives, and both ends end.
 fn heal(n: &mut Net) {
-    n.links = [Link::clean(); 2];
+    n.set_links(clean());
     for i in 0..2 {
         n.ends[i].reads = true;
         if let Some(t) = &mut n.ends[i].tcb {
