@@ -81,6 +81,8 @@ pub struct Sockets {
     rst_rate: (Instant, u32),
     /// How scarce packet memory is.
     pressure: pressure::Pressure,
+    /// Packets received since it was last looked at.
+    unweighed: u32,
     /// Slots that a packet is for; kept to keep its memory.
     scratch: Vec<u32>,
 }
@@ -107,6 +109,7 @@ impl Sockets {
             max_time_wait: tcp::MAX_TIME_WAIT.min(max / 2),
             rst_rate: (Instant::ZERO, 0),
             pressure: pressure::Pressure::default(),
+            unweighed: 0,
             scratch: Vec::new(),
         }
     }
@@ -165,6 +168,11 @@ impl Sockets {
     /// was not unicast) and ends it. For ICMP the domain does its own work and then calls this too: raw and
     /// ping sockets get their copies, and `Some(m)` just comes back.
     pub fn input(&mut self, cx: &mut Cx, net: &mut Net, info: &IpInfo, m: Mbuf) -> Option<Mbuf> {
+        // A turn may bring more packets than lie between two grades of pressure.
+        self.unweighed += 1;
+        if self.unweighed >= pressure::EVERY {
+            self.weigh(cx);
+        }
         let raw = self.raw_input(cx, info, &m);
         match info.proto {
             proto::TCP => {
@@ -211,11 +219,16 @@ impl Sockets {
         }
     }
 
+    fn weigh(&mut self, cx: &Cx) {
+        self.pressure = pressure::Pressure::of(cx.mbufs.pool());
+        self.unweighed = 0;
+    }
+
     /// Sends what sockets have to send and tells what happened: called once per turn, after input, timers and
     /// user calls. Appends to `cx.down` and `cx.events`.
     pub fn output(&mut self, cx: &mut Cx, net: &mut Net) {
         self.turn += 1;
-        self.pressure = pressure::Pressure::of(cx.mbufs.pool());
+        self.weigh(cx);
         self.tcp_output(cx, net);
         while let Some(id) = self.throttled.pop() {
             if self.table.get(id).is_ok() {

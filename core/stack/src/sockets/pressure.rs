@@ -8,6 +8,9 @@
 
 use iopkt_mbuf::Pool;
 
+/// Received packets after which the pool is looked at again within a turn.
+pub(crate) const EVERY: u32 = 32;
+
 /// How much of the pool's clusters is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pressure {
