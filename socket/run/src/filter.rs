@@ -52,6 +52,8 @@ const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 
 /// `SIOC*` requests are 0x8900 to 0x89ff (`linux/sockios.h`).
 const SIOC_RANGE: u32 = 0x8900;
+const SIOCINQ: u32 = iopkt_sockproto::linux::SIOCINQ;
+const SIOCOUTQ: u32 = iopkt_sockproto::linux::SIOCOUTQ;
 
 /// Calls that name a socket and always go to the supervisor; their sixth argument register is unused.
 const ALWAYS: [libc::c_long; 14] = [
@@ -189,7 +191,11 @@ pub fn program() -> Vec<sock_filter> {
     a.jump(JEQ, libc::SYS_ioctl as u32, To::Next, To::Allow);
     a.op(LD, arg(1, false));
     a.op(AND, 0xFFFF_FF00);
-    a.jump(JEQ, SIOC_RANGE, To::Magic, To::Allow);
+    a.jump(JEQ, SIOC_RANGE, To::Magic, To::Next);
+    // What waits in a pair is not what waits in a socket: headers, several datagrams, the send buffer behind it.
+    a.op(LD, arg(1, false));
+    a.jump(JEQ, SIOCINQ, To::Magic, To::Next);
+    a.jump(JEQ, SIOCOUTQ, To::Magic, To::Allow);
     a.finish()
 }
 
@@ -283,7 +289,10 @@ mod tests {
 
     #[test]
     fn only_socket_ioctls_notify() {
-        assert_eq!(ask(libc::SYS_ioctl, [3, libc::FIONREAD, 0, 0, 0, 0]), ALLOW);
+        for queue in [libc::FIONREAD, libc::TIOCOUTQ] {
+            assert_eq!(ask(libc::SYS_ioctl, [3, queue, 0, 0, 0, 0]), NOTIFY);
+            assert_eq!(ask(libc::SYS_ioctl, [3, queue, 0, 0, 0, MAGIC]), ALLOW);
+        }
         assert_eq!(ask(libc::SYS_ioctl, [3, 0x8915, 0, 0, 0, 0]), NOTIFY);
         assert_eq!(ask(libc::SYS_ioctl, [3, 0x8915, 0, 0, 0, MAGIC]), ALLOW);
         assert_eq!(ask(libc::SYS_ioctl, [3, libc::TCGETS, 0, 0, 0, 0]), ALLOW);

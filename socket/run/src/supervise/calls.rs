@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iopkt_shim::{ident, ops, sys};
 use iopkt_sockproto::PairName;
-use iopkt_sockproto::linux::IFREQ_LEN;
+use iopkt_sockproto::linux::{IFREQ_LEN, SIOCINQ};
 
 use super::notif::Call;
 use super::target::{self, Errno};
@@ -91,7 +91,7 @@ impl Supervisor {
             libc::SYS_setsockopt => self.setsockopt(&call, fd),
             libc::SYS_getsockopt => self.getsockopt(&call, fd),
             libc::SYS_shutdown => self.confirm(&call, |s| ops::shutdown(&mut s.stack, fd, call.int(1))),
-            libc::SYS_ioctl => self.ioctl(&call, fd),
+            libc::SYS_ioctl => self.ioctl(&call, fd, name.stream),
             libc::SYS_sendto => self.sendto(job, fd, &name),
             libc::SYS_sendmsg => self.sendmsg(job, fd, &name),
             libc::SYS_sendmmsg => self.sendmmsg(job, fd, &name),
@@ -223,8 +223,12 @@ impl Supervisor {
         Ok(Outcome::Value(0))
     }
 
-    fn ioctl(&mut self, call: &Call, fd: RawFd) -> Result<Outcome, Errno> {
+    fn ioctl(&mut self, call: &Call, fd: RawFd, stream: bool) -> Result<Outcome, Errno> {
         let request = call.args[1] as u32;
+        if stream && request == SIOCINQ {
+            // The pair of a stream knows that itself.
+            return Ok(Outcome::GoOn);
+        }
         let (tid, at) = (call.tid, call.args[2]);
         match ops::ioctl_shape(request) {
             Some(ops::IoctlShape::Ifreq) => {

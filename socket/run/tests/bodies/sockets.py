@@ -353,10 +353,40 @@ def many_threads():
     assert not any(t.is_alive() for t in ts)
 
 
+def next_size(s):
+    n = array.array("i", [-1])
+    fcntl.ioctl(s, 0x541B, n)  # FIONREAD
+    return n[0]
+
+
+def queued_sizes():
+    for connected in (False, True):
+        a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        a.bind((LO, 0))
+        b.bind((LO, 0))
+        if connected:
+            b.connect(a.getsockname())
+        assert next_size(b) == 0
+        for n in (5, 700, 20):
+            a.sendto(b"x" * n, b.getsockname())
+        for n in (5, 700, 20):
+            select.select([b], [], [])
+            assert next_size(b) == n, (connected, n, next_size(b))
+            assert len(b.recvfrom(1000)[0]) == n
+        assert next_size(b) == 0
+    l = listener()
+    c = socket.create_connection(l.getsockname())
+    p, _ = l.accept()
+    p.sendall(b"123")
+    select.select([c], [], [])
+    assert next_size(c) == 3
+
+
 # Whether connections take long enough (the test's own stack) to see what happens meanwhile.
 slow = sys.argv[1] == "slow"
 preload = "libiopkt_preload" in os.environ.get("LD_PRELOAD", "")
-tests = [names, stream, addresses_on_streams, refused, nonblocking_connect, accepting, interrupted, datagrams, options,
+tests = [names, stream, addresses_on_streams, refused, nonblocking_connect, accepting, interrupted, datagrams, queued_sizes, options,
          sharing, kernels_own, many_threads, same_port_again, closing_strange_descriptors]
 if preload:
     tests.insert(8, plain_reads)
