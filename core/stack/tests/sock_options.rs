@@ -29,8 +29,8 @@ fn flags_come_back() {
             round(&mut w, s, SOL_SOCKET, name, 0, 0);
             assert_eq!(w.set_bytes(A, s, SOL_SOCKET, name, &[1, 0, 0]), Err(Errno::EINVAL));
         }
-        // IP_PKTINFO, RECVERR, RECVTTL, RECVTOS, FREEBIND, BIND_ADDRESS_NO_PORT.
-        for name in [8, 11, 12, 13, 15, 24] {
+        // IP_RETOPTS, PKTINFO, RECVERR, RECVTTL, RECVTOS, FREEBIND, BIND_ADDRESS_NO_PORT.
+        for name in [7, 8, 11, 12, 13, 15, 24] {
             round(&mut w, s, IP, name, 1, 1);
             assert_eq!(w.set_bytes(A, s, IP, name, &[0]), Ok(()), "one byte will do (ip(7))");
             assert_eq!(w.get(A, s, IP, name), Ok(0));

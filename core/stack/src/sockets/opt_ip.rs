@@ -1,7 +1,8 @@
 //! Options at IPPROTO_IP (ip(7)) and IPPROTO_IPV6 (ipv6(7)).
 //!
 //! IP_RECVERR makes errors reach unconnected sockets too (SO_ERROR, next call); there is no queue of extended
-//! errors, MSG_ERRQUEUE finds nothing. Source-specific multicast, IP_TRANSPARENT and IP_ROUTER_ALERT are
+//! errors, MSG_ERRQUEUE finds nothing. IP_RETOPTS is kept, and no control message comes of it: options of received packets
+//! end in the IP layer. Source-specific multicast, IP_TRANSPARENT and IP_ROUTER_ALERT are
 //! ENOPROTOOPT.
 
 use super::Sockets;
@@ -22,6 +23,7 @@ mod ip {
     pub const TTL: i32 = 2;
     pub const HDRINCL: i32 = 3;
     pub const OPTIONS: i32 = 4;
+    pub const RETOPTS: i32 = 7;
     pub const PKTINFO: i32 = 8;
     pub const MTU_DISCOVER: i32 = 10;
     pub const RECVERR: i32 = 11;
@@ -104,6 +106,7 @@ impl Sockets {
             ip::TTL => o.ttl = ttl(int_or_byte(v)?)?,
             ip::HDRINCL if raw => o.hdrincl = truth()?,
             ip::OPTIONS => o.ip_options = ip_options(v)?,
+            ip::RETOPTS => o.retopts = truth()?,
             ip::PKTINFO => o.pktinfo = truth()?,
             ip::MTU_DISCOVER => o.mtu_discover = discover(int_or_byte(v)?)?,
             ip::RECVERR => o.recverr = truth()?,
@@ -145,6 +148,7 @@ impl Sockets {
             ip::TTL => i32::from(o.ttl.unwrap_or(DEFAULT_TTL)),
             ip::HDRINCL if s.ty == SockType::Raw => i32::from(o.hdrincl),
             ip::OPTIONS => return Ok(put(out, &o.ip_options)),
+            ip::RETOPTS => i32::from(o.retopts),
             ip::PKTINFO => i32::from(o.pktinfo),
             ip::MTU_DISCOVER => i32::from(o.mtu_discover),
             ip::RECVERR => i32::from(o.recverr),
