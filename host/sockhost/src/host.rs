@@ -225,6 +225,22 @@ impl Host for SockHost {
         }
     }
 
+    fn hung_up(&mut self, ends: &[EndId]) -> Vec<usize> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let fd = |e: &EndId| self.ends.get(e.0 as usize).map(|end| end.fd.as_fd());
+        let (places, mut fds): (Vec<usize>, Vec<PollFd<'_>>) = ends
+            .iter()
+            .enumerate()
+            .filter_map(|(i, e)| fd(e).map(|fd| (i, PollFd::from_borrowed_fd(fd, PollFlags::empty()))))
+            .unzip();
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if poll(&mut fds, Some(&now)).is_err() {
+            return Vec::new();
+        }
+        let hup = |f: &PollFd<'_>| f.revents().contains(PollFlags::HUP);
+        places.into_iter().zip(&fds).filter(|(_, f)| hup(f)).map(|(i, _)| i).collect()
+    }
+
     fn left_unread(&mut self, e: EndId) -> bool {
         let Some(end) = self.ends.get(e.0 as usize) else { return false };
         matches!(opt::socket_error(&end.fd), Ok(Err(rustix::io::Errno::CONNRESET)))

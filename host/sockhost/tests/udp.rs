@@ -269,3 +269,18 @@ fn a_burst_of_large_datagrams_meets_no_error() {
     let mut buf = vec![0; 50_000];
     assert_eq!(b.recv_meta(&mut buf).unwrap().0, 40_000);
 }
+
+#[test]
+fn a_port_is_free_at_once_after_close() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let at = UdpSocket::bind(&s, sa("127.0.0.1:0")).unwrap().local_addr().unwrap();
+    let tcp = sa("127.0.0.1:7171");
+    for _ in 0..1000 {
+        drop(UdpSocket::bind(&s, at).unwrap());
+        drop(iopkt_client::TcpListener::bind(&s, tcp, 1).unwrap());
+    }
+    drop(s);
+    rig.until_empty();
+}

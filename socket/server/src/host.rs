@@ -113,6 +113,9 @@ pub trait Host {
     /// Ends the server's writing half: the program reads everything, then the end of file.
     fn shutdown(&mut self, e: EndId);
 
+    /// Which of these ends (by their places in the list) the programs have closed everywhere, also when no event has told yet.
+    fn hung_up(&mut self, ends: &[EndId]) -> Vec<usize>;
+
     /// Whether the program closed its end with bytes in it that it had not read. Asked once, after a hang-up.
     fn left_unread(&mut self, e: EndId) -> bool;
 

@@ -22,11 +22,13 @@
 //! | `listen` | TCP: listen, accept; shutdown |
 //! | `messages` | datagrams |
 //! | `ioctl` | SIOC* |
+//! | `gone` | ports of sockets that were closed a moment ago |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod gone;
 pub mod host;
 mod ioctl;
 mod listen;

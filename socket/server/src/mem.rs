@@ -417,6 +417,11 @@ impl Host for MemHost {
         self.ready.borrow_mut().push(HostEvent::Pair(p.owner, what));
     }
 
+    fn hung_up(&mut self, ends: &[EndId]) -> Vec<usize> {
+        let gone = |e: &EndId| self.end(*e).is_ok_and(|p| p.borrow().client_closed);
+        (0..ends.len()).filter(|i| gone(&ends[*i])).collect()
+    }
+
     fn left_unread(&mut self, e: EndId) -> bool {
         self.end(e).is_ok_and(|p| p.borrow().left_unread)
     }

@@ -62,10 +62,16 @@ impl<H: Host> Server<H> {
         if shard.sockets.write_space(sk.id) == 0 {
             return false; // ev::WRITE will tell
         }
-        if let Some(msg) = m.unsent.take()
-            && let Err(e) = send(shard, sk.id, &msg, self.cfg.key, 0)
-        {
-            sk.err = Some(e);
+        if let Some(msg) = m.unsent.take() {
+            match send(shard, sk.id, &msg, self.cfg.key, 0) {
+                Ok(_) => {}
+                Err(Errno::ENOBUFS) => {
+                    // Room, but not enough yet.
+                    m.unsent = Some(msg);
+                    return false;
+                }
+                Err(e) => sk.err = Some(e),
+            }
         }
         for _ in 0..burst {
             if !sk.readable || shard.sockets.write_space(sk.id) == 0 {

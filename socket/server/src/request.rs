@@ -93,11 +93,15 @@ impl<H: Host> Server<H> {
         match req.op {
             Op::Bind => {
                 let to = req.addr.0.ok_or(Errno::EAFNOSUPPORT)?;
-                shard.sockets.bind(&mut shard.cx, &shard.net, id, to)?;
+                self.with_port(shard, s, to.port(), |_, shard| {
+                    shard.sockets.bind(&mut shard.cx, &shard.net, id, to)
+                })?;
             }
-            Op::Connect => return self.connect(shard, k, req, fd, s),
+            Op::Connect => {
+                return self.with_port(shard, s, 0, |me, shard| me.connect(shard, k, req, fd, s));
+            }
             Op::ConnectStatus => self.connect_status(shard, s)?,
-            Op::Listen => self.listen(shard, s, req.args[0])?,
+            Op::Listen => self.with_port(shard, s, 0, |me, shard| me.listen(shard, s, req.args[0]))?,
             Op::Accept => return self.accept_call(shard, k, req, fd, s),
             Op::Getsockname => rep.addr = Addr(Some(shard.sockets.local_addr(id)?)),
             Op::Getpeername => rep.addr = Addr(Some(self.peer(shard, s)?)),

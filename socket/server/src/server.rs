@@ -141,7 +141,9 @@ impl<H: Host> Server<H> {
             let Some(k) = self.work.pop_front() else { break };
             let Some(s) = self.socks.get_mut(k as usize) else { continue };
             s.queued = false;
-            self.look(shard, k);
+            if self.look(shard, k) {
+                self.queue(k);
+            }
         }
         self.accepting || !self.ready.is_empty() || !self.work.is_empty() || !shard.cx.events.is_empty()
     }
@@ -263,10 +265,10 @@ impl<H: Host> Server<H> {
         }
     }
 
-    /// Does what there is to do for one socket.
-    fn look(&mut self, shard: &mut Shard, k: u32) {
-        let Some(s) = self.socks.get(k as usize) else { return };
-        let again = match s.state {
+    /// Does what there is to do for one socket; whether there is more.
+    pub(crate) fn look(&mut self, shard: &mut Shard, k: u32) -> bool {
+        let Some(s) = self.socks.get(k as usize) else { return false };
+        match s.state {
             State::Fresh | State::Connecting { .. } if s.hup => {
                 self.retire(shard, k, false, false);
                 false
@@ -275,9 +277,6 @@ impl<H: Host> Server<H> {
             State::Up { .. } => self.pump_stream(shard, k),
             State::Listening(_) => self.look_listener(shard, k),
             State::Dgram(_) => self.pump_messages(shard, k),
-        };
-        if again {
-            self.queue(k);
         }
     }
 

@@ -86,18 +86,8 @@ fn with_mode(fd: c_int, flags: c_int) -> Result<c_int> {
 }
 
 /// bind(2).
-///
-/// Programs close a socket and bind its port again at once. The stack hears of a close by the pair's hang-up, and may have
-/// answered more requests before it acts upon that: a port that seems taken is asked for again after a moment.
 pub fn bind(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8]) -> Result<()> {
-    let a = addr(sockaddr)?;
-    for pause_ms in [1, 4, 16, 0] {
-        match ask(rpc, fd, Op::Bind, [0; 5], a) {
-            Err(libc::EADDRINUSE) if pause_ms > 0 => sys::pause(pause_ms),
-            r => return r.map(drop),
-        }
-    }
-    Err(libc::EADDRINUSE)
+    ask(rpc, fd, Op::Bind, [0; 5], addr(sockaddr)?).map(drop)
 }
 
 /// What connect(2) came to.

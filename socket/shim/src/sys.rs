@@ -169,13 +169,6 @@ pub fn identity(fd: c_int) -> Result<(u64, u64)> {
     Ok((st.st_dev as u64, st.st_ino as u64))
 }
 
-/// Sleeps; a signal cuts it short.
-pub fn pause(ms: c_int) {
-    let ts = libc::timespec { tv_sec: 0, tv_nsec: libc::c_long::from(ms) * 1_000_000 };
-    // SAFETY: ts lives across the call.
-    let _ = unsafe { call(libc::SYS_nanosleep, [&raw const ts as usize, 0, 0, 0, 0, 0]) };
-}
-
 /// The real-time clock, nanoseconds since 1970.
 pub fn realtime() -> u64 {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };

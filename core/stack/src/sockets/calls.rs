@@ -164,6 +164,19 @@ impl Sockets {
         }
     }
 
+    /// Gives back the port of a datagram socket whose program is gone: nothing more comes to it and others may bind there,
+    /// but what it still has to send goes out under its name.
+    pub fn release_port(&mut self, id: SockId) {
+        let Ok(s) = self.table.get_mut(id) else { return };
+        if s.lport != 0 && !s.released && matches!(s.body, Body::Dgram(_)) {
+            s.released = true;
+            self.demux.del_bound(s.proto, s.lport, id.index);
+            if let Some(r) = s.remote {
+                self.demux.del_conn(ConnKey::new(s.proto, s.local, s.lport, r), id.index);
+            }
+        }
+    }
+
     /// Takes a socket out of everything that knows it and frees it.
     pub(super) fn discard(&mut self, cx: &mut Cx, net: &mut Net, slot: u32) {
         let Some(mut s) = self.take_out(slot) else { return };
