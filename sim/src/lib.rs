@@ -7,6 +7,7 @@
 //! [`World`] checks its [invariants](World::check) after every event: frames on the wire are whole, buffers
 //! balance at the end, and a network that has nothing to do goes idle.
 
+mod check;
 mod host;
 mod link;
 mod pcap;

@@ -1,0 +1,75 @@
+//! Invariants of a world: every frame is accounted for, on the links and in the stacks.
+//!
+//! The sums follow a frame up: what links deliver is what hosts take in; what an interface counts went to a
+//! protocol or was dropped for a counted reason; what IP counts is broken, another's, or delivered; what is
+//! delivered was received by a transport.
+
+use crate::host::Host;
+use crate::world::World;
+use iopkt_stack::{LO0, Stat, Why};
+
+impl World {
+    /// Checks every sum that holds between events.
+    ///
+    /// # Panics
+    /// One does not.
+    pub fn check(&mut self) {
+        for l in self.links.iter().flatten() {
+            let on_it = l.delivered + l.under_way() as u64;
+            assert_eq!(l.sent + l.doubled, l.lost + on_it, "frames on a link");
+        }
+        for (i, h) in self.hosts.iter_mut().enumerate() {
+            let arrived: u64 = self.links.iter().map(|l| l[i].delivered).sum();
+            assert_eq!(arrived, h.input + h.no_memory, "frames that arrived at host {i}");
+            check_host(i, h);
+        }
+    }
+}
+
+fn check_host(i: usize, h: &mut Host) {
+    let c = h.shard.cx.counters.clone();
+    let iface = |n| h.shard.net.iface(n).map(|i| i.counters.clone()).expect("the interface");
+    let (eth, lo) = (iface(h.eth), iface(LO0));
+    assert_eq!(h.input, eth.ipackets + eth.ierrors, "host {i}: frames given to its interface");
+
+    // A frame goes to a protocol or ends at the link layer.
+    let up = c.get(Stat::IpTotal) + c.get(Stat::ArpReceived);
+    let ended = c.drops(Why::OtherHost) + c.drops(Why::UnknownEtherType);
+    let rest = (eth.ipackets + lo.ipackets).checked_sub(up + ended);
+    // Both reasons are used further up too, so there is no equality here.
+    let most = c.drops(Why::BadArp) + c.drops(Why::BadAddress);
+    assert!(rest.is_some_and(|r| r <= most), "host {i}: {rest:?} frames are gone, {most} may be");
+
+    // A packet is broken, for somebody else, kept as a fragment, or delivered.
+    let broken = [
+        Stat::IpBadChecksum,
+        Stat::IpTooShort,
+        Stat::IpBadLength,
+        Stat::IpBadHeaderLen,
+        Stat::IpBadVersion,
+        Stat::IpBadOptions,
+        Stat::IpBadAddress,
+        Stat::IpCantForward,
+    ];
+    let ended: u64 = broken.iter().map(|s| c.get(*s)).sum();
+    if c.get(Stat::IpFragments) == 0 {
+        let ip = (c.get(Stat::IpTotal), ended + c.get(Stat::IpDelivered));
+        assert_eq!(ip.0, ip.1, "host {i}: IP packets in, and ended or delivered");
+    }
+
+    // What was delivered, a transport has received.
+    let sockets = h.shard.sockets.stats();
+    let received = |group: &str, text: &str| {
+        let n = sockets.iter().find(|c| c.group == group && c.text == text).map(|c| c.value);
+        n.unwrap_or_else(|| panic!("no counter {group}: {text}"))
+    };
+    let icmp: u64 = (0..=255).map(|t| c.icmp_count(t, false)).sum();
+    let taken = received("tcp", "{} packets received")
+        + received("udp", "{} datagrams received")
+        + c.get(Stat::IgmpReceived)
+        + c.get(Stat::IpNoProto)
+        + icmp
+        + c.get(Stat::IcmpTooShort)
+        + c.get(Stat::IcmpBadChecksum);
+    assert_eq!(c.get(Stat::IpDelivered), taken, "host {i}: delivered, and received by a transport");
+}
