@@ -4,13 +4,14 @@
 
 use iopkt_inet::Inet;
 use iopkt_runtime::cmdline::Variant;
-use iopkt_runtime::{Composition, main as run};
+use iopkt_runtime::{Composition, Size, main as run};
 use iopkt_stack::Domain;
 use std::process::ExitCode;
 
 const VARIANT: Composition = Composition {
     variant: Variant { name: "io-pkt-v4-hc", about: "the full IPv4 stack", hc: true, v6: false, note: "" },
     domains,
+    size: Size::FULL,
 };
 
 /// The protocol families, in the order in which they are asked.

@@ -4,7 +4,7 @@
 
 use iopkt_inet::Inet;
 use iopkt_runtime::cmdline::Variant;
-use iopkt_runtime::{Composition, main as run};
+use iopkt_runtime::{Composition, Size, main as run};
 use iopkt_stack::Domain;
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ const VARIANT: Composition = Composition {
         note: "",
     },
     domains,
+    size: Size::SMALL,
 };
 
 /// The protocol families, in the order in which they are asked.

@@ -29,6 +29,12 @@ fn it_runs_and_refuses_what_it_has_not() {
     assert_eq!(info.variant, "io-pkt-v4");
     let limit = |n: &str| info.limits.iter().find(|l| l.0 == n).map(|l| l.1.clone()).unwrap();
     assert_eq!((limit("mclbytes").as_str(), limit("somaxconn").as_str()), ("4096", "5000"));
+    // Small: an eighth of the packet memory of the full variants.
+    assert_eq!(
+        (limit("packet buffers").as_str(), limit("bytes in large buffers").as_str()),
+        ("2048", "4194304")
+    );
+    assert_eq!(limit("sockets"), "4096");
     assert_eq!(s.ctl(&Request::Shutdown).unwrap(), Reply::Ok);
     while root.path("/dev/socket").exists() {
         std::thread::yield_now();

@@ -16,4 +16,5 @@ mod packet;
 mod stack;
 mod start;
 
+pub use limits::Size;
 pub use start::{Composition, main};

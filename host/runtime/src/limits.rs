@@ -4,6 +4,26 @@ use crate::cmdline::Tcpip;
 use iopkt_mbuf::{BATCH, Pool, PoolConfig};
 use iopkt_stack::Config;
 
+/// How much a variant takes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes of packet buffers (clusters).
+    pub buffers: usize,
+    /// Bytes of large buffers.
+    pub large: usize,
+    /// Sockets.
+    pub sockets: usize,
+    /// Neighbours.
+    pub neighbours: usize,
+}
+
+impl Size {
+    /// For machines of today.
+    pub const FULL: Size = Size { buffers: 64 << 20, large: 32 << 20, sockets: 262_144, neighbours: 4096 };
+    /// For small ones: an eighth of the memory, and tables to match.
+    pub const SMALL: Size = Size { buffers: 8 << 20, large: 4 << 20, sockets: 4096, neighbours: 512 };
+}
+
 /// Raises the limit of open descriptors as far as it goes; returns what it is then. Every socket needs one.
 pub(crate) fn raise_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -13,13 +33,13 @@ pub(crate) fn raise_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
 }
 
-/// Packet memory: `mclbytes`; the number of buffers shrinks as they grow, so that the total stays at 64 MB,
-/// as long as 4096 are left.
-pub(crate) fn pool(t: &Tcpip) -> PoolConfig {
+/// Packet memory: `mclbytes`; the number of buffers shrinks as they grow, so that the total stays what the
+/// variant has, as long as 1024 are left.
+pub(crate) fn pool(t: &Tcpip, size: Size) -> PoolConfig {
     let d = PoolConfig::default();
     let cluster = t.mclbytes.unwrap_or(d.cluster);
-    let max_clusters = (d.max_clusters * d.cluster / cluster).max(4096);
-    PoolConfig { cluster, max_clusters, ..d }
+    let max_clusters = (size.buffers / cluster).max(1024);
+    PoolConfig { cluster, max_clusters, max_big_bytes: size.large, ..d }
 }
 
 /// Buffers that the shard's thread keeps: `pkt_cache`, `mbuf_cache`.
@@ -28,7 +48,7 @@ pub(crate) fn keep(t: &Tcpip) -> usize {
 }
 
 /// The shard's configuration.
-pub(crate) fn stack(t: &Tcpip, files: u64) -> Config {
+pub(crate) fn stack(t: &Tcpip, size: Size, files: u64) -> Config {
     let d = Config::default();
     // What sessions, drivers and the process itself need comes off.
     let sockets = usize::try_from(files.saturating_sub(files / 8).max(64)).unwrap_or(usize::MAX);
@@ -36,7 +56,8 @@ pub(crate) fn stack(t: &Tcpip, files: u64) -> Config {
         somaxconn: t.somaxconn.unwrap_or(d.somaxconn),
         reuseport_unicast: t.reuseport_unicast,
         enmap: !t.no_enmap,
-        max_sockets: d.max_sockets.min(sockets),
+        max_sockets: size.sockets.min(sockets),
+        max_neighbours: size.neighbours,
         hostname: iopkt_sys::process::hostname(),
         ..d
     }

@@ -3,6 +3,7 @@
 use crate::cmdline::{self, Command, Config, EXIT_USAGE, Variant};
 use crate::control::{Control, End};
 use crate::env::{Env, Peer};
+use crate::limits::Size;
 use crate::msg::ToPacket;
 use crate::names::Names;
 use crate::packet::Packet;
@@ -30,6 +31,8 @@ pub struct Composition {
     pub variant: Variant,
     /// Makes the protocol families, in the order in which they are asked.
     pub domains: fn() -> Vec<Box<dyn Domain>>,
+    /// How much memory it takes at most.
+    pub size: Size,
 }
 
 /// What is known of the stack as a whole.
@@ -141,8 +144,8 @@ fn run(c: &Composition, cfg: &Config, started: Started) -> Result<End, Failed> {
     }
     let files = limits::raise_files();
     let threads = cfg.threads.unwrap_or_else(process::cpus).min(cmdline::MAX_THREADS);
-    let pool = Pool::new(limits::pool(&cfg.tcpip));
-    let stack_cfg = limits::stack(&cfg.tcpip, files);
+    let pool = Pool::new(limits::pool(&cfg.tcpip, c.size));
+    let stack_cfg = limits::stack(&cfg.tcpip, c.size, files);
     let limits = limits::report(&pool, &stack_cfg, threads, files);
     let facts = Facts {
         variant: c.variant,
