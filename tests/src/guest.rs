@@ -1,7 +1,7 @@
 //! A Debian kernel under QEMU's TCG with Linux's own USB gadget, exported over USB/IP.
 //!
 //! The kernel comes from Debian's package (only the wanted files are unpacked), the rest of the guest is
-//! busybox, `usbipd` and `tests/guest/usbip-init`. TCG always: a /dev/kvm that exists need not work. The kernel is taken
+//! busybox, the USB/IP tools and a script in `tests/guest`. TCG always: a /dev/kvm that exists need not work. The kernel is taken
 //! out of its self-extracting wrapper first, because unpacking under TCG takes longer than booting.
 
 use crate::lab::{built, until};
@@ -13,12 +13,39 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-const MODULES: &[&str] =
-    &["usbcore", "usbip-vudc", "libcomposite", "usb_f_ecm", "usb_f_acm", "virtio_pci", "virtio_net"];
+/// What a guest is for.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    name: &'static str,
+    init: &'static str,
+    modules: &'static [&'static str],
+    program: &'static str,
+    /// It serves USB/IP on its port 3240.
+    serves: bool,
+}
+
+/// Linux's own ECM and ACM gadget, exported over USB/IP.
+pub const GADGET: Kind = Kind {
+    name: "gadget",
+    init: "usbip-init",
+    modules: &["usbcore", "usbip-vudc", "libcomposite", "usb_f_ecm", "usb_f_acm", "virtio_pci", "virtio_net"],
+    program: "usbipd",
+    serves: true,
+};
+
+/// A Linux USB host with its own class drivers, which attaches to a USB/IP server of ours.
+pub const HOST: Kind = Kind {
+    name: "host",
+    init: "vhci-init",
+    modules: &["usbcore", "vhci-hcd", "cdc_ether", "cdc_acm", "virtio_pci", "virtio_net"],
+    program: "usbip",
+    serves: false,
+};
 
 /// Why the tests with a guest cannot run here, or `None`. In CI that is a failure, elsewhere a loud skip.
 pub fn missing() -> Option<String> {
-    let need = ["qemu-system-x86_64", "busybox", "cpio", "modprobe", "usbipd", "xz", "dpkg", "apt-get"];
+    let need =
+        ["qemu-system-x86_64", "busybox", "cpio", "modprobe", "usbipd", "usbip", "xz", "dpkg", "apt-get"];
     let have = |p: &&&str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut dirs = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
@@ -29,11 +56,11 @@ pub fn missing() -> Option<String> {
 }
 
 /// Runs `f`, or says loudly that it did not, or fails where `CI` is set.
-pub fn with_guest(f: impl FnOnce(Guest)) {
+pub fn with_guest(kind: Kind, f: impl FnOnce(Guest)) {
     match missing() {
-        None => f(Guest::boot()),
-        Some(why) if std::env::var_os("CI").is_some() => panic!("CI must run the real gadget: {why}"),
-        Some(why) => eprintln!("\n*** SKIPPED: test with Linux's real USB gadget: {why} ***\n"),
+        None => f(Guest::boot(kind)),
+        Some(why) if std::env::var_os("CI").is_some() => panic!("CI must run the tests with a guest: {why}"),
+        Some(why) => eprintln!("\n*** SKIPPED: test with a Linux guest: {why} ***\n"),
     }
 }
 
@@ -48,9 +75,9 @@ pub struct Guest {
 
 impl Guest {
     /// Builds the images if needed and boots: about three seconds on an idle machine.
-    pub fn boot() -> Guest {
-        let images = images();
-        let dir = std::env::temp_dir().join(format!("iopkt-guest-{}", std::process::id()));
+    pub fn boot(kind: Kind) -> Guest {
+        let (vmlinux, initrd) = images(kind);
+        let dir = std::env::temp_dir().join(format!("iopkt-guest-{}-{}", kind.name, std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("make the guest's directory");
         let port = free_port();
@@ -71,9 +98,15 @@ impl Guest {
             "-no-reboot",
         ]);
         c.arg("-serial").arg(format!("unix:{},server=on,wait=off", con.display()));
-        c.arg("-kernel").arg(images.join("vmlinux")).arg("-initrd").arg(images.join("initrd.gz"));
+        c.arg("-kernel").arg(vmlinux).arg("-initrd").arg(initrd);
         c.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
-        c.arg("-netdev").arg(format!("user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:3240"));
+        // One that serves is reached through a port of ours; one that attaches reaches our loopback as 10.0.2.2.
+        let net = if kind.serves {
+            format!("restrict=on,hostfwd=tcp:127.0.0.1:{port}-:3240")
+        } else {
+            "ipv6=off".into()
+        };
+        c.arg("-netdev").arg(format!("user,id=n0,{net}"));
         c.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
         let log = fs::File::create(dir.join("qemu.log")).expect("log file");
         c.stdin(Stdio::null()).stdout(log.try_clone().expect("log handle")).stderr(log);
@@ -84,8 +117,10 @@ impl Guest {
         stream.set_read_timeout(Some(Duration::from_secs(90))).expect("time-out");
         let mut g = Guest { qemu, dir, console: BufReader::new(stream), addr: format!("127.0.0.1:{port}") };
         g.read_until("GUEST: ready");
-        let up = until(Duration::from_secs(20), || g.device_list_answers().then_some(()));
-        assert!(up.is_some(), "the guest's USB/IP server did not answer");
+        if kind.serves {
+            let up = until(Duration::from_secs(20), || g.device_list_answers().then_some(()));
+            assert!(up.is_some(), "the guest's USB/IP server did not answer");
+        }
         g
     }
 
@@ -143,8 +178,8 @@ fn sh(dir: &Path, line: &str) -> String {
     String::from_utf8_lossy(&o.stdout).into_owned()
 }
 
-/// The directory with `vmlinux` and `initrd.gz`, made once per checkout and kept beside the build.
-fn images() -> PathBuf {
+/// Kernel and initramfs, made once per checkout and kept beside the build.
+fn images(kind: Kind) -> (PathBuf, PathBuf) {
     let base = built().parent().map(Path::to_path_buf).unwrap_or_default().join("guest");
     fs::create_dir_all(&base).expect("make target/guest");
     let lock = fs::File::create(base.join("lock")).expect("lock file");
@@ -152,16 +187,16 @@ fn images() -> PathBuf {
     if !base.join("vmlinux").exists() {
         kernel(&base);
     }
-    let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/usbip-init");
+    let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest").join(kind.init);
     let newer = |a: &Path, b: &Path| {
         let t = |p: &Path| fs::metadata(p).and_then(|m| m.modified()).ok();
         t(a) > t(b)
     };
-    let initrd = base.join("initrd.gz");
+    let initrd = base.join(format!("{}.gz", kind.name));
     if !initrd.exists() || newer(&init, &initrd) {
-        initramfs(&base, &init);
+        initramfs(&base, &init, kind);
     }
-    base
+    (base.join("vmlinux"), initrd)
 }
 
 /// Unpacks the kernel package into `k/` and the kernel proper into `vmlinux`.
@@ -217,8 +252,8 @@ fn kernel(base: &Path) {
     fs::write(base.join("vmlinux"), out).expect("write vmlinux");
 }
 
-/// busybox, usbipd with its libraries, the modules in loading order, the init script.
-fn initramfs(base: &Path, init: &Path) {
+/// busybox, the kind's program with its libraries, the modules in loading order, the init script.
+fn initramfs(base: &Path, init: &Path, kind: Kind) {
     let script = r#"
 r=$PWD/initrd; rm -rf $r; mkdir -p $r/{bin,sbin,dev,proc,sys,modules,tmp,etc,run,usr/bin,usr/sbin,lib,lib64}
 cp "$(command -v busybox)" $r/bin/busybox
@@ -232,15 +267,17 @@ for m in $MODULES; do
     cp "$file" $r/modules/$b; echo $b >>$r/modules.order
   done
 done
-p=$(readlink -f "$(command -v usbipd)")
+p=$(readlink -f "$(command -v $PROGRAM)")
 for f in $p $(ldd $p | grep -oE '/[^ ]+'); do mkdir -p $r$(dirname $f); cp -L $f $r$f; done
-[ $p = /usr/sbin/usbipd ] || ln -sf $p $r/usr/sbin/usbipd
-(cd $r && find . | cpio -o -H newc --quiet | gzip -1) >initrd.new; mv initrd.new initrd.gz; rm -rf $r
+[ $p = /usr/sbin/$PROGRAM ] || ln -sf $p $r/usr/sbin/$PROGRAM
+(cd $r && find . | cpio -o -H newc --quiet | gzip -1) >initrd.new; mv initrd.new $NAME.gz; rm -rf $r
 "#;
     let o = Command::new("bash")
         .args(["-euo", "pipefail", "-c", script])
         .env("INIT", init)
-        .env("MODULES", MODULES.join(" "))
+        .env("MODULES", kind.modules.join(" "))
+        .env("PROGRAM", kind.program)
+        .env("NAME", kind.name)
         .current_dir(base)
         .output()
         .expect("bash runs");

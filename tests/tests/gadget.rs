@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[test]
 fn enumerate_link_ping_tcp_at_unplug_and_replug() {
-    guest::with_guest(|mut g| {
+    guest::with_guest(guest::GADGET, |mut g| {
         let mut lab = Lab::new("gadget");
         lab.spawn(&format!("io-pkt-v4-hc --foreground -d ecm verbose,pnp,path={}", g.addr));
         lab.wait(Duration::from_secs(20), "test -S $IO_PKT_ROOT/dev/socket");
