@@ -13,24 +13,33 @@ impl World {
     ///
     /// # Panics
     /// One does not.
-    pub fn check(&mut self) {
+    pub fn check(&self) {
         for l in self.links.iter().flatten() {
             let on_it = l.delivered + l.under_way() as u64;
             assert_eq!(l.sent + l.doubled, l.lost + on_it, "frames on a link");
         }
-        for (i, h) in self.hosts.iter_mut().enumerate() {
-            let arrived: u64 = self.links.iter().map(|l| l[i].delivered).sum();
-            assert_eq!(arrived, h.input + h.no_memory, "frames that arrived at host {i}");
-            check_host(i, h);
+        for (i, h) in self.hosts.iter().enumerate() {
+            h.check(self.links.iter().map(|l| l[i].delivered).sum());
         }
     }
 }
 
-fn check_host(i: usize, h: &mut Host) {
-    let c = h.shard.cx.counters.clone();
-    let iface = |n| h.shard.net.iface(n).map(|i| i.counters.clone()).expect("the interface");
+impl Host {
+    /// Checks that each of the `arrived` frames is accounted for.
+    ///
+    /// # Panics
+    /// One is not.
+    pub fn check(&self, arrived: u64) {
+        assert_eq!(arrived, self.input + self.no_memory, "frames that arrived at {}", self.name);
+        check_host(self);
+    }
+}
+
+fn check_host(h: &Host) {
+    let (i, c) = (&h.name, &h.shard.cx.counters);
+    let iface = |n| h.shard.net.iface(n).map(|i| i.counters).expect("the interface");
     let (eth, lo) = (iface(h.eth), iface(LO0));
-    assert_eq!(h.input, eth.ipackets + eth.ierrors, "host {i}: frames given to its interface");
+    assert_eq!(h.input, eth.ipackets + eth.ierrors, "{i}: frames given to its interface");
 
     // A frame goes to a protocol or ends at the link layer.
     let up = c.get(Stat::IpTotal) + c.get(Stat::ArpReceived);
@@ -38,7 +47,7 @@ fn check_host(i: usize, h: &mut Host) {
     let rest = (eth.ipackets + lo.ipackets).checked_sub(up + ended);
     // Both reasons are used further up too, so there is no equality here.
     let most = c.drops(Why::BadArp) + c.drops(Why::BadAddress);
-    assert!(rest.is_some_and(|r| r <= most), "host {i}: {rest:?} frames are gone, {most} may be");
+    assert!(rest.is_some_and(|r| r <= most), "{i}: {rest:?} frames are gone, {most} may be");
 
     // A packet is broken, for somebody else, kept as a fragment, or delivered.
     let broken = [
@@ -54,7 +63,7 @@ fn check_host(i: usize, h: &mut Host) {
     let ended: u64 = broken.iter().map(|s| c.get(*s)).sum();
     if c.get(Stat::IpFragments) == 0 {
         let ip = (c.get(Stat::IpTotal), ended + c.get(Stat::IpDelivered));
-        assert_eq!(ip.0, ip.1, "host {i}: IP packets in, and ended or delivered");
+        assert_eq!(ip.0, ip.1, "{i}: IP packets in, and ended or delivered");
     }
 
     // What was delivered, a transport has received.
@@ -71,5 +80,5 @@ fn check_host(i: usize, h: &mut Host) {
         + icmp
         + c.get(Stat::IcmpTooShort)
         + c.get(Stat::IcmpBadChecksum);
-    assert_eq!(c.get(Stat::IpDelivered), taken, "host {i}: delivered, and received by a transport");
+    assert_eq!(c.get(Stat::IpDelivered), taken, "{i}: delivered, and received by a transport");
 }

@@ -17,6 +17,8 @@ pub fn sa(n: u8, port: u16) -> SocketAddr {
 
 /// A host on the network.
 pub struct Host {
+    /// What it is called in failures.
+    pub name: String,
     /// Its stack.
     pub shard: Shard,
     /// Its packet memory.
@@ -58,6 +60,7 @@ impl Host {
         let r = Request::AddAddr { name: "eth0".into(), addr, replace: true };
         assert_eq!(shard.ctl(&r), Some(Reply::Ok));
         Host {
+            name: format!("host {n}"),
             shard,
             pool,
             eth,
@@ -109,7 +112,7 @@ impl Host {
     }
 
     /// One turn with these frames; what it sends goes to `out`.
-    pub(crate) fn turn(&mut self, now: Instant, input: &[Vec<u8>], mut out: impl FnMut(&[u8])) {
+    pub fn turn(&mut self, now: Instant, input: &[Vec<u8>], mut out: impl FnMut(&[u8])) {
         self.shard.begin(now);
         for f in input {
             // Out of memory is a drop, as in a driver.

@@ -1,6 +1,6 @@
 //! A stream from one host to another, checked byte by byte.
 
-use crate::world::World;
+use crate::host::Host;
 use iopkt_base::Errno;
 use iopkt_stack::sockets::SockId;
 
@@ -48,13 +48,13 @@ impl Flow {
     ///
     /// # Panics
     /// A byte is not the one that was sent, or there are more than were sent: the invariant of a stream.
-    pub fn step(&mut self, w: &mut World) {
-        self.write(w);
-        self.read(w);
+    pub fn step(&mut self, hosts: &mut [Host]) {
+        self.write(hosts);
+        self.read(hosts);
     }
 
-    fn write(&mut self, w: &mut World) {
-        let s = &mut w.hosts[self.from.0].shard;
+    fn write(&mut self, hosts: &mut [Host]) {
+        let s = &mut hosts[self.from.0].shard;
         let id = self.from.1;
         let mut chunk = [0; 4096];
         while self.error.is_none() && self.written < self.total {
@@ -75,8 +75,8 @@ impl Flow {
         }
     }
 
-    fn read(&mut self, w: &mut World) {
-        let s = &mut w.hosts[self.to.0].shard;
+    fn read(&mut self, hosts: &mut [Host]) {
+        let s = &mut hosts[self.to.0].shard;
         let id = self.to.1;
         loop {
             let mut n = 0;

@@ -43,8 +43,8 @@ fn both_ways_at_once_over_any_link() {
         let mut up = Flow::new((0, a), (1, b), seed, total);
         let mut down = Flow::new((1, b), (0, a), !seed, total / 2);
         let done = w.run(Duration::from_secs(3600), |w| {
-            up.step(w);
-            down.step(w);
+            up.step(&mut w.hosts);
+            down.step(&mut w.hosts);
             up.done() && down.done()
         });
         assert!(done, "stuck: {up:?} {down:?}");
@@ -64,18 +64,18 @@ fn a_pulled_cable_is_survived() {
         let (a, b) = connect(&mut w, 80);
         let mut f = Flow::new((0, a), (1, b), seed, 400_000);
         w.run(Duration::from_millis(40 + seed * 3), |w| {
-            f.step(w);
+            f.step(&mut w.hosts);
             false
         });
         w.set_down(true);
         w.run(Duration::from_secs(20 + seed), |w| {
-            f.step(w);
+            f.step(&mut w.hosts);
             false
         });
         w.set_down(false);
         assert!(
             w.run(Duration::from_secs(300), |w| {
-                f.step(w);
+                f.step(&mut w.hosts);
                 f.done()
             }),
             "the stream does not go on after the cable is back: {f:?}"
@@ -103,7 +103,7 @@ fn many_connections_share_a_narrow_link() {
         let start = w.now;
         let mut half = None;
         let done = w.run(Duration::from_secs(600), |w| {
-            flows.iter_mut().for_each(|f| f.step(w));
+            flows.iter_mut().for_each(|f| f.step(&mut w.hosts));
             let read: Vec<u64> = flows.iter().map(|f| f.read).collect();
             if half.is_none() && read.iter().sum::<u64>() >= total * 4 {
                 half = Some(read);

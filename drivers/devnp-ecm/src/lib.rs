@@ -5,11 +5,11 @@
 //! moves bytes between the descriptors and [`machine`], which is the driver proper, without I/O. [`at`] and
 //! [`serial`] are the AT port.
 
-mod at;
+pub mod at;
 mod bus;
 mod device;
 mod driver;
-mod machine;
+pub mod machine;
 #[cfg(test)]
 mod machine_tests;
 mod options;
