@@ -74,7 +74,7 @@ fn the_table_of_a_configured_host() {
             "0.0.0.0/0 10.0.0.254 UGS eth0",
             "10.0.0.0/24 link#2 UC eth0",
             "10.0.0.1/32 127.0.0.1 UH lo0",
-            "127.0.0.0/8 127.0.0.1 UGR lo0",
+            "127.0.0.0/8 127.0.0.1 UGRS lo0",
             "127.0.0.1/32 127.0.0.1 UH lo0",
         ]
     );
@@ -184,7 +184,7 @@ fn routes_go_with_their_address_and_interface() {
     add(&mut h, route("0.0.0.0", 0, Some("10.0.0.254")));
     let r = h.ctl(Request::DelAddr { name: "eth0".into(), addr: None });
     assert_eq!(errno(r), None);
-    assert_eq!(list(&mut h), ["127.0.0.0/8 127.0.0.1 UGR lo0", "127.0.0.1/32 127.0.0.1 UH lo0"]);
+    assert_eq!(list(&mut h), ["127.0.0.0/8 127.0.0.1 UGRS lo0", "127.0.0.1/32 127.0.0.1 UH lo0"]);
     // Two addresses of one network: the network stays with the other.
     h.addr("10.0.0.1", 24);
     h.addr("10.0.0.5", 24);

@@ -119,7 +119,7 @@ impl Net {
                     }
                     if lo {
                         r.gateway = Some(a.addr);
-                        r.flags |= rtf::GATEWAY | rtf::REJECT;
+                        r.flags |= rtf::GATEWAY | rtf::REJECT | rtf::STATIC;
                     }
                     add(r);
                 }
