@@ -34,6 +34,9 @@ fn the_accept_queue_is_bounded_and_drains() {
     connects(&mut w, 20, 80);
     w.settle();
     assert_eq!(w.hosts[B].sockets.accept_waiting(l), 4, "backlog + 1, as Linux has it");
+    let (shown, _) = w.hosts[B].sockets.list(0, 100);
+    let shown: Vec<_> = shown.iter().filter(|s| s.state == "LISTEN").map(|s| (s.recv_q, s.send_q)).collect();
+    assert_eq!(shown, [(4, 0)], "what waits to be accepted; a listener has nothing to send");
     assert!(counter(&w, B, "{} listen queue overflows") > 0);
     assert!(w.hosts[B].cx.counters.drops(Why::ListenOverflow) > 0);
     let mut got = accept_all(&mut w, l).len();

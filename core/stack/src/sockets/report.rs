@@ -205,7 +205,7 @@ fn info(s: &Sock) -> SockInfo {
     let (recv_q, send_q, state) = match &s.body {
         Body::Dgram(d) => (d.rx_payload as u64, 0, String::new()),
         Body::Idle => (0, 0, "CLOSED".to_string()),
-        Body::Listen(l) => (l.ready.len() as u64, l.backlog as u64, "LISTEN".to_string()),
+        Body::Listen(l) => (l.ready.len() as u64, 0, "LISTEN".to_string()),
         Body::Conn(c) => {
             (c.tcb.readable() as u64, c.tcb.unsent_or_unacked() as u64, state(c.tcb.state()).to_string())
         }
