@@ -53,7 +53,7 @@ pub fn parse(args: &[String]) -> Result<Option<Mount>, Failure> {
                 let v =
                     v.ok_or_else(|| Failure::usage(format!("option requires an argument -- {c}"), USAGE))?;
                 match c {
-                    'T' | 't' => ours = kind(&v),
+                    'T' | 't' => ours = kind(&v)?,
                     _ => opts.push(v),
                 }
                 break;
@@ -79,14 +79,22 @@ pub fn parse(args: &[String]) -> Result<Option<Mount>, Failure> {
     Ok(Some(m))
 }
 
-/// `io-pkt` → `Some(None)`, `io-pkt1` → `Some(Some(1))`, others `None`.
-fn kind(t: &str) -> Option<Option<u32>> {
+/// `io-pkt` → `Some(None)`, `io-pkt1` → `Some(Some(1))`, types of others `None`.
+///
+/// # Errors
+/// It begins like ours, but what follows is no instance number.
+fn kind(t: &str) -> Result<Option<Option<u32>>, Failure> {
     if ["tcpip", "io-net"].contains(&t) {
-        return Some(None);
+        return Ok(Some(None));
     }
-    match t.strip_prefix("io-pkt")? {
-        "" => Some(None),
-        n => n.parse().ok().map(Some),
+    match t.strip_prefix("io-pkt") {
+        None => Ok(None),
+        Some("") => Ok(Some(None)),
+        Some(n) => n.parse().map(|n| Some(Some(n))).map_err(|_| {
+            let e =
+                format!("-T {t}: unknown type; there are io-pkt and, for instance N of io-pkt -i, io-pktN");
+            Failure::usage(e, USAGE)
+        }),
     }
 }
 
@@ -181,10 +189,14 @@ mod tests {
 
     #[test]
     fn others_are_the_systems() {
-        for l in ["", "-t ext4 /dev/sda1 /mnt", "-a", "-T io-pktx y", "-T dos x", "--bind a b"] {
+        for l in ["", "-t ext4 /dev/sda1 /mnt", "-a", "-T dos x", "--bind a b"] {
             assert_eq!(of(l), Ok(None), "{l}");
         }
         assert!(of("-Tio-pkt").is_err() && of("-T").is_err());
+        for l in ["-T io-pktx y", "-Tio-pkt-v4 y", "-tio-pkt99999999999 y"] {
+            let e = of(l).expect_err(l);
+            assert!(e.message.contains("unknown type; there are io-pkt"), "{}", e.message);
+        }
         assert_eq!(parse_umount(&["/dev/io-net/en0".into()]).as_deref(), Some("en0"));
         assert_eq!(parse_umount(&["/mnt".into()]), None);
         assert_eq!(parse_umount(&["-a".into()]), None);
@@ -195,5 +207,9 @@ mod tests {
         let mut f = Fake::with([Reply::Ok, Reply::why(Errno::ENOENT, "not found in /lib/dll")]);
         let e = mount(&mut f, &Mount { object: "devnp-x.so".into(), ..Mount::default() }).unwrap_err();
         assert_eq!(e.message, "devnp-x.so: No such file or directory (not found in /lib/dll)");
+        // The stack's own line names the module as well; once is enough.
+        let mut f = Fake::with([Reply::Ok, Reply::why(Errno::ENOEXEC, "/d/x.so: not an ELF file")]);
+        let e = mount(&mut f, &Mount { object: "/d/x.so".into(), ..Mount::default() }).unwrap_err();
+        assert_eq!(e.message, "/d/x.so: Exec format error (not an ELF file)");
     }
 }

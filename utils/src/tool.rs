@@ -42,7 +42,11 @@ pub trait Stack {
 pub fn ask(s: &mut dyn Stack, what: &str, r: &Request) -> Result<Reply, Failure> {
     match s.ask(r).map_err(Failure::new)? {
         Reply::Err { errno, why } if why.is_empty() => Err(Failure::new(format!("{what}: {errno}"))),
-        Reply::Err { errno, why } => Err(Failure::new(format!("{what}: {errno} ({why})"))),
+        Reply::Err { errno, why } => {
+            // The stack's log lines name the object too; here it stands in front already.
+            let why = why.strip_prefix(what).and_then(|w| w.strip_prefix(": ")).unwrap_or(&why);
+            Err(Failure::new(format!("{what}: {errno} ({why})")))
+        }
         ok => Ok(ok),
     }
 }

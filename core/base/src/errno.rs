@@ -16,6 +16,7 @@ impl Errno {
     pub const EINTR: Errno = Errno(4);
     pub const EIO: Errno = Errno(5);
     pub const ENXIO: Errno = Errno(6);
+    pub const ENOEXEC: Errno = Errno(8);
     pub const EBADF: Errno = Errno(9);
     pub const EAGAIN: Errno = Errno(11);
     pub const ENOMEM: Errno = Errno(12);
@@ -73,6 +74,8 @@ const TABLE: &[(i32, &str, &str)] = &[
     (4, "EINTR", "Interrupted system call"),
     (5, "EIO", "Input/output error"),
     (6, "ENXIO", "Device not configured"),
+    (7, "E2BIG", "Argument list too long"),
+    (8, "ENOEXEC", "Exec format error"),
     (9, "EBADF", "Bad file descriptor"),
     (11, "EAGAIN", "Resource temporarily unavailable"),
     (12, "ENOMEM", "Cannot allocate memory"),
@@ -82,15 +85,20 @@ const TABLE: &[(i32, &str, &str)] = &[
     (17, "EEXIST", "File exists"),
     (18, "EXDEV", "Cross-device link"),
     (19, "ENODEV", "Operation not supported by device"),
+    (20, "ENOTDIR", "Not a directory"),
+    (21, "EISDIR", "Is a directory"),
     (22, "EINVAL", "Invalid argument"),
     (23, "ENFILE", "Too many open files in system"),
     (24, "EMFILE", "Too many open files"),
     (25, "ENOTTY", "Inappropriate ioctl for device"),
     (28, "ENOSPC", "No space left on device"),
+    (30, "EROFS", "Read-only file system"),
     (32, "EPIPE", "Broken pipe"),
     (33, "EDOM", "Numerical argument out of domain"),
     (34, "ERANGE", "Result too large or too small"),
+    (36, "ENAMETOOLONG", "File name too long"),
     (38, "ENOSYS", "Function not implemented"),
+    (40, "ELOOP", "Too many levels of symbolic links"),
     (71, "EPROTO", "Protocol error"),
     (75, "EOVERFLOW", "Value too large to be stored in data type"),
     (88, "ENOTSOCK", "Socket operation on non-socket"),

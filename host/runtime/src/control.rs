@@ -262,7 +262,10 @@ impl Control {
         let by_if = |e: &&Entry| e.interfaces.iter().any(|i| i == file);
         let Some(e) = self.drivers.values().find(by_name).or_else(|| self.drivers.values().find(by_if))
         else {
-            return Reply::why(Errno::ENOENT, format!("{what}: no such driver or interface"));
+            return Reply::why(
+                Errno::ENOENT,
+                format!("{what}: no driver has this name, nor made such an interface"),
+            );
         };
         let names = if e.interfaces.is_empty() { vec!["IF".to_owned()] } else { e.interfaces.clone() };
         let how: Vec<_> = names.iter().map(|n| format!("ifconfig {n} destroy")).collect();

@@ -129,7 +129,7 @@ pub fn run(
         // In slices, so that an interrupt ends it soon.
         let wait = until.saturating_duration_since(Instant::now()).min(Duration::from_millis(100));
         let Some(m) =
-            s.recv(wait).map_err(|e| Failure { message: format!("recvfrom: {}", text_of(&e)), code: 2 })?
+            s.recv(wait).map_err(|e| Failure { message: format!("{to}: {}", text_of(&e)), code: 2 })?
         else {
             continue;
         };
