@@ -7,7 +7,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Slices in one write.
-const MAX_SLICES: usize = 64;
+const MAX_SLICES: usize = 128;
 
 /// One end: descriptor, who is told, and how much of what is in it is the filling of a pending connect.
 pub(crate) struct End {
@@ -49,14 +49,16 @@ pub(crate) fn give(fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize> {
 
 impl End {
     /// Reads a stream but for its last byte, which stays in the queue although it is delivered (the next read throws
-    /// it away): as long as a byte is there, the kernel reports our closing, or death, as ECONNRESET.
-    pub fn read(&mut self, out: &mut [u8]) -> Result<usize> {
-        let there = readable(&self.fd).saturating_sub(1);
-        let n = there.saturating_sub(self.filling).min(out.len());
+    /// it away): as long as a byte is there, the kernel reports our closing, or death, as ECONNRESET. Also whether there was
+    /// more than was read; what comes after we looked is a new edge.
+    pub fn read(&mut self, out: &mut [u8]) -> Result<(usize, bool)> {
+        let there = readable(&self.fd).saturating_sub(1).saturating_sub(self.filling);
+        let n = there.min(out.len());
         if n == 0 || !self.drop_filling(out)? {
-            return Ok(0);
+            return Ok((0, false));
         }
-        self.pull(&mut out[..n])
+        let got = self.pull(&mut out[..n])?;
+        Ok((got, got < there))
     }
 
     /// Throws the filling away, using `scratch`; false when it is not all there yet.

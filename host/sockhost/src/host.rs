@@ -122,7 +122,12 @@ impl SockHost {
         let ty = if stream { SocketType::STREAM } else { SocketType::SEQPACKET };
         let block = if nonblock { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
         let (ours, theirs) = socketpair(AddressFamily::UNIX, ty, SocketFlags::CLOEXEC | block, None)?;
-        if stream {
+        if !stream {
+            // Room for what comes while the program is elsewhere, as large as the kernel gives to anybody.
+            if opt::socket_send_buffer_size(&ours)? < BUFFER {
+                opt::set_socket_send_buffer_size(&ours, BUFFER / 2)?;
+            }
+        } else {
             if opt::socket_send_buffer_size(&theirs)? < BUFFER {
                 // The kernel doubles what it is given.
                 opt::set_socket_send_buffer_size(&theirs, BUFFER / 2)?;
@@ -246,7 +251,7 @@ impl Host for SockHost {
         matches!(opt::socket_error(&end.fd), Ok(Err(rustix::io::Errno::CONNRESET)))
     }
 
-    fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<usize> {
+    fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<(usize, bool)> {
         self.ends.get_mut(e.0 as usize).ok_or(Errno::EBADF)?.read(out)
     }
 

@@ -119,11 +119,12 @@ pub trait Host {
     /// Whether the program closed its end with bytes in it that it had not read. Asked once, after a hang-up.
     fn left_unread(&mut self, e: EndId) -> bool;
 
-    /// Reads bytes of a stream; 0 when there are none now.
+    /// Reads bytes of a stream; 0 when there are none now. Also whether there may be more at once: if not, an event tells of
+    /// more.
     ///
     /// # Errors
     /// What recv(2) says; the pair is of no more use.
-    fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<usize>;
+    fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<(usize, bool)>;
 
     /// Bytes (of the next message) that wait to be read.
     fn pending(&mut self, e: EndId) -> usize;

@@ -426,18 +426,19 @@ impl Host for MemHost {
         self.end(e).is_ok_and(|p| p.borrow().left_unread)
     }
 
-    fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<usize> {
+    fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<(usize, bool)> {
         let p = self.end(e)?;
         let owner = p.borrow().owner;
         let n = p.borrow().up.len().min(out.len());
         if n == 0 || self.spurious(owner) {
-            return Ok(0);
+            return Ok((0, false));
         }
         let n = self.cut(n);
         for (o, b) in out.iter_mut().zip(p.borrow_mut().up.drain(..n)) {
             *o = b;
         }
-        Ok(n)
+        let more = !p.borrow().up.is_empty();
+        Ok((n, more))
     }
 
     fn pending(&mut self, e: EndId) -> usize {

@@ -15,8 +15,10 @@ use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, Rep, Req, df};
 use iopkt_stack::Shard;
 use iopkt_stack::sockets::{Datagram, SendOpts, SockId};
 
-/// Datagrams of one socket in a turn, each way.
+/// Datagrams of one program that the stack takes in a turn.
 const BURST: usize = 64;
+/// Datagrams that one program is given in a turn: more, since several may have sent to it.
+const GIVEN: usize = 256;
 /// Messages that a program's queue can hold at most (its buffer size over the least cost of one message, with room).
 const QUEUE: usize = 1024;
 
@@ -119,7 +121,7 @@ impl<H: Host> Server<H> {
     fn messages_down(&mut self, shard: &mut Shard, s: u32) -> bool {
         let sk = &mut self.socks[s as usize];
         let State::Dgram(m) = &mut sk.state else { return false };
-        for _ in 0..BURST {
+        for _ in 0..GIVEN {
             if !sk.writable {
                 return false;
             }

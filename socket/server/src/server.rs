@@ -178,6 +178,13 @@ impl<H: Host> Server<H> {
             if e.what & (ev::ERROR | ev::CLOSED) != 0 {
                 self.failed(shard, k, e.what);
             }
+            if e.what & ev::READ != 0
+                && let Some(s) = self.socks.get_mut(k as usize)
+            {
+                // The kernel tells of room in a full queue when three quarters of it are free. Datagrams that come cannot wait
+                // for that: there may be room for one.
+                s.writable |= matches!(s.state, State::Dgram(_));
+            }
             self.queue(k);
         }
     }

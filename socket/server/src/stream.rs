@@ -23,10 +23,10 @@ use iopkt_stack::sockets::ev;
 
 /// Bytes moved for one socket in one turn, each way.
 const BUDGET: usize = 512 << 10;
-/// Most bytes read from a pair beyond the room that the stack has.
-const OVER: usize = 2048;
+/// Bytes read from a pair for a connection that takes no more.
+const LOST: usize = 2048;
 /// Slices of received data shown to the pair at a time.
-const SLICES: usize = 32;
+const SLICES: usize = 128;
 
 impl<H: Host> Server<H> {
     /// connect(2).
@@ -186,11 +186,16 @@ impl<H: Host> Server<H> {
             if !sk.readable {
                 break;
             }
-            // A little more than fits: the stack tells of room only to who was refused some.
-            let n = (shard.sockets.write_space(sk.id).min(left) + OVER).min(self.buf.len());
+            let n = match shard.sockets.write_room(sk.id) {
+                Ok(0) => return false, // ev::WRITE will tell
+                Ok(n) => n.min(left).min(self.buf.len()),
+                // What the program has written shows by its write that the connection is over.
+                Err(_) => LOST,
+            };
             match self.host.read(sk.end, &mut self.buf[..n]) {
-                Ok(0) => sk.readable = false,
-                Ok(n) => {
+                Ok((0, _)) => sk.readable = false,
+                Ok((n, more)) => {
+                    sk.readable = more;
                     left = left.saturating_sub(n);
                     match not_now(shard.sockets.write(&mut shard.cx, sk.id, &self.buf[..n])) {
                         Ok(w) => {

@@ -86,6 +86,15 @@ impl Conn {
     }
 }
 
+impl Conn {
+    /// Whether there is room for a good portion: a third of the send buffer is free, or nothing waits in it (Linux:
+    /// `sk_stream_is_writable`). With less, each ACK would fetch its few bytes by itself.
+    pub fn roomy(&self) -> bool {
+        let space = self.tcb.write_space();
+        space > 0 && space >= self.tcb.unsent_or_unacked() / 2
+    }
+}
+
 /// Whether a connection is in a TIME-WAIT that a new one with the same ends may replace (RFC 6191 from the active
 /// side, Linux's `tcp_tw_reuse`): timestamps tell their segments apart, once the clock has moved on.
 fn may_give_way(s: &Sock, now: Instant) -> bool {
@@ -289,7 +298,7 @@ impl Sockets {
         if out.what & (what::READABLE | what::FIN) != 0 {
             tell |= ev::READ;
         }
-        if out.what & what::WRITABLE != 0 && c.want_write {
+        if out.what & what::WRITABLE != 0 && c.want_write && (c.roomy() || c.tcb.write_space() == 0) {
             c.want_write = false;
             tell |= ev::WRITE;
         }

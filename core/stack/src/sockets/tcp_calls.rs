@@ -44,6 +44,30 @@ impl Sockets {
         Ok(n)
     }
 
+    /// How many bytes a stream takes now. 0: none, or too few to be worth it; [`ev::WRITE`] tells of more.
+    ///
+    /// # Errors
+    /// The stream takes nothing: [`Sockets::write`] says why.
+    pub fn write_room(&mut self, id: SockId) -> Result<usize> {
+        let s = self.table.get_mut(id)?;
+        if let Some(e) = s.err {
+            return Err(e);
+        }
+        match &mut s.body {
+            _ if s.shut_wr => Err(Errno::EPIPE),
+            Body::Conn(c) => {
+                let may = matches!(c.tcb.state(), State::Established | State::CloseWait);
+                let roomy = may && c.roomy();
+                if matches!(c.tcb.state(), State::SynSent | State::SynReceived) || may {
+                    c.want_write |= !roomy;
+                    return Ok(if roomy { c.tcb.write_space() } else { 0 });
+                }
+                Err(Errno::EPIPE)
+            }
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
     /// In-order bytes of a stream that wait for the program, as slices in order (up to `out.len()` of them);
     /// returns how many slices. `Ok(0)` with [`Sockets::at_eof`] is the end of the stream.
     ///
