@@ -49,12 +49,21 @@ impl Flow {
     /// # Panics
     /// A byte is not the one that was sent, or there are more than were sent: the invariant of a stream.
     pub fn step(&mut self, hosts: &mut [Host]) {
-        self.write(hosts);
-        self.read(hosts);
+        self.write(&mut hosts[self.from.0]);
+        self.read(&mut hosts[self.to.0]);
     }
 
-    fn write(&mut self, hosts: &mut [Host]) {
-        let s = &mut hosts[self.from.0].shard;
+    /// The same with hosts that are not in one slice.
+    ///
+    /// # Panics
+    /// As [`Flow::step`].
+    pub fn step_between(&mut self, hosts: [&mut Host; 2]) {
+        self.write(hosts[self.from.0]);
+        self.read(hosts[self.to.0]);
+    }
+
+    fn write(&mut self, host: &mut Host) {
+        let s = &mut host.shard;
         let id = self.from.1;
         let mut chunk = [0; 4096];
         while self.error.is_none() && self.written < self.total {
@@ -75,8 +84,8 @@ impl Flow {
         }
     }
 
-    fn read(&mut self, hosts: &mut [Host]) {
-        let s = &mut hosts[self.to.0].shard;
+    fn read(&mut self, host: &mut Host) {
+        let s = &mut host.shard;
         let id = self.to.1;
         loop {
             let mut n = 0;
