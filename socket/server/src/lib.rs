@@ -22,6 +22,7 @@
 //! | `listen` | TCP: listen, accept; shutdown |
 //! | `messages` | datagrams |
 //! | `ioctl` | SIOC* |
+//! | `share` | what one user may have |
 //! | `gone` | ports of sockets that were closed a moment ago |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -37,6 +38,7 @@ mod messages;
 mod request;
 mod server;
 mod session;
+mod share;
 mod sock;
 mod stream;
 

@@ -48,11 +48,16 @@ impl<H: Host> Server<H> {
         if req.args[0] & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
             return Err(Errno::EINVAL);
         }
+        if matches!(self.socks[s as usize].state, State::Listening(_)) {
+            // What waits goes on waiting.
+            self.may_have_socket(shard, self.user(k))?;
+        }
         let sk = &mut self.socks[s as usize];
         let kind = sk.kind;
         let State::Listening(l) = &mut sk.state else {
             return Err(if kind.stream() { Errno::EINVAL } else { Errno::EOPNOTSUPP });
         };
+        let uid = self.sessions.get(k as usize).map_or(self.cfg.uid, |s| s.cred.uid);
         let got = match l.spare.take() {
             Some(c) => Ok(c),
             None => shard.sockets.accept(&mut shard.cx, sk.id),
@@ -66,7 +71,7 @@ impl<H: Host> Server<H> {
             l.tokens -= 1;
         }
         let (id, from) = got?;
-        let made = self.attach(id, kind, State::Up { told: true }, req.args[0] & SOCK_NONBLOCK != 0);
+        let made = self.attach(id, uid, kind, State::Up { told: true }, req.args[0] & SOCK_NONBLOCK != 0);
         self.queue(s);
         match made {
             Ok((_, client)) => {

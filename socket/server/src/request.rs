@@ -200,7 +200,7 @@ impl<H: Host> Server<H> {
             })),
         };
         let nonblock = req.args[1] & SOCK_NONBLOCK != 0;
-        let (s, fd) = self.make_socket(shard, Kind { family, ty, proto }, state, nonblock)?;
+        let (s, fd) = self.make_socket(shard, cred.uid, Kind { family, ty, proto }, state, nonblock)?;
         let _ = shard.sockets.set_owner(self.socks[s as usize].id, cred.pid);
         Ok(fd)
     }
@@ -209,12 +209,14 @@ impl<H: Host> Server<H> {
     pub(crate) fn make_socket(
         &mut self,
         shard: &mut Shard,
+        uid: u32,
         kind: Kind,
         state: State,
         nonblock: bool,
     ) -> Result<(u32, H::Fd)> {
+        self.may_have_socket(shard, uid)?;
         let id = shard.sockets.socket(&mut shard.cx, kind.family, kind.ty, kind.proto)?;
-        let made = self.attach(id, kind, state, nonblock);
+        let made = self.attach(id, uid, kind, state, nonblock);
         if made.is_err() {
             shard.sockets.close(&mut shard.cx, &mut shard.net, id, false);
         }
@@ -225,6 +227,7 @@ impl<H: Host> Server<H> {
     pub(crate) fn attach(
         &mut self,
         id: iopkt_stack::sockets::SockId,
+        uid: u32,
         kind: Kind,
         state: State,
         nonblock: bool,
@@ -232,7 +235,8 @@ impl<H: Host> Server<H> {
         let entry = self.socks.vacant_entry();
         let k = entry.key() as u32;
         let p = self.host.pair(kind.stream(), k, nonblock)?;
-        entry.insert(Sock::new(id, p.end, p.ino, kind, state));
+        entry.insert(Sock::new(id, p.end, p.ino, kind, uid, state));
+        self.gain(uid, |s| s.sockets += 1);
         self.tombs.forget(p.ino);
         self.by_ino.insert(p.ino, k);
         self.by_id.insert(id, k);

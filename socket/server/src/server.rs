@@ -2,6 +2,7 @@
 
 use crate::host::{Host, HostEvent, pair};
 use crate::session::{Session, Ticket};
+use crate::share::Share;
 use crate::sock::{Sock, State, Tomb, Tombs};
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -70,6 +71,8 @@ pub struct Server<H: Host> {
     pub(crate) by_ino: HashMap<u64, u32>,
     pub(crate) by_id: HashMap<SockId, u32>,
     pub(crate) tombs: Tombs,
+    /// By user.
+    pub(crate) shares: HashMap<u32, Share>,
     pub(crate) asked: VecDeque<(Ticket, Request)>,
     pub(crate) outstanding: usize,
     pub(crate) serial: u64,
@@ -100,6 +103,7 @@ impl<H: Host> Server<H> {
             by_ino: HashMap::new(),
             by_id: HashMap::new(),
             tombs,
+            shares: HashMap::new(),
             asked: VecDeque::new(),
             outstanding: 0,
             serial: 0,
@@ -201,18 +205,25 @@ impl<H: Host> Server<H> {
                 Ok(Some((conn, cred))) => {
                     self.serial += 1;
                     entry.insert(Session::new(conn, cred, self.serial));
-                    if self.sessions.len() > self.cfg.max_sessions {
+                    let full = self.sessions.len() > self.cfg.max_sessions;
+                    if full || !self.may_have_session(cred.uid) {
+                        let (most, of) = if full {
+                            (self.cfg.max_sessions, "")
+                        } else {
+                            (self.most_sessions(), " of a user")
+                        };
                         shard.cx.log(
                             4,
                             alloc::format!(
-                                "session of process {} refused: {} sessions is the limit",
+                                "session of process {} (user {}) refused: {most} sessions is the limit{of}",
                                 cred.pid,
-                                self.cfg.max_sessions
+                                cred.uid
                             ),
                         );
                         self.sessions.remove(k as usize);
                         self.host.hang_up(conn);
                     } else {
+                        self.gain(cred.uid, |s| s.sessions += 1);
                         self.queue_session(k);
                     }
                 }
@@ -294,6 +305,7 @@ impl<H: Host> Server<H> {
         let Some(mut s) = self.socks.try_remove(k as usize) else { return };
         self.by_ino.remove(&s.ino);
         self.by_id.remove(&s.id);
+        self.give_back(s.uid, |s| s.sockets -= 1);
         let tomb = Tomb {
             kind: s.kind,
             err: s.err,

@@ -121,6 +121,7 @@ impl<H: Host> Server<H> {
             shard.cx.log(4, format!("session of process {} (user {}) ended: {why}", s.cred.pid, s.cred.uid));
         }
         self.host.hang_up(s.conn);
+        self.give_back(s.cred.uid, |s| s.sessions -= 1);
         self.asked.retain(|(t, _)| t.serial != s.serial);
         self.outstanding -= s.asked;
         self.accept_again();

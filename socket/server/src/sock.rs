@@ -71,6 +71,8 @@ pub(crate) struct Sock {
     pub end: EndId,
     pub ino: u64,
     pub kind: Kind,
+    /// Whose share it counts in.
+    pub uid: u32,
     pub state: State,
     /// In the list of those to look at.
     pub queued: bool,
@@ -102,12 +104,13 @@ pub(crate) struct Sock {
 }
 
 impl Sock {
-    pub fn new(id: SockId, end: EndId, ino: u64, kind: Kind, state: State) -> Sock {
+    pub fn new(id: SockId, end: EndId, ino: u64, kind: Kind, uid: u32, state: State) -> Sock {
         Sock {
             id,
             end,
             ino,
             kind,
+            uid,
             state,
             queued: false,
             readable: true,

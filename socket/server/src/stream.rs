@@ -87,7 +87,7 @@ impl<H: Host> Server<H> {
             // Linux reports the failure of the first attempt before it begins another.
             return Err(e);
         }
-        let (s, client) = self.make_socket(shard, kind, State::Fresh, req.args[0] == 0)?;
+        let (s, client) = self.make_socket(shard, self.user(k), kind, State::Fresh, req.args[0] == 0)?;
         let status = match self.begin_connect(shard, req, &client, s) {
             Err(e) => e,
             Ok(()) => Errno(0),
