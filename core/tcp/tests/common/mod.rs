@@ -1,6 +1,7 @@
 //! Two ends, a faulty link, a virtual clock: the same seed gives the same run.
 #![allow(dead_code, unreachable_pub)] // every test file uses its part
 
+pub mod goodput;
 pub mod script;
 
 use iopkt_base::{Duration, Instant, Rng};
