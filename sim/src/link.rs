@@ -13,8 +13,10 @@ pub struct Faults {
     pub jitter: Duration,
     /// Lost.
     pub loss: f64,
-    /// Held back for up to eight times the delay (at least 8 ms), so that others overtake it.
+    /// Held back for up to `late`, so that others overtake it.
     pub reorder: f64,
+    /// Zero: eight times the delay, at least 8 ms.
+    pub late: Duration,
     /// Delivered twice.
     pub duplicate: f64,
     /// One bit changed.
@@ -147,7 +149,8 @@ impl<T: Item> Link<T> {
         }
         let mut at = left + f.delay + part(&mut self.rng, f.jitter);
         if self.rng.chance(f.reorder) {
-            at += part(&mut self.rng, (f.delay * 8).max(Duration::from_millis(8)));
+            let late = if f.late.is_zero() { (f.delay * 8).max(Duration::from_millis(8)) } else { f.late };
+            at += part(&mut self.rng, late);
         }
         self.order += 1;
         self.flights.push(Reverse(Flight { at, order: self.order, item }));

@@ -1,7 +1,7 @@
 //! The ACK field: RFC 9293 section 3.10.7.4, fifth check.
 
 use crate::outcome::{Outcome, what};
-use crate::recovery::AckWork;
+use crate::recovery::{AckWork, Mode};
 use crate::segment::Segment;
 use crate::tcb::{State, Tcb};
 use crate::timers::Timer;
@@ -38,6 +38,8 @@ impl Tcb {
             w.dup |= !self.sack_ok && len == 0 && self.outstanding() > 0 && before == self.snd.wnd;
         }
         if w.acked > 0 || w.dup || w.fresh > 0 {
+            self.tlp.rearm = true;
+            self.probe_ack(now, ack, w.flight);
             self.after_ack(now, &w);
             o.what |= what::OUTPUT;
         }
@@ -75,7 +77,12 @@ impl Tcb {
 
     fn take_sacks(&mut self, now: Instant, seg: &Segment) -> u32 {
         //= RFC2018-5
-        let (mut fresh, min) = (0, self.rtt.min());
+        let (mut fresh, mut min) = (0, self.rtt.min());
+        if self.rec.mode == Mode::Fast {
+            // With a queue on the path, the smallest round-trip time is no longer what tells a retransmission from
+            // its original; but no answer comes in half the time of its neighbour's. //= RFC8985-6.2-2
+            min = min.max(self.rack.rtt / 2);
+        }
         let blocks = seg.options.sack.as_slice();
         for (i, (l, r)) in blocks.iter().enumerate() {
             let (l, r) = (crate::Seq(*l), crate::Seq(*r));
@@ -100,12 +107,11 @@ impl Tcb {
         let ack = seg.ack;
         w.acked = ack.since(self.snd.una);
         let min = self.rtt.min();
-        let gone = self.sent.ack(ack, &mut self.rack, now, min);
+        let echo = self.echo_end(now, seg);
+        let gone = self.sent.ack(ack, &mut self.rack, now, min, echo);
+        w.original = gone.original;
         w.fresh += gone.fresh;
         w.rtt = self.rtt_sample(now, seg, gone.sent_at, gone.retx);
-        if let Some(r) = w.rtt {
-            self.rtt.sample(r);
-        }
         // Bytes leave the buffer; the SYN and the FIN are not among them.
         let n = ack.since(self.snd.data).min(self.out.len() as u32);
         if n > 0 {
@@ -141,8 +147,19 @@ impl Tcb {
         }
     }
 
+    /// What was sent at this time or later did not cause this ACK: its timestamp echoes something older.
+    #[inline]
+    fn echo_end(&self, now: Instant, seg: &Segment) -> Instant {
+        let Some(t) = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0) else {
+            return Instant::FAR;
+        };
+        let age = self.ts_now(now).wrapping_sub(t.ecr);
+        let tick = (now.as_nanos() >> 20) + 1;
+        if age >= 1 << 24 { Instant::FAR } else { Instant::from_nanos(tick.saturating_sub(age.into()) << 20) }
+    }
+
     fn rtt_sample(
-        &self,
+        &mut self,
         now: Instant,
         seg: &Segment,
         sent_at: Option<Instant>,
@@ -150,12 +167,20 @@ impl Tcb {
     ) -> Option<Duration> {
         //= RFC6298-3
         if let (Some(at), false) = (sent_at, retx) {
-            return Some(now.since(at));
+            let r = now.since(at);
+            self.rtt.sample(r);
+            self.probe_learns();
+            return Some(r);
         }
         //= RFC7323-4.1
         let t = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0)?;
         let ticks = self.ts_now(now).wrapping_sub(t.ecr);
-        (ticks < 1 << 24).then(|| Duration::from_nanos(u64::from(ticks) << 20))
+        if ticks >= 1 << 24 {
+            return None;
+        }
+        let r = Duration::from_nanos(u64::from(ticks.max(1)) << 20);
+        self.rtt.sample_coarse(r);
+        Some(r)
     }
 
     /// Our FIN is acknowledged.

@@ -22,12 +22,12 @@
 //! # Where is what
 //!
 //! `open` (SYN-SENT, handshake), `listen` and `cookie` (no connection yet), `input` (arrivals in RFC 9293's
-//! order), `ack` (the ACK field), `recovery` and `rack` (loss), `cc` (congestion windows), `output`, `tick` (timers), `user`
+//! order), `ack` (the ACK field), `recovery`, `rack` and `tlp` (loss), `cc` (congestion windows), `output`, `tick` (timers), `user`
 //! (calls), and the parts: `seq`, `segment`, `sendbuf`, `recvbuf`, `scoreboard`, `rtt`, `timers`.
 //!
 //! # Not done (yet)
 //!
-//! TLP, PRR, F-RTO, ECN, Fast Open, pacing, buffer auto-tuning: they have their places (send times in the
+//! F-RTO without timestamps (with them, RFC 3522 is), ECN, Fast Open, pacing, buffer auto-tuning: they have their places (send times in the
 //! scoreboard, [`cc::Controller`], `Segment::ce`, `set_rcvbuf`). Urgent data always stays in line (SO_OOBINLINE
 //! behaviour, as RFC 6093 advises); the mark is kept. Security/precedence of RFC 793 do not exist in RFC 9293.
 #![no_std]
@@ -56,6 +56,7 @@ mod seq;
 mod tcb;
 mod tick;
 mod timers;
+mod tlp;
 mod user;
 
 pub use config::{CcKind, Config, MSS_DEFAULT, MSS_MIN};

@@ -135,7 +135,7 @@ impl Tcb {
         } else if let Some(t) = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0) {
             let ticks = self.ts_now(now).wrapping_sub(t.ecr);
             if ticks < 1 << 24 {
-                self.rtt.sample(iopkt_base::Duration::from_nanos(u64::from(ticks) << 20));
+                self.rtt.sample_coarse(iopkt_base::Duration::from_nanos(u64::from(ticks.max(1)) << 20));
             }
         }
         if self.tries > 0 {

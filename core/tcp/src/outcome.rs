@@ -81,6 +81,8 @@ pub struct Stats {
     pub retransmits: u32,
     /// Retransmission time-outs.
     pub timeouts: u32,
+    /// Tail loss probes (RFC 8985 section 7).
+    pub tail_probes: u32,
     /// Fast recoveries.
     pub recoveries: u32,
     /// Reductions of the window that proved needless and were undone.

@@ -57,6 +57,7 @@ impl Tcb {
             _ => {
                 while self.output_one(now, sink) {}
                 self.arm_persist(now);
+                self.arm_probe(now);
             }
         }
         self.output_ack(now, sink);
@@ -134,9 +135,14 @@ impl Tcb {
         let avail = end.since(self.snd.nxt);
         let fin = self.snd.fin && self.snd.nxt.le(end);
         if avail == 0 && !fin {
+            if self.tlp.due {
+                return self.output_last(now, full, &options, sink);
+            }
             return self.output_hole(now, full, &options, sink);
         }
-        let Some(n) = self.how_much(now, avail, full) else { return false };
+        let Some(n) = self.how_much(now, avail, full) else {
+            return self.tlp.due && self.output_last(now, full, &options, sink);
+        };
         let (start, mut to) = (self.snd.nxt, self.snd.nxt + n);
         if fin && to == end {
             to += 1;
@@ -159,6 +165,7 @@ impl Tcb {
         self.snd.nxt = to;
         self.snd.max = self.snd.max.max(to);
         self.snd.last = now;
+        self.went(now, n, false);
         if fin && to.gt(end) {
             self.fin_goes();
         }
@@ -185,6 +192,12 @@ impl Tcb {
         }
         if avail == 0 {
             return Some(0);
+        }
+        if self.tlp.due {
+            //= RFC8985-7.3-new
+            let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
+            let n = avail.min(full);
+            return (n <= window).then_some(n);
         }
         if self.sent.records() >= RECORDS_MIN.max(self.out.limit() / 1024 * RECORDS_PER_KIB) {
             return None;
@@ -240,9 +253,39 @@ impl Tcb {
         self.stats.retransmits += 1;
         self.rec.needless += 1;
         self.snd.last = now;
+        self.went(now, n, true);
         if !self.timers.is_set(Timer::Rexmt) {
             self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
         }
+        true
+    }
+
+    /// `n` bytes went out, to probe or not; `again`: they repeat data.
+    #[inline]
+    fn went(&mut self, now: Instant, n: u32, again: bool) {
+        self.tlp.rearm = true;
+        if self.rec.mode == Mode::Fast {
+            self.rec.sent = self.rec.sent.saturating_add(n);
+        }
+        if self.tlp.due {
+            self.probe_went(now, again);
+        }
+    }
+
+    /// A tail loss probe without new data.
+    fn output_last(&mut self, now: Instant, full: u32, opts: &Options, sink: &mut impl Sink) -> bool {
+        //= RFC8985-7.3-last
+        let Some((start, end)) = self.sent.last(full) else {
+            self.tlp.due = false;
+            return false;
+        };
+        if !self.emit(start, end, full, opts, sink) {
+            return false;
+        }
+        self.sent.retransmitted(start, end, now);
+        self.stats.retransmits += 1;
+        self.snd.last = now;
+        self.went(now, end.since(start), true);
         true
     }
 

@@ -102,6 +102,9 @@ impl Tcb {
 
     /// The peer reports that it got `[left, right)` twice.
     pub(crate) fn input_dsack(&mut self, left: Seq, right: Seq) {
+        if self.probe_needless(right) {
+            return;
+        }
         //= RFC8985-6.2-4-dsack
         if self.rack.round.is_none_or(|r| self.snd.una.ge(r)) {
             self.rack.mult = (self.rack.mult.max(1) + 1).min(MULT_MAX);
@@ -113,8 +116,7 @@ impl Tcb {
         if self.rec.needless > 0 {
             self.rec.needless = self.rec.needless.saturating_sub(segs);
             if self.rec.needless == 0 {
-                self.cc.get().undo(&mut self.win);
-                self.stats.undos += 1;
+                self.undo();
             }
         }
     }

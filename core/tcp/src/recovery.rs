@@ -3,8 +3,9 @@
 //!
 //! All of them come to the same: records are marked lost on the scoreboard, and output sends lost ones first
 //! while `pipe < cwnd`. Without SACK, each duplicate ACK stands for one segment that has left the network
-//! (`reno`), which replaces RFC 6582's inflation of the window. PRR would be another
-//! rule for the window in [`Mode::Fast`], F-RTO a question asked in [`Mode::Loss`].
+//! (`reno`), which replaces RFC 6582's inflation of the window. The window in
+//! [`Mode::Fast`] is PRR's (RFC 6937); F-RTO would be a question asked in [`Mode::Loss`],
+//! which timestamps answer already (RFC 3522): the echo tells the original's arrival from the retransmission's.
 
 use crate::cc::AckInfo;
 use crate::seq::Seq;
@@ -32,6 +33,10 @@ pub(crate) struct Recovery {
     pub(crate) dupacks: u8,
     /// Bytes that duplicate ACKs say have arrived (without SACK).
     pub(crate) reno: u32,
+    /// PRR (RFC 6937): bytes delivered and sent in this recovery, bytes in flight before it.
+    delivered: u32,
+    pub(crate) sent: u32,
+    flight: u32,
     /// Retransmissions of the last recovery that no D-SACK has shown to be needless.
     pub(crate) needless: u32,
     /// The end of the last recovery is known: `point` is valid.
@@ -50,6 +55,8 @@ pub(crate) struct AckWork {
     /// Bytes in flight before it.
     pub(crate) flight: u32,
     pub(crate) rtt: Option<Duration>,
+    /// The original of something retransmitted arrived.
+    pub(crate) original: bool,
 }
 
 impl Tcb {
@@ -62,12 +69,18 @@ impl Tcb {
     /// Recovery and congestion control for one acceptable ACK.
     pub(crate) fn after_ack(&mut self, now: Instant, w: &AckWork) {
         let mss = self.seg_size();
+        if w.original && self.rec.needless == 1 && self.rec.mode != Mode::Open {
+            //= RFC3522-3.2
+            //= RFC4015-3.2
+            self.undo();
+        }
         if self.rec.mode != Mode::Open && self.snd.una.ge(self.rec.point) {
-            self.leave_recovery(mss);
+            self.leave_recovery();
         }
         match self.rec.mode {
             Mode::Open => self.open_ack(now, w, mss),
             Mode::Fast => {
+                let delivered = self.delivered_by(w, mss);
                 if w.dup && !self.sack_ok {
                     self.rec.reno = (self.rec.reno + mss).min(self.outstanding());
                 }
@@ -79,9 +92,8 @@ impl Tcb {
                         self.owed.force_retx = true;
                     }
                 }
-                if self.sack_ok {
-                    self.rack_detect(now);
-                }
+                let lost = if self.sack_ok { self.rack_detect(now) } else { 0 };
+                self.prr(delivered, w.acked > 0 && lost == 0, mss);
             }
             Mode::Loss => {
                 if self.sack_ok {
@@ -113,6 +125,7 @@ impl Tcb {
         }
         if lost > 0 {
             self.enter_fast(now, w.flight);
+            self.prr(self.delivered_by(w, mss), false, mss);
         } else {
             self.grow(now, w);
         }
@@ -128,19 +141,62 @@ impl Tcb {
         //= RFC6675-5
         let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
         self.cc.get().on_congestion(&mut self.win, now, flight);
-        self.win.cwnd = self.win.ssthresh;
+        // Until the next ACK nothing goes but the first retransmission.
+        self.win.cwnd = self.pipe();
         self.rec.mode = Mode::Fast;
+        (self.rec.delivered, self.rec.sent, self.rec.flight) = (0, 0, flight.max(self.win.mss));
+        self.probe_forget();
         (self.rec.point, self.rec.valid) = (self.snd.max, true);
         self.owed.force_retx = true;
         self.rec.needless = 0;
         self.stats.recoveries += 1;
     }
 
-    fn leave_recovery(&mut self, mss: u32) {
+    /// Bytes that an ACK shows to have arrived; without SACK a duplicate stands for a segment, which the ACK that
+    /// covers it later must not count again.
+    fn delivered_by(&self, w: &AckWork, mss: u32) -> u32 {
+        match (self.sack_ok, w.dup) {
+            (true, _) => w.fresh,
+            (false, true) => mss,
+            (false, false) => w.acked.saturating_sub(self.rec.reno),
+        }
+    }
+
+    /// Proportional rate reduction (RFC 6937): the window follows the deliveries, so that recovery ends with
+    /// `ssthresh` bytes in flight, without a pause before and without a burst after. `safe`: data was acknowledged
+    /// and no further loss found.
+    fn prr(&mut self, delivered: u32, safe: bool, mss: u32) {
+        let (pipe, ssthresh) = (self.pipe(), self.win.ssthresh);
+        let r = &mut self.rec;
+        r.delivered = r.delivered.saturating_add(delivered);
+        let credit = if pipe > ssthresh {
+            //= RFC6937-3
+            let share = u64::from(r.delivered) * u64::from(ssthresh);
+            (share.div_ceil(u64::from(r.flight)) as u32).saturating_sub(r.sent)
+        } else {
+            //= RFC6937-3-bound
+            let kept = r.delivered.saturating_sub(r.sent);
+            let may = if safe { kept.max(delivered) + mss } else { kept };
+            may.min(ssthresh - pipe)
+        };
+        self.win.cwnd = pipe + credit;
+    }
+
+    /// The recovery proved needless: the window is what it was, and what else was called lost is in flight.
+    pub(crate) fn undo(&mut self) {
+        self.cc.get().undo(&mut self.win);
+        self.stats.undos += 1;
+        self.sent.unmark();
+        self.rec.mode = Mode::Open;
+        self.owed.force_retx = false;
+        (self.rec.needless, self.rec.dupacks, self.rec.reno) = (0, 0, 0);
+    }
+
+    fn leave_recovery(&mut self) {
         //= RFC6582-3.2-3-full
         if self.rec.mode == Mode::Fast {
-            // Not a burst of everything the window would allow at once.
-            self.win.cwnd = self.win.ssthresh.min(self.pipe().max(mss) + 3 * mss).max(2 * mss);
+            // What is in flight is near it already: that was PRR's work.
+            self.win.cwnd = self.win.ssthresh;
         }
         self.rec.mode = Mode::Open;
         self.rack_recovered();
@@ -162,6 +218,7 @@ impl Tcb {
         self.win.cwnd = self.win.mss;
         self.sent.mark_all();
         self.rec.mode = Mode::Loss;
+        self.probe_forget();
         (self.rec.point, self.rec.valid) = (self.snd.max, true);
         (self.rec.dupacks, self.rec.reno, self.rec.needless) = (0, 0, 0);
         self.timers.stop(crate::timers::Timer::Reorder);

@@ -33,10 +33,16 @@ impl Rtt {
         Rtt { srtt: 0, var: 0, rto, min_rto, max_rto: max_rto.max(min_rto), min: u32::MAX }
     }
 
-    /// Takes a sample of a segment that was sent only once (Karn), or one by timestamps.
+    /// Takes a sample of a segment that was sent only once (Karn).
     pub fn sample(&mut self, d: Duration) {
+        self.min = self.min.min(us(d).max(1));
+        self.sample_coarse(d);
+    }
+
+    /// Takes a sample by timestamps, whose clock is too coarse to find the smallest round-trip time with: by it a
+    /// short path takes no time at all, and RACK would forgive no reordering.
+    pub fn sample_coarse(&mut self, d: Duration) {
         let r = us(d).max(1);
-        self.min = self.min.min(r);
         if self.srtt == 0 {
             //= RFC6298-2.2
             self.srtt = r;

@@ -46,6 +46,8 @@ pub(crate) struct Acked {
     pub(crate) sent_at: Option<Instant>,
     /// Something that was retransmitted is among it.
     pub(crate) retx: bool,
+    /// A retransmission was under way, and it was not what this answers.
+    pub(crate) original: bool,
 }
 
 /// The records and their sums.
@@ -110,9 +112,16 @@ impl Scoreboard {
         }
     }
 
-    /// Cumulative acknowledgment up to `upto`.
+    /// Cumulative acknowledgment up to `upto`. What was sent at `echo_end` or later did not cause it.
     #[inline]
-    pub(crate) fn ack(&mut self, upto: Seq, rack: &mut Rack, now: Instant, min_rtt: Duration) -> Acked {
+    pub(crate) fn ack(
+        &mut self,
+        upto: Seq,
+        rack: &mut Rack,
+        now: Instant,
+        min_rtt: Duration,
+        echo_end: Instant,
+    ) -> Acked {
         let mut r = Acked::default();
         // It must never fall half a turn of the circle behind.
         self.hint = self.hint.max(upto);
@@ -131,7 +140,12 @@ impl Scoreboard {
             self.uncount(flags, n);
             if flags & SACKED == 0 {
                 r.fresh += n;
-                rack.delivered(upto.min(end), at, flags & EVER_RETX != 0, now, min_rtt);
+                //= RFC8985-6.2-2
+                if flags & EVER_RETX != 0 && at >= echo_end {
+                    r.original |= flags & RETX != 0;
+                } else {
+                    rack.delivered(upto.min(end), at, flags & EVER_RETX != 0, now, min_rtt);
+                }
             }
             if flags & EVER_RETX != 0 {
                 r.retx = true;
@@ -304,6 +318,16 @@ impl Scoreboard {
         n
     }
 
+    /// What was marked lost and not sent again yet counts as in flight: the reason for the marks was none.
+    pub(crate) fn unmark(&mut self) {
+        for s in &mut self.q {
+            if s.flags & (LOST | RETX) == LOST {
+                s.flags &= !LOST;
+                self.lost -= s.end.since(s.start);
+            }
+        }
+    }
+
     /// The retransmission timer expired: all that is not SACKed counts as lost, retransmissions too.
     pub(crate) fn mark_all(&mut self) {
         //= RFC6675-5.1
@@ -362,6 +386,15 @@ impl Scoreboard {
         }
         let s = self.q.iter().find(|s| !s.has(SACKED | RETX | EVER_RETX))?;
         s.start.lt(self.high).then_some((s.start, s.end))
+    }
+
+    /// The last range of at most `full` bytes that is not SACKed: what a tail loss probe repeats.
+    pub(crate) fn last(&mut self, full: u32) -> Option<(Seq, Seq)> {
+        let i = self.q.iter().rposition(|s| !s.has(SACKED))?;
+        let (start, end) = (self.q[i].start, self.q[i].end);
+        let from = if end.since(start) > full { end - full } else { start };
+        self.cut(from);
+        Some((from, end))
     }
 
     /// `[start, end)` (the front part of a record that `next_lost` or `next_hole` gave) went out again.

@@ -11,6 +11,7 @@ use crate::scoreboard::Scoreboard;
 use crate::sendbuf::SendBuf;
 use crate::seq::Seq;
 use crate::timers::{Timer, Timers};
+use crate::tlp::Tlp;
 use iopkt_base::{Duration, Errno, Instant};
 use iopkt_mbuf::Mbuf;
 
@@ -181,6 +182,7 @@ pub struct Tcb {
     pub(crate) cc: Cc,
     pub(crate) rec: Recovery,
     pub(crate) rack: Rack,
+    pub(crate) tlp: Tlp,
     pub(crate) timers: Timers,
     /// Doublings of the retransmission or probe time-out: undone by a round-trip sample (Karn).
     pub(crate) backoff: u8,
@@ -282,6 +284,7 @@ impl Tcb {
             cc: Cc::new(cfg.cc),
             rec: Recovery::default(),
             rack: Rack::default(),
+            tlp: Tlp::default(),
             timers: Timers::new(),
             backoff: 0,
             tries: 0,

@@ -29,6 +29,14 @@ impl Tcb {
             self.reorder_due(now);
             o.what |= what::OUTPUT;
         }
+        if self.timers.take(Timer::Probe, now) {
+            self.probe_due();
+            if self.tlp.due && self.timers.at(Timer::Rexmt) <= now {
+                // It takes the time-out's place, once.
+                self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
+            }
+            o.what |= what::OUTPUT;
+        }
         if self.state != State::Closed && self.timers.take(Timer::Rexmt, now) {
             self.rexmt_due(now, &mut o);
         }

@@ -17,9 +17,11 @@ pub(crate) enum Timer {
     Retry = 4,
     /// What is overdue by the reordering window is lost.
     Reorder = 5,
+    /// Nothing comes back: probe for a lost tail.
+    Probe = 6,
 }
 
-const COUNT: usize = 6;
+const COUNT: usize = 7;
 
 /// Expiry of each timer; [`Instant::FAR`] when stopped.
 #[derive(Clone, Copy, Debug)]

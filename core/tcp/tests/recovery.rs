@@ -19,6 +19,11 @@ fn drop_nth(which: &'static [usize]) -> Option<common::Filter> {
     }))
 }
 
+/// Without SACK there are no tail loss probes: the retransmission timer is alone.
+fn without_probes() -> Config {
+    Config { sack: false, ..Config::default() }
+}
+
 fn lose(cfg: Config, which: &'static [usize]) -> Net {
     let mut n = Net::connected(1, cfg);
     n.filter = drop_nth(which);
@@ -92,7 +97,7 @@ fn limited_transmit_sends_new_data_on_the_first_two_duplicates() {
 fn a_lost_tail_is_found_by_the_timer() {
     //= RFC6298-5.1
     //= RFC6298-5.6
-    let mut n = Net::connected(4, Config::default());
+    let mut n = Net::connected(4, without_probes());
     n.filter = drop_nth(&[1]);
     n.send(0, &pattern(2000, 1));
     assert!(n.run_until(Duration::from_secs(5), |n| n.ends[1].got.len() == 2000));
@@ -107,7 +112,7 @@ fn a_lost_tail_is_found_by_the_timer() {
 fn timeouts_double_and_end_the_connection() {
     //= RFC6298-5.5
     //= RFC9293-3.8.3
-    let mut n = Net::connected(5, Config::default());
+    let mut n = Net::connected(5, without_probes());
     n.links[0].faults = Faults { loss: 1.0, ..clean() };
     let start = n.now;
     n.send(0, b"into the void");
@@ -249,7 +254,7 @@ fn only_pure_repeated_acks_are_duplicates() {
 fn an_ack_of_new_data_restarts_the_timer_and_of_all_data_stops_it() {
     //= RFC6298-5.2
     //= RFC6298-5.3
-    let mut n = Net::connected(15, Config::default());
+    let mut n = Net::connected(15, without_probes());
     n.send(0, b"x");
     n.run(Duration::from_millis(100));
     n.links[0].faults.rate = 240_000;

@@ -1,15 +1,15 @@
 //! Goodput over a bad path, in virtual time: what the example prints and the test bounds.
 
-use super::{Link, Net, pattern};
+use super::{Faults, Net, pattern};
 use iopkt_base::Duration;
 use iopkt_tcp::{CcKind, Config};
 
 /// A path of 100 Mbit/s with a queue of 256 full packets, the same both ways.
 #[derive(Clone, Copy, Debug)]
 pub struct Path {
-    /// Round-trip time of an empty path, ms.
-    pub rtt: u64,
-    /// Chance of a packet to be lost, to be overtaken.
+    /// Round-trip time of an empty path.
+    pub rtt: Duration,
+    /// Chance of a packet to be lost, to be late by up to a millisecond.
     pub loss: f64,
     pub reorder: f64,
 }
@@ -26,6 +26,7 @@ pub struct Figures {
     pub timeouts: u64,
     pub recoveries: u64,
     pub undos: u64,
+    pub probes: u64,
 }
 
 /// Bytes per second of the path.
@@ -49,15 +50,19 @@ pub fn measure(path: Path, bytes: usize, seeds: core::ops::Range<u64>, cc: CcKin
     let data = pattern(bytes, 1);
     for seed in seeds {
         let cfg = Config { sndbuf: 1 << 20, rcvbuf: 1 << 20, cc, ..Config::default() };
-        let mut n = Net::connected(seed, cfg);
-        n.links = [Link {
-            delay: Duration::from_micros(path.rtt * 500),
+        let mut n = Net::new(seed, cfg, cfg);
+        n.ends[1].listening = true;
+        n.set_links(Faults {
+            delay: path.rtt / 2,
             loss: path.loss,
             reorder: path.reorder,
-            rate: RATE,
-            queue: 256 * 1500,
-            ..Link::clean()
-        }; 2];
+            late: Duration::from_millis(1),
+            rate: RATE * 8,
+            queue: 256,
+            ..Faults::default()
+        });
+        n.connect(0);
+        assert!(n.run_until(Duration::from_secs(100), |n| n.established()));
         let start = n.now;
         n.send(0, &data);
         assert!(n.run_until(Duration::from_secs(600), |n| n.ends[1].got.len() == bytes), "{path:?}: stuck");
@@ -71,6 +76,7 @@ pub fn measure(path: Path, bytes: usize, seeds: core::ops::Range<u64>, cc: CcKin
         f.timeouts += u64::from(s.timeouts);
         f.recoveries += u64::from(s.recoveries);
         f.undos += u64::from(s.undos);
+        f.probes += u64::from(s.tail_probes);
     }
     f
 }
