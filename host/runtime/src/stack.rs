@@ -195,10 +195,16 @@ impl Stack {
     pub(crate) fn turn(&mut self, env: &Env, slots: &mut [Slot]) -> bool {
         self.pull();
         self.more |= self.service.turn(&mut self.shard);
+        self.shard.turn();
+        // What the turn brought goes to its programs at once, and their answers out: another round through
+        // the kernel for it would be a wait that finds nothing. Once only, so that a turn ends.
+        if !self.shard.cx.events.is_empty() {
+            self.more |= self.service.turn(&mut self.shard);
+            self.shard.turn();
+        }
         while let Some((ticket, request)) = self.service.next_asked() {
             env.tell_control(ToControl::Ctl { ticket, request: Box::new(request) });
         }
-        self.shard.turn();
         self.more |= !self.shard.cx.events.is_empty();
         self.orders(env, slots);
         self.notes(env);
