@@ -3,6 +3,7 @@
 use crate::cx::Cx;
 use crate::domain::Layers;
 use crate::shard::Shard;
+use crate::sockets::Sockets;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -144,7 +145,7 @@ impl Shard {
                 list.extend(l);
             }
         }
-        for n in OWN {
+        for n in OWN.iter().chain(Sockets::tunables()) {
             if let Some(Reply::Sysctl(l)) = self.own_sysctl(n, None) {
                 list.extend(l);
             }
@@ -160,7 +161,7 @@ impl Shard {
             "net.inet.ip.anonportmin" => u64::from(first),
             "net.inet.ip.anonportmax" => u64::from(last),
             "kern.somaxconn" => u64::from(self.cx.cfg.somaxconn),
-            _ => return None,
+            _ => u64::from(self.sockets.tunable(name)?),
         };
         let Some(v) = value else {
             return Some(Reply::Sysctl(alloc::vec![(name.to_string(), now.to_string())]));
@@ -171,7 +172,8 @@ impl Shard {
             "net.inet.ip.anonportmax" => {
                 u16::try_from(v).is_ok_and(|v| self.sockets.set_port_range(first, v))
             }
-            _ => set_somaxconn(&mut self.cx, v),
+            "kern.somaxconn" => set_somaxconn(&mut self.cx, v),
+            _ => self.sockets.set_tunable(name, v),
         };
         Some(if ok { Reply::Ok } else { Reply::err(Errno::EINVAL) })
     }

@@ -43,6 +43,7 @@ impl Sockets {
         let p = protocol(family, ty, proto)?;
         let body = if ty == SockType::Stream { Body::Idle } else { Body::Dgram(Dgram::default()) };
         let id = self.table.insert(|id| Sock::new(id, family, ty, p, body))?;
+        self.table.get_mut(id)?.opt.clone_from(self.tune.opts(ty));
         if ty == SockType::Raw {
             self.demux.raws.push(id.index);
             if p == super::types::proto::RAW {

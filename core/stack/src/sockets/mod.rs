@@ -6,7 +6,7 @@
 //! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which),
 //! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it; `tcp` (a stream's life) with
 //! `tcp_calls`, `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info` and `timers`; `options` with a file per level
-//! (`opt_socket`, `opt_ip`, `opt_tcp`), `calls` (socket, bind, connect ... close), `pressure` (what is kept when
+//! (`opt_socket`, `opt_ip`, `opt_tcp`), `calls` (socket, bind, connect ... close), `tune` (what new sockets begin with), `pressure` (what is kept when
 //! memory is scarce), `report` (netstat).
 //!
 //! Limits: [`crate::Config::max_sockets`] sockets, orphans and TIME-WAITs (see `tcp`); receive queues by SO_RCVBUF; what datagram sockets send in
@@ -37,6 +37,7 @@ mod tcp_info;
 mod tcp_listen;
 mod tcp_out;
 mod timers;
+mod tune;
 mod types;
 mod udp;
 
@@ -58,6 +59,7 @@ pub struct Sockets {
     demux: demux::Demux,
     ports: ports::Ports,
     stats: report::Stats,
+    tune: tune::Tune,
     /// Families that the shard has a domain for: IPv4, IPv6.
     families: [bool; 2],
     /// Sockets with untold events.
@@ -96,6 +98,7 @@ impl Sockets {
             demux: demux::Demux::new(secret),
             ports: ports::Ports::new(),
             stats: report::Stats::default(),
+            tune: tune::Tune::default(),
             families: [false; 2],
             happened: Vec::new(),
             throttled: Vec::new(),

@@ -52,6 +52,11 @@ pub(crate) struct TcpOpts {
     pub linger2: u32,
     /// Bytes, 0 for none.
     pub window_clamp: u32,
+    /// Longest delay of an ACK, milliseconds.
+    pub delack_ms: u16,
+    /// Offer selective acknowledgements; window scaling and timestamps (RFC 7323, once 1323).
+    pub sack: bool,
+    pub rfc1323: bool,
 }
 
 impl Default for TcpOpts {
@@ -71,6 +76,9 @@ impl Default for TcpOpts {
             defer_accept: 0,
             linger2: 60,
             window_clamp: 0,
+            delack_ms: 40,
+            sack: true,
+            rfc1323: true,
         }
     }
 }
@@ -78,7 +86,7 @@ impl Default for TcpOpts {
 impl TcpOpts {
     /// Longest delay of an ACK.
     pub fn delack(&self) -> Duration {
-        if self.quickack { Duration::ZERO } else { Duration::from_millis(40) }
+        if self.quickack { Duration::ZERO } else { Duration::from_millis(self.delack_ms.into()) }
     }
 }
 

@@ -1,0 +1,110 @@
+//! What new sockets begin with: NetBSD's `net.inet.tcp` and `net.inet.udp` variables that have a counterpart here.
+//!
+//! A change acts on sockets made later; accepted connections take after their listener. The defaults are those of the
+//! stack (socket(7), tcp(7)), not NetBSD's; the units are NetBSD's: times of keepalives in half seconds, ticks in hundredths
+//! of a second. What has no counterpart (`net.inet.tcp.mssdflt`, `init_win`, `log_refused` ...) is no variable.
+
+use super::Sockets;
+use super::sock::{BUF_MAX, BUF_MIN, Opts};
+use super::types::SockType;
+
+/// The variables. Sizes are in bytes.
+pub(crate) const NAMES: [&str; 11] = [
+    "net.inet.tcp.sendspace",
+    "net.inet.tcp.recvspace",
+    "net.inet.tcp.sack.enable",
+    "net.inet.tcp.rfc1323",
+    "net.inet.tcp.keepidle",
+    "net.inet.tcp.keepintvl",
+    "net.inet.tcp.keepcnt",
+    "net.inet.tcp.delack_ticks",
+    "net.inet.udp.checksum",
+    "net.inet.udp.sendspace",
+    "net.inet.udp.recvspace",
+];
+
+/// Longest keepalive time: Linux's `MAX_TCP_KEEPIDLE`, seconds.
+const KEEP_MAX: u32 = 32_767;
+/// Milliseconds in a tick.
+const TICK: u16 = 10;
+
+/// Options of new sockets.
+#[derive(Default)]
+pub(crate) struct Tune {
+    tcp: Opts,
+    udp: Opts,
+}
+
+impl Tune {
+    pub fn opts(&self, ty: SockType) -> &Opts {
+        match ty {
+            SockType::Stream => &self.tcp,
+            SockType::Dgram | SockType::Raw => &self.udp,
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<u32> {
+        let t = &self.tcp.tcp;
+        Some(match name {
+            "net.inet.tcp.sendspace" => self.tcp.sndbuf,
+            "net.inet.tcp.recvspace" => self.tcp.rcvbuf,
+            "net.inet.tcp.sack.enable" => t.sack.into(),
+            "net.inet.tcp.rfc1323" => t.rfc1323.into(),
+            "net.inet.tcp.keepidle" => t.keep_idle * 2,
+            "net.inet.tcp.keepintvl" => t.keep_intvl * 2,
+            "net.inet.tcp.keepcnt" => t.keep_cnt.into(),
+            "net.inet.tcp.delack_ticks" => (t.delack_ms / TICK).into(),
+            "net.inet.udp.checksum" => (!self.udp.no_check).into(),
+            "net.inet.udp.sendspace" => self.udp.sndbuf,
+            "net.inet.udp.recvspace" => self.udp.rcvbuf,
+            _ => return None,
+        })
+    }
+
+    /// Sets a variable; false when the value is out of range.
+    fn set(&mut self, name: &str, v: u32) -> bool {
+        let size = (BUF_MIN..=BUF_MAX).contains(&v).then_some(v);
+        let flag = (v <= 1).then_some(v == 1);
+        // Half seconds to whole ones, upwards.
+        let secs = Some(v.div_ceil(2)).filter(|s| (1..=KEEP_MAX).contains(s));
+        let t = &mut self.tcp.tcp;
+        match name {
+            "net.inet.tcp.sendspace" => put(&mut self.tcp.sndbuf, size),
+            "net.inet.tcp.recvspace" => put(&mut self.tcp.rcvbuf, size),
+            "net.inet.tcp.sack.enable" => put(&mut t.sack, flag),
+            "net.inet.tcp.rfc1323" => put(&mut t.rfc1323, flag),
+            "net.inet.tcp.keepidle" => put(&mut t.keep_idle, secs),
+            "net.inet.tcp.keepintvl" => put(&mut t.keep_intvl, secs),
+            "net.inet.tcp.keepcnt" => {
+                put(&mut t.keep_cnt, u8::try_from(v).ok().filter(|n| (1..=127).contains(n)))
+            }
+            // RFC 9293: less than half a second.
+            "net.inet.tcp.delack_ticks" => put(&mut t.delack_ms, (v < 50).then(|| v as u16 * TICK)),
+            "net.inet.udp.checksum" => put(&mut self.udp.no_check, flag.map(|on| !on)),
+            "net.inet.udp.sendspace" => put(&mut self.udp.sndbuf, size),
+            "net.inet.udp.recvspace" => put(&mut self.udp.rcvbuf, size),
+            _ => false,
+        }
+    }
+}
+
+fn put<T>(place: &mut T, v: Option<T>) -> bool {
+    v.map(|v| *place = v).is_some()
+}
+
+impl Sockets {
+    /// The names of all variables of new sockets.
+    pub fn tunables() -> &'static [&'static str] {
+        &NAMES
+    }
+
+    /// The value of a variable of new sockets.
+    pub fn tunable(&self, name: &str) -> Option<u32> {
+        self.tune.get(name)
+    }
+
+    /// Changes a variable of new sockets; false (and no change) when there is none of this name or the value is out of its range.
+    pub fn set_tunable(&mut self, name: &str, v: u32) -> bool {
+        self.tune.set(name, v)
+    }
+}
