@@ -1,9 +1,11 @@
-//! What cargo alone does not do: `cargo xtask demo | dist | test | check`.
+//! What cargo alone does not do: `cargo xtask demo | dist | test | check | fuzz | miri`.
 
 mod check;
 mod demo;
 mod dist;
 mod edges;
+mod fuzz;
+mod miri;
 mod sh;
 mod test;
 
@@ -12,7 +14,10 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test [FILTER]   build and run all tests (as root: namespaces, TAP and the real gadget are part of them)
   dist            lay the product out in target/dist: bin/ lib/ include/ man/
   check           format, lints, allowed edges between crates, no-host proof of the core, licences
-  edges           print the crates and their edges";
+  edges           print the crates and their edges
+  fuzz [--seconds N] [TARGET [--input FILE]]
+                  build the fuzz targets (nightly, AddressSanitizer) and run each for N seconds (60); or one input again
+  miri            the unsafe code of buffers and the driver SDK under Miri (nightly)";
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +28,8 @@ fn main() {
         ["dist"] => dist::run()
             .map(|d| println!("the product is in {}; put {}/bin on PATH", d.display(), d.display())),
         ["check"] => check::run(),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["miri"] => miri::run(),
         ["edges"] => edges::print(),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}");

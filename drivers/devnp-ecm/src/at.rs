@@ -118,20 +118,36 @@ impl At {
         self.size.saturating_sub(self.to_tty.len()).clamp(64, 4096) as u16
     }
 
-    /// A response came. It is bounded by what was asked for.
+    /// A response came. What a terminal that nobody reads has no room for is lost, as on a serial line: the
+    /// response has left the device.
     pub fn response(&mut self, data: &[u8]) {
-        self.to_tty.extend(data);
+        let room = self.size.saturating_sub(self.to_tty.len());
+        self.to_tty.extend(&data[..data.len().min(room)]);
     }
 
     /// The device takes no encapsulated commands: say so in the terminal's language, so that a program which waits for an answer goes on.
     pub fn refuse(&mut self) {
-        self.to_tty.extend(b"\r\nERROR\r\n");
+        self.response(b"\r\nERROR\r\n");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn responses_that_nobody_reads_stay_within_the_buffer() {
+        let mut a = At::new(100, 0);
+        for _ in 0..50 {
+            let n = usize::from(a.response_len());
+            a.response(&vec![b'x'; n]);
+            a.refuse();
+        }
+        assert_eq!(a.waiting().len(), 100);
+        a.written(100);
+        a.response(b"OK");
+        assert_eq!(a.waiting(), b"OK");
+    }
 
     #[test]
     fn lines_become_commands() {

@@ -24,6 +24,12 @@ use std::collections::VecDeque;
 /// Transient errors in a row on one endpoint after which the device counts as failed.
 pub const MAX_ERRORS: u32 = 64;
 
+/// Most control requests that wait. A device that announces and stalls without end, or never completes a
+/// request, costs no more than this.
+const MAX_JOBS: usize = 32;
+/// Most [`Job::Response`]s among them; a device that announces more responses has no AT channel that works.
+const MAX_RESPONSES: usize = 16;
+
 /// Bus errors that a retry may cure: bit stuffing, CRC, time-out (Linux's error codes for URBs).
 const TRANSIENT: [i32; 3] = [status::EPROTO, status::ETIME, -84];
 
@@ -180,11 +186,11 @@ impl Machine {
     pub fn start(&mut self, up: &mut dyn Up) {
         self.up = true;
         if self.set.ecm.has_alts {
-            self.jobs.push_back(Job::Alt(self.set.ecm.data_alt));
+            self.want(Job::Alt(self.set.ecm.data_alt));
         } else {
             self.open = true;
         }
-        self.jobs.push_back(Job::Filter(self.bits));
+        self.want(Job::Filter(self.bits));
         self.kick(up);
     }
 
@@ -220,7 +226,7 @@ impl Machine {
         if bits != self.bits {
             self.bits = bits;
             if self.up {
-                self.jobs.push_back(Job::Filter(bits));
+                self.want(Job::Filter(bits));
             }
         }
         self.kick(up);
@@ -350,7 +356,7 @@ impl Machine {
             match n {
                 Notification::NetworkConnection(on) => self.connected = on,
                 Notification::SpeedChange { down, up } => self.speed = (u64::from(down), u64::from(up)),
-                Notification::ResponseAvailable => self.jobs.push_back(Job::Response),
+                Notification::ResponseAvailable => self.want(Job::Response),
                 Notification::SerialState(_) | Notification::Other(_) => {}
             }
         }
@@ -362,12 +368,12 @@ impl Machine {
             up.say(true, format!("endpoint {ep:#04x} stalled, clearing it"));
         }
         if let Some(ep) = todo.note_halt {
-            self.jobs.push_back(Job::ClearHalt(ep));
+            self.want(Job::ClearHalt(ep));
         }
         if let Some(a) = self.set.acm {
             for (halt, ep) in [(todo.at_halt, a.bulk_in), (todo.at_out_halt, a.bulk_out)] {
                 if halt {
-                    self.jobs.push_back(Job::ClearHalt(ep.addr));
+                    self.want(Job::ClearHalt(ep.addr));
                 }
             }
         }
@@ -400,7 +406,7 @@ impl Machine {
                 up.say(false, format!("multicast filter refused (status {st}); taking all multicast"));
                 self.set.mc_filters = 0;
                 self.bits = (self.bits & !filter::MULTICAST) | filter::ALL_MULTICAST;
-                self.jobs.push_back(Job::Filter(self.bits));
+                self.want(Job::Filter(self.bits));
             }
             Job::ClearHalt(ep) => {
                 if ep == self.set.ecm.bulk_in.addr {
@@ -416,6 +422,21 @@ impl Machine {
             Job::Response if ok => self.at.response(data),
             _ => {}
         }
+    }
+
+    /// Queues a control request that does not add up: what one of its kind that still waits will do is not
+    /// asked for twice.
+    fn want(&mut self, job: Job) {
+        match &job {
+            Job::Filter(_) => self.jobs.retain(|j| !matches!(j, Job::Filter(_))),
+            Job::Response if self.jobs.iter().filter(|j| **j == Job::Response).count() >= MAX_RESPONSES => {
+                return;
+            }
+            Job::Response => {}
+            _ if self.jobs.contains(&job) => return,
+            _ => {}
+        }
+        self.jobs.push_back(job);
     }
 
     /// Submits everything that can be submitted now, tells what changed.
@@ -442,6 +463,7 @@ impl Machine {
             }
             self.busy = Some(job);
         }
+        debug_assert!(self.jobs.len() <= MAX_JOBS, "control requests are bounded");
         if self.tx_owed && !self.tx.halted && self.tx.out <= self.set.transmit / 2 {
             self.tx_owed = false;
             up.tx_ready();
@@ -486,7 +508,10 @@ impl Machine {
             {
                 self.at.out_submitted();
             }
-        } else if let Some(line) = self.at.command() {
+        } else if !self.jobs.iter().any(|j| matches!(j, Job::Command(_)))
+            && let Some(line) = self.at.command()
+        {
+            // One at a time: what the modem does not take stays in the terminal's bounded buffer.
             self.jobs.push_back(Job::Command(line));
         }
     }
