@@ -10,11 +10,11 @@ mod at;
 #[path = "../../drivers/devnp-ecm/src/machine.rs"]
 mod machine;
 
+use iopkt_usbip::Dir;
 use iopkt_usbip::cdc::Function;
 use iopkt_usbip::client::{Client, Limits};
 use iopkt_usbip::desc::Endpoint;
 use iopkt_usbip::hdr::{Command, HDR_LEN, RetSubmit, RetUnlink};
-use iopkt_usbip::Dir;
 use libfuzzer_sys::fuzz_target;
 use machine::{Machine, Setting, Up};
 
@@ -45,14 +45,24 @@ impl Up for Heard {
 }
 
 fn function(how: u8, at: u8) -> Function {
-    let bulk = |addr| Endpoint { addr, attributes: 2, max_packet_raw: if how & 8 != 0 { 512 } else { 8 }, interval: 0 };
+    let bulk = |addr| Endpoint {
+        addr,
+        attributes: 2,
+        max_packet_raw: if how & 8 != 0 { 512 } else { 8 },
+        interval: 0,
+    };
     Function {
         config: 1,
         control: at,
         data: at + 1,
         data_alt: (how >> 4) & 1,
         has_alts: how & 1 != 0,
-        notify: (how & 2 != 0).then_some(Endpoint { addr: 0x83 + at, attributes: 3, max_packet_raw: 16, interval: 5 }),
+        notify: (how & 2 != 0).then_some(Endpoint {
+            addr: 0x83 + at,
+            attributes: 3,
+            max_packet_raw: 16,
+            interval: 5,
+        }),
         bulk_in: bulk(0x81 + at),
         bulk_out: bulk(0x02 + at),
         ethernet: None,

@@ -2,7 +2,7 @@
 //! is a list of frames: a length byte, a byte of flags and time, then the frame's bytes.
 #![no_main]
 
-use iopkt_wire::checksum::checksum;
+use iopkt_wire::checksum::{checksum, pseudo_v4};
 use iopkt_wire::icmp4::ty;
 use iopkt_wire::ipv4;
 use libfuzzer_sys::fuzz_target;
@@ -45,6 +45,19 @@ fn mend(f: &mut [u8], how: u8) {
         let c = checksum(&p[hl..]);
         p[hl + 2..hl + 4].copy_from_slice(&c.to_be_bytes());
     }
+    let field = match p[9] {
+        6 if n >= hl + 20 => 16,
+        17 if n >= hl + 8 => {
+            p[hl + 4..hl + 6].copy_from_slice(&((n - hl) as u16).to_be_bytes());
+            6
+        }
+        _ => return,
+    };
+    p[hl + field..hl + field + 2].copy_from_slice(&[0, 0]);
+    let dst = [p[16], p[17], p[18], p[19]];
+    let mut sum = pseudo_v4([10, 0, 0, 9], dst, p[9], (n - hl) as u32);
+    sum.add(&p[hl..]);
+    p[hl + field..hl + field + 2].copy_from_slice(&sum.finish().to_be_bytes());
 }
 
 fuzz_target!(|data: &[u8]| {

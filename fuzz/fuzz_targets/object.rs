@@ -29,7 +29,17 @@ fn elf(content: &[u8]) -> Vec<u8> {
     put(0, u64::from(u32::from_le_bytes(*b"\x7fELF")), 4);
     put(4, 0x0001_0102, 4);
     put(16, 3, 2);
-    put(18, if cfg!(target_arch = "x86_64") { 62 } else if cfg!(target_arch = "aarch64") { 183 } else { 243 }, 2);
+    put(
+        18,
+        if cfg!(target_arch = "x86_64") {
+            62
+        } else if cfg!(target_arch = "aarch64") {
+            183
+        } else {
+            243
+        },
+        2,
+    );
     put(32, phdr as u64, 8);
     put(40, shdr as u64, 8);
     put(54, 56, 2);
