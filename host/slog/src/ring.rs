@@ -13,6 +13,8 @@ pub(crate) const RECORD: usize = 40;
 const MAGIC: [u8; 8] = *b"IOPKTSLG";
 const VERSION: u32 = 1;
 const MARK: u32 = 0x534c_4f47;
+/// No log gets so long: positions and numbers up to here can be counted on without overflow.
+const MAX_HEAD: u64 = u64::MAX / 2;
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: usize = 8;
 
@@ -70,6 +72,8 @@ impl Header {
             && u64::from(u32_at(b, 12)?) == CAPACITY
             && u32_at(b, 40)? == checksum(&[&b[..40]])
             && h.tail <= h.head
+            && h.head <= MAX_HEAD
+            && h.seq <= MAX_HEAD
             && h.head - h.tail <= CAPACITY
             && h.tail.is_multiple_of(ALIGN as u64)
             && h.head.is_multiple_of(ALIGN as u64);
@@ -153,4 +157,20 @@ pub(crate) fn clean(text: &str) -> String {
         out.push(c);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: a header with a good checksum and positions at the end of the number range.
+    #[test]
+    fn a_header_that_counting_would_overflow_is_none() {
+        let end = !(ALIGN as u64 - 1);
+        for h in [Header { tail: end - 64, head: end, seq: 1 }, Header { tail: 0, head: 0, seq: u64::MAX }] {
+            assert_eq!(Header::decode(&h.encode()), None);
+        }
+        let good = Header { tail: 1 << 40, head: (1 << 40) + 64, seq: 7 };
+        assert_eq!(Header::decode(&good.encode()), Some(good));
+    }
 }
