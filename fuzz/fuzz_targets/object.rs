@@ -14,6 +14,9 @@ thread_local! {
     static OBJECT: RefCell<File> = RefCell::new(memfd());
 }
 
+/// Bytes that the symbol has: more than an `iopkt_object`; zeros follow the input.
+const CONTENT: usize = 8192;
+
 fn memfd() -> File {
     rustix::fs::memfd_create("object", rustix::fs::MemfdFlags::CLOEXEC).expect("a memfd").into()
 }
@@ -47,7 +50,7 @@ fn elf(content: &[u8]) -> Vec<u8> {
     put(58, 64, 2);
     put(60, 2, 2);
     put(phdr, 1, 4);
-    put(phdr + 32, (at + content.len()) as u64, 8);
+    put(phdr + 32, (at + CONTENT) as u64, 8);
     put(shdr + 4, 11, 4);
     put(shdr + 24, syms as u64, 8);
     put(shdr + 32, 24, 8);
@@ -58,9 +61,10 @@ fn elf(content: &[u8]) -> Vec<u8> {
     put(syms + 4, 1, 1);
     put(syms + 6, 1, 2);
     put(syms + 8, at as u64, 8);
-    put(syms + 16, content.len() as u64, 8);
+    put(syms + 16, CONTENT as u64, 8);
     b[strs..strs + NAME.len()].copy_from_slice(NAME);
-    b.extend_from_slice(content);
+    b.extend_from_slice(&content[..content.len().min(CONTENT)]);
+    b.resize(at + CONTENT, 0);
     b
 }
 

@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 const SECONDS: u32 = 60;
 
 const RUSTFLAGS: &[&str] = &[
-    "--cfg fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
@@ -20,6 +19,7 @@ const RUSTFLAGS: &[&str] = &[
     "-Ccodegen-units=1",
     "-Cdebug-assertions",
     "-Coverflow-checks",
+    "--cfg fuzzing",
 ];
 
 /// What the command line asks for.
