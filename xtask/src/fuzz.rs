@@ -142,6 +142,7 @@ fn fuzz(bins: &Path, t: &str, seconds: u32) -> Result<bool, String> {
     // New inputs stay under target/ and are used again; the seeds are only read.
     let grown = make(sh::target().join("fuzz/corpus").join(t))?;
     let artifacts = make(sh::target().join("fuzz/artifacts").join(t))?;
+    let tmp = make(sh::target().join("fuzz/tmp"))?;
     let log = sh::target().join("fuzz").join(format!("{t}.log"));
     let out = std::fs::File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
     let mut c = Command::new(bins.join(t));
@@ -153,8 +154,10 @@ fn fuzz(bins: &Path, t: &str, seconds: u32) -> Result<bool, String> {
         c.arg(seeds);
     }
     // What the code under test prints is no part of it.
+    c.env("TMPDIR", &tmp);
     c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out);
     let status = c.status().map_err(|e| format!("{t}: {e}"))?;
+    let _ = std::fs::remove_dir_all(&tmp);
     let text = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
     let (runs, cov) = summary(&text);
     if status.success() {
