@@ -87,6 +87,8 @@ struct Ports {
     /// Made but not bound.
     fresh: Vec<Arc<Port>>,
     dead: VecDeque<Arc<Port>>,
+    /// A device has been attached, whether it is still there or not.
+    ever: bool,
     /// The control thread has made its last call into the driver.
     ended: bool,
 }
@@ -135,6 +137,11 @@ impl Core {
         let mut p = lock(&self.ports);
         p.fresh.retain(|f| !Arc::ptr_eq(f, &port));
         p.live.push(port);
+    }
+
+    /// The runtime has made an interface for a device.
+    pub(crate) fn attached(&self) {
+        lock(&self.ports).ever = true;
     }
 
     /// A device has ended. `last` goes to the control thread, in one step with the change of the count, so
@@ -502,7 +509,8 @@ fn load(
         let why = if why.is_empty() { format!("failed to load: {}", errno.text()) } else { why };
         return fail(errno, &why, false);
     }
-    if core.devices() == 0 && core.stay.load(Ordering::Acquire) == 0 {
+    // One that came and went before `load` returned is no failure: its end is handled like any other.
+    if !lock(&core.ports).ever && core.stay.load(Ordering::Acquire) == 0 {
         let why = if why.is_empty() { "found no device".to_owned() } else { why };
         return fail(Errno::ENODEV, &why, true);
     }

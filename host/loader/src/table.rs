@@ -285,7 +285,10 @@ unsafe extern "C" fn attach(p: *mut abi::Port, d: *const abi::Device, out: *mut 
     };
     let port = device.port();
     let (name, ifindex) = match core.host.attach(device) {
-        Ok(b) => (b.name, b.ifindex),
+        Ok(b) => {
+            core.attached();
+            (b.name, b.ifindex)
+        }
         // Bound and then given up: `detach` has run, so for the driver it was attached and has gone.
         Err(_) if port.bound.load(Ordering::Acquire) => (String::new(), 0),
         Err(e) => return code(Err(e)),
