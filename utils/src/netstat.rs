@@ -2,7 +2,7 @@
 
 use crate::addr::mask_of;
 use crate::getopt;
-use crate::tool::{Failure, Outcome, Stack, ask, odd, print, print_json};
+use crate::tool::{Failure, Outcome, Stack, ask, pages, print, print_json};
 use iopkt_ctl::{Ifconf, ProtoStats, Reply, Request, RouteInfo, SockInfo, rtf};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -75,19 +75,15 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
 }
 
 fn sockets(s: &mut dyn Stack) -> Result<Vec<SockInfo>, Failure> {
-    let (mut out, mut cursor) = (Vec::new(), 0);
-    loop {
-        match ask(s, "sockets", &Request::Sockets { cursor })? {
-            Reply::Sockets { list, next } => {
-                out.extend(list);
-                if next == 0 {
-                    return Ok(out);
-                }
-                cursor = next;
-            }
-            r => return Err(odd(&r)),
-        }
-    }
+    pages(
+        s,
+        "sockets",
+        |cursor| Request::Sockets { cursor },
+        |r| match r {
+            Reply::Sockets { list, next } => Ok((list, next)),
+            other => Err(other),
+        },
+    )
 }
 
 /// A destination as `netstat -r` writes it: `default`, a host in full, a network with its length and without

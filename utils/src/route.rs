@@ -3,7 +3,7 @@
 use crate::addr;
 use crate::getopt;
 use crate::netstat::route_table;
-use crate::tool::{Failure, Outcome, Stack, ask, odd, print, print_json};
+use crate::tool::{Failure, Outcome, Stack, ask, odd, pages, print, print_json};
 use iopkt_ctl::{Reply, Request, RouteInfo, rtf};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -68,19 +68,15 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
 /// # Errors
 /// No stack.
 pub fn all(s: &mut dyn Stack) -> Result<Vec<RouteInfo>, Failure> {
-    let (mut out, mut cursor) = (Vec::new(), 0);
-    loop {
-        match ask(s, "routes", &Request::Routes { cursor })? {
-            Reply::Routes { list, next } => {
-                out.extend(list);
-                if next == 0 {
-                    return Ok(out);
-                }
-                cursor = next;
-            }
-            r => return Err(odd(&r)),
-        }
-    }
+    pages(
+        s,
+        "routes",
+        |cursor| Request::Routes { cursor },
+        |r| match r {
+            Reply::Routes { list, next } => Ok((list, next)),
+            other => Err(other),
+        },
+    )
 }
 
 struct Parsed {

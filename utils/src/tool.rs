@@ -51,6 +51,28 @@ pub fn ask(s: &mut dyn Stack, what: &str, r: &Request) -> Result<Reply, Failure>
     }
 }
 
+/// A whole listing, page by page: `request` makes the request for a cursor, `page` takes a reply apart into its
+/// entries and the next cursor (0 at the end), or gives it back when it is of another kind.
+///
+/// # Errors
+/// As [`ask`].
+pub fn pages<T>(
+    s: &mut dyn Stack,
+    what: &str,
+    request: impl Fn(u32) -> Request,
+    page: impl Fn(Reply) -> Result<(Vec<T>, u32), Reply>,
+) -> Result<Vec<T>, Failure> {
+    let (mut out, mut cursor) = (Vec::new(), 0);
+    loop {
+        let (list, next) = page(ask(s, what, &request(cursor))?).map_err(|r| odd(&r))?;
+        out.extend(list);
+        if next == 0 {
+            return Ok(out);
+        }
+        cursor = next;
+    }
+}
+
 /// The answer was of another kind than asked for: two versions met.
 pub fn odd(r: &Reply) -> Failure {
     Failure::new(format!(
@@ -104,5 +126,24 @@ pub(crate) mod fake {
             self.asked.push(r.clone());
             Ok(self.replies.pop_front().unwrap_or(Reply::Ok))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_asked_for_until_the_cursor_ends() {
+        let take = |r| match r {
+            Reply::Sockets { list, next } => Ok((list, next)),
+            other => Err(other),
+        };
+        let page = |next| Reply::Sockets { list: Vec::new(), next };
+        let mut f = fake::Fake::with([page(7), page(0)]);
+        assert_eq!(pages(&mut f, "sockets", |cursor| Request::Sockets { cursor }, take), Ok(Vec::new()));
+        assert_eq!(f.asked, [Request::Sockets { cursor: 0 }, Request::Sockets { cursor: 7 }]);
+        let mut f = fake::Fake::with([Reply::Ok]);
+        assert!(pages(&mut f, "sockets", |cursor| Request::Sockets { cursor }, take).is_err());
     }
 }

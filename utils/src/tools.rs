@@ -5,7 +5,7 @@ use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
     addr, arp, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, usb, waitfor,
 };
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::Cell;
 
 /// Every tool.
 pub const NAMES: &[&str] = &[
@@ -76,8 +76,6 @@ impl Stack for Lazy {
     }
 }
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
 fn run_ping(args: &[String]) -> Outcome {
     let fail = |message: String| Failure { message, code: 2 };
     let Some(o) = ping::Options::parse(args)? else { return print(&format!("{}\n", ping::USAGE)) };
@@ -90,11 +88,12 @@ fn run_ping(args: &[String]) -> Outcome {
     let mut s = conn.echo_socket().map_err(fail)?;
     // Ctrl-C ends it with the summary.
     let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT]).ok();
+    let seen = Cell::new(false);
     let interrupted = move || {
         if signals.as_ref().is_some_and(|s| s.next().is_some()) {
-            INTERRUPTED.store(true, Ordering::Relaxed);
+            seen.set(true);
         }
-        INTERRUPTED.load(Ordering::Relaxed)
+        seen.get()
     };
     ping::run(&mut s, &o, &o.host.clone(), to, &interrupted)
 }

@@ -286,7 +286,6 @@ impl Machine {
     pub fn process(&mut self, up: &mut dyn Up) -> Result<(), ProtoError> {
         // Refills and control requests collect behind the loop: one burst of submissions per read.
         let mut todo = Todo::default();
-        let mut at_data = false;
         while let Some(e) = self.client.poll()? {
             let Event::Done(c) = e else { continue };
             match TOKENS.iter().find(|t| **t as u32 == c.token) {
@@ -327,12 +326,10 @@ impl Machine {
                 Some(Tok::AtIn) => {
                     self.at.urb_in(c.status, c.data);
                     todo.at_halt |= c.status == status::EPIPE;
-                    at_data = true;
                 }
                 Some(Tok::AtOut) => {
                     self.at.urb_out(c.status);
                     todo.at_out_halt |= c.status == status::EPIPE;
-                    at_data = true;
                 }
                 None => {}
             }
@@ -342,7 +339,6 @@ impl Machine {
                 self.job_done(job, st, &data, up);
             }
         }
-        let _ = at_data;
         self.apply(todo, up);
         self.kick(up);
         Ok(())
