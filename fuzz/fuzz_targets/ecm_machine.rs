@@ -3,20 +3,13 @@
 //! The input: a byte of settings, then steps of what, how long, bytes.
 #![no_main]
 
-#[allow(dead_code)]
-#[path = "../../drivers/devnp-ecm/src/at.rs"]
-mod at;
-#[allow(dead_code)]
-#[path = "../../drivers/devnp-ecm/src/machine.rs"]
-mod machine;
-
 use iopkt_usbip::Dir;
 use iopkt_usbip::cdc::Function;
 use iopkt_usbip::client::{Client, Limits};
 use iopkt_usbip::desc::Endpoint;
 use iopkt_usbip::hdr::{Command, HDR_LEN, RetSubmit, RetUnlink};
 use libfuzzer_sys::fuzz_target;
-use machine::{Machine, Setting, Up};
+use iopkt_usbnet::machine::{Machine, Setting, Up};
 
 const SEGMENT: u16 = 1514;
 const BUFSZ: usize = 256;

@@ -1,7 +1,6 @@
 //! The whole way over USB in virtual time: a shard, the ECM driver's machine, USB/IP bytes in pieces, the simulated
 //! modem, a faulty link, another shard. TCP gets through whatever stalls, tears, babbles and is pulled out.
 
-use devnp_ecm::machine::{Machine, Setting, Up};
 use iopkt_base::{Duration, Instant, Rng};
 use iopkt_ctl::LinkState;
 use iopkt_gadget::faults::{Fault, LinkFaults};
@@ -13,6 +12,7 @@ use iopkt_usbip::cdc;
 use iopkt_usbip::client::{Client, Event as ClientEvent, Limits};
 use iopkt_usbip::server::{self, Replies, Request, Session};
 use iopkt_usbip::setup::Setup;
+use iopkt_usbnet::machine::{Machine, Setting, Up};
 use std::collections::VecDeque;
 
 /// A microframe of high speed: so often the bus moves bytes.

@@ -10,7 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core", &["iopkt-mbuf", "iopkt-wire", "iopkt-tcp", "iopkt-ctl", "iopkt-stack", "iopkt-inet"]),
     ("socket", &["iopkt-sockproto", "iopkt-sockserver", "iopkt-shim"]),
     ("plug", &["iopkt-abi", "iopkt-sdk"]),
-    ("usb", &["iopkt-usbip", "iopkt-gadget"]),
+    ("usb", &["iopkt-usbip", "iopkt-gadget", "iopkt-usbnet"]),
     ("host", &["iopkt-sys", "iopkt-slog", "iopkt-loader", "iopkt-sockhost", "iopkt-runtime", "iopkt-client"]),
     (
         "programs",
@@ -49,7 +49,9 @@ const INSIDE: &[(&str, &[&str])] = &[
 ];
 
 const ONLY: &[(&str, &[&str])] = &[
-    ("devnp-ecm", &["iopkt-sdk", "iopkt-abi", "iopkt-usbip"]),
+    // What drivers of USB network functions share: as blind as they are.
+    ("iopkt-usbnet", &["iopkt-sdk", "iopkt-abi", "iopkt-usbip"]),
+    ("devnp-ecm", &["iopkt-sdk", "iopkt-abi", "iopkt-usbnet"]),
     ("devnp-tap", &["iopkt-sdk", "iopkt-abi"]),
     ("iopkt-preload", &["iopkt-base", "iopkt-sockproto", "iopkt-shim"]),
     ("iopkt-abi", &[]),

@@ -1,23 +1,7 @@
-//! devnp-ecm.so: USB CDC-ECM over USB/IP.
-//!
-//! [`driver`] runs on the object's control thread: it waits for the USB stack, imports and configures
-//! ([`probe`]) the devices that match the options, and attaches them. [`device`] runs on the packet thread: it
-//! moves bytes between the descriptors and [`machine`], which is the driver proper, without I/O. [`at`] and
-//! [`serial`] are the AT port.
-
-pub mod at;
-mod bus;
-mod device;
-mod driver;
-pub mod machine;
-#[cfg(test)]
-mod machine_tests;
-mod options;
-mod probe;
-mod serial;
+//! devnp-ecm.so: USB CDC-ECM over USB/IP. The code is `drivers/usbnet`; this is the object.
 
 iopkt_sdk::iopkt_driver! {
-    driver: driver::EcmDriver,
+    driver: iopkt_usbnet::driver::EcmDriver,
     name: "ecm",
     prefix: "ecm",
     version: env!("CARGO_PKG_VERSION"),
