@@ -16,6 +16,7 @@ pub mod ping;
 pub mod resolve;
 pub mod route;
 pub mod sloginfo;
+pub mod system;
 pub mod tool;
 pub mod tools;
 pub mod usb;

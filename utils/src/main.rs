@@ -3,16 +3,18 @@
 use iopkt_utils::tools;
 
 fn main() {
-    let args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-    let called = args.first().map_or("", |a| a.rsplit('/').next().unwrap_or(a));
+    let args: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let text = |i: usize| args.get(i).map_or("".into(), |a| a.to_string_lossy());
+    let (called, first) = (text(0), text(1));
+    let called = called.rsplit('/').next().unwrap_or("");
     let known = |n: &str| tools::NAMES.contains(&n);
-    let code = match args.get(1) {
-        _ if known(called) => tools::main(called, &args[1..]),
-        Some(n) if known(n) => tools::main(n, &args[2..]),
-        other => {
-            println!("usage: iopkt-utils TOOL [argument...]\ntools: {}", tools::NAMES.join(" "));
-            i32::from(other.is_none_or(|o| o != "--help"))
-        }
+    let code = if known(called) {
+        tools::main(called, &args[1..])
+    } else if known(&first) {
+        tools::main(&first, &args[2..])
+    } else {
+        println!("usage: iopkt-utils TOOL [argument...]\ntools: {}", tools::NAMES.join(" "));
+        i32::from(first != "--help")
     };
     std::process::exit(code);
 }

@@ -5,15 +5,18 @@ use crate::tool::{Failure, Outcome, Stack, ask, odd, print};
 use iopkt_ctl::{Reply, Request};
 
 /// Usage of mount.
-pub const USAGE: &str = "usage: mount -T io-pkt[N] [-v] [-o option[,option...]] module
-  module: devnp-ecm.so, lsm-pf-v4.so, or a full path; types tcpip and io-net mean io-pkt
-SOCK=/prefix selects the stack; N is the instance number of io-pkt -i.
-Everything else is passed to the system's mount.";
+pub const USAGE: &str = "usage: mount [-v] -T io-pkt[N] [-o option[,option...]] module [mountpoint]
+  -T  type: io-pkt, with the instance number of io-pkt -i behind it; tcpip and io-net mean io-pkt
+  -o  options for the module, what would follow -d or -p on the command line of io-pkt
+  -v  print the interfaces that came of it
+  module: devnp-ecm.so, ecm, lsm-pf-v4.so, or a full path
+SOCK=/prefix selects the stack.
+Every other type, and mount without a type, is the system's own mount.";
 
 /// Usage of umount.
-pub const UMOUNT_USAGE: &str = "usage: umount interface
+pub const UMOUNT_USAGE: &str = "usage: umount [-fv] /dev/io-net/interface | interface | module
 Only legacy (devn-) drivers can be unmounted; for others: ifconfig IF destroy.
-Everything else is passed to the system's umount.";
+Everything else is the system's own umount.";
 
 /// What a mount command line asks of a stack.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,34 +37,33 @@ pub struct Mount {
 /// The type is ours, the rest is wrong.
 pub fn parse(args: &[String]) -> Result<Option<Mount>, Failure> {
     let (mut m, mut ours) = (Mount::default(), None);
-    let mut opts: Vec<String> = Vec::new();
-    let mut plain = Vec::new();
+    let (mut opts, mut plain, mut others) = (Vec::<String>::new(), Vec::<String>::new(), None);
     let mut it = args.iter();
     while let Some(a) = it.next() {
-        if a == "--help" {
-            continue;
-        }
-        if !a.starts_with('-') || a.len() < 2 {
+        if a == "--" {
+            plain.extend(it.by_ref().cloned());
+        } else if a.starts_with("--") {
+            others.get_or_insert(a.clone());
+        } else if !a.starts_with('-') || a.len() < 2 {
             plain.push(a.clone());
-            continue;
-        }
-        let mut rest = &a[1..];
-        while let Some(c) = rest.chars().next() {
-            rest = &rest[c.len_utf8()..];
-            if "toT".contains(c) {
-                let v = if rest.is_empty() { it.next().cloned() } else { Some(rest.to_string()) };
-                let v =
-                    v.ok_or_else(|| Failure::usage(format!("option requires an argument -- {c}"), USAGE))?;
+        } else {
+            flags(&a[1..], &mut it, &mut |c, v| {
                 match c {
-                    'T' | 't' => ours = kind(&v)?,
-                    _ => opts.push(v),
+                    'T' | 't' => ours = kind(v.unwrap_or(""))?,
+                    'o' => opts.push(v.unwrap_or("").to_string()),
+                    'v' => m.verbose = true,
+                    c => {
+                        others.get_or_insert(format!("-{c}"));
+                    }
                 }
-                break;
-            }
-            m.verbose |= c == 'v';
+                Ok(())
+            })?;
         }
     }
     let Some(instance) = ours else { return Ok(None) };
+    if let Some(o) = others {
+        return Err(Failure::usage(format!("{o}: means nothing for a module of io-pkt"), USAGE));
+    }
     let [object, mountpoint @ ..] = plain.as_slice() else { return Err(Failure::usage("no module", USAGE)) };
     if mountpoint.len() > 1 {
         return Err(Failure::usage(format!("{}: not expected", mountpoint[1]), USAGE));
@@ -77,6 +79,25 @@ pub fn parse(args: &[String]) -> Result<Option<Mount>, Failure> {
     m.instance = instance;
     m.options = opts.join(",");
     Ok(Some(m))
+}
+
+/// One word of flags: `-vTio-pkt`, `-T io-pkt`. A flag that lacks its value is left to the system's mount, as
+/// is every word that does not name a type of ours.
+fn flags(
+    word: &str,
+    rest: &mut std::slice::Iter<'_, String>,
+    each: &mut dyn FnMut(char, Option<&str>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for (i, c) in word.char_indices() {
+        if !"toT".contains(c) {
+            each(c, None)?;
+            continue;
+        }
+        let glued = &word[i + c.len_utf8()..];
+        let v = if glued.is_empty() { rest.next().map(String::as_str) } else { Some(glued) };
+        return each(c, v);
+    }
+    Ok(())
 }
 
 /// `io-pkt` → `Some(None)`, `io-pkt1` → `Some(Some(1))`, types of others `None`.
@@ -121,13 +142,25 @@ pub fn mount(s: &mut dyn Stack, m: &Mount) -> Outcome {
     }
 }
 
-/// Whether an umount command line is ours: one operand that names an interface or `/dev/io-net/IF`.
+/// Whether an umount command line is ours: its one operand is `/dev/io-net/IF`, a module's file, or the name of
+/// an interface (letters and a number) that is no file here, which would be a mount point.
 pub fn parse_umount(args: &[String]) -> Option<String> {
-    match args {
-        [a] if a.starts_with("/dev/io-net/") => Some(a["/dev/io-net/".len()..].to_string()),
-        [a] if !a.starts_with('-') && !a.contains('/') => Some(a.clone()),
-        _ => None,
+    let (flags, operands): (Vec<&String>, Vec<&String>) = args.iter().partition(|a| a.starts_with('-'));
+    let [what] = operands.as_slice() else { return None };
+    if flags.iter().any(|f| f.len() < 2 || f[1..].chars().any(|c| !"fv".contains(c))) {
+        return None;
     }
+    let file = what.rsplit('/').next().unwrap_or(what);
+    let module = file.ends_with(".so") && ["devn-", "devnp-", "lsm-"].iter().any(|p| file.starts_with(p));
+    if let Some(i) = what.strip_prefix("/dev/io-net/") {
+        return Some(i.to_string());
+    }
+    let interface = file.ends_with(|c: char| c.is_ascii_digit())
+        && file.starts_with(|c: char| c.is_ascii_alphabetic())
+        && file.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !what.contains('/')
+        && std::fs::symlink_metadata(what).is_err();
+    (module || interface).then(|| what.to_string())
 }
 
 /// Unloads a legacy driver.
@@ -137,25 +170,6 @@ pub fn parse_umount(args: &[String]) -> Option<String> {
 pub fn umount(s: &mut dyn Stack, what: &str) -> Outcome {
     ask(s, what, &Request::Unload { what: what.into() })?;
     Ok(0)
-}
-
-/// Runs the system's own tool: the next of this name on PATH that is not this program.
-pub fn system_tool(name: &str, args: &[String]) -> Failure {
-    use std::os::unix::process::CommandExt;
-    let me = std::env::current_exe().and_then(|p| p.canonicalize()).ok();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let dirs = std::env::split_paths(&path).chain(["/bin", "/usr/bin", "/sbin", "/usr/sbin"].map(Into::into));
-    for dir in dirs {
-        let p = dir.join(name);
-        match p.canonicalize() {
-            Ok(c) if c.is_file() && Some(&c) != me.as_ref() => {
-                let e = std::process::Command::new(&p).args(args).exec();
-                return Failure { message: format!("{}: {e}", p.display()), code: 126 };
-            }
-            _ => {}
-        }
-    }
-    Failure { message: format!("not a type of io-pkt, and no other {name} on PATH"), code: 127 }
 }
 
 #[cfg(test)]
@@ -189,17 +203,28 @@ mod tests {
 
     #[test]
     fn others_are_the_systems() {
-        for l in ["", "-t ext4 /dev/sda1 /mnt", "-a", "-T dos x", "--bind a b"] {
+        for l in
+            ["", "-t ext4 /dev/sda1 /mnt", "-a", "-T dos x", "--bind a b", "-t tmpfs -o size=1m io-pkt /mnt"]
+        {
             assert_eq!(of(l), Ok(None), "{l}");
         }
-        assert!(of("-Tio-pkt").is_err() && of("-T").is_err());
+        // A value that is missing is the system's to complain about.
+        assert_eq!(of("-T"), Ok(None));
+        assert_eq!(of("-o noexec --types ext4 -t"), Ok(None));
+        assert!(of("-Tio-pkt").is_err() && of("-aTio-pkt x.so").is_err() && of("-Tio-pkt x a b").is_err());
         for l in ["-T io-pktx y", "-Tio-pkt-v4 y", "-tio-pkt99999999999 y"] {
             let e = of(l).expect_err(l);
             assert!(e.message.contains("unknown type; there are io-pkt"), "{}", e.message);
         }
         assert_eq!(parse_umount(&["/dev/io-net/en0".into()]).as_deref(), Some("en0"));
-        assert_eq!(parse_umount(&["/mnt".into()]), None);
-        assert_eq!(parse_umount(&["-a".into()]), None);
+        let of = |l: &str| parse_umount(&l.split_whitespace().map(str::to_string).collect::<Vec<_>>());
+        assert_eq!(of("-v ecm0").as_deref(), Some("ecm0"));
+        assert_eq!(of("/lib/dll/devn-x.so").as_deref(), Some("/lib/dll/devn-x.so"));
+        for l in
+            ["/mnt", "-a", "-l ecm0", "ecm0 ecm1", "mnt", "./ecm0", "/dev/sda1", "", "-R /mnt", "Cargo.toml"]
+        {
+            assert_eq!(of(l), None, "{l}");
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    addr, arp, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, usb, waitfor,
+    addr, arp, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, system, usb, waitfor,
 };
 use std::cell::Cell;
+use std::ffi::OsString;
 
 /// Every tool.
 pub const NAMES: &[&str] = &[
@@ -14,7 +15,7 @@ pub const NAMES: &[&str] = &[
 ];
 
 /// Runs a tool to its exit code.
-pub fn main(name: &str, args: &[String]) -> i32 {
+pub fn main(name: &str, args: &[OsString]) -> i32 {
     match dispatch(name, args) {
         Ok(code) => code,
         Err(f) => {
@@ -24,9 +25,14 @@ pub fn main(name: &str, args: &[String]) -> i32 {
     }
 }
 
-fn dispatch(name: &str, args: &[String]) -> Outcome {
+fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
+    let words: Vec<String> = raw.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    let args = words.as_slice();
     if args.iter().any(|a| a == "--version") {
         return print(&format!("{name} of io-pkt {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    if let Some(f) = system::instead(name, args, raw) {
+        return Err(f);
     }
     let mut stack = Lazy(None);
     match name {
@@ -42,13 +48,13 @@ fn dispatch(name: &str, args: &[String]) -> Outcome {
                 mount::mount(&mut stack, &m)
             }
             None if args.iter().any(|a| a == "--help") => print(&format!("{}\n", mount::USAGE)),
-            None => Err(mount::system_tool("mount", args)),
+            None => Err(system::exec(name, raw)),
         },
         "umount" => match mount::parse_umount(args) {
             Some(_) if args == ["--help"] => print(&format!("{}\n", mount::UMOUNT_USAGE)),
             Some(what) => mount::umount(&mut stack, &what),
             None if args.iter().any(|a| a == "--help") => print(&format!("{}\n", mount::UMOUNT_USAGE)),
-            None => Err(mount::system_tool("umount", args)),
+            None => Err(system::exec(name, raw)),
         },
         "netstat" => netstat::run(&mut stack, args),
         "nicinfo" => nicinfo::run(&mut stack, args),
