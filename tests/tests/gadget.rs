@@ -8,7 +8,7 @@ fn enumerate_link_ping_tcp_at_unplug_and_replug() {
     guest::with_guest(guest::GADGET, |mut g| {
         let mut lab = Lab::new("gadget");
         lab.spawn(&format!("io-pkt-v4-hc --foreground -d ecm verbose,pnp,path={}", g.addr));
-        lab.wait(Duration::from_secs(20), "test -S $IO_PKT_ROOT/dev/socket");
+        lab.wait(Duration::from_secs(20), "test -S $IO_PKT_ROOT/dev/socket/2");
 
         // Enumerate, link.
         lab.sh("if_up -p -r 200 -m 100 ecm0 && ifconfig ecm0 10.9.0.2 netmask 0xffffff00 && if_up -l -r 200 -m 100 ecm0");

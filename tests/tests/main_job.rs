@@ -63,7 +63,7 @@ fn a_second_instance_under_a_prefix() {
     lab.spawn("io-pkt-v4 --foreground -i1 -ptcpip prefix=/alt");
     lab.wait(
         Duration::from_secs(10),
-        "test -S $IO_PKT_ROOT/dev/socket && test -S $IO_PKT_ROOT/alt/dev/socket",
+        "test -S $IO_PKT_ROOT/dev/socket/2 && test -S $IO_PKT_ROOT/alt/dev/socket/2",
     );
     lab.sh("if_up -p -r 50 -m 100 ecm0 && ifconfig ecm0 10.184");
     lab.sh("SOCK=/alt mount -Tio-pkt1 -o verbose,name=wan devnp-ecm.so");

@@ -4,17 +4,33 @@
 //! (`io-pkt`, `io-pktN`) to whoever holds `<root>/proc/.io-pktN.lock`, and `<root>/proc/io-pktN` says where that
 //! stack's socket is. The kernel drops the locks with the process, so what a killed one left behind is
 //! taken over without guessing.
+//!
+//! `dev/socket` is a directory with a name for each address family, by its BSD number: 1 (AF_LOCAL), 2 (AF_INET), 17 (AF_ROUTE)
+//! and, where IPv6 belongs to the variant, 24 (AF_INET6). 2 is the socket, the others lead to it: a request says itself which family
+//! it means. The directory appears whole, with somebody listening in it, so that a script may
+//! connect as soon as `waitfor /dev/socket` returns.
 
 use iopkt_sys::lock::LockFile;
-use iopkt_sys::{Root, paths};
+use iopkt_sys::{Root, paths, unix};
+use rustix::net::SocketType;
+use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+/// The names in the directory: AF_INET, which is the socket, AF_LOCAL, AF_ROUTE, and last AF_INET6.
+const FAMILIES: [&str; 4] = ["2", "1", "17", "24"];
+/// What the directory is called while it is made.
+const NEW: &str = ".new";
+/// Longest name of a socket (unix(7)).
+const MAX_NAME: usize = 107;
 
 /// The names of this process; dropping it removes them and lets the locks go.
 #[derive(Debug)]
 pub(crate) struct Names {
     /// The real path of `<prefix>/dev/socket`.
-    pub socket: PathBuf,
+    pub dir: PathBuf,
     instance: Option<(PathBuf, LockFile)>,
     _lock: LockFile,
 }
@@ -41,16 +57,44 @@ impl Names {
                 ));
             }
         };
-        remove(&socket)?;
-        let (instance, note) = take_instance(root, instance, &name)?;
-        Ok((Names { socket, instance, _lock: lock }, note))
+        clear(&socket)?;
+        let (instance, note) = take_instance(root, instance, &format!("{prefix}{}", paths::INET))?;
+        Ok((Names { dir: socket, instance, _lock: lock }, note))
+    }
+
+    /// Makes the directory, with the listener in it.
+    ///
+    /// # Errors
+    /// One line with what, why and what to do.
+    pub(crate) fn listen(&self, v6: bool) -> Result<OwnedFd, String> {
+        let first = self.dir.join(FAMILIES[0]);
+        // The name that clients use must fit, whatever the shorter one here is.
+        if first.as_os_str().len() > MAX_NAME {
+            return Err(format!(
+                "cannot listen on {}: longer than the {MAX_NAME} bytes that the name of a socket may have; set IO_PKT_ROOT to a shorter directory",
+                first.display()
+            ));
+        }
+        let new = self.dir.with_file_name(NEW);
+        clear(&new)?;
+        let at = |e: io::Error| format!("cannot make {}: {e}", self.dir.display());
+        let mode = if rustix::process::geteuid().is_root() { 0o755 } else { 0o700 };
+        fs::DirBuilder::new().mode(mode).create(&new).map_err(at)?;
+        let fd = unix::listener(&new.join(FAMILIES[0]), SocketType::SEQPACKET, 1024, 0o666)
+            .map_err(|e| e.to_string())?;
+        for f in &FAMILIES[1..FAMILIES.len() - usize::from(!v6)] {
+            std::os::unix::fs::symlink(FAMILIES[0], new.join(f)).map_err(at)?;
+        }
+        fs::rename(&new, &self.dir).map_err(at)?;
+        Ok(fd)
     }
 }
 
 impl Drop for Names {
     fn drop(&mut self) {
         // Both are ours: we hold their locks.
-        let _ = std::fs::remove_file(&self.socket);
+        let _ = clear(&self.dir);
+        let _ = clear(&self.dir.with_file_name(NEW));
         if let Some((path, _)) = &self.instance {
             let _ = std::fs::remove_file(path);
         }
@@ -96,13 +140,21 @@ fn lock_beside(path: &Path) -> Result<Result<LockFile, u32>, String> {
     LockFile::take(&lock).map_err(|e| format!("cannot lock {}: {e}", lock.display()))
 }
 
-fn remove(path: &Path) -> Result<(), String> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(format!("cannot remove stale {}: {e}; remove it by hand", path.display()))
+/// Removes a directory of names (or a plain name, which older versions had).
+fn clear(path: &Path) -> Result<(), String> {
+    let gone =
+        |r: io::Result<()>| r.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) });
+    let take = || match fs::symlink_metadata(path) {
+        Ok(m) if m.is_dir() => {
+            for f in FAMILIES {
+                gone(fs::remove_file(path.join(f)))?;
+            }
+            gone(fs::remove_dir(path))
         }
-        _ => Ok(()),
-    }
+        Ok(_) => gone(fs::remove_file(path)),
+        Err(e) => gone(Err(e)),
+    };
+    take().map_err(|e| format!("cannot remove stale {}: {e}; remove it by hand", path.display()))
 }
 
 #[cfg(test)]
@@ -118,26 +170,45 @@ mod tests {
         let r = root("stale");
         let (a, note) = Names::take(&r, "", None).unwrap();
         assert_eq!(note, None);
-        std::fs::write(&a.socket, "a stand-in").unwrap();
+        let _listener = a.listen(true).unwrap();
         let e = Names::take(&r, "", Some(1)).unwrap_err();
         assert!(e.contains("another io-pkt") && e.contains("prefix="), "{e}");
-        assert!(a.socket.exists());
+        assert!(a.dir.join("24").exists());
         // Another prefix: possible, but the mount type is taken.
         let (b, note) = Names::take(&r, "/alt", None).unwrap();
         assert!(note.unwrap().contains("-i N"));
         let (c, _) = Names::take(&r, "/third", Some(7)).unwrap();
         assert!(Names::take(&r, "/fourth", Some(7)).unwrap_err().contains("instance 7 is taken"));
-        assert_eq!(paths::instance_socket(&r, "io-pkt7").unwrap(), c.socket);
-        let (socket, inst) = (a.socket.clone(), r.path("/proc/io-pkt7"));
+        assert_eq!(paths::instance_socket(&r, "io-pkt7").unwrap(), c.dir.join("2"));
+        let (socket, inst) = (a.dir.clone(), r.path("/proc/io-pkt7"));
         drop((a, b, c));
         assert!(!socket.exists() && !inst.exists());
         // What a killed one leaves: its files, without locks.
-        std::fs::write(&socket, "stale").unwrap();
+        std::fs::create_dir(&socket).unwrap();
+        std::fs::write(socket.join("2"), "stale").unwrap();
         std::fs::write(&inst, "/stale\n").unwrap();
         let (d, _) = Names::take(&r, "", Some(7)).unwrap();
-        assert!(!d.socket.exists());
-        assert_eq!(paths::instance_socket(&r, "io-pkt7").unwrap(), d.socket);
+        assert!(!d.dir.exists());
+        assert_eq!(paths::instance_socket(&r, "io-pkt7").unwrap(), d.dir.join("2"));
+        let _listener = d.listen(false).unwrap();
+        let mut there: Vec<_> = std::fs::read_dir(&d.dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        there.sort();
+        assert_eq!(there, ["1", "17", "2"], "no AF_INET6 without IPv6");
+        for f in there {
+            std::os::unix::net::UnixStream::connect(d.dir.join(&f)).expect_err("it is a SEQPACKET socket");
+            iopkt_sys::unix::connect_to(&d.dir.join(&f), SocketType::SEQPACKET).unwrap();
+        }
         drop(d);
+        // What an older version leaves: the socket itself under the directory's name.
+        std::fs::write(&socket, "stale").unwrap();
+        let (d, _) = Names::take(&r, "", None).unwrap();
+        let _listener = d.listen(false).unwrap();
+        assert!(socket.join("2").exists());
+        drop(d);
+        // A name that no client could use.
+        let deep = Root::at(r.path("x".repeat(100)));
+        let e = Names::take(&deep, "", None).unwrap().0.listen(false).unwrap_err();
+        assert!(e.contains("107 bytes") && e.contains("IO_PKT_ROOT"), "{e}");
         std::fs::remove_dir_all(r.dir()).unwrap();
     }
 }

@@ -16,7 +16,7 @@ use iopkt_slog::{Severity, Writer, major};
 use iopkt_stack::{Domain, Shard};
 use iopkt_sys::process::{self, Priority, Started};
 use iopkt_sys::signal::{self, Signals};
-use iopkt_sys::{Epoll, Root, Waker, clock, random, unix};
+use iopkt_sys::{Epoll, Root, Waker, clock, random};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -261,8 +261,7 @@ impl Running {
         let seed = random::u64().map_err(io("randomness from the kernel"))?;
         let cache = pool.cache(limits::keep(&cfg.tcpip));
         let shard = Shard::new(clock::monotonic(), stack_cfg, seed, key, cache, (c.domains)());
-        let listener = unix::listener(&names.socket, rustix::net::SocketType::SEQPACKET, 1024, 0o666)
-            .map_err(|e| e.to_string())?;
+        let listener = names.listen(c.variant.v6)?;
         let stack = Stack::new(shard, listener, &env.packet[0].epoll, cfg.tcpip.random, threads)
             .map_err(io("socket server"))?;
         let mut stack = Some(Box::new(stack));

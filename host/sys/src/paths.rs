@@ -87,9 +87,9 @@ impl Root {
         Root { dir: self.path(prefix), kind: self.kind }.path(name)
     }
 
-    /// The stack's socket as a client of this process's environment sees it: `<root>$SOCK/dev/socket`.
+    /// The stack's socket as a client of this process's environment sees it: `<root>$SOCK/dev/socket/2`.
     pub fn client_socket(&self) -> PathBuf {
-        self.with_prefix(std::env::var_os("SOCK").unwrap_or_default(), SOCKET)
+        self.with_prefix(std::env::var_os("SOCK").unwrap_or_default(), INET)
     }
 
     /// Makes the root if it is not there, and checks that it may be trusted.
@@ -145,8 +145,10 @@ impl Root {
     }
 }
 
-/// The documented name of the stack's socket.
+/// The documented name of the stack: a directory with a name for each address family, by its BSD number.
 pub const SOCKET: &str = "/dev/socket";
+/// The one in it that is the socket (AF_INET); the others lead to it.
+pub const INET: &str = "/dev/socket/2";
 /// The documented name of the USB stack's socket.
 pub const USB: &str = "/dev/usb";
 /// The documented name of the log.
@@ -161,7 +163,7 @@ fn make_dirs(dir: &Path, mode: u32) -> io::Result<()> {
 
 /// Name of the file that says where instance `instance` of io-pkt is: the mount type is the name
 /// (`io-pkt` without `-i`, `io-pkt1` with `-i1`), the file's content is the documented path of its socket
-/// (`/alt/dev/socket`) and a newline. Tools use it to find the stack that `mount -T io-pkt1` means.
+/// (`/alt/dev/socket/2`) and a newline. Tools use it to find the stack that `mount -T io-pkt1` means.
 pub fn instance_name(instance: Option<u32>) -> String {
     match instance {
         None => "/proc/io-pkt".into(),
@@ -220,8 +222,8 @@ mod tests {
     fn instances_are_found_by_mount_type() {
         let dir = std::env::temp_dir().join(format!("iopkt-inst-{}", std::process::id()));
         let r = Root::at(&dir);
-        std::fs::write(r.prepare(instance_name(Some(1))).unwrap(), "/alt/dev/socket\n").unwrap();
-        assert_eq!(instance_socket(&r, "io-pkt1").unwrap(), dir.join("alt/dev/socket"));
+        std::fs::write(r.prepare(instance_name(Some(1))).unwrap(), "/alt/dev/socket/2\n").unwrap();
+        assert_eq!(instance_socket(&r, "io-pkt1").unwrap(), dir.join("alt/dev/socket/2"));
         assert_eq!(instance_socket(&r, "io-pkt").unwrap_err().kind(), io::ErrorKind::NotFound);
         for bad in ["io-net", "io-pkt-v4", "io-pkt1x", "io-pkt/../x"] {
             assert_eq!(instance_socket(&r, bad).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{bad}");

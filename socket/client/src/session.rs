@@ -58,13 +58,15 @@ impl Session {
         }
     }
 
-    /// Opens a session with the stack whose socket is at `path`.
+    /// Opens a session with the stack whose socket is at `path`; a path that ends in `socket` means the directory
+    /// of that name.
     ///
     /// # Errors
     /// As [`Session::open`].
     pub fn open_at(path: &Path) -> io::Result<Session> {
-        let conn = Mutex::new(Conn::open(path)?);
-        Ok(Session(Arc::new(Inner { path: path.to_owned(), conn })))
+        let path = if path.ends_with("socket") { path.join("2") } else { path.to_owned() };
+        let conn = Mutex::new(Conn::open(&path)?);
+        Ok(Session(Arc::new(Inner { path, conn })))
     }
 
     /// Where the stack listens.

@@ -175,11 +175,11 @@ fn no_stack_is_said_with_path_and_remedy() {
     let s = FakeStack::start();
     let (_, err, status) = output(s.run(&["true"]).env("SOCK", "/alt"));
     assert_eq!(status.code(), Some(69));
-    let path = s.root.join("alt/dev/socket");
+    let path = s.root.join("alt/dev/socket/2");
     assert!(err.contains(path.to_str().unwrap()) && err.contains("prefix=/alt"), "{err}");
     // A socket file that nobody serves any more.
-    std::fs::remove_file(s.root.join("dev/socket")).unwrap();
-    std::os::unix::net::UnixDatagram::bind(s.root.join("dev/socket")).unwrap();
+    std::fs::remove_file(s.root.join("dev/socket/2")).unwrap();
+    std::os::unix::net::UnixDatagram::bind(s.root.join("dev/socket/2")).unwrap();
     let (_, err, status) = output(&mut s.run(&["true"]));
     assert_eq!(status.code(), Some(69), "{err}");
 }

@@ -1,7 +1,7 @@
-//! Where the stack's `dev/socket` is.
+//! Where the stack's `dev/socket/2` is.
 //!
 //! `IO_PKT_SOCKET`, which io-pkt-run sets for the programs it starts, names the socket itself, so that a program that changes
-//! its user keeps to the same stack. Without it: `<root>$SOCK/dev/socket`, where root is `$IO_PKT_ROOT`, else
+//! its user keeps to the same stack. Without it: `<root>$SOCK/dev/socket/2`, where root is `$IO_PKT_ROOT`, else
 //! `/run/io-pkt` for uid 0, else `$XDG_RUNTIME_DIR/io-pkt`, else `/tmp/io-pkt-<uid>` (used only if it is ours alone).
 
 use core::ffi::CStr;
@@ -128,7 +128,7 @@ fn compose(s: &Surroundings<'_>) -> Result<(Path, Option<Path>), Unusable> {
         let end = sock.iter().rposition(|&b| b != b'/').map_or(0, |i| i + 1);
         p.push(sock.get(..end).unwrap_or(&[]))?;
     }
-    p.push(b"/dev/socket")?;
+    p.push(b"/dev/socket/2")?; // AF_INET; the other families' names lead there too
     Ok((p, check))
 }
 
@@ -190,26 +190,28 @@ mod tests {
     #[test]
     fn roots_in_their_order() {
         let s = Surroundings { uid: 1000, ..Default::default() };
-        assert_eq!(path(s), "/tmp/io-pkt-1000/dev/socket");
+        assert_eq!(path(s), "/tmp/io-pkt-1000/dev/socket/2");
         let s = Surroundings { runtime_dir: Some(b"/run/user/1000"), ..s };
-        assert_eq!(path(s), "/run/user/1000/io-pkt/dev/socket");
-        assert_eq!(path(Surroundings { uid: 0, ..s }), "/run/io-pkt/dev/socket");
+        assert_eq!(path(s), "/run/user/1000/io-pkt/dev/socket/2");
+        assert_eq!(path(Surroundings { uid: 0, ..s }), "/run/io-pkt/dev/socket/2");
         let s = Surroundings { root: Some(b"/r"), ..s };
-        assert_eq!(path(s), "/r/dev/socket");
+        assert_eq!(path(s), "/r/dev/socket/2");
         assert_eq!(path(Surroundings { socket: Some(b"/x/y"), ..s }), "/x/y");
-        assert_eq!(path(Surroundings { root: Some(b""), ..s }), "/run/user/1000/io-pkt/dev/socket");
+        assert_eq!(path(Surroundings { root: Some(b""), ..s }), "/run/user/1000/io-pkt/dev/socket/2");
     }
 
     #[test]
     fn sock_is_a_prefix() {
         let s = Surroundings { root: Some(b"/r"), ..Default::default() };
-        for (sock, want) in
-            [("/alt", "/r/alt/dev/socket"), ("alt", "/r/alt/dev/socket"), ("/alt/", "/r/alt/dev/socket")]
-        {
+        for (sock, want) in [
+            ("/alt", "/r/alt/dev/socket/2"),
+            ("alt", "/r/alt/dev/socket/2"),
+            ("/alt/", "/r/alt/dev/socket/2"),
+        ] {
             assert_eq!(path(Surroundings { sock: Some(sock.as_bytes()), ..s }), want);
         }
-        assert_eq!(path(Surroundings { sock: Some(b"/"), ..s }), "/r/dev/socket");
-        assert_eq!(path(Surroundings { sock: Some(b""), ..s }), "/r/dev/socket");
+        assert_eq!(path(Surroundings { sock: Some(b"/"), ..s }), "/r/dev/socket/2");
+        assert_eq!(path(Surroundings { sock: Some(b""), ..s }), "/r/dev/socket/2");
     }
 
     #[test]

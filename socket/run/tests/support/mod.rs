@@ -109,15 +109,15 @@ impl FakeStack {
         if crate::ON_IO_PKT {
             return FakeStack::real(root);
         }
-        std::fs::create_dir_all(root.join("dev")).unwrap();
-        let (s, len) = sun(root.join("dev/socket").as_os_str().as_bytes());
+        std::fs::create_dir_all(root.join("dev/socket")).unwrap();
+        let (s, len) = sun(root.join("dev/socket/2").as_os_str().as_bytes());
         let listener = unsafe {
             let fd =
                 check(libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0)).unwrap();
             check(libc::bind(fd, (&raw const s).cast(), len)).unwrap();
             check(libc::listen(fd, 64)).unwrap();
             std::fs::set_permissions(
-                root.join("dev/socket"),
+                root.join("dev/socket/2"),
                 std::os::unix::fs::PermissionsExt::from_mode(0o666),
             )
             .unwrap();
@@ -172,7 +172,7 @@ impl FakeStack {
     }
 
     fn session(&self) -> Option<Client> {
-        let path = iopkt_shim::path::Path::new(self.root.join("dev/socket").as_os_str().as_bytes()).ok()?;
+        let path = iopkt_shim::path::Path::new(self.root.join("dev/socket/2").as_os_str().as_bytes()).ok()?;
         iopkt_shim::session::Session::open(&path, 3).ok().map(Client)
     }
 
