@@ -213,6 +213,51 @@ fn link_changes_are_told_once() {
 }
 
 #[test]
+fn down_takes_the_link_down_and_up_gives_the_drivers_word_back() {
+    // Reference 4.2: `down` also takes the physical link down, status becomes "no carrier".
+    let mut h = Host::new(1);
+    h.s.cx.notes.clear();
+    let eth = h.eth;
+    let up = |h: &mut Host, on: bool| {
+        let (set, clear) = if on { (iff::UP, 0) } else { (0, iff::UP) };
+        assert_eq!(h.ctl(Request::SetFlags { name: "eth0".into(), set, clear }), Reply::Ok);
+        conf(h, "eth0").link
+    };
+    assert_eq!(conf(&mut h, "eth0").link, LinkState::Up);
+    assert_eq!(up(&mut h, false), LinkState::Down);
+    // A driver that does not know it may go on saying what it sees.
+    h.s.link_changed(eth, LinkState::Up, (100, 100), true);
+    assert_eq!(conf(&mut h, "eth0").link, LinkState::Down);
+    assert_eq!(up(&mut h, true), LinkState::Up);
+    assert_eq!(up(&mut h, false), LinkState::Down);
+    h.s.link_changed(eth, LinkState::Down, (0, 0), true);
+    assert_eq!(up(&mut h, true), LinkState::Down, "the cable was pulled meanwhile");
+    h.s.link_changed(eth, LinkState::Up, (100, 100), true);
+    assert_eq!(conf(&mut h, "eth0").link, LinkState::Up);
+    // Nobody knows anything of the loopback's link.
+    for (set, clear) in [(0, iff::UP), (iff::UP, 0)] {
+        assert_eq!(h.ctl(Request::SetFlags { name: "lo0".into(), set, clear }), Reply::Ok);
+        assert_eq!(conf(&mut h, "lo0").link, LinkState::Unknown);
+    }
+    h.end();
+}
+
+#[test]
+fn addresses_have_what_their_link_has() {
+    let mut h = Host::new(1);
+    let mut a = addr_info("10.9.0.1", 16);
+    a.peer = Some(ip("10.9.0.2"));
+    let r = |name: &str, addr| Request::AddAddr { name: name.into(), addr, replace: false };
+    assert_eq!(err(&mut h, r("eth0", a)), Errno::EINVAL);
+    let mut a = addr_info("127.0.0.2", 8);
+    a.broadcast = Some(ip("127.255.255.255"));
+    assert_eq!(err(&mut h, r("lo0", a)), Errno::EINVAL);
+    a.broadcast = None;
+    assert_eq!(h.ctl(r("lo0", a)), Reply::Ok);
+    h.end();
+}
+
+#[test]
 fn removal_ends_what_was_queued() {
     let mut h = Host::new(1);
     let s = h.udp("10.0.0.1:1");

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use iopkt_base::Errno;
-use iopkt_ctl::{AddrInfo, AddrState, IfCounters, Ifconf, Reply, Request};
+use iopkt_ctl::{AddrInfo, AddrState, IfCounters, Ifconf, Reply, Request, iff};
 
 impl Shard {
     pub(crate) fn ctl_interface(&mut self, r: &Request) -> Reply {
@@ -81,6 +81,14 @@ impl Shard {
             return Reply::err(e);
         }
         let Some(ifc) = self.net.iface(i) else { return Reply::err(Errno::ENXIO) };
+        if a.peer.is_some() && ifc.flags & iff::POINTOPOINT == 0 {
+            let why = format!("{}: is no point-to-point link, so an address has no peer", ifc.name);
+            return Reply::why(Errno::EINVAL, why);
+        }
+        if a.broadcast.is_some() && ifc.flags & iff::BROADCAST == 0 {
+            let why = format!("{}: has no broadcast, so an address has no broadcast address", ifc.name);
+            return Reply::why(Errno::EINVAL, why);
+        }
         let same = ifc.addrs.iter().find(|x| x.addr == a.addr).copied();
         let primary = ifc.addrs.iter().find(|x| Family::of(&x.addr) == family).map(|x| x.addr);
         // Setting the primary address replaces it; giving an address again changes its mask (SIOCAIFADDR).

@@ -133,8 +133,10 @@ pub struct Interface {
     pub enabled_rx: u32,
     /// Enabled capabilities, transmit.
     pub enabled_tx: u32,
-    /// Link state.
+    /// Link state; down while the user has taken the interface down.
     pub link: LinkState,
+    /// What the driver last said of its link, while the user has taken the interface down.
+    pub link_below: Option<LinkState>,
     /// Bits per second towards us.
     pub speed_rx: u64,
     /// Bits per second from us.

@@ -265,9 +265,15 @@ impl Net {
     ) {
         let Some(i) = self.iface_mut(ifindex) else { return };
         (i.speed_rx, i.speed_tx, i.full_duplex) = (speed.0, speed.1, full_duplex);
-        if i.link == link {
-            return;
+        match &mut i.link_below {
+            Some(below) => *below = link,
+            None => self.set_link(cx, ifindex, link),
         }
+    }
+
+    /// The link as everybody above sees it.
+    fn set_link(&mut self, cx: &mut Cx, ifindex: u32, link: LinkState) {
+        let Some(i) = self.iface_mut(ifindex).filter(|i| i.link != link) else { return };
         i.link = link;
         let text = match link {
             LinkState::Up => "link up",
@@ -281,6 +287,18 @@ impl Net {
         }
         self.changes.push_back(Change::Link(ifindex));
         cx.note(Note::IfInfo(ifindex));
+    }
+
+    /// `down` takes the physical link down too (reference 4.2), whatever the driver says of it; `up` gives back
+    /// what the driver says. A link that no driver knows anything of stays unknown.
+    fn hold_link(&mut self, cx: &mut Cx, ifindex: u32, down: bool) {
+        let Some(i) = self.iface_mut(ifindex) else { return };
+        if down && i.link != LinkState::Unknown {
+            i.link_below = Some(i.link);
+            self.set_link(cx, ifindex, LinkState::Down);
+        } else if let Some(l) = i.link_below.take_if(|_| !down) {
+            self.set_link(cx, ifindex, l);
+        }
     }
 
     /// Sets and clears flag bits that a user may change.
@@ -303,6 +321,7 @@ impl Net {
                 if hardware {
                     cx.dev_ops.push(DevOp::Start(ifindex));
                 }
+                self.hold_link(cx, ifindex, false);
             } else {
                 i.flags &= !iff::RUNNING;
                 let tx = core::mem::take(&mut i.tx);
@@ -313,6 +332,7 @@ impl Net {
                     cx.dev_ops.push(DevOp::Stop(ifindex));
                 }
                 self.neigh.remove_if(cx, Why::IfDown, |k, permanent| k.0 == ifindex && !permanent);
+                self.hold_link(cx, ifindex, true);
             }
             self.changes.push_back(Change::Flags(ifindex));
         }
@@ -394,6 +414,7 @@ fn loopback(index: u32, name: String) -> Interface {
         enabled_rx: 0,
         enabled_tx: 0,
         link: LinkState::Unknown,
+        link_below: None,
         speed_rx: 0,
         speed_tx: 0,
         media: false,
