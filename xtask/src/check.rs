@@ -8,6 +8,7 @@ const PURE: &[&str] = &[
     "iopkt-base",
     "iopkt-mbuf",
     "iopkt-wire",
+    "iopkt-bpf",
     "iopkt-tcp",
     "iopkt-ctl",
     "iopkt-stack",

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 /// the second table says.
 const LAYERS: &[(&str, &[&str])] = &[
     ("words", &["iopkt-base"]),
-    ("core", &["iopkt-mbuf", "iopkt-wire", "iopkt-tcp", "iopkt-ctl", "iopkt-stack", "iopkt-inet"]),
+    (
+        "core",
+        &["iopkt-mbuf", "iopkt-wire", "iopkt-bpf", "iopkt-tcp", "iopkt-ctl", "iopkt-stack", "iopkt-inet"],
+    ),
     ("socket", &["iopkt-sockproto", "iopkt-sockserver", "iopkt-shim"]),
     ("plug", &["iopkt-abi", "iopkt-sdk"]),
     ("usb", &["iopkt-usbip", "iopkt-gadget", "iopkt-usbnet"]),
@@ -33,7 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// know the stack, a foreign process must not carry it.
 const INSIDE: &[(&str, &[&str])] = &[
     ("iopkt-tcp", &["iopkt-mbuf", "iopkt-wire"]),
-    ("iopkt-stack", &["iopkt-mbuf", "iopkt-wire", "iopkt-tcp", "iopkt-ctl"]),
+    ("iopkt-stack", &["iopkt-mbuf", "iopkt-wire", "iopkt-bpf", "iopkt-tcp", "iopkt-ctl"]),
     ("iopkt-inet", &["iopkt-mbuf", "iopkt-wire", "iopkt-ctl", "iopkt-stack"]),
     ("iopkt-sockserver", &["iopkt-sockproto"]),
     ("iopkt-shim", &["iopkt-sockproto"]),
