@@ -5,8 +5,10 @@
 use crate::bus::Stream;
 use crate::machine::{Machine, Up};
 use crate::serial::Serial;
+use crate::shared::Shared;
 use iopkt_sdk::{Batch, Count, Device, Fail, Filter, Link, NicInfo, Port, Ready, Severity, TxQueue};
 use std::io::{self, ErrorKind, Read, Write};
+use std::sync::Arc;
 
 /// Cookies of the two descriptors.
 const USB: u64 = 0;
@@ -45,6 +47,7 @@ pub struct Ecm {
     usb_interest: Ready,
     /// Kept although the device is gone (`ign_remove`).
     ign_remove: bool,
+    shared: Arc<Shared>,
 }
 
 /// What [`Up`] needs beside the port.
@@ -116,7 +119,12 @@ impl Up for Glue<'_, '_> {
 
 impl Ecm {
     /// Makes the device from what [`crate::probe`] found.
-    pub fn new(f: crate::probe::Found, o: &crate::options::Options, serial: Option<Serial>) -> Ecm {
+    pub fn new(
+        f: crate::probe::Found,
+        o: &crate::options::Options,
+        serial: Option<Serial>,
+        shared: Arc<Shared>,
+    ) -> Ecm {
         let set = crate::machine::Setting {
             ecm: f.ecm,
             acm: f.acm,
@@ -133,6 +141,7 @@ impl Ecm {
             tty_interest: Ready::READ,
             usb_interest: Ready::READ,
             ign_remove: o.ign_remove,
+            shared,
             io: Io {
                 verbose: o.verbose,
                 mac: f.mac,
@@ -159,8 +168,8 @@ impl Ecm {
         let written = self.flush(port);
         self.pump_tty(port);
         match (written, self.io.failed.take()) {
-            (Err(e), _) => self.end(port, &format!("the USB stack's connection failed: {e}")),
-            (_, Some(why)) => self.end(port, &why),
+            (Err(e), _) => self.end(port, false, &format!("the USB stack's connection failed: {e}")),
+            (_, Some(why)) => self.end(port, true, &why),
             _ => {}
         }
     }
@@ -208,7 +217,7 @@ impl Ecm {
         let space = self.m.space();
         let n = space.len().min(want);
         match self.stream.read(&mut space[..n]) {
-            Ok(0) => self.end(port, "the device was removed"),
+            Ok(0) => self.end(port, false, "the device was removed"),
             Ok(n) => {
                 self.m.commit(n);
                 self.turn(port, |m, up| {
@@ -218,15 +227,16 @@ impl Ecm {
                 });
             }
             Err(e) if [ErrorKind::WouldBlock, ErrorKind::Interrupted].contains(&e.kind()) => {}
-            Err(e) => self.end(port, &format!("the USB stack's connection failed: {e}")),
+            Err(e) => self.end(port, false, &format!("the USB stack's connection failed: {e}")),
         }
     }
 
-    /// The device is no more.
-    fn end(&mut self, port: &Port<'_>, why: &str) {
+    /// The device is no more, or (`failed`) does not work any more.
+    fn end(&mut self, port: &Port<'_>, failed: bool, why: &str) {
         if !self.m.alive() {
             return;
         }
+        self.shared.end(failed);
         let _ = port.unwatch(&self.stream);
         let mut g = Glue { port, io: &mut self.io, batch: port.batch() };
         self.m.gone(&mut g);

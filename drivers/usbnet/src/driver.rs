@@ -5,9 +5,12 @@ use crate::device::Ecm;
 use crate::options::Options;
 use crate::probe::{Found, Not, may_match, probe};
 use crate::serial::Serial;
+use crate::shared::Shared;
+use crate::units::Units;
 use iopkt_sdk::{Control, Description, Driver, Fail, Handle, Link, Ready, Stay, errno};
 use iopkt_usbip::op::{self, DeviceInfo, WatchEvent};
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Cookie of the hot-plug connection.
@@ -16,13 +19,31 @@ const WATCH: u64 = 1;
 const POLL: Duration = Duration::from_millis(500);
 /// Tries of a device that somebody else has: its former owner may be about to let go.
 const TRIES: u32 = 10;
+/// Failures of a device that stays plugged in, after which it is left alone.
+const MAX_FAILURES: u32 = 5;
+/// Devices of which something is remembered after they went.
+const MAX_REMEMBERED: usize = 64;
 
 /// A device that we attached.
 struct Mine {
     cookie: u64,
     busid: String,
+    devnum: u32,
     /// Its terminal's name, `/dev/serecm0`.
     serial: Option<String>,
+    /// What device and driver tell each other.
+    shared: Arc<Shared>,
+    /// What was announced at its place while we hold it: itself (whoever begins to watch is told of everything that
+    /// is there), or the next device that was plugged in before we noticed that this one is gone.
+    next: Option<DeviceInfo>,
+}
+
+/// A device to try soon.
+struct Later {
+    dev: DeviceInfo,
+    tries: u32,
+    /// When, on the clock of [`Handle::now`].
+    at: u64,
 }
 
 /// How we hear of devices that come.
@@ -43,7 +64,13 @@ pub struct EcmDriver {
     next: u64,
     plug: Plug,
     /// Devices to try again.
-    later: Vec<(DeviceInfo, u32)>,
+    later: Vec<Later>,
+    /// Devices whose interface the user destroyed: not taken again before they have been unplugged.
+    left: Vec<(String, u32)>,
+    /// Devices that failed while they were plugged in, and how often.
+    failed: Vec<(String, u32, u32)>,
+    /// Numbers that devices had: who comes back gets his name back.
+    units: Units,
 }
 
 impl Driver for EcmDriver {
@@ -51,7 +78,17 @@ impl Driver for EcmDriver {
         let o = Options::read(options)?;
         let bus = Bus::parse(&o.path, &ctl.root());
         let list = wait_for_stack(ctl, &bus, o.wait)?;
-        let mut d = EcmDriver { o, bus, mine: Vec::new(), next: 1, plug: Plug::Off, later: Vec::new() };
+        let mut d = EcmDriver {
+            o,
+            bus,
+            mine: Vec::new(),
+            next: 1,
+            plug: Plug::Off,
+            later: Vec::new(),
+            left: Vec::new(),
+            failed: Vec::new(),
+            units: Units::default(),
+        };
         if d.o.pnp {
             ctl.stay(Stay { removed: true, destroyed: false });
             d.begin_watch(ctl, &list);
@@ -94,19 +131,43 @@ impl Driver for EcmDriver {
         if let Plug::Look(_) = self.plug {
             self.look(ctl);
         }
-        for (dev, tries) in std::mem::take(&mut self.later) {
-            self.attempt(ctl, &dev, tries);
+        let now = ctl.now();
+        let (due, rest) = std::mem::take(&mut self.later).into_iter().partition(|l: &Later| l.at <= now);
+        self.later = rest;
+        for l in due {
+            self.attempt(ctl, &l.dev, l.tries);
         }
         self.set_timer(ctl);
     }
 
     fn gone(&mut self, ctl: &Control<'_>, cookie: u64) {
-        if let Some(i) = self.mine.iter().position(|m| m.cookie == cookie) {
-            let m = self.mine.remove(i);
-            if let Some(name) = m.serial {
-                let _ = ctl.name_del(&name);
-            }
+        let Some(i) = self.mine.iter().position(|m| m.cookie == cookie) else { return };
+        let m = self.mine.remove(i);
+        if let Some(name) = m.serial {
+            let _ = ctl.name_del(&name);
         }
+        if !self.o.pnp || ctl.stopping() {
+            return;
+        }
+        if !m.shared.ended() {
+            // The user destroyed a working interface. He means it, until the device is plugged in anew.
+            bounded_push(&mut self.left, (m.busid, m.devnum));
+            return;
+        }
+        let failed = m.shared.failed();
+        if failed && self.gives_up(ctl, &m.busid, m.devnum) {
+            bounded_push(&mut self.left, (m.busid, m.devnum));
+            return;
+        }
+        if let Plug::Look(old) = &mut self.plug {
+            old.retain(|d| d.busid != m.busid);
+        }
+        // What came meanwhile, or the device itself, if it only failed: a device may come to its senses.
+        if let Some(dev) = m.next {
+            let at = ctl.now() + if failed { POLL.as_nanos() as u64 } else { 0 };
+            self.later.push(Later { dev, tries: TRIES, at });
+        }
+        self.set_timer(ctl);
     }
 }
 
@@ -128,9 +189,11 @@ impl EcmDriver {
                 line
             }),
             Err(Not::Ours) => Ok(()),
+            Err(Not::Gone) => Ok(()),
             Err(Not::Busy) => {
                 if self.o.pnp {
-                    self.later.push((dev.clone(), TRIES));
+                    let at = ctl.now() + POLL.as_nanos() as u64;
+                    self.later.push(Later { dev: dev.clone(), tries: TRIES, at });
                 }
                 Err(format!("USB device {} is in use by somebody else", dev.busid))
             }
@@ -151,6 +214,8 @@ impl EcmDriver {
         let path = serial.as_ref().map(|s| s.path().to_string());
         let cookie = self.next;
         self.next += 1;
+        let (key, devnum) = (f.identity(), f.info.devnum);
+        let shared = Arc::new(Shared::default());
         let mtu_max = u32::from(f.max_segment) - 14;
         let d = Description {
             cookie,
@@ -159,6 +224,7 @@ impl EcmDriver {
             media: true,
             multicast: true,
             link: Link::down(),
+            unit: self.units.of(&key),
             ..Description::ether(f.name.clone(), f.mac)
         };
         let text = format!(
@@ -173,12 +239,13 @@ impl EcmDriver {
             f.ecm.bulk_out.addr,
             f.ecm.bulk_out.max_packet()
         );
-        let at = ctl.attach(d, Ecm::new(f, &self.o, serial))?;
+        let at = ctl.attach(d, Ecm::new(f, &self.o, serial, shared.clone()))?;
+        self.units.remember(key, &at.name);
         if self.o.verbose {
             ctl.info(&format!("{}: {text}", at.name));
         }
         let serial = path.and_then(|p| name_terminal(ctl, &at.name, &p));
-        self.mine.push(Mine { cookie, busid: dev.busid.clone(), serial });
+        self.mine.push(Mine { cookie, busid: dev.busid.clone(), devnum, serial, shared, next: None });
         Ok(())
     }
 
@@ -223,7 +290,7 @@ impl EcmDriver {
         for e in events {
             match e {
                 WatchEvent::Added(dev) => self.attempt(ctl, &dev, TRIES),
-                WatchEvent::Removed(dev) => self.later.retain(|l| l.0.busid != dev.busid),
+                WatchEvent::Removed(dev) => self.forget(&dev.busid),
                 WatchEvent::Settled => {}
             }
         }
@@ -252,28 +319,78 @@ impl EcmDriver {
         if !new.is_empty() {
             self.begin_watch(ctl, &list);
         }
+        let gone: Vec<String> = (self.left.iter().map(|l| &l.0).chain(self.failed.iter().map(|f| &f.0)))
+            .filter(|b| !list.iter().any(|d| d.busid == **b))
+            .cloned()
+            .collect();
+        gone.iter().for_each(|b| self.forget(b));
         for d in new {
             self.attempt(ctl, &d, TRIES);
         }
     }
 
+    /// The device at `busid` was unplugged: what was held against it is forgotten.
+    fn forget(&mut self, busid: &str) {
+        self.later.retain(|l| l.dev.busid != busid);
+        self.left.retain(|l| l.0 != busid);
+        self.failed.retain(|f| f.0 != busid);
+        if let Some(m) = self.mine.iter_mut().find(|m| m.busid == busid) {
+            m.next = None;
+        }
+    }
+
+    /// Counts a failure of a device that stayed plugged in; true when there have been too many.
+    fn gives_up(&mut self, ctl: &Control<'_>, busid: &str, devnum: u32) -> bool {
+        let count = match self.failed.iter_mut().find(|f| f.0 == busid && f.1 == devnum) {
+            Some(f) => {
+                f.2 += 1;
+                f.2
+            }
+            None => {
+                bounded_push(&mut self.failed, (busid.to_string(), devnum, 1));
+                1
+            }
+        };
+        if count == MAX_FAILURES {
+            ctl.error(&format!(
+                "USB device {busid} failed {count} times: left alone until it is plugged in anew"
+            ));
+        }
+        count >= MAX_FAILURES
+    }
+
     /// Takes a device that came, or tries it again soon.
     fn attempt(&mut self, ctl: &Control<'_>, dev: &DeviceInfo, tries: u32) {
-        if ctl.stopping() || self.mine.iter().any(|m| m.busid == dev.busid && tries == TRIES && !self.o.pnp) {
+        if ctl.stopping() || self.left.iter().any(|l| l.0 == dev.busid && l.1 == dev.devnum) {
             return;
         }
-        self.later.retain(|l| l.0.busid != dev.busid);
-        let _ = self.take(ctl, dev);
-        if let Some(l) = self.later.iter_mut().find(|l| l.0.busid == dev.busid) {
-            l.1 = tries - 1;
+        if let Some(m) = self.mine.iter_mut().find(|m| m.busid == dev.busid) {
+            m.next = Some(dev.clone());
+            return;
         }
-        self.later.retain(|l| l.1 > 0);
+        self.later.retain(|l| l.dev.busid != dev.busid);
+        let _ = self.take(ctl, dev);
+        if let Some(l) = self.later.iter_mut().find(|l| l.dev.busid == dev.busid) {
+            l.tries = tries - 1;
+            if l.tries == 0 {
+                ctl.warn(&format!("USB device {} stays in use by somebody else: left to them", dev.busid));
+            }
+        }
+        self.later.retain(|l| l.tries > 0);
     }
 
     fn set_timer(&self, ctl: &Control<'_>) {
-        let needed = matches!(self.plug, Plug::Look(_)) || !self.later.is_empty();
-        ctl.timer(needed.then(|| ctl.now() + POLL.as_nanos() as u64));
+        let look = matches!(self.plug, Plug::Look(_)).then(|| ctl.now() + POLL.as_nanos() as u64);
+        ctl.timer(self.later.iter().map(|l| l.at).chain(look).min());
     }
+}
+
+/// Appends; the oldest of many goes.
+fn bounded_push<T>(v: &mut Vec<T>, x: T) {
+    if v.len() >= MAX_REMEMBERED {
+        v.remove(0);
+    }
+    v.push(x);
 }
 
 /// Reads what is missing of the reply to a watch, and not a byte of the events behind it.

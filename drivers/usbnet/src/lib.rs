@@ -16,3 +16,5 @@ mod machine_tests;
 pub mod options;
 pub mod probe;
 pub mod serial;
+pub mod shared;
+pub mod units;

@@ -36,6 +36,16 @@ pub struct Found {
     pub mc_filters: u16,
     /// "Manufacturer Product".
     pub name: String,
+    /// Serial number string; empty without.
+    pub serial: String,
+}
+
+impl Found {
+    /// What tells this device from others, wherever it is plugged in: its ids and serial number, or its place when it has none.
+    pub fn identity(&self) -> String {
+        let place = if self.serial.is_empty() { &self.info.busid } else { &self.serial };
+        format!("{:04x}:{:04x} {place}", self.info.vendor, self.info.product)
+    }
 }
 
 /// Why a device was not taken.
@@ -45,6 +55,8 @@ pub enum Not {
     Ours,
     /// Somebody else has it.
     Busy,
+    /// It was unplugged meanwhile: nothing to say.
+    Gone,
     /// It should work but does not; a line for the log.
     Working(String),
 }
@@ -93,6 +105,7 @@ pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u
     }
     let own = s.string(ether.mac_str).and_then(|t| cdc::parse_mac(&t));
     let maker = s.string(device.manufacturer_str).unwrap_or_default();
+    let serial = s.string(device.serial_str).unwrap_or_default();
     let product = s.string(device.product_str).unwrap_or_else(|| "CDC-ECM device".into());
     Ok(Found {
         mac: own.unwrap_or_else(|| local_mac(random())),
@@ -100,6 +113,7 @@ pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u
         // 0 is met in the field; 14 bytes of header and an IPv4 minimum packet are the least that makes sense.
         max_segment: if ether.max_segment < 14 + 68 { 1514 } else { ether.max_segment.min(MAX_SEGMENT) },
         mc_filters: ether.mc_filters & 0x7fff,
+        serial: serial.trim().to_string(),
         name: format!("{maker} {product}").trim().to_string(),
         stream: s.stream,
         client: s.client,
@@ -156,6 +170,7 @@ impl Session {
         })?;
         r.map_err(|st| match st {
             op::st::DEV_BUSY => Not::Busy,
+            op::st::NODEV => Not::Gone,
             st => wrong(format!("import: {}", op::st::text(st))),
         })
     }
