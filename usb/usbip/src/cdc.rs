@@ -6,6 +6,7 @@
 //! the AT port of a modem) looks the same with subclass 2.
 
 use crate::desc::{self, Endpoint, Setting, Transfer};
+use crate::ncm::SUBCLASS_NCM;
 use crate::setup::{Setup, rt};
 
 /// Interface class: communication (control).
@@ -143,7 +144,7 @@ pub struct Function {
     pub ethernet: Option<Ethernet>,
 }
 
-/// Functions of this control subclass ([`SUBCLASS_ECM`], [`SUBCLASS_ACM`]) in a configuration. One without a
+/// Functions of this control subclass ([`SUBCLASS_ECM`], [`SUBCLASS_NCM`], [`SUBCLASS_ACM`]) in a configuration. One without a
 /// usable data interface, or an Ethernet function without its descriptor, is passed over. A union descriptor
 /// that is missing is replaced by "the next data interface", which is what such devices mean.
 pub fn functions(config: &[u8], subclass: u8) -> impl Iterator<Item = Function> + '_ {
@@ -160,7 +161,7 @@ pub fn functions(config: &[u8], subclass: u8) -> impl Iterator<Item = Function> 
 fn function_at(config: &[u8], value: u8, s: &Setting<'_>) -> Option<Function> {
     let control = s.interface.number;
     let ethernet = desc::iter(s.body).find_map(Ethernet::parse);
-    if s.interface.subclass == SUBCLASS_ECM && ethernet.is_none() {
+    if [SUBCLASS_ECM, SUBCLASS_NCM].contains(&s.interface.subclass) && ethernet.is_none() {
         return None;
     }
     let named = desc::iter(s.body).find_map(union).filter(|u| u.0 == control).map(|u| u.1);

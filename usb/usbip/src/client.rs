@@ -117,6 +117,42 @@ pub struct Client {
     tx: Fifo,
     slots: Vec<Slot>,
     free: Vec<u16>,
+    /// An OUT transfer that is being written.
+    open: Option<Open>,
+}
+
+/// An OUT transfer that is being written at the end of `tx`: its data is made in place.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    hdr: Submit,
+    slot: u16,
+    /// Bytes in `tx`, the header's included.
+    len: usize,
+}
+
+/// Writes the data of an open transfer: [`Client::open_out`].
+#[derive(Debug)]
+pub struct Writer<'a> {
+    tx: &'a mut Fifo,
+    open: &'a mut Open,
+}
+
+impl crate::ncm::Sink for Writer<'_> {
+    fn len(&self) -> usize {
+        self.open.len - HDR_LEN
+    }
+
+    fn push(&mut self, b: &[u8]) {
+        self.tx.push(b);
+        self.open.len += b.len();
+    }
+
+    fn patch(&mut self, at: usize, b: &[u8]) {
+        let data = &mut self.tx.last_mut(self.open.len)[HDR_LEN..];
+        if let Some(t) = data.get_mut(at..at + b.len()) {
+            t.copy_from_slice(b);
+        }
+    }
 }
 
 impl Client {
@@ -153,6 +189,7 @@ impl Client {
             tx: Fifo::new(limits.tx.min(256 * 1024)),
             slots: alloc::vec![slot; n],
             free: (0..n as u16).rev().collect(),
+            open: None,
         }
     }
 
@@ -168,9 +205,10 @@ impl Client {
         self.rx.commit(n);
     }
 
-    /// Bytes to send.
+    /// Bytes to send; not those of a transfer that is still being written.
     pub fn tx(&self) -> &[u8] {
-        self.tx.data()
+        let b = self.tx.data();
+        &b[..b.len() - self.open.map_or(0, |o| o.len)]
     }
 
     /// The first `n` bytes of [`Client::tx`] were sent.
@@ -185,7 +223,8 @@ impl Client {
 
     /// Whether a URB with `len` bytes of OUT data would be taken.
     pub fn has_room(&self, len: usize) -> bool {
-        self.state == State::Ready && !self.free.is_empty() && self.tx.len() + HDR_LEN + len <= self.limits.tx
+        let ready = self.state == State::Ready && self.open.is_none() && !self.free.is_empty();
+        ready && self.tx.len() + HDR_LEN + len <= self.limits.tx
     }
 
     /// The next thing that happened, `None` when more bytes are needed.
@@ -393,6 +432,51 @@ impl Client {
         Ok(())
     }
 
+    /// Begins a transfer to the device whose data, at most `max` bytes, is written in place by [`Client::writer`];
+    /// [`Client::close_out`] submits it. Until then nothing else can be submitted.
+    ///
+    /// # Errors
+    /// [`Full`]; nothing was begun then.
+    pub fn open_out(&mut self, ep: &Endpoint, token: u32, max: usize) -> Result<(), Full> {
+        if !self.has_room(max) || max > self.limits.transfer {
+            return Err(Full);
+        }
+        let slot = self.free.pop().ok_or(Full)?;
+        let i = usize::from(slot);
+        let s = &mut self.slots[i];
+        (s.what, s.token, s.ep, s.dir, s.length) = (Use::Urb, token, ep.number(), Dir::Out, 0);
+        let hdr = Submit {
+            seqnum: seq(i, s.generation),
+            devid: self.devid,
+            dir: Dir::Out,
+            ep: ep.number(),
+            flags: 0,
+            length: 0,
+            start_frame: 0,
+            packets: 0,
+            interval: 0,
+            setup: [0; 8],
+        };
+        self.tx.push(&hdr.to_bytes());
+        self.open = Some(Open { hdr, slot, len: HDR_LEN });
+        Ok(())
+    }
+
+    /// Where the open transfer's data goes; `None` when there is none.
+    pub fn writer(&mut self) -> Option<Writer<'_>> {
+        let Client { tx, open, .. } = self;
+        open.as_mut().map(|open| Writer { tx, open })
+    }
+
+    /// Submits the open transfer as it is; false when there is none.
+    pub fn close_out(&mut self) -> bool {
+        let Some(mut o) = self.open.take() else { return false };
+        o.hdr.length = (o.len - HDR_LEN) as u32;
+        self.slots[usize::from(o.slot)].length = o.hdr.length;
+        self.tx.last_mut(o.len)[..HDR_LEN].copy_from_slice(&o.hdr.to_bytes());
+        true
+    }
+
     /// Asks to cancel every outstanding URB that `pick` (token, endpoint, direction) chooses. Each still ends by
     /// a [`Completion`], with [`status::ECONNRESET`] unless the device was faster. Returns how many were asked
     /// for; those for which there was no room can be asked for again.
@@ -421,6 +505,7 @@ impl Client {
     /// The connection is gone: ends every outstanding URB with [`status::ESHUTDOWN`], and takes no more.
     pub fn abort(&mut self, mut ended: impl FnMut(Completion<'_>)) {
         self.state = State::Dead;
+        self.open = None;
         self.release();
         self.tx.clear();
         self.rx.clear();

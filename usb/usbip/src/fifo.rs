@@ -66,6 +66,12 @@ impl Fifo {
         self.tail += bytes.len();
     }
 
+    /// The last `n` bytes (at most as many as there are), to change them.
+    pub fn last_mut(&mut self, n: usize) -> &mut [u8] {
+        let from = self.tail - n.min(self.len());
+        &mut self.buf[from..self.tail]
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.head = 0;

@@ -22,6 +22,7 @@ pub mod client;
 pub mod desc;
 mod fifo;
 pub mod hdr;
+pub mod ncm;
 pub mod op;
 pub mod server;
 pub mod setup;

@@ -21,6 +21,12 @@ impl Machine {
                     self.rx.out -= 1;
                     let fits = (14..=usize::from(self.set.max_segment)).contains(&c.data.len());
                     match c.status {
+                        status::OK | status::EREMOTEIO if self.ntb.is_some() => {
+                            self.rx.errors = 0;
+                            if let Some(n) = self.ntb.as_mut().filter(|_| self.open) {
+                                n.received(c.data, usize::from(self.set.max_segment), up);
+                            }
+                        }
                         status::OK | status::EREMOTEIO if fits => {
                             self.rx.errors = 0;
                             if self.open {

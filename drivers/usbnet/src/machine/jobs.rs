@@ -1,6 +1,6 @@
 //! Control requests: one at a time, in order, bounded.
 
-use super::{Machine, Tok, Up};
+use super::{Machine, Tok, Up, ntb};
 use iopkt_usbip::cdc::{self, filter};
 use iopkt_usbip::setup::Setup;
 use iopkt_usbip::status;
@@ -29,6 +29,8 @@ pub(super) enum Job {
     LineCoding,
     /// SET_CONTROL_LINE_STATE of the serial function.
     LineState,
+    /// Part of the negotiation of an NCM function.
+    Ntb(ntb::Step),
 }
 
 impl Machine {
@@ -38,6 +40,9 @@ impl Machine {
         match job {
             Job::Alt(alt) => {
                 self.open = ok && self.up && alt == self.set.ecm.data_alt;
+                if let Some(n) = self.ntb.as_mut().filter(|_| self.open) {
+                    n.opened();
+                }
                 if !ok {
                     up.failed(format!("SET_INTERFACE failed (status {st})"));
                 }
@@ -68,6 +73,7 @@ impl Machine {
                 self.at.refuse();
             }
             Job::Response if ok => self.at.response(data),
+            Job::Ntb(step) => self.step_done(step, ok, up),
             _ => {}
         }
     }
@@ -107,6 +113,7 @@ impl Machine {
                 let c = self.set.acm.map_or(0, |a| a.control);
                 (cdc::set_control_line_state(c, true, true), &[])
             }
+            Job::Ntb(step) => return self.submit_step(*step),
         };
         self.client.control(Tok::Control as u32, setup, data)
     }

@@ -15,6 +15,7 @@
 
 mod complete;
 mod jobs;
+mod ntb;
 mod pipes;
 
 use crate::at::At;
@@ -22,6 +23,8 @@ use iopkt_usbip::cdc::{Function, filter};
 use iopkt_usbip::client::Client;
 use iopkt_usbip::status;
 use jobs::{Job, MAX_JOBS};
+use ntb::Ntb;
+pub use ntb::{BLOCK, NtbCounts, NtbSetting};
 use pipes::Pipe;
 use std::collections::VecDeque;
 
@@ -107,6 +110,8 @@ pub struct Machine {
     /// The AT channel.
     pub at: At,
     rx_len: usize,
+    /// Frames travel in blocks.
+    ntb: Option<Ntb>,
 }
 
 impl Machine {
@@ -136,6 +141,7 @@ impl Machine {
             bits: filter::DIRECTED | filter::BROADCAST,
             groups: Vec::new(),
             rx_len,
+            ntb: None,
         }
     }
 
@@ -151,6 +157,7 @@ impl Machine {
     /// The interface goes up.
     pub fn start(&mut self, up: &mut dyn Up) {
         self.up = true;
+        self.negotiate();
         if self.set.ecm.has_alts {
             self.want(Job::Alt(self.set.ecm.data_alt));
         } else {
@@ -164,9 +171,10 @@ impl Machine {
     pub fn stop(&mut self, up: &mut dyn Up) {
         self.up = false;
         self.open = false;
+        self.flush();
         self.client.unlink(|t, _, _| t == Tok::Rx as u32 || t == Tok::Tx as u32);
         if self.set.ecm.has_alts {
-            self.jobs.retain(|j| !matches!(j, Job::Alt(_)));
+            self.jobs.retain(|j| !matches!(j, Job::Alt(_) | Job::Ntb(_)));
             self.jobs.push_back(Job::Alt(u8::from(self.set.ecm.data_alt == 0)));
         }
         self.kick(up);
@@ -204,6 +212,9 @@ impl Machine {
         if !self.alive || !self.up {
             up.errors(0, 1);
             return true;
+        }
+        if self.ntb.is_some() {
+            return self.send_in_block(frame, up);
         }
         let mps = usize::from(self.set.ecm.bulk_out.max_packet());
         let zlp = frame.len().is_multiple_of(mps);
@@ -251,6 +262,7 @@ impl Machine {
             self.tell_link(up);
             return;
         }
+        self.flush();
         let bulk_in = self.set.ecm.bulk_in;
         while self.open && !self.rx.halted && self.rx.out < self.set.receive {
             if self.client.submit_in(&bulk_in, Tok::Rx as u32, self.rx_len).is_err() {
