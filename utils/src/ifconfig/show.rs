@@ -1,7 +1,8 @@
 //! `ifconfig`'s listing, byte for byte as BSD and QNX print it.
 
+use super::media;
 use crate::addr::{mac, mask_of};
-use iopkt_ctl::{AddrInfo, AddrState, IFCAP_NAMES, IfCounters, IfKind, Ifconf, LinkState, iff};
+use iopkt_ctl::{AddrInfo, AddrState, IFCAP_NAMES, IfCounters, Ifconf, LinkState, iff};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -23,7 +24,7 @@ pub struct Extra {
 }
 
 /// `flags=8843<UP,BROADCAST,...>`: hexadecimal value and names of the bits.
-fn bits(value: u32, names: &[(u32, &str)]) -> String {
+pub fn bits(value: u32, names: &[(u32, &str)]) -> String {
     let list: Vec<&str> = names.iter().filter(|n| value & n.0 != 0).map(|n| n.1).collect();
     if list.is_empty() { format!("{value:x}") } else { format!("{value:x}<{}>", list.join(",")) }
 }
@@ -49,13 +50,15 @@ pub fn block(i: &Ifconf, x: Extra) -> String {
         let _ = writeln!(o, "\taddress: {}", mac(&i.mac));
     }
     if i.media {
-        let _ = writeln!(o, "\tmedia: {}", media(i));
-        if i.link != LinkState::Unknown {
-            let s = if i.link == LinkState::Up { "active" } else { "no carrier" };
+        let _ = writeln!(o, "\tmedia: {}", media_line(i));
+        if let Some(s) = status(i) {
             let _ = writeln!(o, "\tstatus: {s}");
         }
         if x.media {
-            o.push_str("\tsupported Ethernet media:\n\t\tmedia autoselect\n");
+            o.push_str("\tsupported Ethernet media:\n");
+            for w in media::words(i) {
+                let _ = writeln!(o, "\t\t{}", media::selection(w));
+            }
         }
     }
     for family in [4, 6] {
@@ -72,16 +75,21 @@ pub fn block(i: &Ifconf, x: Extra) -> String {
 }
 
 /// `Ethernet autoselect (1000baseT full-duplex)`: what is selected, and what is active where that differs.
-fn media(i: &Ifconf) -> String {
-    let mut s = String::from("Ethernet autoselect");
-    let fast = i.speed_rx.max(i.speed_tx) / 1_000_000;
-    if i.link == LinkState::Up && fast > 0 {
-        let duplex = if i.full_duplex { " full-duplex" } else { "" };
-        // Ethernet's own speeds have names; what a modem reports is printed as it is.
-        let base = if [10, 100, 1000].contains(&fast) { "baseT" } else { "Mbps" };
-        let _ = write!(s, " ({fast}{base}{duplex})");
+fn media_line(i: &Ifconf) -> String {
+    let selected = media::name(media::now(i));
+    match media::active(i) {
+        Some(a) if a != selected => format!("Ethernet {selected} ({a})"),
+        _ => format!("Ethernet {selected}"),
     }
-    s
+}
+
+/// The status: line's word; `None` when the driver cannot tell.
+pub fn status(i: &Ifconf) -> Option<&'static str> {
+    match i.link {
+        LinkState::Up => Some("active"),
+        LinkState::Down => Some("no carrier"),
+        LinkState::Unknown => None,
+    }
 }
 
 fn address(i: &Ifconf, a: &AddrInfo, alias: bool) -> String {
@@ -119,16 +127,18 @@ fn plural(n: u64, one: &str) -> String {
     format!("{n} {one}{}", if n == 1 { "" } else { "s" })
 }
 
+/// Bytes as they are, or (-h) as humanize_number(3) has them: `3.0M bytes`.
 fn bytes(n: u64, human: bool) -> String {
     if !human || n < 1024 {
         return plural(n, "byte");
     }
     let (mut v, mut unit) = (n as f64 / 1024.0, 0);
-    while v >= 1024.0 && unit < 5 {
+    while v >= 1023.5 && unit < 5 {
         v /= 1024.0;
         unit += 1;
     }
-    format!("{v:.1} {}", ["KB", "MB", "GB", "TB", "PB", "EB"][unit])
+    let digits = usize::from(v < 9.95);
+    format!("{v:.digits$}{} bytes", ["K", "M", "G", "T", "P", "E"][unit])
 }
 
 fn counters(o: &mut String, c: &IfCounters, human: bool) {
@@ -142,12 +152,7 @@ fn counters(o: &mut String, c: &IfCounters, human: bool) {
         let _ = write!(o, ", {} unknown protocol", c.noproto);
     }
     let _ = write!(o, "\n\toutput: {}, {}", plural(c.opackets, "packet"), bytes(c.obytes, human));
-    for (n, what) in [
-        (c.omcasts, "multicast"),
-        (c.oerrors, "error"),
-        (c.oqdrops, "queue drop"),
-        (c.collisions, "collision"),
-    ] {
+    for (n, what) in [(c.omcasts, "multicast"), (c.oerrors, "error"), (c.collisions, "collision")] {
         if n > 0 {
             let _ = write!(o, ", {}", plural(n, what));
         }
@@ -162,52 +167,12 @@ pub fn passes(i: &Ifconf, flags: &crate::getopt::Parsed) -> bool {
         && (!flags.has('d') || !up)
         && (!flags.has('u') || up)
         && (!flags.has('s') || i.link != LinkState::Down)
-        && (i.kind != IfKind::Loopback || !flags.has('s') || up)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::wm0;
     use super::*;
-
-    fn wm0() -> Ifconf {
-        Ifconf {
-            name: "wm0".into(),
-            alias: Some("en0".into()),
-            index: 17,
-            kind: IfKind::Ethernet,
-            flags: 0x8843,
-            mtu: 1500,
-            metric: 0,
-            caps_rx: 7,
-            caps_tx: 0x3f,
-            enabled_rx: 0,
-            enabled_tx: 0,
-            mac: [0x52, 0x54, 0, 0x5d, 0x43, 0xbb],
-            link: LinkState::Up,
-            speed_rx: 1_000_000_000,
-            speed_tx: 1_000_000_000,
-            media: true,
-            full_duplex: true,
-            driver: "e1000".into(),
-            addrs: vec![
-                AddrInfo {
-                    addr: "192.168.56.101".parse().expect("address"),
-                    prefix_len: 24,
-                    broadcast: "192.168.56.255".parse().ok(),
-                    peer: None,
-                    state: AddrState::Valid,
-                },
-                AddrInfo {
-                    addr: "fe80::5054:ff:fe5d:43bb".parse().expect("address"),
-                    prefix_len: 64,
-                    broadcast: None,
-                    peer: None,
-                    state: AddrState::Valid,
-                },
-            ],
-            counters: IfCounters { ipackets: 1, ibytes: 60, obytes: 3 << 20, ..Default::default() },
-        }
-    }
 
     const ALL: Extra =
         Extra { counters: false, human: false, media: false, inet: true, inet6: true, link: true };
@@ -252,10 +217,10 @@ mod tests {
         let s = block(&i, Extra { counters: true, ..ALL });
         assert!(s.contains("> metric 2 mtu 1500\n"));
         assert!(s.contains("\tenabled rx=0\n\tenabled tx=1<IP4CSUM>\n"));
-        assert!(s.contains("\tmedia: Ethernet autoselect\n\tstatus: no carrier\n"));
+        assert!(s.contains("\tmedia: Ethernet autoselect (none)\n\tstatus: no carrier\n"));
         assert!(s.contains("\tinet alias 10.0.0.1 netmask 0xff000000\n"));
         assert!(s.ends_with("\tinput: 1 packet, 60 bytes\n\toutput: 0 packets, 3145728 bytes\n"));
-        assert!(block(&i, Extra { counters: true, human: true, ..ALL }).ends_with("0 packets, 3.0 MB\n"));
+        assert!(block(&i, Extra { counters: true, human: true, ..ALL }).ends_with("0 packets, 3.0M bytes\n"));
         assert!(!block(&i, Extra { inet: false, ..ALL }).contains("inet "));
     }
 }

@@ -1,74 +1,88 @@
 //! The words after `ifconfig IF`: what they ask the stack to do.
 
+use super::media;
 use crate::addr;
+use crate::resolve;
 use crate::tool::Failure;
 use iopkt_ctl::{AddrInfo, AddrState, IFCAP_IP4CSUM, IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_TSO4, IFCAP_TSO6};
 use iopkt_ctl::{IFCAP_UDP4CSUM, IFCAP_UDP6CSUM, Request, iff};
 use std::net::IpAddr;
 
 /// Capability changes, applied to what is enabled now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CapChange {
     /// Receive bits to enable and disable.
     pub rx: (u32, u32),
     /// Transmit bits to enable and disable.
     pub tx: (u32, u32),
+    /// The words that enable something, each with its receive and transmit bits, for the message.
+    pub wanted: Vec<(String, u32, u32)>,
 }
 
 /// What a command line asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Requests in order.
+    /// Requests in order: create, limits, addresses, flags, destroy.
     pub requests: Vec<Request>,
     /// Capability changes, if any word asked for them.
     pub caps: Option<CapChange>,
+    /// Media changes, if any word asked for them.
+    pub media: Option<media::Change>,
 }
 
-/// Words that need what this build does not have; refused by name.
-const NOT_HERE: &[&str] = &[
-    "vlan",
-    "vlanif",
-    "-vlanif",
-    "agrport",
-    "-agrport",
-    "tunnel",
-    "deletetunnel",
-    "advbase",
-    "advskew",
-    "carpdev",
-    "pass",
-    "state",
-    "vhid",
-    "ssid",
-    "nwid",
-    "nwkey",
-    "-nwkey",
-    "bssid",
-    "-bssid",
-    "chan",
-    "-chan",
-    "powersave",
-    "-powersave",
-    "powersavesleep",
-    "frag",
-    "hidessid",
-    "-hidessid",
-    "apbridge",
-    "-apbridge",
-    "anycast",
-    "-anycast",
-    "deprecated",
-    "-deprecated",
-    "tentative",
-    "-tentative",
-    "eui64",
-    "pltime",
-    "vltime",
-    "mode",
-    "instance",
+/// Words that need what this build does not have, and what that is; refused by name.
+const NOT_HERE: &[(&str, &[&str])] = &[
+    ("VLAN", &["vlan", "-vlan", "vlanif", "-vlanif"]),
+    ("link aggregation (agr)", &["agrport", "-agrport"]),
+    ("a tunnel interface (gif, gre)", &["tunnel", "deletetunnel"]),
+    ("CARP", &["advbase", "advskew", "carpdev", "-carpdev", "pass", "state", "vhid"]),
+    (
+        "IPv6",
+        &[
+            "anycast",
+            "-anycast",
+            "deprecated",
+            "-deprecated",
+            "tentative",
+            "-tentative",
+            "eui64",
+            "pltime",
+            "-pltime",
+            "vltime",
+            "-vltime",
+        ],
+    ),
+    (
+        "802.11",
+        &[
+            "ssid",
+            "-ssid",
+            "nwid",
+            "-nwid",
+            "nwkey",
+            "-nwkey",
+            "bssid",
+            "-bssid",
+            "chan",
+            "-chan",
+            "powersave",
+            "-powersave",
+            "powersavesleep",
+            "frag",
+            "-frag",
+            "hidessid",
+            "-hidessid",
+            "apbridge",
+            "-apbridge",
+            "list",
+        ],
+    ),
 ];
 
-fn cap_bits(word: &str) -> Option<(u32, bool, bool)> {
+/// Address families that ifconfig knows by name and this stack does not.
+const NO_FAMILY: &[&str] = &["atalk", "appletalk", "iso", "ns", "xns", "ipx"];
+
+fn cap_bits(word: &str) -> Option<(u32, u32)> {
     let (name, rx, tx) = match (word.strip_suffix("-rx"), word.strip_suffix("-tx")) {
         (Some(n), _) => (n, true, false),
         (_, Some(n)) => (n, false, true),
@@ -80,22 +94,45 @@ fn cap_bits(word: &str) -> Option<(u32, bool, bool)> {
         "udp4csum" => IFCAP_UDP4CSUM,
         "tcp6csum" => IFCAP_TCP6CSUM,
         "udp6csum" => IFCAP_UDP6CSUM,
-        "tso4" if name == word => return Some((IFCAP_TSO4, false, true)),
-        "tso6" if name == word => return Some((IFCAP_TSO6, false, true)),
+        "tso4" if name == word => return Some((0, IFCAP_TSO4)),
+        "tso6" if name == word => return Some((0, IFCAP_TSO6)),
         _ => return None,
     };
-    Some((bit, rx, tx))
+    Some((if rx { bit } else { 0 }, if tx { bit } else { 0 }))
 }
+
+/// Flag words with their bits.
+const FLAGS: &[(&str, u32)] = &[
+    ("debug", iff::DEBUG),
+    ("link0", iff::LINK0),
+    ("link1", iff::LINK1),
+    ("link2", iff::LINK2),
+    ("promisc", iff::PROMISC),
+];
 
 /// The address part of a line, built up word by word.
 #[derive(Default)]
 struct Address {
+    v6: bool,
     addr: Option<IpAddr>,
     len: Option<u8>,
     broadcast: Option<IpAddr>,
     peer: Option<IpAddr>,
     alias: bool,
     delete: bool,
+    /// The word that needs an address beside it.
+    needs: Option<String>,
+}
+
+/// A line as it is taken apart.
+struct Line<'a> {
+    name: &'a str,
+    a: Address,
+    set: u32,
+    clear: u32,
+    create: bool,
+    destroy: bool,
+    p: Plan,
 }
 
 /// Turns the words after the interface name into a plan.
@@ -103,164 +140,225 @@ struct Address {
 /// # Errors
 /// A word is unknown, lacks its value, has a bad one, or asks for something that this build has not.
 pub fn plan(name: &str, words: &[String]) -> Result<Plan, Failure> {
-    let mut p = Plan::default();
-    let mut a = Address::default();
-    let (mut set, mut clear) = (0u32, 0u32);
-    let mut v6 = false;
+    let (a, p) = (Address::default(), Plan::default());
+    let mut l = Line { name, a, set: 0, clear: 0, create: false, destroy: false, p };
     let mut it = words.iter().map(String::as_str).peekable();
-    match it.peek() {
-        Some(&"inet") => {
+    match it.peek().copied() {
+        Some("inet") => drop(it.next()),
+        Some("inet6") => {
             it.next();
+            l.a.v6 = true;
         }
-        Some(&"inet6") => {
-            it.next();
-            v6 = true;
+        Some("link") => {
+            return Err(Failure::new(
+                "link: the drivers of this build cannot change their link-level address",
+            ));
         }
-        Some(&"link") => {
-            return Err(Failure::new("link: changing link-level addresses is not in this build"));
-        }
+        Some(f) if NO_FAMILY.contains(&f) => return Err(Failure::new(format!("{f}: not in this build"))),
         _ => {}
     }
-    let mut first = true;
     while let Some(w) = it.next() {
         let mut value = || it.next().ok_or_else(|| Failure::new(format!("{w}: value is missing")));
-        let mut flag = |bit: u32, on: bool| {
-            if on {
-                (set, clear) = (set | bit, clear & !bit);
-            } else {
-                (set, clear) = (set & !bit, clear | bit);
-            }
-        };
+        if !l.word(w, &mut value)? {
+            l.other(w)?;
+        }
+    }
+    l.finish()
+}
+
+impl Line<'_> {
+    fn flag(&mut self, bit: u32, on: bool) {
+        if on {
+            (self.set, self.clear) = (self.set | bit, self.clear & !bit);
+        } else {
+            (self.set, self.clear) = (self.set & !bit, self.clear | bit);
+        }
+    }
+
+    /// Takes a parameter; false when it is none.
+    fn word<'w>(
+        &mut self,
+        w: &str,
+        value: &mut dyn FnMut() -> Result<&'w str, Failure>,
+    ) -> Result<bool, Failure> {
+        let name = || self.name.to_string();
         match w {
-            "up" => flag(iff::UP, true),
-            "down" => flag(iff::UP, false),
-            "arp" => flag(iff::NOARP, false),
-            "-arp" => flag(iff::NOARP, true),
-            "debug" => flag(iff::DEBUG, true),
-            "-debug" => flag(iff::DEBUG, false),
-            "link0" => flag(iff::LINK0, true),
-            "-link0" => flag(iff::LINK0, false),
-            "link1" => flag(iff::LINK1, true),
-            "-link1" => flag(iff::LINK1, false),
-            "link2" => flag(iff::LINK2, true),
-            "-link2" => flag(iff::LINK2, false),
-            "promisc" => flag(iff::PROMISC, true),
-            "-promisc" => flag(iff::PROMISC, false),
-            "alias" | "add" => a.alias = true,
-            "-alias" | "delete" | "remove" => a.delete = true,
-            "netmask" => a.len = Some(parse_mask(value()?)?),
+            "up" => self.flag(iff::UP, true),
+            "down" => self.flag(iff::UP, false),
+            "arp" => self.flag(iff::NOARP, false),
+            "-arp" => self.flag(iff::NOARP, true),
+            "alias" | "add" => {
+                self.a.alias = true;
+                self.a.needs = Some(w.into());
+            }
+            "-alias" | "remove" => {
+                self.a.delete = true;
+                self.a.needs = Some(w.into());
+            }
+            "delete" => self.a.delete = true,
+            "netmask" => {
+                let v = value()?;
+                let net = || resolve::network(v).and_then(|n| addr::netmask(&n.to_string()));
+                self.a.len = Some(addr::netmask(v).or_else(net).ok_or_else(|| bad("netmask", v))?);
+                self.a.needs = Some(w.into());
+            }
             "prefixlen" => {
                 let v = value()?;
-                let max = if v6 { 128 } else { 32 };
-                a.len = Some(v.parse().ok().filter(|n| *n <= max).ok_or_else(|| bad("prefixlen", v))?);
+                let max = if self.a.v6 { 128 } else { 32 };
+                self.a.len = Some(v.parse().ok().filter(|n| *n <= max).ok_or_else(|| bad("prefixlen", v))?);
+                self.a.needs = Some(w.into());
             }
             "broadcast" => {
                 let v = value()?;
-                a.broadcast = Some(addr::inet_aton(v).map(IpAddr::V4).ok_or_else(|| bad("broadcast", v))?);
+                self.a.broadcast =
+                    Some(addr::inet_aton(v).map(IpAddr::V4).ok_or_else(|| bad("broadcast", v))?);
+                self.a.needs = Some(w.into());
             }
             "metric" => {
                 let v = value()?;
-                let metric = v.parse().map_err(|_| bad("metric", v))?;
-                p.requests.push(Request::SetMetric { name: name.into(), metric });
+                let metric =
+                    v.parse().ok().filter(|m| *m <= i32::MAX as u32).ok_or_else(|| bad("metric", v))?;
+                self.p.requests.push(Request::SetMetric { name: name(), metric });
             }
             "mtu" => {
                 let v = value()?;
                 let mtu = v.parse().ok().filter(|m| *m > 0).ok_or_else(|| bad("mtu", v))?;
-                p.requests.push(Request::SetMtu { name: name.into(), mtu });
+                self.p.requests.push(Request::SetMtu { name: name(), mtu });
             }
-            "media" => {
-                let v = value()?;
-                if !["autoselect", "auto"].contains(&v) {
-                    return Err(Failure::new(format!("media {v}: the driver offers only autoselect")));
-                }
-            }
+            "media" => self.p.media.get_or_insert_default().media(value()?)?,
             "mediaopt" | "-mediaopt" => {
-                let v = value()?;
-                return Err(Failure::new(format!("{w} {v}: the driver offers no media options")));
+                self.p.media.get_or_insert_default().options(value()?, w == "mediaopt")?;
             }
-            "create" | "plumb" => p.requests.push(Request::Create { name: name.into() }),
-            "destroy" | "unplumb" => p.requests.push(Request::Destroy { name: name.into() }),
-            _ if NOT_HERE.contains(&w) => return Err(Failure::new(format!("{w}: not in this build"))),
-            _ => {
-                let (word, on) = w.strip_prefix('-').map_or((w, true), |s| (s, false));
-                if let Some((bit, rx, tx)) = cap_bits(word) {
-                    let c = p.caps.get_or_insert_default();
-                    for (wanted, side) in [(rx, &mut c.rx), (tx, &mut c.tx)] {
-                        if wanted {
-                            let (s, u) = if on { (bit, 0) } else { (0, bit) };
-                            *side = ((side.0 | s) & !u, (side.1 | u) & !s);
-                        }
-                    }
-                } else if first || a.addr.is_none() {
-                    parse_address(w, v6, &mut a)?;
-                } else if a.peer.is_none() {
-                    a.peer = Some(addr::parse(w).ok_or_else(|| bad("address", w))?);
-                } else {
-                    return Err(Failure::new(format!("{w}: bad value")));
-                }
-            }
+            "mode" => self.p.media.get_or_insert_default().mode(value()?)?,
+            "instance" => self.p.media.get_or_insert_default().instance(value()?)?,
+            "create" | "plumb" => self.create = true,
+            "destroy" | "unplumb" => self.destroy = true,
+            _ => return Ok(false),
         }
-        first = false;
+        Ok(true)
     }
-    finish_address(name, a, v6, &mut p)?;
-    if set | clear != 0 {
-        p.requests.push(Request::SetFlags { name: name.into(), set, clear });
+
+    /// A flag, a capability, something that is not here, or an address.
+    fn other(&mut self, w: &str) -> Result<(), Failure> {
+        let (word, on) = w.strip_prefix('-').map_or((w, true), |s| (s, false));
+        if let Some((_, bit)) = FLAGS.iter().find(|f| f.0 == word) {
+            self.flag(*bit, on);
+            return Ok(());
+        }
+        if let Some((rx, tx)) = cap_bits(word) {
+            let c = self.p.caps.get_or_insert_default();
+            for (bit, side) in [(rx, &mut c.rx), (tx, &mut c.tx)] {
+                let (s, u) = if on { (bit, 0) } else { (0, bit) };
+                *side = ((side.0 | s) & !u, (side.1 | u) & !s);
+            }
+            if on {
+                c.wanted.push((w.into(), rx, tx));
+            }
+            return Ok(());
+        }
+        if let Some((what, _)) = NOT_HERE.iter().find(|n| n.1.contains(&w)) {
+            return Err(Failure::new(format!("{w}: {what} is not in this build")));
+        }
+        if w.starts_with('-') {
+            return Err(Failure::new(format!("{w}: unknown parameter")));
+        }
+        if self.a.addr.is_none() {
+            return self.address(w);
+        }
+        if self.a.peer.is_some() || self.a.delete {
+            return Err(Failure::new(format!("{w}: bad value")));
+        }
+        self.a.peer = Some(host(w, self.a.v6).ok_or_else(|| Failure::new(format!("{w}: bad value")))?);
+        Ok(())
     }
-    Ok(p)
+
+    fn address(&mut self, w: &str) -> Result<(), Failure> {
+        let (ip, len) = w.split_once('/').map_or((w, None), |(i, l)| (i, Some(l)));
+        self.a.addr = Some(host(ip, self.a.v6).ok_or_else(|| Failure::new(format!("{w}: bad value")))?);
+        if let Some(l) = len {
+            let max = if self.a.v6 { 128 } else { 32 };
+            self.a.len = Some(l.parse().ok().filter(|n| *n <= max).ok_or_else(|| bad("prefix length", l))?);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Plan, Failure> {
+        if self.destroy {
+            let alone = self.p == Plan::default() && self.set | self.clear == 0 && !self.create;
+            if !alone || self.a.addr.is_some() || self.a.delete || self.a.needs.is_some() {
+                return Err(Failure::new("destroy: goes with no other parameter"));
+            }
+            self.p.requests.push(Request::Destroy { name: self.name.into() });
+            return Ok(self.p);
+        }
+        if self.create {
+            self.p.requests.insert(0, Request::Create { name: self.name.into() });
+        }
+        if let Some(r) = self.address_request()? {
+            self.p.requests.push(r);
+        }
+        if self.set | self.clear != 0 {
+            let (name, set, clear) = (self.name.into(), self.set, self.clear);
+            self.p.requests.push(Request::SetFlags { name, set, clear });
+        }
+        Ok(self.p)
+    }
+
+    fn address_request(&self) -> Result<Option<Request>, Failure> {
+        let (a, name) = (&self.a, self.name.to_string());
+        match (a.addr, &a.needs) {
+            (None, Some(w)) => return Err(Failure::new(format!("{w}: needs an address"))),
+            (None, None) if a.delete && a.v6 => {
+                return Err(Failure::new("delete: name the IPv6 address (inet6 ADDRESS -alias)"));
+            }
+            (None, None) if a.delete => return Ok(Some(Request::DelAddr { name, addr: None })),
+            (None, None) => return Ok(None),
+            _ => {}
+        }
+        let Some(ip) = a.addr else { return Ok(None) };
+        if a.delete && a.alias {
+            return Err(Failure::new("alias and delete exclude each other"));
+        }
+        if a.delete {
+            return Ok(Some(Request::DelAddr { name, addr: a.addr }));
+        }
+        let prefix_len = a.len.unwrap_or(match ip {
+            IpAddr::V4(ip) => addr::class_prefix(ip),
+            IpAddr::V6(_) => 64,
+        });
+        let info =
+            AddrInfo { addr: ip, prefix_len, broadcast: a.broadcast, peer: a.peer, state: AddrState::Valid };
+        // `ifconfig IF ADDR` sets the primary address; IPv6 addresses always add.
+        Ok(Some(Request::AddAddr { name, addr: info, replace: !a.alias && !a.v6 }))
+    }
 }
 
 fn bad(what: &str, v: &str) -> Failure {
     Failure::new(format!("{what} {v}: bad value"))
 }
 
-fn parse_mask(v: &str) -> Result<u8, Failure> {
-    addr::netmask(v).ok_or_else(|| bad("netmask", v))
-}
-
-fn parse_address(w: &str, v6: bool, a: &mut Address) -> Result<(), Failure> {
-    let (ip, len) = w.split_once('/').map_or((w, None), |(i, l)| (i, Some(l)));
-    let parsed = if v6 { ip.parse().ok().map(IpAddr::V6) } else { addr::inet_aton(ip).map(IpAddr::V4) };
-    a.addr = Some(parsed.ok_or_else(|| Failure::new(format!("{w}: bad value")))?);
-    if let Some(l) = len {
-        let max = if v6 { 128 } else { 32 };
-        a.len = Some(l.parse().ok().filter(|n| *n <= max).ok_or_else(|| bad("prefix length", l))?);
+/// An address, in numbers or by a name of /etc/hosts. No DNS: there may be no way to a server yet.
+fn host(w: &str, v6: bool) -> Option<IpAddr> {
+    if v6 {
+        return w.parse().ok().map(IpAddr::V6);
     }
-    Ok(())
-}
-
-fn finish_address(name: &str, a: Address, v6: bool, p: &mut Plan) -> Result<(), Failure> {
-    if a.delete {
-        p.requests.insert(0, Request::DelAddr { name: name.into(), addr: a.addr });
-        return Ok(());
-    }
-    let Some(addr) = a.addr else {
-        if a.len.is_some() || a.broadcast.is_some() || a.alias {
-            return Err(Failure::new("netmask, prefixlen, broadcast and alias need an address"));
-        }
-        return Ok(());
-    };
-    let prefix_len = a.len.unwrap_or(match addr {
-        IpAddr::V4(ip) => addr::class_prefix(ip),
-        IpAddr::V6(_) => 64,
-    });
-    let info = AddrInfo { addr, prefix_len, broadcast: a.broadcast, peer: a.peer, state: AddrState::Valid };
-    // `ifconfig IF ADDR` sets the primary address; IPv6 addresses always add.
-    p.requests.push(Request::AddAddr { name: name.into(), addr: info, replace: !a.alias && !v6 });
-    Ok(())
+    addr::inet_aton(w).or_else(|| resolve::hosts(w)).map(IpAddr::V4)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_string).collect()
+    }
+
     fn of(line: &str) -> Plan {
-        let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();
-        plan("ecm0", &words).expect("good line")
+        plan("ecm0", &words(line)).unwrap_or_else(|e| panic!("{line}: {}", e.message))
     }
 
     fn refused(line: &str) -> String {
-        let words: Vec<String> = line.split_whitespace().map(str::to_string).collect();
-        plan("ecm0", &words).expect_err("bad line").message
+        plan("ecm0", &words(line)).expect_err(line).message
     }
 
     #[test]
@@ -277,29 +375,84 @@ mod tests {
         assert_eq!((addr.prefix_len, addr.broadcast.is_some()), (25, true));
         assert_eq!(p.requests[2], Request::SetFlags { name: "ecm0".into(), set: 1, clear: 0 });
         let p = of("10.0.0.1 10.0.0.2");
-        assert!(matches!(&p.requests[0], Request::AddAddr { addr, .. } if addr.peer.is_some()));
+        assert!(
+            matches!(&p.requests[0], Request::AddAddr { addr, .. } if addr.peer.is_some() && addr.prefix_len == 8)
+        );
         assert_eq!(of("10.1/24"), of("10.1 prefixlen 24"));
+        assert_eq!(of("10.1 netmask 255.255.255.0"), of("10.1 netmask 0xffffff00"));
         assert_eq!(of("delete").requests, [Request::DelAddr { name: "ecm0".into(), addr: None }]);
-        assert!(matches!(&of("10.1 -alias").requests[0], Request::DelAddr { addr: Some(_), .. }));
+        for l in ["10.1 -alias", "10.1 delete", "delete 10.1", "inet 10.1 remove", "-alias 10.1"] {
+            assert!(matches!(&of(l).requests[0], Request::DelAddr { addr: Some(_), .. }), "{l}");
+        }
+        assert!(
+            matches!(&of("inet6 fe80::1 -alias").requests[0], Request::DelAddr { addr: Some(a), .. } if a.is_ipv6())
+        );
     }
 
     #[test]
     fn flags_and_capabilities() {
-        assert_eq!(of("up down").requests, [Request::SetFlags { name: "ecm0".into(), set: 0, clear: 1 }]);
-        assert_eq!(of("ip4csum-tx -tso4").caps, Some(CapChange { rx: (0, 0), tx: (1, 0x20) }));
-        assert_eq!(of("udp4csum -udp4csum-rx").caps, Some(CapChange { rx: (0, 4), tx: (4, 0) }));
+        let flags = |set, clear| vec![Request::SetFlags { name: "ecm0".into(), set, clear }];
+        assert_eq!(of("up down").requests, flags(0, 1));
+        assert_eq!(of("-arp debug link0 -link1").requests, flags(0x1084, 0x2000));
+        assert_eq!(of("arp -debug link2 -link0").requests, flags(0x4000, 0x1084));
+        let caps = |l: &str| of(l).caps.map(|c| (c.rx, c.tx));
+        assert_eq!(caps("ip4csum-tx -tso4"), Some(((0, 0), (1, 0x20))));
+        assert_eq!(caps("udp4csum -udp4csum-rx"), Some(((0, 4), (4, 0))));
+        assert_eq!(caps("tcp6csum udp6csum tcp4csum tso6"), Some(((0x1a, 0), (0x5a, 0))));
+        assert_eq!(caps("up"), None);
+    }
+
+    #[test]
+    fn create_comes_first_and_destroy_alone() {
+        let p = of("127.0.0.2 mtu 1500 create");
+        assert!(matches!(p.requests[0], Request::Create { .. }) && p.requests.len() == 3, "{p:?}");
         assert_eq!(of("destroy").requests, [Request::Destroy { name: "ecm0".into() }]);
+        for l in [
+            "destroy up",
+            "10.1 destroy",
+            "create destroy",
+            "mtu 1500 destroy",
+            "destroy delete",
+            "media auto destroy",
+        ] {
+            assert_eq!(refused(l), "destroy: goes with no other parameter", "{l}");
+        }
     }
 
     #[test]
     fn bad_lines_say_what() {
-        assert_eq!(refused("netmask"), "netmask: value is missing");
-        assert_eq!(refused("10.1 netmask 255.0.255.0"), "netmask 255.0.255.0: bad value");
-        assert_eq!(refused("mtu 0"), "mtu 0: bad value");
-        assert_eq!(refused("bogus"), "bogus: bad value");
-        assert_eq!(refused("10.1 10.2 10.3"), "10.3: bad value");
-        assert_eq!(refused("vlan 10"), "vlan: not in this build");
-        assert_eq!(refused("10.1/33"), "prefix length 33: bad value");
-        assert!(refused("netmask 255.0.0.0").contains("need an address"));
+        for (line, want) in [
+            ("netmask", "netmask: value is missing"),
+            ("10.1 netmask 255.0.255.0", "netmask 255.0.255.0: bad value"),
+            ("10.1 netmask nosuchnet", "netmask nosuchnet: bad value"),
+            ("mtu 0", "mtu 0: bad value"),
+            ("mtu x", "mtu x: bad value"),
+            ("metric -1", "metric -1: bad value"),
+            ("bogus", "bogus: bad value"),
+            ("-bogus", "-bogus: unknown parameter"),
+            ("tso4-rx", "tso4-rx: bad value"),
+            ("10.1 10.2 10.3", "10.3: bad value"),
+            ("10.1/33", "prefix length 33: bad value"),
+            ("netmask 255.0.0.0", "netmask: needs an address"),
+            ("alias", "alias: needs an address"),
+            ("-alias", "-alias: needs an address"),
+            ("10.1 alias delete", "alias and delete exclude each other"),
+            ("vlan 10 vlanif wm0", "vlan: VLAN is not in this build"),
+            ("agrport wm0", "agrport: link aggregation (agr) is not in this build"),
+            ("tunnel 10.1 10.2", "tunnel: a tunnel interface (gif, gre) is not in this build"),
+            ("vhid 1", "vhid: CARP is not in this build"),
+            ("ssid home", "ssid: 802.11 is not in this build"),
+            ("-nwkey", "-nwkey: 802.11 is not in this build"),
+            ("mediaopt hostap", "mediaopt hostap: 802.11 is not in this build"),
+            ("mode 11b", "mode 11b: modes are of 802.11, which is not in this build"),
+            ("inet6 fe80::1 anycast", "anycast: IPv6 is not in this build"),
+            ("inet6 delete", "delete: name the IPv6 address (inet6 ADDRESS -alias)"),
+            ("inet6 10.1", "10.1: bad value"),
+            ("media token", "media token: unknown Ethernet medium"),
+            ("atalk 1.2", "atalk: not in this build"),
+        ] {
+            assert_eq!(refused(line), want, "{line}");
+        }
+        assert!(refused("link 2:0:0:0:0:1").contains("cannot change"));
     }
 }
