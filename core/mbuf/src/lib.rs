@@ -18,4 +18,4 @@ mod buf;
 mod pool;
 
 pub use buf::{Mbuf, MbufHdr, flags, gso};
-pub use pool::{BATCH, Cache, Pool, PoolConfig, PoolStats};
+pub use pool::{BATCH, Cache, Memory, Pool, PoolConfig, PoolStats};

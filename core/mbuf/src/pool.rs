@@ -27,12 +27,68 @@ pub struct PoolConfig {
     pub max_big_bytes: usize,
     /// Headroom of a fresh buffer: room for link, IP and transport headers.
     pub headroom: usize,
+    /// Smallest amount of memory taken at a time, in bytes (`pagesize`): a chunk of clusters holds at least a [`BATCH`] and
+    /// is a multiple of this.
+    pub page: usize,
+    /// Big buffers follow `page` too (`bigpage_strict`): each takes a multiple of it. Otherwise they have the size they need.
+    pub strict: bool,
+    /// Threads keep free clusters (off: `cache=0`): without it each buffer comes from the shared part and goes back to it at once,
+    /// which shows who uses one that it gave away.
+    pub caching: bool,
+    /// Free clusters that the thread of a device keeps (`pkt_cache`, `mbuf_cache`); see [`Pool::cache`].
+    pub keep: usize,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        PoolConfig { cluster: 2048, max_clusters: 32 * 1024, max_big_bytes: 32 << 20, headroom: 192 }
+        PoolConfig {
+            cluster: 2048,
+            max_clusters: 32 * 1024,
+            max_big_bytes: 32 << 20,
+            headroom: 192,
+            page: 4096,
+            strict: false,
+            caching: true,
+            keep: 2 * BATCH,
+        }
     }
+}
+
+impl PoolConfig {
+    /// Bytes of a chunk of clusters.
+    pub fn chunk(&self) -> usize {
+        (BATCH * (HDR + self.cluster)).max(self.page).next_multiple_of(self.page)
+    }
+
+    /// Bytes that the clusters take at most: what memory of one's own must have for them. Big buffers come on top if
+    /// they are `strict`.
+    pub fn cluster_bytes(&self) -> usize {
+        let each = HDR + self.cluster;
+        self.max_clusters.div_ceil(self.chunk() / each) * self.chunk()
+    }
+
+    /// As the pool will use it: sizes made whole.
+    pub fn tidy(mut self) -> PoolConfig {
+        self.cluster = self.cluster.clamp(256, 1 << 20).next_multiple_of(ALIGN);
+        self.headroom = self.headroom.min(self.cluster / 2);
+        self.page = self.page.clamp(ALIGN, 1 << 30).next_power_of_two();
+        self
+    }
+}
+
+/// Where a pool takes its memory from, if not from the allocator (`pkt_typed_mem`).
+///
+/// # Safety
+/// What `take` returns is zeroed the first time, aligned to and as large as asked for, and nobody else's until it is given back. It
+/// stays readable and writable until the value is dropped.
+pub unsafe trait Memory: Send + Sync {
+    /// Memory; `None` when there is no more.
+    fn take(&self, layout: Layout) -> Option<NonNull<u8>>;
+    /// Takes it back.
+    ///
+    /// # Safety
+    /// `at` came from `take` with this layout, and is not used any more.
+    unsafe fn give(&self, at: NonNull<u8>, layout: Layout);
 }
 
 /// What a pool holds, for `netstat -m` and for the tests that balance buffers.
@@ -57,6 +113,7 @@ struct Depot {
 
 pub(crate) struct Inner {
     cfg: PoolConfig,
+    memory: Option<Box<dyn Memory>>,
     lock: AtomicBool,
     depot: UnsafeCell<Depot>,
     /// Handles plus clusters outside the depot plus big buffers: memory is released when it reaches 0, so a
@@ -91,8 +148,9 @@ impl Inner {
         let inner = unsafe { &*pool };
         if fl & flags::BIG != 0 {
             inner.big_bytes.fetch_sub(cap as usize, Ordering::Relaxed);
-            // SAFETY: allocated in `alloc_big` with this very layout.
-            unsafe { dealloc(h.as_ptr().cast(), big_layout(cap as usize)) };
+            let from = inner.memory.as_deref().filter(|_| inner.cfg.strict);
+            // SAFETY: taken in `alloc_big` from there with this very layout.
+            unsafe { give(from, h.cast(), big_layout(cap as usize)) };
         } else {
             inner.with_depot(|d| {
                 // SAFETY: we own the buffer and give it to the list.
@@ -114,22 +172,21 @@ impl Inner {
             // SAFETY: nobody else has a reference; `this` came from Box::into_raw.
             let inner = unsafe { Box::from_raw(this.cast_mut()) };
             for (p, l) in &inner.depot.into_inner().chunks {
-                // SAFETY: allocated in `grow` with this layout; all its buffers are home.
-                unsafe { dealloc(p.as_ptr(), *l) };
+                // SAFETY: taken in `grow` from there with this layout; all its buffers are home.
+                unsafe { give(inner.memory.as_deref(), *p, *l) };
             }
         }
     }
 
-    /// Carves a chunk of up to a batch of clusters; false at the limit or without memory.
+    /// Carves a chunk of clusters; false at the limit or without memory.
     fn grow(&self, d: &mut Depot, pool: *const Inner) -> bool {
-        let n = BATCH.min(self.cfg.max_clusters - d.clusters);
+        let each = HDR + self.cfg.cluster;
+        let n = (self.cfg.chunk() / each).min(self.cfg.max_clusters - d.clusters);
         if n == 0 {
             return false;
         }
-        let each = HDR + self.cfg.cluster;
-        let Ok(layout) = Layout::from_size_align(each * n, ALIGN) else { return false };
-        // SAFETY: the size is not zero.
-        let Some(chunk) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { return false };
+        let Ok(layout) = Layout::from_size_align(self.cfg.chunk(), ALIGN) else { return false };
+        let Some(chunk) = take(self.memory.as_deref(), layout) else { return false };
         for i in 0..n {
             // SAFETY: i * each stays inside the chunk, and each is a multiple of ALIGN.
             unsafe {
@@ -164,6 +221,25 @@ fn fresh(next: *mut MbufHdr, pool: *const Inner, buf: *mut u8, cap: usize, fl: u
     }
 }
 
+fn take(from: Option<&dyn Memory>, layout: Layout) -> Option<NonNull<u8>> {
+    match from {
+        Some(m) => m.take(layout),
+        // SAFETY: no layout here has the size zero.
+        None => NonNull::new(unsafe { alloc_zeroed(layout) }),
+    }
+}
+
+/// # Safety
+/// `at` came from [`take`] with the same place and layout, and is not used any more.
+unsafe fn give(to: Option<&dyn Memory>, at: NonNull<u8>, layout: Layout) {
+    match to {
+        // SAFETY: as the caller says.
+        Some(m) => unsafe { m.give(at, layout) },
+        // SAFETY: as the caller says.
+        None => unsafe { dealloc(at.as_ptr(), layout) },
+    }
+}
+
 fn big_layout(cap: usize) -> Layout {
     // Cannot fail: `alloc_big` made the same layout successfully, or refused.
     Layout::from_size_align(HDR + cap, ALIGN).unwrap_or(Layout::new::<u64>())
@@ -179,11 +255,15 @@ unsafe impl Sync for Pool {}
 
 impl Pool {
     /// A pool with these sizes; memory is taken as it is needed.
-    pub fn new(mut cfg: PoolConfig) -> Pool {
-        cfg.cluster = cfg.cluster.clamp(256, 1 << 20).next_multiple_of(ALIGN);
-        cfg.headroom = cfg.headroom.min(cfg.cluster / 2);
+    pub fn new(cfg: PoolConfig) -> Pool {
+        Pool::with_memory(cfg, None)
+    }
+
+    /// A pool whose clusters (and, if `strict`, big buffers) lie in memory of the caller's.
+    pub fn with_memory(cfg: PoolConfig, memory: Option<Box<dyn Memory>>) -> Pool {
         let inner = Box::new(Inner {
-            cfg,
+            cfg: cfg.tidy(),
+            memory,
             lock: AtomicBool::new(false),
             depot: UnsafeCell::new(Depot {
                 head: core::ptr::null_mut(),
@@ -223,16 +303,18 @@ impl Pool {
 
     /// A cache for one thread that keeps up to `keep` free clusters for itself.
     pub fn cache(&self, keep: usize) -> Cache {
+        let keep = if self.inner().cfg.caching { keep } else { 0 };
         Cache { pool: self.clone(), free: Vec::with_capacity(keep + 2 * BATCH), keep }
     }
 
     fn take_batch(&self, into: &mut Vec<NonNull<MbufHdr>>) {
         let i = self.inner();
+        let most = if i.cfg.caching { BATCH } else { 1 };
         let got = i.with_depot(|d| {
             if d.free == 0 && !i.grow(d, self.0.as_ptr()) {
                 return 0;
             }
-            let n = BATCH.min(d.free);
+            let n = most.min(d.free);
             for _ in 0..n {
                 // SAFETY: `free` says that the list has this many links, and each is a valid header.
                 unsafe {
@@ -254,7 +336,10 @@ impl Pool {
             i.denied.fetch_add(1, Ordering::Relaxed);
             None
         };
-        let cap = len.checked_add(i.cfg.headroom)?.checked_next_multiple_of(ALIGN)?;
+        let cap = match (len.checked_add(i.cfg.headroom)?, i.cfg.strict) {
+            (n, false) => n.checked_next_multiple_of(ALIGN)?,
+            (n, true) => n.checked_add(HDR)?.checked_next_multiple_of(i.cfg.page)? - HDR,
+        };
         if cap > i.cfg.max_big_bytes || cap > u32::MAX as usize {
             return deny();
         }
@@ -263,8 +348,7 @@ impl Pool {
             return deny();
         }
         let layout = big_layout(cap);
-        // SAFETY: the size is not zero.
-        let Some(at) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
+        let Some(at) = take(i.memory.as_deref().filter(|_| i.cfg.strict), layout) else {
             i.big_bytes.fetch_sub(cap, Ordering::Relaxed);
             return deny();
         };
@@ -347,7 +431,7 @@ impl Cache {
     /// Gives a buffer back, keeping it for this thread where it can.
     pub fn free(&mut self, m: Mbuf) {
         let here = core::ptr::eq(m.meta().pool, self.pool.0.as_ptr());
-        if !here || m.meta().flags & flags::BIG != 0 {
+        if !here || m.meta().flags & flags::BIG != 0 || !self.pool.inner().cfg.caching {
             return; // drops
         }
         self.free.push(m.into_raw());

@@ -3,7 +3,13 @@
 use iopkt_mbuf::{BATCH, Mbuf, Pool, PoolConfig, flags};
 
 fn pool(max: usize) -> Pool {
-    Pool::new(PoolConfig { cluster: 512, max_clusters: max, max_big_bytes: 100_000, headroom: 64 })
+    Pool::new(PoolConfig {
+        cluster: 512,
+        max_clusters: max,
+        max_big_bytes: 100_000,
+        headroom: 64,
+        ..PoolConfig::default()
+    })
 }
 
 #[test]
@@ -108,4 +114,107 @@ fn raw_hand_over_keeps_the_packet() {
     // SAFETY: just came from into_raw, unchanged.
     let m = unsafe { Mbuf::from_raw(raw) };
     assert_eq!(m.as_slice(), b"abc");
+}
+
+/// Memory of one's own: counts, and tells what was asked for.
+#[derive(Default)]
+struct Counted {
+    taken: std::sync::Mutex<Vec<(usize, usize)>>,
+    most: usize,
+}
+
+/// The pool has it, and so has the test.
+struct Shared(std::sync::Arc<Counted>);
+
+// SAFETY: it is the allocator's, with a count.
+unsafe impl iopkt_mbuf::Memory for Shared {
+    fn take(&self, l: std::alloc::Layout) -> Option<std::ptr::NonNull<u8>> {
+        let mut t = self.0.taken.lock().unwrap();
+        if t.iter().map(|x| x.1).sum::<usize>() + l.size() > self.0.most {
+            return None;
+        }
+        // SAFETY: pools ask for no empty layout.
+        let at = std::ptr::NonNull::new(unsafe { std::alloc::alloc_zeroed(l) })?;
+        t.push((at.as_ptr() as usize, l.size()));
+        Some(at)
+    }
+    unsafe fn give(&self, at: std::ptr::NonNull<u8>, l: std::alloc::Layout) {
+        let mut t = self.0.taken.lock().unwrap();
+        let i = t.iter().position(|x| *x == (at.as_ptr() as usize, l.size())).expect("ours, and this size");
+        t.remove(i);
+        // SAFETY: it came from `take` with this layout.
+        unsafe { std::alloc::dealloc(at.as_ptr(), l) };
+    }
+}
+
+#[test]
+fn chunks_follow_the_page() {
+    for (page, want) in [(4096, 20_480), (16_384, 32_768), (65_536, 65_536)] {
+        let m = std::sync::Arc::new(Counted { most: 1 << 20, ..Counted::default() });
+        let cfg = PoolConfig { cluster: 512, page, headroom: 64, ..PoolConfig::default() };
+        let p = Pool::with_memory(cfg, Some(Box::new(Shared(m.clone()))));
+        let mut c = p.cache(0);
+        let one = c.alloc().unwrap();
+        assert_eq!(m.taken.lock().unwrap().iter().map(|t| t.1).collect::<Vec<_>>(), [want]);
+        assert_eq!((p.config().chunk(), p.stats().clusters), (want, want / (512 + 64)));
+        // Big buffers are the allocator's, unless the page is meant strictly.
+        let big = p.alloc_big(3000).unwrap();
+        assert_eq!((m.taken.lock().unwrap().len(), p.stats().big_bytes), (1, 3072));
+        drop((one, big, c, p));
+        assert_eq!(m.taken.lock().unwrap().len(), 0, "all is given back with the last handle");
+    }
+}
+
+#[test]
+fn strict_pages_are_for_big_buffers_too() {
+    let m = std::sync::Arc::new(Counted { most: 3 * 65_536, ..Counted::default() });
+    let cfg = PoolConfig { page: 65_536, strict: true, max_clusters: 4096, ..PoolConfig::default() };
+    let p = Pool::with_memory(cfg, Some(Box::new(Shared(m.clone()))));
+    let mut a = p.alloc_big(3000).unwrap();
+    a.extend_from_slice(&[7; 3000]);
+    let b = p.alloc_big(65_536).unwrap();
+    let sizes = || m.taken.lock().unwrap().iter().map(|t| t.1).collect::<Vec<_>>();
+    assert_eq!(sizes(), [65_536, 131_072]);
+    assert!(p.stats().big_bytes + 2 * 64 == 3 * 65_536, "what is counted is what is taken, less the headers");
+    // The memory's own end is like the limit: denied, not fatal.
+    assert!(p.alloc_big(10).is_none() && p.cache(0).alloc().is_none());
+    assert_eq!(p.stats().denied, 2);
+    drop(b);
+    assert_eq!(sizes(), [65_536]);
+    assert!(p.alloc_big(10).is_some());
+    drop(a);
+    drop(p);
+    assert_eq!(sizes(), [0; 0]);
+}
+
+#[test]
+fn without_caching_each_buffer_goes_home_at_once() {
+    let p = Pool::new(PoolConfig { cluster: 512, caching: false, ..PoolConfig::default() });
+    let mut c = p.cache(100);
+    let (a, b) = (c.alloc().unwrap(), c.alloc().unwrap());
+    assert_eq!(p.stats().out, 2, "none is taken ahead");
+    c.free(a);
+    assert_eq!(p.stats().out, 1);
+    c.free(b);
+    assert_eq!(p.stats().out, 0);
+    // With it, they stay with the thread, and a batch is taken at a time.
+    let p = Pool::new(PoolConfig { cluster: 512, ..PoolConfig::default() });
+    let mut c = p.cache(100);
+    let a = c.alloc().unwrap();
+    c.free(a);
+    assert_eq!(p.stats().out, BATCH);
+}
+
+#[test]
+fn the_bytes_of_all_clusters_are_enough_for_them() {
+    for (cluster, max, page) in
+        [(2048, 4096, 4096), (2048, 1024, 65_536), (512, 7, 4096), (65_536, 1024, 1 << 21)]
+    {
+        let cfg = PoolConfig { cluster, max_clusters: max, page, ..PoolConfig::default() };
+        let m = std::sync::Arc::new(Counted { most: cfg.cluster_bytes(), ..Counted::default() });
+        let p = Pool::with_memory(cfg, Some(Box::new(Shared(m))));
+        let mut c = p.cache(0);
+        let all: Vec<_> = std::iter::from_fn(|| c.alloc()).collect();
+        assert_eq!(all.len(), max);
+    }
 }

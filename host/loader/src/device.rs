@@ -16,8 +16,6 @@ use std::sync::atomic::Ordering;
 
 /// Packets that a device's `fd` call is asked to handle at most.
 pub const BUDGET: u32 = 64;
-/// Clusters that a device keeps for itself between turns.
-const KEEP: usize = 64;
 
 /// What a driver says of a device that it attaches.
 #[derive(Clone, Debug)]
@@ -189,7 +187,7 @@ impl Device {
         self.port.open(at.epoll, at.token, at.ifindex, at.name).inspect_err(|_| {
             self.port.close();
         })?;
-        let cache = self.core.pool.cache(KEEP);
+        let cache = self.core.pool.cache(self.core.pool.config().keep);
         self.port.local(|l| l.cache = Some(cache));
         let rc = match self.ops.bind {
             // SAFETY: the driver's function with the driver's pointer, on the thread that owns the device.
