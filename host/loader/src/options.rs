@@ -1,4 +1,4 @@
-//! The option list: one comma-separated word. `name=` and `unit=` are the stack's; the rest must be in the
+//! The option list: one comma-separated word. `name=`, `unit=` and `priority=` are the stack's; the rest must be in the
 //! object's own list.
 
 use crate::Error;
@@ -12,9 +12,14 @@ pub struct Options {
     pub name: Option<String>,
     /// `unit=`: number of the first interface; a negative one was ignored.
     pub unit: Option<u32>,
+    /// `priority=`: QNX priority of the thread that runs this driver's devices.
+    pub priority: Option<u8>,
     /// What the object gets to see.
     pub rest: String,
 }
+
+/// Highest priority (QNX's for user processes).
+pub const PRIORITY_MAX: u8 = 63;
 
 /// Largest interface number.
 pub const UNIT_MAX: u32 = 9999;
@@ -46,6 +51,16 @@ pub fn split(list: &str, info: &Info) -> Result<Options, Error> {
                 Ok(n) if n <= i64::from(UNIT_MAX) => out.unit = Some(n as u32),
                 _ => return bad(format!("option {word}: give unit=N, N from 0 to {UNIT_MAX}")),
             },
+            // A driver that has the option itself sees it too.
+            ("priority", v) => match v.and_then(|v| v.parse().ok()) {
+                Some(n @ 1..=PRIORITY_MAX) => {
+                    out.priority = Some(n);
+                    if info.options.iter().any(|o| o.name == name) {
+                        rest.push(word);
+                    }
+                }
+                _ => return bad(format!("option {word}: give priority=N, N from 1 to {PRIORITY_MAX}")),
+            },
             ("unit", None) => return bad(format!("option unit: give unit=N, N from 0 to {UNIT_MAX}")),
             _ => {
                 let Some(known) = info.options.iter().find(|o| o.name == name) else {
@@ -69,6 +84,6 @@ pub fn split(list: &str, info: &Info) -> Result<Options, Error> {
 
 fn takes(info: &Info) -> String {
     let mut forms: Vec<&str> = info.options.iter().map(|o| o.form.as_str()).collect();
-    forms.extend(["name=PREFIX", "unit=N"]);
+    forms.extend(["name=PREFIX", "unit=N", "priority=N"]);
     format!("it takes {}", forms.join(", "))
 }

@@ -180,7 +180,7 @@ fn options_are_checked_before_the_object_runs() {
         assert_eq!(e.errno, Errno::EINVAL);
         assert!(!w.dir.0.join("ran").exists());
     };
-    bad("zzz", "unknown option zzz; it takes a, b=N, c[=N], name=PREFIX, unit=N");
+    bad("zzz", "unknown option zzz; it takes a, b=N, c[=N], name=PREFIX, unit=N, priority=N");
     bad("a,b=1,bb=2", "unknown option bb");
     bad("a=1", "option a takes no value; write a");
     bad("b", "option b needs a value; write b=N");
@@ -193,6 +193,8 @@ fn options_are_checked_before_the_object_runs() {
     bad("unit=x", "unit=N");
     bad("unit", "unit=N");
     bad("unit=10000", "unit=N");
+    bad("priority=0", "priority=N, N from 1 to 63");
+    bad("priority", "priority=N");
     bad("=", "unknown option ;");
     let mut d = w.load(&so, "c,,a,b=x=y,c=3,name=wan,unit=2").unwrap();
     assert_eq!(d.options().rest, "c,a,b=x=y,c=3");

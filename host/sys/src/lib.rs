@@ -14,6 +14,7 @@ pub mod clock;
 mod epoll;
 mod event;
 pub mod lock;
+pub mod memory;
 pub mod paths;
 pub mod process;
 pub mod random;
