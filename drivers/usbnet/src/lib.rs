@@ -13,6 +13,8 @@ pub mod driver;
 pub mod machine;
 #[cfg(test)]
 mod machine_tests;
+#[cfg(test)]
+mod ncm_tests;
 pub mod options;
 pub mod probe;
 pub mod serial;

@@ -35,6 +35,8 @@ pub enum Fault {
     NoZlp(u32),
     /// Send more than asked for in the next `count` transfers.
     Babble(u32),
+    /// Something wrong with the next `count` blocks of an NCM function.
+    Ntb(NtbFault, u32),
     /// Chances on the link, each in `0.0..=1.0`.
     Link(LinkFaults),
     /// Pull the plug after `after` more URBs have been submitted, in the middle of a message when `torn`.
@@ -47,6 +49,44 @@ pub enum Fault {
     /// No more faults.
     Clear,
 }
+
+/// What can be wrong with a block (NTB) to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NtbFault {
+    /// The header's signature.
+    Header,
+    /// The sequence number.
+    Sequence,
+    /// The block's length: longer than the transfer.
+    Length,
+    /// The table's place: behind the end.
+    Table,
+    /// The table is its own successor.
+    Chain,
+    /// A frame lies behind the end.
+    Place,
+    /// A frame shorter than an Ethernet header.
+    Datagram,
+    /// A bit of a frame is changed: seen where CRC mode is on.
+    Crc,
+    /// Half of the block is missing.
+    Short,
+    /// The block is longer than the host has allowed.
+    Oversize,
+}
+
+const NTB_FAULTS: [(&str, NtbFault); 10] = [
+    ("header", NtbFault::Header),
+    ("sequence", NtbFault::Sequence),
+    ("length", NtbFault::Length),
+    ("table", NtbFault::Table),
+    ("chain", NtbFault::Chain),
+    ("place", NtbFault::Place),
+    ("datagram", NtbFault::Datagram),
+    ("crc", NtbFault::Crc),
+    ("short", NtbFault::Short),
+    ("oversize", NtbFault::Oversize),
+];
 
 /// What frames between the modem and its network meet with; chances are in `0.0..=1.0`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -77,6 +117,8 @@ late ms=N [count=N]            hold back what the device sends for N ms; the nex
 short [count=N]                cut the next N frames to the host to half
 nozlp [count=N]                no zero-length packet after the next N frames that need one
 babble [count=N]               the next N transfers to the host are larger than was asked for
+ntb bad=WHAT [count=N]         the next N blocks to the host (NCM) have a bad header, sequence, length, table,
+                               chain, place, datagram, crc, or are short or oversize
 link [drop=P] [dup=P] [reorder=P] [corrupt=P] [delay=MS]
                                chances in percent for each frame between the modem and its network, and
                                the time that it takes
@@ -90,7 +132,7 @@ clear                          no more faults";
 pub fn parse(words: &[&str]) -> Result<Fault, String> {
     let (kind, args) = words
         .split_first()
-        .ok_or("which fault? One of stall, late, short, nozlp, babble, link, unplug, clear")?;
+        .ok_or("which fault? One of stall, late, short, nozlp, babble, ntb, link, unplug, clear")?;
     let mut a = Args::new(args)?;
     let fault = match *kind {
         "stall" => Fault::Stall {
@@ -107,6 +149,14 @@ pub fn parse(words: &[&str]) -> Result<Fault, String> {
         "short" => Fault::Short(a.number("count", 1)?),
         "nozlp" => Fault::NoZlp(a.number("count", 1)?),
         "babble" => Fault::Babble(a.number("count", 1)?),
+        "ntb" => {
+            let bad = a.take("bad").flatten().unwrap_or_default();
+            let f = NTB_FAULTS.iter().find(|f| f.0 == bad).ok_or_else(|| {
+                let names: Vec<&str> = NTB_FAULTS.iter().map(|f| f.0).collect();
+                format!("ntb needs bad=WHAT, one of {}", names.join(", "))
+            })?;
+            Fault::Ntb(f.1, a.number("count", 1)?)
+        }
         "link" => Fault::Link(LinkFaults {
             drop: a.percent("drop")?,
             dup: a.percent("dup")?,
@@ -118,7 +168,7 @@ pub fn parse(words: &[&str]) -> Result<Fault, String> {
         "clear" => Fault::Clear,
         other => {
             return Err(format!(
-                "unknown fault \"{other}\"; there are stall, late, short, nozlp, babble, link, unplug, clear"
+                "unknown fault \"{other}\"; there are stall, late, short, nozlp, babble, ntb, link, unplug, clear"
             ));
         }
     };

@@ -295,13 +295,16 @@ pub struct OutPipe {
     oversized: bool,
     /// `part` was given out with the last transfer.
     given: bool,
+    /// A transfer of this many bytes is whole although it ends with a full packet; 0: there is no such length.
+    pub(crate) whole: usize,
 }
 
 impl OutPipe {
     /// The pipe of an endpoint.
     pub fn new(e: &Endpoint) -> OutPipe {
         let packet = usize::from(e.max_packet().max(1));
-        OutPipe { packet, enabled: false, halted: false, part: Vec::new(), oversized: false, given: false }
+        let part = Vec::new();
+        OutPipe { packet, enabled: false, halted: false, part, oversized: false, given: false, whole: 0 }
     }
 
     /// Whether a setting that has the endpoint is selected.
@@ -344,8 +347,10 @@ impl OutPipe {
         if self.given {
             self.forget();
         }
-        let ends =
-            !data.len().is_multiple_of(self.packet) || data.is_empty() || s.flags & URB_ZERO_PACKET != 0;
+        let ends = !data.len().is_multiple_of(self.packet)
+            || data.is_empty()
+            || s.flags & URB_ZERO_PACKET != 0
+            || self.part.len() + data.len() == self.whole;
         if ends && self.part.is_empty() && !self.oversized {
             return Received::Transfer(data);
         }

@@ -193,6 +193,13 @@ fn list(bus: &Bus, hosts: &Hosts<'_>) -> String {
             c.from_host_errors,
             c.no_carrier,
         );
+        if let Some(b) = m.block_counters() {
+            let _ = writeln!(
+                out,
+                "    blocks to host {} (up to {} frames), from host {} (up to {} frames, {} bad, {} gaps)",
+                b.to_host, b.to_host_most, b.from_host, b.from_host_most, b.bad, b.gaps
+            );
+        }
     }
     out.truncate(out.trim_end().len());
     out

@@ -2,7 +2,7 @@
 
 use crate::far::FarSpec;
 use iopkt_gadget::faults::LinkFaults;
-use iopkt_gadget::modem::ModemConfig;
+use iopkt_gadget::modem::{ModemConfig, NcmConfig};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -184,6 +184,7 @@ pub fn sim(opts: &str, index: usize) -> Result<SimDevice, String> {
                 d.link.delay = Duration::from_millis(u64::from(number::<u32>(name, need()?)?.min(60_000)))
             }
             "unplugged" if value.is_none() => d.plugged = false,
+            "ncm" if value.is_none() => d.modem.ncm = Some(NcmConfig::default()),
             _ => return Err(format!("unknown option \"{o}\"; see io-usb --help")),
         }
     }
@@ -257,6 +258,7 @@ opts of sim, separated by commas:
   loss=P dup=P reorder=P corrupt=P delay=MS seed=N
                    faults of the link between modem and network, percent and milliseconds
   unplugged        not plugged in at the start
+  ncm              its Ethernet function is CDC-NCM (for devnp-ncm.so) instead of CDC-ECM
 
 commands of -c (BUSID may be left away when there is one device):
   list             devices, who uses them, counters

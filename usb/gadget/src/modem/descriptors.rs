@@ -1,8 +1,10 @@
 //! What the modem is, in descriptors: the layout of Linux's gadget with an ECM and an ACM function.
 
+use super::NcmConfig;
 use alloc::vec::Vec;
 use iopkt_usbip::cdc::{self, Ethernet, func, stat};
 use iopkt_usbip::desc::{Builder, Device, Interface, Transfer};
+use iopkt_usbip::ncm;
 
 /// Control interface of the Ethernet function.
 pub const ECM_CONTROL: u8 = 0;
@@ -69,9 +71,11 @@ fn interface(number: u8, alt: u8, endpoints: u8, class: [u8; 3], name_str: u8) -
     Interface { number, alt, endpoints, class, subclass, protocol, name_str }
 }
 
-/// The configuration.
-pub fn config() -> Vec<u8> {
-    let ecm = [cdc::CLASS_COMM, cdc::SUBCLASS_ECM, 0];
+/// The configuration; with `ncm` its Ethernet function is one of the network control model.
+pub fn config(ncm: Option<&NcmConfig>) -> Vec<u8> {
+    let subclass = if ncm.is_some() { ncm::SUBCLASS_NCM } else { cdc::SUBCLASS_ECM };
+    let ecm = [cdc::CLASS_COMM, subclass, 0];
+    let frames = [cdc::CLASS_DATA, 0, if ncm.is_some() { ncm::PROTOCOL_NTB } else { 0 }];
     let acm = [cdc::CLASS_COMM, cdc::SUBCLASS_ACM, 1]; // protocol 1: AT commands of V.250
     let data = [cdc::CLASS_DATA, 0, 0];
     let statistic = |n: u16| 1u32 << (n - 1);
@@ -87,15 +91,19 @@ pub fn config() -> Vec<u8> {
         power_filters: 0,
     };
     let header = [func::HEADER, 0x10, 0x01]; // CDC 1.10
-    Builder::new(1, strings::CONFIG, 0x40, 100)
+    let b = Builder::new(1, strings::CONFIG, 0x40, 100)
         .association(ECM_CONTROL, 2, ecm, strings::ECM)
         .interface(interface(ECM_CONTROL, 0, 1, ecm, strings::ECM))
         .class_specific(&header)
         .class_specific(&[func::UNION, ECM_CONTROL, ECM_DATA])
-        .class_specific(&ethernet.body())
-        .endpoint(ECM_NOTIFY, Transfer::Interrupt, 16, 9)
-        .interface(interface(ECM_DATA, 0, 0, data, 0))
-        .interface(interface(ECM_DATA, 1, 2, data, strings::ECM_DATA))
+        .class_specific(&ethernet.body());
+    let b = match ncm {
+        Some(n) => b.class_specific(&ncm::functional(n.caps)),
+        None => b,
+    };
+    b.endpoint(ECM_NOTIFY, Transfer::Interrupt, 16, 9)
+        .interface(interface(ECM_DATA, 0, 0, frames, 0))
+        .interface(interface(ECM_DATA, 1, 2, frames, strings::ECM_DATA))
         .endpoint(ECM_IN, Transfer::Bulk, PACKET, 0)
         .endpoint(ECM_OUT, Transfer::Bulk, PACKET, 0)
         .association(ACM_CONTROL, 2, acm, strings::ACM)

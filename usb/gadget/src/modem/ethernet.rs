@@ -1,8 +1,9 @@
 //! The Ethernet function: filters, counters, and the faults of its link.
 
+use super::blocks::{BlockCounters, Blocks, NcmConfig};
 use super::descriptors::{ECM_IN, MAX_SEGMENT, MC_FILTERS};
 use crate::device::{Answer, Io};
-use crate::faults::{Fault, Link, LinkFaults};
+use crate::faults::{Fault, Link, LinkFaults, NtbFault};
 use alloc::vec::Vec;
 use iopkt_base::Instant;
 use iopkt_usbip::cdc::{filter, req, stat};
@@ -39,13 +40,15 @@ pub(super) struct Ethernet {
     down: Link,
     up: Link,
     short: u32,
+    /// Frames travel in blocks (NCM).
+    blocks: Option<Blocks>,
 }
 
 /// What ECM 1.2 leaves to the device until the first SET_ETHERNET_PACKET_FILTER.
 const DEFAULT_FILTER: u16 = filter::DIRECTED | filter::BROADCAST | filter::ALL_MULTICAST;
 
 impl Ethernet {
-    pub(super) fn new(mac: [u8; 6], seed: u64) -> Ethernet {
+    pub(super) fn new(mac: [u8; 6], seed: u64, ncm: Option<NcmConfig>) -> Ethernet {
         Ethernet {
             mac,
             on: false,
@@ -55,7 +58,18 @@ impl Ethernet {
             down: Link::new(seed),
             up: Link::new(seed ^ 0x5555_5555),
             short: 0,
+            blocks: ncm.map(Blocks::new),
         }
+    }
+
+    pub(super) fn block_counters(&self) -> Option<BlockCounters> {
+        self.blocks.as_ref().map(|b| b.counters)
+    }
+
+    /// Frames that it would still queue for the host.
+    pub(super) fn room(&self, io: &mut Io<'_>) -> usize {
+        let room = io.room(ECM_IN);
+        if self.blocks.is_some() { Blocks::room(room) } else { room }
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -65,13 +79,26 @@ impl Ethernet {
     /// The host selected the setting with the endpoints, or the other one, which resets the function.
     pub(super) fn select(&mut self, on: bool) {
         self.on = on;
+        if let Some(b) = &mut self.blocks {
+            b.select(on);
+        }
         if !on {
             self.filter = DEFAULT_FILTER;
             self.multicast.clear();
         }
     }
 
+    /// The endpoints of the data setting are on.
+    pub(super) fn opened(&self, io: &mut Io<'_>) {
+        if let Some(b) = &self.blocks {
+            b.prepare(io);
+        }
+    }
+
     pub(super) fn control(&mut self, s: &Setup, data: &[u8]) -> Answer {
+        if let Some(a) = self.blocks.as_mut().and_then(|b| b.control(s, data, self.on)) {
+            return a;
+        }
         match (s.request, s.is_in()) {
             (req::SET_ETHERNET_PACKET_FILTER, false) => self.filter = s.value & 0x1f,
             (req::SET_ETHERNET_MULTICAST_FILTERS, false) => {
@@ -121,17 +148,29 @@ impl Ethernet {
         } else if !self.wants(&frame[..6]) {
             self.counters.filtered += 1;
         } else if self.down.is_clean() {
-            deliver(io, &mut self.counters, &mut self.short, frame);
+            deliver(io, &mut self.counters, &mut self.short, &mut self.blocks, frame);
         } else {
-            let (c, short) = (&mut self.counters, &mut self.short);
-            self.down.pass(io.now, frame, |f| deliver(io, c, short, f));
+            let (c, short, blocks) = (&mut self.counters, &mut self.short, &mut self.blocks);
+            self.down.pass(io.now, frame, |f| deliver(io, c, short, blocks, f));
         }
     }
 
-    pub(super) fn up_from_host(&mut self, io: &mut Io<'_>, frame: &[u8], link: bool) {
-        if !self.on || frame.is_empty() {
+    /// A transfer of the host: a frame, or a block of them.
+    pub(super) fn up_from_host(&mut self, io: &mut Io<'_>, transfer: &[u8], link: bool) {
+        if !self.on || transfer.is_empty() {
             return; // an empty transfer only ends the one before
         }
+        let Some(mut b) = self.blocks.take() else { return self.frame_from_host(io, transfer, link) };
+        let mut c = self.counters;
+        b.received(transfer, &mut c, |c, f| {
+            core::mem::swap(&mut self.counters, c);
+            self.frame_from_host(io, f, link);
+            core::mem::swap(&mut self.counters, c);
+        });
+        (self.counters, self.blocks) = (c, Some(b));
+    }
+
+    fn frame_from_host(&mut self, io: &mut Io<'_>, frame: &[u8], link: bool) {
         // A host without zero-length packets pads with a byte, at most to one byte more than a frame.
         if frame.len() < HEADER || frame.len() > usize::from(MAX_SEGMENT) + 1 {
             self.counters.from_host_errors += 1;
@@ -148,13 +187,17 @@ impl Ethernet {
     }
 
     pub(super) fn tick(&mut self, io: &mut Io<'_>) {
-        let (c, short) = (&mut self.counters, &mut self.short);
-        self.down.tick(io.now, |f| deliver(io, c, short, f));
+        let (c, short, blocks) = (&mut self.counters, &mut self.short, &mut self.blocks);
+        self.down.tick(io.now, |f| deliver(io, c, short, blocks, f));
         self.up.tick(io.now, |f| io.out.frame(f));
+        if let Some(b) = blocks.as_mut().filter(|b| b.deadline() <= io.now) {
+            b.flush(io, c);
+        }
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.down.deadline().min(self.up.deadline())
+        let block = self.blocks.as_ref().map_or(Instant::FAR, Blocks::deadline);
+        self.down.deadline().min(self.up.deadline()).min(block)
     }
 
     pub(super) fn link_faults(&self) -> LinkFaults {
@@ -163,10 +206,20 @@ impl Ethernet {
 
     pub(super) fn fault(&mut self, f: &Fault) -> bool {
         match f {
-            Fault::Short(n) => self.short = *n,
+            Fault::Short(n) => match &mut self.blocks {
+                Some(b) => b.set_fault(Some((NtbFault::Short, *n)).filter(|f| f.1 > 0)),
+                None => self.short = *n,
+            },
+            Fault::Ntb(f, n) => match &mut self.blocks {
+                Some(b) => b.set_fault(Some((*f, *n)).filter(|f| f.1 > 0)),
+                None => return false,
+            },
             Fault::Link(l) => (self.down.faults, self.up.faults) = (*l, *l),
             Fault::Clear => {
                 self.short = 0;
+                if let Some(b) = &mut self.blocks {
+                    b.set_fault(None);
+                }
                 (self.down.faults, self.up.faults) = (LinkFaults::default(), LinkFaults::default());
             }
             _ => return false,
@@ -175,7 +228,10 @@ impl Ethernet {
     }
 }
 
-fn deliver(io: &mut Io<'_>, c: &mut Counters, short: &mut u32, frame: &[u8]) {
+fn deliver(io: &mut Io<'_>, c: &mut Counters, short: &mut u32, blocks: &mut Option<Blocks>, frame: &[u8]) {
+    if let Some(b) = blocks {
+        return b.push(io, c, frame);
+    }
     let mut f = frame;
     if *short > 0 {
         *short -= 1;

@@ -5,9 +5,11 @@
 //! or as encapsulated commands; answers to the latter wait until the host, told by RESPONSE_AVAILABLE, fetches
 //! them.
 
+mod blocks;
 pub mod descriptors;
 mod ethernet;
 
+pub use blocks::{BlockCounters, NcmConfig};
 pub use ethernet::Counters;
 
 use crate::at::{Identity, Radio, Terminal};
@@ -50,6 +52,8 @@ pub struct ModemConfig {
     pub up: u32,
     /// Seed of what is random (faults of the link).
     pub seed: u64,
+    /// The Ethernet function is an NCM one.
+    pub ncm: Option<NcmConfig>,
 }
 
 impl Default for ModemConfig {
@@ -65,6 +69,7 @@ impl Default for ModemConfig {
             down: 100_000_000,
             up: 50_000_000,
             seed: 1,
+            ncm: None,
         }
     }
 }
@@ -91,9 +96,9 @@ impl Modem {
     /// A modem that was just switched on.
     pub fn new(cfg: ModemConfig) -> Modem {
         Modem {
-            config: descriptors::config(),
+            config: descriptors::config(cfg.ncm.as_ref()),
             radio: Radio::new(cfg.identity.clone(), cfg.pin.clone(), cfg.auto_call),
-            ethernet: Ethernet::new(cfg.mac, cfg.seed),
+            ethernet: Ethernet::new(cfg.mac, cfg.seed, cfg.ncm),
             acm: Terminal::new(true),
             // Nobody sees himself type there: an echo would only mix with the answers.
             encapsulated: Terminal::new(false),
@@ -119,6 +124,11 @@ impl Modem {
     /// Counters of the Ethernet function.
     pub fn counters(&self) -> Counters {
         self.ethernet.counters
+    }
+
+    /// Counters of the blocks of an NCM function.
+    pub fn block_counters(&self) -> Option<BlockCounters> {
+        self.ethernet.block_counters()
     }
 
     /// MAC address of the host's interface.
@@ -229,8 +239,10 @@ impl Function for Modem {
             strings::MANUFACTURER => self.cfg.identity.manufacturer.clone(),
             strings::PRODUCT => self.cfg.identity.model.clone(),
             strings::SERIAL => self.cfg.serial.clone(),
+            strings::CONFIG if self.cfg.ncm.is_some() => "CDC NCM + ACM".into(),
             strings::CONFIG => "CDC ECM + ACM".into(),
             strings::MAC => self.cfg.mac.iter().map(|b| format!("{b:02X}")).collect(),
+            strings::ECM if self.cfg.ncm.is_some() => "CDC Network Control Model (NCM)".into(),
             strings::ECM => "CDC Ethernet Control Model (ECM)".into(),
             strings::ECM_DATA => "CDC Ethernet Data".into(),
             strings::ACM => "AT port (ACM)".into(),
@@ -270,6 +282,7 @@ impl Function for Modem {
     fn selected(&mut self, io: &mut Io<'_>, interface: u8, alt: u8) {
         if interface == ECM_DATA {
             self.ethernet.select(alt == 1);
+            self.ethernet.opened(io);
             // As Linux's gadget does: the state is told whenever the host looks anew.
             let link = self.radio.link() && alt == 1;
             self.tell_link(io, link);
@@ -329,6 +342,6 @@ impl Device<Modem> {
 
     /// How many more frames it would queue for the host now.
     pub fn frame_room(&mut self, now: Instant) -> usize {
-        self.with(now, &mut crate::Nobody, |_, io| io.room(descriptors::ECM_IN))
+        self.with(now, &mut crate::Nobody, |m, io| m.ethernet.room(io))
     }
 }
