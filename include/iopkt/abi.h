@@ -13,6 +13,8 @@
  * Conventions. Numbers are in host byte order. A function that can fail returns 0 or a positive errno.
  * Text is UTF-8 without control characters. Structures given to a call are read before it returns and
  * never kept, unless the call says so.
+ *
+ * What came with which minor version is marked "since 1.N"; what is not marked is of 1.0.
  */
 #ifndef IOPKT_ABI_H
 #define IOPKT_ABI_H
@@ -21,7 +23,7 @@
 #include <stdint.h>
 
 #define IOPKT_ABI_MAJOR 1
-#define IOPKT_ABI_MINOR 0
+#define IOPKT_ABI_MINOR 1
 
 #define IOPKT_MAGIC "IOPKTOBJ" /* 8 bytes, no terminating NUL */
 
@@ -38,6 +40,7 @@ struct iopkt_head {
 #define IOPKT_HEAD(type) { sizeof(type), IOPKT_ABI_MAJOR, IOPKT_ABI_MINOR }
 
 struct iopkt_driver_ops; /* driver.h */
+struct iopkt_module_ops; /* module.h */
 
 /* What an object is. Const data, exported as `iopkt_object`. */
 struct iopkt_object {
@@ -47,7 +50,7 @@ struct iopkt_object {
     uint16_t needs_minor;  /* lowest minor version of the host that it can work with */
     uint32_t needs;        /* 0; bits for what a host may lack. The host refuses bits that it does not know */
     char name[32];         /* "ecm" for devnp-ecm.so */
-    char prefix[16];       /* interface prefix: "ecm" gives ecm0, ecm1, ... (drivers) */
+    char prefix[16];       /* interface prefix: "ecm" gives ecm0, ecm1, ... (drivers; else empty) */
     char version[32];      /* the author's version text */
     char description[96];  /* one line for people */
     /*
@@ -55,10 +58,13 @@ struct iopkt_object {
      *   verbose         a word without value
      *   wait=N          a value is required
      *   verbose[=N]     a value is possible
+     *   *               alone: the object judges the list itself and gets it as it stands, name= and
+     *                   unit= included (since 1.1; set needs_minor to 1)
      */
     char options[4096];
     uint64_t reserved[4];  /* 0 */
     const struct iopkt_driver_ops *driver; /* IOPKT_KIND_DRIVER: the entry table, else null */
+    const struct iopkt_module_ops *module; /* IOPKT_KIND_MODULE: the entry table, else null (since 1.1) */
 };
 
 #if defined(__GNUC__)

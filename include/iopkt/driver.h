@@ -71,6 +71,20 @@ struct iopkt_port; /* the host's */
 /* iopkt_device.flags */
 #define IOPKT_DEV_MEDIA 0x1u       /* ifconfig prints a media line */
 #define IOPKT_DEV_NOMULTICAST 0x2u /* cannot send or receive multicast */
+#define IOPKT_DEV_LEGACY 0x4u      /* behind it is a driver for io-net: the flag SHIM, a node
+                                    * /dev/io-net/NAME, umount (since 1.1) */
+
+/* Media words: kind, subtype and options of NetBSD's <net/if_media.h> (since 1.1). */
+#define IOPKT_MEDIA_ETHER 0x20u
+#define IOPKT_MEDIA_AUTO 0x0u
+#define IOPKT_MEDIA_MANUAL 0x1u
+#define IOPKT_MEDIA_NONE 0x2u
+#define IOPKT_MEDIA_10_T 0x3u
+#define IOPKT_MEDIA_100_TX 0x6u
+#define IOPKT_MEDIA_1000_T 0x10u
+#define IOPKT_MEDIA_FDX 0x00100000u
+#define IOPKT_MEDIA_HDX 0x00200000u
+#define IOPKT_MEDIA_MAX 16 /* words of a device */
 
 /* iopkt_device.unit: next free number. */
 #define IOPKT_UNIT_ANY UINT32_MAX
@@ -143,6 +157,12 @@ struct iopkt_device_ops {
     /* The process is dying (crash or exit): only quiet the hardware. Any thread, maybe in a signal
      * handler: no host calls, no locks, no memory. */
     void (*quiesce)(void *dev);
+    /* Use this medium from now on, one of those declared (since 1.1). */
+    int (*set_media)(void *dev, uint32_t media);
+    /* The user wants the interface destroyed: 0 to agree, else EBUSY (in use), EOPNOTSUPP (cannot be detached) or
+     * the like; host->why says more. Not asked when the device departs or io-pkt ends. Null: agrees
+     * (since 1.1). */
+    int (*may_destroy)(void *dev);
 };
 
 /* What a driver attaches. */
@@ -162,6 +182,7 @@ struct iopkt_device {
     uint32_t flags;                     /* IOPKT_DEV_... */
     uint32_t caps_rx, caps_tx;          /* IOPKT_CAP_... of the hardware */
     struct iopkt_link link;             /* at start */
+    uint32_t media[IOPKT_MEDIA_MAX];    /* what it can be set to, the one at start first; 0 ends (since 1.1) */
 };
 
 /* What attach gives back. */
@@ -212,7 +233,8 @@ struct iopkt_host {
 
     /* Makes an interface. Returns when it exists and `bind` has returned 0, or with the error. */
     int (*attach)(struct iopkt_port *port, const struct iopkt_device *d, struct iopkt_attached *out);
-    /* Why load is about to fail: one line, "what: why; what to do". The last one counts. */
+    /* Why load is about to fail: one line, "what: why; what to do". The last one counts. Since 1.1 also for
+     * the port of a device, inside may_destroy, set_media, set_caps and set_mtu. */
     void (*why)(struct iopkt_port *port, const char *text, size_t len);
     /* IOPKT_STAY_...; 0 at start. */
     void (*resident)(struct iopkt_port *port, uint32_t stay);

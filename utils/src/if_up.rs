@@ -100,6 +100,8 @@ mod tests {
             speed_rx: 0,
             speed_tx: 0,
             media: true,
+            media_words: Vec::new(),
+            media_now: iopkt_ctl::IFM_ETHER,
             full_duplex: true,
             driver: String::new(),
             addrs: Vec::new(),

@@ -143,7 +143,10 @@ fn umount_is_refused_with_the_hint() {
         let e = refusal(s.ctl(&Request::Unload { what: what.into() }));
         assert!(e.contains(&format!("ifconfig {name} destroy")), "{e}");
     }
-    assert!(refusal(s.ctl(&Request::Unload { what: "nothing".into() })).contains("no driver has this name"));
+    assert!(
+        refusal(s.ctl(&Request::Unload { what: "nothing".into() }))
+            .contains("no driver or module has this name")
+    );
     assert_eq!(s.names().len(), 2);
 }
 

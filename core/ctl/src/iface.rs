@@ -76,6 +76,31 @@ pub const IFCAP_NAMES: &[(u32, &str)] = &[
     (IFCAP_TSO6, "TSO6"),
 ];
 
+/// Media word: Ethernet, autoselect (NetBSD's `IFM_ETHER | IFM_AUTO`).
+pub const IFM_ETHER: u32 = 0x20;
+/// Bits of a media word that are the subtype.
+pub const IFM_SUBTYPE: u32 = 0x1f;
+/// Media option: full duplex.
+pub const IFM_FDX: u32 = 0x0010_0000;
+/// Media option: half duplex.
+pub const IFM_HDX: u32 = 0x0020_0000;
+/// Subtypes of Ethernet with their names in `ifconfig`.
+pub const IFM_NAMES: &[(u32, &str)] = &[
+    (0, "autoselect"),
+    (1, "manual"),
+    (2, "none"),
+    (3, "10baseT"),
+    (4, "10base2"),
+    (5, "10base5"),
+    (6, "100baseTX"),
+    (7, "100baseFX"),
+    (8, "100baseT4"),
+    (11, "1000baseSX"),
+    (14, "1000baseLX"),
+    (15, "1000baseCX"),
+    (16, "1000baseT"),
+];
+
 /// State of the link below an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkState {
@@ -189,6 +214,10 @@ pub struct Ifconf {
     pub speed_tx: u64,
     /// Whether the driver has media support (a media: line is printed).
     pub media: bool,
+    /// Media words that it can be set to ([`IFM_ETHER`] ...); none: autoselect only.
+    pub media_words: Vec<u32>,
+    /// The one that is selected.
+    pub media_now: u32,
     /// Full duplex.
     pub full_duplex: bool,
     /// Driver that made it, empty for built-in ones.

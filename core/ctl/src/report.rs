@@ -162,6 +162,10 @@ pub struct ModuleInfo {
     pub name: String,
     /// File it was loaded from.
     pub path: String,
+    /// Its author's version text.
+    pub version: String,
+    /// Option list it was loaded with.
+    pub options: String,
 }
 
 /// The stack as a whole.

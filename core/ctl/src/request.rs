@@ -149,6 +149,13 @@ pub enum Request {
     Shutdown,
     /// Multicast groups that the interfaces listen to.
     Groups,
+    /// Selects a medium, one of [`Ifconf::media_words`].
+    SetMedia {
+        /// Interface.
+        name: String,
+        /// Media word.
+        media: u32,
+    },
 }
 
 /// What comes back.

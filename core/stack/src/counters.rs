@@ -56,6 +56,7 @@ reasons! {
     TcpOld = "TCP segment outside the window or duplicate",
     TcpBadState = "TCP segment not acceptable in this state",
     HookDenied = "refused by a filter",
+    ListenerFull = "receive queue of a stack module full",
 }
 
 /// Counters of a shard, by drop reason and by protocol event.

@@ -31,6 +31,7 @@ impl Shard {
             | Request::SetMtu { .. }
             | Request::SetMetric { .. }
             | Request::SetCaps { .. }
+            | Request::SetMedia { .. }
             | Request::ZeroCounters { .. } => Some(self.ctl_interface(r)),
             Request::Cloners => Some(Reply::Names(alloc::vec!["lo".to_string()])),
             Request::Create { name } => Some(self.create(name)),

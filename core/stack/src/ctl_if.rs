@@ -23,6 +23,7 @@ impl Shard {
             | Request::SetMtu { name: n, .. }
             | Request::SetMetric { name: n, .. }
             | Request::SetCaps { name: n, .. }
+            | Request::SetMedia { name: n, .. }
             | Request::ZeroCounters { name: n } => n,
             _ => return Reply::err(Errno::EOPNOTSUPP),
         };
@@ -46,7 +47,21 @@ impl Shard {
                 if rx & !ifc.caps_rx != 0 || tx & !ifc.caps_tx != 0 {
                     return Reply::why(Errno::EINVAL, format!("{}: the hardware cannot do that", ifc.name));
                 }
-                (ifc.enabled_rx, ifc.enabled_tx) = (*rx, *tx);
+                if (ifc.enabled_rx, ifc.enabled_tx) != (*rx, *tx) {
+                    (ifc.enabled_rx, ifc.enabled_tx) = (*rx, *tx);
+                    self.cx.dev_ops.push(DevOp::Caps { ifindex: i, rx: *rx, tx: *tx });
+                }
+                Reply::Ok
+            }
+            Request::SetMedia { media, .. } => {
+                if !ifc.media_words.contains(media) {
+                    let why = format!("{}: the driver does not offer this medium", ifc.name);
+                    return Reply::why(Errno::EINVAL, why);
+                }
+                if ifc.media_now != *media {
+                    ifc.media_now = *media;
+                    self.cx.dev_ops.push(DevOp::Media(i, *media));
+                }
                 Reply::Ok
             }
             Request::ZeroCounters { .. } => {
@@ -168,6 +183,8 @@ fn ifconf(i: &Interface) -> Ifconf {
         speed_rx: i.speed_rx,
         speed_tx: i.speed_tx,
         media: i.media,
+        media_words: i.media_words.clone(),
+        media_now: i.media_now,
         full_duplex: i.full_duplex,
         driver: i.driver.clone(),
         addrs,

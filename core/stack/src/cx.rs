@@ -66,6 +66,17 @@ pub enum DevOp {
     },
     /// New MTU.
     Mtu(u32, u32),
+    /// Capabilities now enabled, subsets of those that the device has.
+    Caps {
+        /// Interface.
+        ifindex: u32,
+        /// Receive ([`iopkt_ctl::IFCAP_IP4CSUM`] ...).
+        rx: u32,
+        /// Transmit.
+        tx: u32,
+    },
+    /// Use this medium (NetBSD's media word), one of those that the device has.
+    Media(u32, u32),
 }
 
 /// Something worth a line in the log or a message on a routing socket.
@@ -103,6 +114,8 @@ pub struct Cx {
     pub frames: VecDeque<(u32, Mbuf)>,
     /// What happened to sockets, for the socket server.
     pub events: VecDeque<Event>,
+    /// Frames for stack modules: who listens (see [`crate::Listeners`]), complete frame.
+    pub heard: VecDeque<(u64, Mbuf)>,
     /// Orders for devices.
     pub dev_ops: Vec<DevOp>,
     /// Log lines and routing messages.
@@ -123,6 +136,7 @@ impl Cx {
             down: VecDeque::new(),
             frames: VecDeque::new(),
             events: VecDeque::new(),
+            heard: VecDeque::new(),
             dev_ops: Vec::new(),
             notes: Vec::new(),
         }

@@ -40,6 +40,10 @@ pub struct IfAttach {
     pub caps_tx: u32,
     /// The driver has media support.
     pub media: bool,
+    /// Media words that it can be set to, the one at the start first (NetBSD's `IFM_*`); none: autoselect only.
+    pub media_words: Vec<u32>,
+    /// A legacy driver stands behind it: the flag SHIM.
+    pub shim: bool,
     /// Link state at the start.
     pub link: LinkState,
     /// Bits per second towards us, 0 for unknown.
@@ -66,6 +70,8 @@ impl IfAttach {
             caps_rx: 0,
             caps_tx: 0,
             media: true,
+            media_words: Vec::new(),
+            shim: false,
             link: LinkState::Unknown,
             speed_rx: 0,
             speed_tx: 0,
@@ -143,6 +149,10 @@ pub struct Interface {
     pub speed_tx: u64,
     /// The driver has media support.
     pub media: bool,
+    /// Media words that it can be set to; none: autoselect only.
+    pub media_words: Vec<u32>,
+    /// The one that is selected.
+    pub media_now: u32,
     /// Full duplex.
     pub full_duplex: bool,
     /// Driver, empty for built-in interfaces.

@@ -193,7 +193,7 @@ impl Net {
         let i = Interface {
             alias,
             kind: a.kind,
-            flags: kind_flags,
+            flags: kind_flags | if a.shim { iff::SHIM } else { 0 },
             mtu: a.mtu,
             max_mtu: a.max_mtu,
             mac: a.mac,
@@ -203,6 +203,8 @@ impl Net {
             speed_rx: a.speed_rx,
             speed_tx: a.speed_tx,
             media: a.media,
+            media_now: a.media_words.first().copied().unwrap_or(iopkt_ctl::IFM_ETHER),
+            media_words: a.media_words,
             full_duplex: a.full_duplex,
             driver: a.driver,
             ..loopback(index, name)
@@ -418,6 +420,8 @@ fn loopback(index: u32, name: String) -> Interface {
         speed_rx: 0,
         speed_tx: 0,
         media: false,
+        media_words: Vec::new(),
+        media_now: 0,
         full_duplex: false,
         driver: String::new(),
         addrs: Vec::new(),

@@ -12,6 +12,7 @@ use crate::cx::{Config, Cx};
 use crate::domain::{Domain, Layers};
 use crate::ether;
 use crate::iface::{IfAttach, TX_LIMIT};
+use crate::listen::Listeners;
 use crate::net::{LO0, Net};
 use crate::packet::Family;
 use crate::sockets::Sockets;
@@ -41,6 +42,8 @@ pub struct Shard {
     /// Ethernet type → place in `domains`.
     types: Vec<(u16, usize)>,
     loopq: VecDeque<Mbuf>,
+    /// Stack modules that hear frames.
+    pub listeners: Listeners,
 }
 
 impl Shard {
@@ -62,7 +65,15 @@ impl Shard {
             sockets.add_family(d.family());
             types.extend(d.ethertypes().iter().map(|t| (*t, i)));
         }
-        let mut s = Shard { cx, net, sockets, domains, types, loopq: VecDeque::new() };
+        let mut s = Shard {
+            cx,
+            net,
+            sockets,
+            domains,
+            types,
+            loopq: VecDeque::new(),
+            listeners: Listeners::default(),
+        };
         s.tell_changes();
         s
     }
@@ -118,7 +129,7 @@ impl Shard {
                 IfKind::Ethernet => {
                     let Some(i) = self.net.iface_mut(ifindex) else { continue };
                     if let Some((ty, m)) = ether::input(&mut self.cx, i, m) {
-                        self.demux(ifindex, ty, m);
+                        self.deliver(ifindex, ty, m, ether::HEADER_LEN);
                     }
                 }
                 IfKind::PointToPoint | IfKind::Loopback => self.raw_input(ifindex, m),
@@ -138,7 +149,21 @@ impl Shard {
             Some(6) => TYPE_IPV6,
             _ => 0,
         };
-        self.demux(ifindex, ty, m);
+        self.deliver(ifindex, ty, m, 0);
+    }
+
+    /// To the modules that listen, then to the domain.
+    #[inline]
+    fn deliver(&mut self, ifindex: u32, ty: u16, m: Mbuf, header: usize) {
+        let m = if self.listeners.is_empty() { Some(m) } else { self.overhear(ifindex, ty, m, header) };
+        if let Some(m) = m {
+            self.demux(ifindex, ty, m);
+        }
+    }
+
+    /// Whether a domain takes packets of this type.
+    pub(crate) fn knows(&self, ty: u16) -> bool {
+        self.types.iter().any(|t| t.0 == ty)
     }
 
     fn demux(&mut self, ifindex: u32, ty: u16, m: Mbuf) {
@@ -253,10 +278,11 @@ impl Shard {
             let why = if i.link == LinkState::Down { Why::IfDown } else { Why::TxQueueFull };
             return self.cx.drop(m, why);
         }
-        if m.flags() & flags::CSUM_PARTIAL != 0 && i.enabled_tx & checksum_cap(&m, i.kind) == 0 {
+        let ether = i.kind == IfKind::Ethernet;
+        if m.flags() & flags::CSUM_PARTIAL != 0 && i.enabled_tx & checksum_cap(&m, ether) == 0 {
             Cx::finish_checksum(&mut m);
         }
-        if i.kind == IfKind::Ethernet {
+        if ether {
             match ether::pad(&mut self.cx, m) {
                 Some(x) => m = x,
                 None => return,
@@ -299,8 +325,8 @@ impl Shard {
 
 /// The capability that completes the pending checksum of a frame; 0 when no device does that. The place of
 /// the field tells the transport: 6 bytes in for UDP, 16 for TCP.
-fn checksum_cap(m: &Mbuf, kind: IfKind) -> u32 {
-    let at = if kind == IfKind::Ethernet { ether::HEADER_LEN } else { 0 };
+pub fn checksum_cap(m: &Mbuf, ether: bool) -> u32 {
+    let at = if ether { ether::HEADER_LEN } else { 0 };
     match (m.as_slice().get(at).map(|b| b >> 4), m.meta().csum_offset) {
         (Some(4), 16) => IFCAP_TCP4CSUM,
         (Some(4), 6) => IFCAP_UDP4CSUM,

@@ -44,6 +44,10 @@ pub struct Description {
     pub caps_tx: u32,
     /// Link at start.
     pub link: Link,
+    /// Media words that it can be set to, the one at start first.
+    pub media_words: Vec<u32>,
+    /// A driver for io-net stands behind it.
+    pub legacy: bool,
 }
 
 /// Why a device goes.
@@ -101,6 +105,9 @@ pub struct Device {
     cookie: u64,
     desc: Description,
     state: State,
+    /// Capabilities that the driver has been told to use.
+    caps: (u32, u32),
+    media: u32,
 }
 
 // SAFETY: `dev` is only handed to the driver's operations, which by the ABI run on whatever thread owns the
@@ -157,9 +164,21 @@ impl Device {
             caps_rx: d.caps_rx,
             caps_tx: d.caps_tx,
             link: (&d.link).into(),
+            media_words: d.media.iter().copied().take_while(|m| *m != 0).collect(),
+            legacy: d.flags & abi::DEV_LEGACY != 0,
         };
         let port = core.new_port();
-        Ok(Device { core: core.clone(), port, dev: d.dev, ops, cookie: d.cookie, desc, state: State::New })
+        Ok(Device {
+            core: core.clone(),
+            port,
+            dev: d.dev,
+            ops,
+            cookie: d.cookie,
+            media: desc.media_words.first().copied().unwrap_or(0),
+            desc,
+            state: State::New,
+            caps: (0, 0),
+        })
     }
 
     /// What the driver says of it.
@@ -201,6 +220,11 @@ impl Device {
             return Err(errno(rc));
         }
         self.state = State::Stopped;
+        if let Some(name) = self.core.legacy_node(self.desc.legacy, at.name)
+            && let Err(e) = self.core.name_add(&self.port, &name, "../socket")
+        {
+            self.core.host.log(3, at.name, &format!("cannot make {name}: {}", e.text()));
+        }
         self.port.bound.store(true, Ordering::Release);
         self.core.live(self.port.clone());
         Ok(Bound { name: at.name.to_owned(), ifindex: at.ifindex })
@@ -364,18 +388,59 @@ impl Device {
         rc(unsafe { f(self.dev, mtu) })
     }
 
-    /// Enables capabilities.
+    /// Enables capabilities, receive and transmit; those not named are off. At start all are off.
     ///
     /// # Errors
-    /// EINVAL for what the device does not have, else what the driver says.
+    /// EINVAL for what the device does not have, else what the driver says; they then are as they were.
     pub fn set_caps(&mut self, rx: u32, tx: u32) -> Result<(), Errno> {
         if rx & !self.desc.caps_rx != 0 || tx & !self.desc.caps_tx != 0 {
             return Err(Errno::EINVAL);
         }
-        let Some(f) = self.ops.set_caps.filter(|_| self.is_bound()) else { return Ok(()) };
+        if let Some(f) = self.ops.set_caps.filter(|_| self.is_bound()) {
+            self.port.enter();
+            // SAFETY: as in bind.
+            self::rc(unsafe { f(self.dev, rx, tx) })?;
+        }
+        self.caps = (rx, tx);
+        Ok(())
+    }
+
+    /// The capabilities that are enabled, receive and transmit.
+    pub fn caps(&self) -> (u32, u32) {
+        self.caps
+    }
+
+    /// Selects a medium.
+    ///
+    /// # Errors
+    /// EINVAL for one that the device does not have, EOPNOTSUPP, else what the driver says; it then is as it was.
+    pub fn set_media(&mut self, media: u32) -> Result<(), Errno> {
+        if !self.desc.media_words.contains(&media) {
+            return Err(Errno::EINVAL);
+        }
+        let f = self.ops.set_media.filter(|_| self.is_bound()).ok_or(Errno::EOPNOTSUPP)?;
         self.port.enter();
         // SAFETY: as in bind.
-        rc(unsafe { f(self.dev, rx, tx) })
+        rc(unsafe { f(self.dev, media) })?;
+        self.media = media;
+        Ok(())
+    }
+
+    /// The medium that is selected, 0 when there is nothing to select.
+    pub fn media(&self) -> u32 {
+        self.media
+    }
+
+    /// Asks the driver whether the user may destroy the interface.
+    ///
+    /// # Errors
+    /// What the driver says, and why.
+    pub fn may_destroy(&mut self) -> Result<(), (Errno, String)> {
+        let Some(f) = self.ops.may_destroy.filter(|_| self.is_bound()) else { return Ok(()) };
+        self.port.enter();
+        self.core.take_why();
+        // SAFETY: as in bind.
+        rc(unsafe { f(self.dev) }).map_err(|e| (e, self.core.take_why()))
     }
 
     /// The driver's call that only quiets the hardware, and its argument: for a process that dies. The ABI
@@ -426,6 +491,9 @@ impl Device {
         if let Some(f) = self.ops.detach {
             // SAFETY: as in bind; the last call for this device.
             unsafe { f(self.dev) };
+        }
+        if let Some(name) = self.core.legacy_node(self.desc.legacy, &self.port.label()) {
+            let _ = self.core.name_del(&name);
         }
         let left = self.port.close();
         if left > 0 {

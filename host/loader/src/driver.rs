@@ -1,19 +1,23 @@
-//! A loaded driver: its image, its control thread, its life.
+//! A loaded driver or module: its image, its control thread, its life.
 
 use crate::device::{Bound, Device, Gone};
-use crate::image::Image;
-use crate::info::Info;
+use crate::image::{Image, Ops};
+use crate::info::{Info, Kind};
+use crate::inlet::{Inlet, Queue};
 use crate::options::{self, Options};
 use crate::port::{Port, WAKE_SLOT, ready_bits};
+use crate::search::SHIM;
 use crate::table::HOST;
+use crate::table_module::MODULE_HOST;
 use crate::{Error, Search};
 use iopkt_abi as abi;
 use iopkt_base::{Errno, Instant};
-use iopkt_mbuf::Pool;
+use iopkt_ctl::{Reply, Request};
+use iopkt_mbuf::{Mbuf, Pool};
 use iopkt_sys::{Epoll, Event, Root};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{CString, c_void};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -43,6 +47,42 @@ pub trait Host: Send + Sync + 'static {
     /// The last device of a driver has gone and the driver does not want to stay: [`Driver::unload`] is
     /// due. Runs on the driver's control thread, so must only pass the message on.
     fn finished(&self, driver: DriverId);
+
+    /// A module is about to load (true), or has ended: tell it what happens to interfaces until then, and drop
+    /// all its wishes afterwards. Runs on its control thread.
+    fn module(&self, inlet: &Inlet, arrives: bool) {
+        let _ = (inlet, arrives);
+    }
+
+    /// A module asks the stack something; waits for the answer. Runs on its control thread.
+    fn ctl(&self, r: Request) -> Reply {
+        let _ = r;
+        Reply::err(Errno::ENOSYS)
+    }
+
+    /// A module wants to hear frames of a type from an interface (0: any), or, with `on` false, does not any more.
+    /// Waits for the stack. Runs on its control thread.
+    ///
+    /// # Errors
+    /// As the stack says.
+    fn listen(&self, inlet: &Inlet, ifindex: u32, ethertype: u16, on: bool) -> Result<(), Errno> {
+        let _ = (inlet, ifindex, ethertype, on);
+        Err(Errno::ENOSYS)
+    }
+
+    /// A module sends frames; the stack says [`Inlet::sent`] when it has them. Runs on its control thread.
+    ///
+    /// # Errors
+    /// ESHUTDOWN when there is no stack any more.
+    fn output(&self, inlet: &Inlet, ifindex: u32, frames: Vec<Mbuf>) -> Result<(), Errno> {
+        let _ = (inlet, ifindex, frames);
+        Err(Errno::ENOSYS)
+    }
+
+    /// What stands before this stack's names below the root (`/alt`), empty for nothing.
+    fn prefix(&self) -> &str {
+        ""
+    }
 
     /// The clock that deadlines are measured by.
     fn now(&self) -> Instant {
@@ -107,6 +147,8 @@ pub(crate) struct Core {
     pub(crate) why: Mutex<String>,
     /// Buffers that the driver owns.
     pub(crate) out: AtomicIsize,
+    /// What the stack has for a module.
+    pub(crate) inlet: Queue,
     control: Mutex<Option<Arc<Port>>>,
     ports: Mutex<Ports>,
     /// Goes with `ports`.
@@ -158,7 +200,7 @@ impl Core {
         self.kick();
     }
 
-    fn kick(&self) {
+    pub(crate) fn kick(&self) {
         if let Some(p) = &*lock(&self.control) {
             p.kick();
         }
@@ -190,7 +232,13 @@ impl Core {
     }
 
     pub(crate) fn name_add(&self, port: &Port, name: &str, target: &str) -> Result<(), Errno> {
-        if !name.starts_with("/dev/") || name.contains("..") || name.ends_with('/') || target.is_empty() {
+        // Below the stack's prefix are only names of ours.
+        let ours = name.strip_prefix(self.host.prefix()).is_some_and(|n| n.starts_with("/dev/io-net/"));
+        if !(ours || name.starts_with("/dev/"))
+            || name.contains("..")
+            || name.ends_with('/')
+            || target.is_empty()
+        {
             return Err(Errno::EINVAL);
         }
         let io = |e: std::io::Error| iopkt_sys::errno(&e);
@@ -221,6 +269,16 @@ impl Core {
         Ok(())
     }
 
+    /// The last [`abi::Host::why`], taken.
+    pub(crate) fn take_why(&self) -> String {
+        std::mem::take(&mut *lock(&self.why))
+    }
+
+    /// The node of an interface of a driver for io-net.
+    pub(crate) fn legacy_node(&self, legacy: bool, ifname: &str) -> Option<String> {
+        legacy.then(|| format!("{}/dev/io-net/{ifname}", self.host.prefix()))
+    }
+
     pub(crate) fn name_del(&self, name: &str) -> Result<(), Errno> {
         let path = self.root.path(name);
         let target = lock(&self.names).remove(&path).ok_or(Errno::ENOENT)?;
@@ -245,7 +303,18 @@ pub enum Unloaded {
     StillMapped,
 }
 
-/// A loaded driver. Dropping it unloads it.
+/// What kind of object is asked for, and so where a bare name is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// `-d`
+    Driver,
+    /// `-p`
+    Module,
+    /// `mount`: whatever the file is.
+    Any,
+}
+
+/// A loaded driver or module. Dropping it unloads it.
 pub struct Driver {
     core: Arc<Core>,
     thread: Option<JoinHandle<()>>,
@@ -260,9 +329,41 @@ impl Driver {
     /// No such file, not a driver, not for this version, not these options. Nothing of the file has run
     /// unless dlopen itself failed half-way.
     pub fn start(host: Arc<dyn Host>, env: &Env, what: &str, options: &str) -> Result<Driver, Error> {
-        let path = env.search.driver(what)?;
+        Driver::start_as(host, env, Wanted::Driver, what, options)
+    }
+
+    /// [`Driver::start`] of a driver or module.
+    ///
+    /// # Errors
+    /// As [`Driver::start`], or an object of the other kind.
+    pub fn start_as(
+        host: Arc<dyn Host>,
+        env: &Env,
+        wanted: Wanted,
+        what: &str,
+        options: &str,
+    ) -> Result<Driver, Error> {
+        let found = match wanted {
+            Wanted::Driver => env.search.driver(what)?,
+            Wanted::Module => env.search.module(what)?,
+            Wanted::Any => env.search.object(what)?,
+        };
+        let path = found.path;
         let info = crate::inspect(&path)?;
-        let options = options::split(options, &info)?;
+        let wrong = match (wanted, info.kind) {
+            (Wanted::Driver, Kind::Module) => Some("is a stack module, not a driver; load it with -p"),
+            (Wanted::Module, Kind::Driver) => Some("is a driver, not a stack module; load it with -d"),
+            _ => None,
+        };
+        if let Some(why) = wrong {
+            return Err(Error::new(Errno::EINVAL, format!("{}: {why}", path.display())));
+        }
+        let options = match &found.legacy {
+            Some(driver) => format!("{} {options}", shim_word(driver)?),
+            None if info.file() == SHIM => shim_list(&env.search, &path, options)?,
+            None => options.to_owned(),
+        };
+        let options = options::split(&options, &info)?;
         let (image, info, ops) = Image::open(&path)?;
         static IDS: AtomicU64 = AtomicU64::new(0);
         let (tx, rx) = channel();
@@ -288,6 +389,7 @@ impl Driver {
             names: Mutex::default(),
             tx: Mutex::new(tx),
             misuses: AtomicU64::new(0),
+            inlet: Queue::default(),
         });
         let port = Arc::new(Port::new(Arc::downgrade(&core), true, &core.info.name));
         let mut driver = Driver { core: core.clone(), thread: None, image: Some(image) };
@@ -460,8 +562,75 @@ impl Drop for Driver {
     }
 }
 
-/// The control thread of one driver.
-fn control(core: &Arc<Core>, port: &Arc<Port>, ep: Arc<Epoll>, ops: abi::DriverOps, rx: &Receiver<Msg>) {
+/// The path of a driver for io-net as the first word of the shim's list.
+fn shim_word(driver: &Path) -> Result<String, Error> {
+    let text = driver.display().to_string();
+    match driver.to_str() {
+        Some(s) if !s.contains(|c: char| c.is_whitespace() || c == ',') => Ok(s.to_owned()),
+        _ => Err(Error::new(
+            Errno::EINVAL,
+            format!("{text}: the shim takes no path with blanks or commas; give the file another name"),
+        )),
+    }
+}
+
+/// `devn-X.so opts`, as it follows `-d shim`, with the file found by the rules for all objects.
+fn shim_list(search: &Search, shim: &Path, list: &str) -> Result<String, Error> {
+    let (word, rest) = list.split_once(' ').unwrap_or((list, ""));
+    if word.is_empty() {
+        let why = "name the driver for io-net: -d shim \"devn-X.so options\"";
+        return Err(Error::new(Errno::EINVAL, format!("{}: {why}", shim.display())));
+    }
+    Ok(format!("{} {}", shim_word(&search.file(word)?)?, rest.trim()))
+}
+
+/// The calls for an object, whatever its kind.
+#[derive(Clone, Copy)]
+struct Calls {
+    load: Ops,
+    fd: Option<unsafe extern "C" fn(*mut c_void, u64, u32)>,
+    timer: Option<unsafe extern "C" fn(*mut c_void, u64)>,
+    wake: Option<unsafe extern "C" fn(*mut c_void)>,
+    gone: Option<unsafe extern "C" fn(*mut c_void, u64)>,
+    input: Option<unsafe extern "C" fn(*mut c_void, *mut *mut abi::Mbuf, u32)>,
+    changed: Option<unsafe extern "C" fn(*mut c_void, u32, u32)>,
+    unload: Option<unsafe extern "C" fn(*mut c_void)>,
+}
+
+impl From<Ops> for Calls {
+    fn from(load: Ops) -> Calls {
+        match load {
+            Ops::Driver(o) => Calls {
+                load,
+                fd: o.fd,
+                timer: o.timer,
+                wake: o.wake,
+                gone: o.gone,
+                input: None,
+                changed: None,
+                unload: o.unload,
+            },
+            Ops::Module(o) => Calls {
+                load,
+                fd: o.fd,
+                timer: o.timer,
+                wake: o.wake,
+                gone: None,
+                input: o.input,
+                changed: o.changed,
+                unload: o.unload,
+            },
+        }
+    }
+}
+
+/// The control thread of one object.
+fn control(core: &Arc<Core>, port: &Arc<Port>, ep: Arc<Epoll>, ops: Ops, rx: &Receiver<Msg>) {
+    let ops = Calls::from(ops);
+    let module = core.info.kind == Kind::Module;
+    if module {
+        core.host.module(&Inlet(core.clone()), true);
+    }
     let mut state = std::ptr::null_mut();
     let opened = port.open(&ep, 0, 0, &core.info.name);
     let result = match opened {
@@ -483,6 +652,10 @@ fn control(core: &Arc<Core>, port: &Arc<Port>, ep: Arc<Epoll>, ops: abi::DriverO
         // SAFETY: the driver's function with the state that its load made; the last call.
         unsafe { f(state) };
     }
+    if module {
+        core.inlet.close();
+        core.host.module(&Inlet(core.clone()), false);
+    }
     port.close();
     lock(&core.ports).ended = true;
     core.changed.notify_all();
@@ -492,25 +665,30 @@ fn control(core: &Arc<Core>, port: &Arc<Port>, ep: Arc<Epoll>, ops: abi::DriverO
 fn load(
     core: &Arc<Core>,
     port: &Arc<Port>,
-    ops: &abi::DriverOps,
+    ops: &Calls,
     state: &mut *mut c_void,
 ) -> Result<(), (bool, Error)> {
     let file = core.info.file();
     let fail = |errno: Errno, why: &str, loaded| Err((loaded, Error::new(errno, format!("{file}: {why}"))));
-    let Some(f) = ops.load else { return fail(Errno(libc::ENOEXEC), "it has no load", false) };
     let Ok(list) = CString::new(core.options.rest.as_str()) else {
         return fail(Errno::EINVAL, "the option list contains a NUL", false);
     };
-    // SAFETY: the driver's entry, with a table and a port that live until after its unload.
-    let rc = unsafe { f(&HOST, port.as_raw(), list.as_ptr(), state) };
-    let why = std::mem::take(&mut *lock(&core.why));
+    let rc = match ops.load {
+        // SAFETY: the driver's entry, with a table and a port that live until after its unload.
+        Ops::Driver(o) => o.load.map(|f| unsafe { f(&HOST, port.as_raw(), list.as_ptr(), state) }),
+        // SAFETY: as above, a module's.
+        Ops::Module(o) => o.load.map(|f| unsafe { f(&MODULE_HOST, port.as_raw(), list.as_ptr(), state) }),
+    };
+    let Some(rc) = rc else { return fail(Errno(libc::ENOEXEC), "it has no load", false) };
+    let why = core.take_why();
     if rc != 0 {
         let errno = if rc > 0 { Errno(rc) } else { Errno::EIO };
         let why = if why.is_empty() { format!("failed to load: {}", errno.text()) } else { why };
         return fail(errno, &why, false);
     }
     // One that came and went before `load` returned is no failure: its end is handled like any other.
-    if !lock(&core.ports).ever && core.stay.load(Ordering::Acquire) == 0 {
+    let needs_device = core.info.kind == Kind::Driver;
+    if needs_device && !lock(&core.ports).ever && core.stay.load(Ordering::Acquire) == 0 {
         let why = if why.is_empty() { "found no device".to_owned() } else { why };
         return fail(Errno::ENODEV, &why, true);
     }
@@ -523,7 +701,7 @@ fn serve(
     core: &Arc<Core>,
     port: &Arc<Port>,
     ep: &Epoll,
-    ops: Option<&abi::DriverOps>,
+    ops: Option<&Calls>,
     state: *mut c_void,
     rx: &Receiver<Msg>,
 ) {
@@ -548,6 +726,7 @@ fn serve(
             }
             return;
         }
+        hear(core, ops, state);
         let now = core.host.now();
         let deadline = port.local(|l| l.deadline).unwrap_or(abi::NEVER);
         if deadline <= now.as_nanos() && deadline != abi::NEVER {
@@ -571,14 +750,34 @@ fn serve(
     }
 }
 
-fn gone(
-    core: &Core,
-    ops: Option<&abi::DriverOps>,
-    state: *mut c_void,
-    cookie: u64,
-    why: Gone,
-    unloading: bool,
-) {
+/// Hands a module what the stack has for it. Bounded: what is left makes the next wait return at once.
+fn hear(core: &Core, ops: Option<&Calls>, state: *mut c_void) {
+    if core.info.kind != Kind::Module {
+        return;
+    }
+    for (ifindex, what) in core.inlet.changes() {
+        if let Some(f) = ops.and_then(|o| o.changed) {
+            // SAFETY: the module's function with its state, on its control thread.
+            unsafe { f(state, ifindex, what) };
+        }
+    }
+    for _ in 0..8 {
+        let frames = core.inlet.frames();
+        if frames.is_empty() {
+            break;
+        }
+        let Some(f) = ops.and_then(|o| o.input) else { continue };
+        let mut v: Vec<*mut abi::Mbuf> = frames.into_iter().map(|m| m.into_raw().as_ptr().cast()).collect();
+        core.out.fetch_add(v.len() as isize, Ordering::Relaxed);
+        // SAFETY: as above; the frames are the module's from now on.
+        unsafe { f(state, v.as_mut_ptr(), v.len() as u32) };
+    }
+    if !core.inlet.is_empty() {
+        core.kick();
+    }
+}
+
+fn gone(core: &Core, ops: Option<&Calls>, state: *mut c_void, cookie: u64, why: Gone, unloading: bool) {
     if let Some(f) = ops.and_then(|o| o.gone) {
         // SAFETY: the driver's function with its state, on its control thread.
         unsafe { f(state, cookie) };
@@ -592,7 +791,7 @@ fn gone(
     }
 }
 
-fn event(port: &Port, ops: Option<&abi::DriverOps>, state: *mut c_void, e: &Event) {
+fn event(port: &Port, ops: Option<&Calls>, state: *mut c_void, e: &Event) {
     let slot = e.token as u32;
     if slot == WAKE_SLOT {
         port.drain();

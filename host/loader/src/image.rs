@@ -33,6 +33,13 @@ static MAPPED: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 /// Private copies made so far.
 static COPIES: AtomicU32 = AtomicU32::new(0);
 
+/// The entry table of an object.
+#[derive(Clone, Copy)]
+pub(crate) enum Ops {
+    Driver(abi::DriverOps),
+    Module(abi::ModuleOps),
+}
+
 pub(crate) struct Image {
     lib: Library,
     /// The file, `None` for a private copy.
@@ -50,7 +57,7 @@ unsafe impl Sync for Image {}
 
 impl Image {
     /// Checks the file at `path` and maps it. Its initialisers run on the calling thread.
-    pub(crate) fn open(path: &Path) -> Result<(Image, Info, abi::DriverOps), Error> {
+    pub(crate) fn open(path: &Path) -> Result<(Image, Info, Ops), Error> {
         let show = path.display();
         let file = File::open(path).map_err(|e| {
             Error::new(
@@ -59,12 +66,6 @@ impl Image {
             )
         })?;
         let (info, bytes) = info::read(&file, path)?;
-        if info.kind != Kind::Driver {
-            return Err(Error::new(
-                Errno::EINVAL,
-                format!("{show}: is a stack module, not a driver; load it with -p"),
-            ));
-        }
         let image = Image::map(path, &file, &info)?;
         // SAFETY: read() has seen the symbol with at least the bytes up to `driver`; the image is mapped.
         let now =
@@ -72,7 +73,7 @@ impl Image {
         if now != &bytes[..now.len()] {
             return Err(Error::new(Errno::EAGAIN, format!("{show}: changed while it was loaded; try again")));
         }
-        let ops = image.driver_ops(&info, bytes.len())?;
+        let ops = image.ops(&info, bytes.len())?;
         Ok((image, info, ops))
     }
 
@@ -101,22 +102,32 @@ impl Image {
         Ok(Image { lib, file: known, object, mapping, name: info.file() })
     }
 
-    fn driver_ops(&self, info: &Info, len: usize) -> Result<abi::DriverOps, Error> {
+    fn ops(&self, info: &Info, len: usize) -> Result<Ops, Error> {
         let bad = |why: &str| {
             Error::new(Errno(libc::ENOEXEC), format!("{}: {why}; rebuild it", info.path.display()))
         };
-        if len < offset_of!(abi::Object, driver) + size_of::<usize>() {
+        let field = match info.kind {
+            Kind::Driver => offset_of!(abi::Object, driver),
+            Kind::Module => offset_of!(abi::Object, module),
+        };
+        if len < field + size_of::<usize>() {
             return Err(bad("its iopkt_object has no entry table"));
         }
-        // SAFETY: the object is large enough to have the field, and relocated by now.
-        let table = unsafe { (*self.object).driver };
-        // SAFETY: the object says that this is its table, which is constant and lives as long as the image.
-        let ops: abi::DriverOps = unsafe { copy_table(table) }
-            .ok_or_else(|| bad("its entry table is missing or of another version"))?;
-        if ops.load.is_none() {
-            return Err(bad("its entry table has no load"));
-        }
-        Ok(ops)
+        let missing = || bad("its entry table is missing or of another version");
+        let (ops, load) = match info.kind {
+            Kind::Driver => {
+                // SAFETY: the object is large enough to have the field, is relocated by now, and says that this
+                // is its table, which is constant and lives as long as the image.
+                let o: abi::DriverOps = unsafe { copy_table((*self.object).driver) }.ok_or_else(missing)?;
+                (Ops::Driver(o), o.load.is_some())
+            }
+            Kind::Module => {
+                // SAFETY: as above.
+                let o: abi::ModuleOps = unsafe { copy_table((*self.object).module) }.ok_or_else(missing)?;
+                (Ops::Module(o), o.load.is_some())
+            }
+        };
+        if load { Ok(ops) } else { Err(bad("its entry table has no load")) }
     }
 
     /// Unmaps it; says whether it has really gone.

@@ -61,6 +61,8 @@ pub struct Info {
     pub description: String,
     /// The options it takes.
     pub options: Vec<OptionHelp>,
+    /// It judges its option list itself (`*`).
+    pub raw_options: bool,
 }
 
 impl Info {
@@ -91,7 +93,10 @@ pub(crate) fn read(f: &File, path: &Path) -> Result<(Info, Vec<u8>), Error> {
     let show = path.display();
     let enoexec = Errno(libc::ENOEXEC);
     if !f.metadata().is_ok_and(|m| m.is_file()) {
-        return Err(Error::new(enoexec, format!("{show}: not a regular file; name a driver's .so file")));
+        return Err(Error::new(
+            enoexec,
+            format!("{show}: not a regular file; name a driver's or module's .so file"),
+        ));
     }
     let bytes = elf::symbol_bytes(f, abi::OBJECT_SYMBOL, size_of::<abi::Object>()).map_err(|e| match e {
         ElfError::Io(e) => {
@@ -162,6 +167,9 @@ fn parse(b: &[u8], path: &Path) -> Result<Info, Error> {
     if name.is_empty() || (kind == Kind::Driver && !good_prefix(&prefix)) {
         return Err(bad("it has no name or no good interface prefix (letters, at most 11)"));
     }
+    let list = &b[offset_of!(abi::Object, options)..offset_of!(abi::Object, reserved)];
+    let raw_options = list.starts_with(b"*\t") && list.iter().filter(|c| **c == b'\n').count() == 1;
+    let list = if raw_options { &[0][..] } else { list };
     Ok(Info {
         path: path.to_owned(),
         kind,
@@ -170,8 +178,8 @@ fn parse(b: &[u8], path: &Path) -> Result<Info, Error> {
         prefix,
         version: field(offset_of!(abi::Object, version), 32, "version")?,
         description: field(offset_of!(abi::Object, description), 96, "description")?,
-        options: options(&b[offset_of!(abi::Object, options)..offset_of!(abi::Object, reserved)])
-            .ok_or_else(|| bad("its list of options is malformed"))?,
+        options: options(list).ok_or_else(|| bad("its list of options is malformed"))?,
+        raw_options,
     })
 }
 

@@ -8,6 +8,9 @@
 //!   transmit, ready, tick, detach. What the driver says during a call lies in [`Effects`] afterwards:
 //!   nothing calls back into the runtime from inside a device call.
 //!
+//! - a module (`lsm-`) has no devices; what the stack has for it goes through its [`Inlet`], what it asks comes
+//!   as calls of [`Host`] on its own thread.
+//!
 //! A file is judged before it is mapped ([`inspect`]); each loaded object has a control thread made here, on
 //! which its load, its own events and its unload run; that thread has been joined when the object is
 //! unmapped, and whether it has really gone is looked up in `/proc/self/maps`.
@@ -18,15 +21,26 @@ mod elf;
 mod error;
 mod image;
 mod info;
+mod inlet;
 mod options;
 mod port;
 mod search;
 mod table;
+mod table_module;
+
+/// What [`Inlet::changed`] is told.
+pub mod changed {
+    pub use iopkt_abi::{
+        CHANGED_ADDRS as ADDRS, CHANGED_ARRIVED as ARRIVED, CHANGED_DEPARTED as DEPARTED,
+        CHANGED_STATE as STATE,
+    };
+}
 
 pub use device::{BUDGET, Bound, Description, Device, DriverRef, Gone, Place, Sent};
-pub use driver::{Driver, DriverId, Env, Host, Unloaded};
+pub use driver::{Driver, DriverId, Env, Host, Unloaded, Wanted};
 pub use error::Error;
 pub use info::{Info, Kind, OptionHelp, Takes, good_prefix, inspect};
+pub use inlet::Inlet;
 pub use options::{Options, UNIT_MAX, split as split_options};
 pub use port::{Effects, Link};
-pub use search::Search;
+pub use search::{Found, Search};

@@ -2,7 +2,7 @@
 //! object's own list.
 
 use crate::Error;
-use crate::info::{Info, Takes, good_prefix};
+use crate::info::{Info, Kind, Takes, good_prefix};
 use iopkt_base::Errno;
 
 /// An option list, taken apart.
@@ -24,7 +24,8 @@ pub const PRIORITY_MAX: u8 = 63;
 /// Largest interface number.
 pub const UNIT_MAX: u32 = 9999;
 
-/// Takes the generic options out of `list` and checks the others against what the object takes.
+/// Takes the generic options out of `list` (of a driver) and checks the others against what the object takes. An
+/// object that judges its list itself gets it as it stands.
 ///
 /// # Errors
 /// EINVAL; the text names the object, the option, and what it takes.
@@ -36,12 +37,17 @@ pub fn split(list: &str, info: &Info) -> Result<Options, Error> {
     if list.contains('\0') {
         return bad("the option list contains a NUL".into());
     }
+    if info.raw_options {
+        return Ok(Options { rest: list.into(), ..out });
+    }
     for word in list.split(',').filter(|w| !w.is_empty()) {
         let (name, value) = match word.split_once('=') {
             Some((n, v)) => (n, Some(v)),
             None => (word, None),
         };
-        match (name, value) {
+        // The generic options are those of interfaces, which only drivers make.
+        let generic = if info.kind == Kind::Driver { name } else { "" };
+        match (generic, value) {
             ("name", Some(v)) if good_prefix(v) => out.name = Some(v.into()),
             ("name", _) => {
                 return bad(format!("option {word}: give name=PREFIX, letters, at most 11 characters"));
@@ -84,6 +90,8 @@ pub fn split(list: &str, info: &Info) -> Result<Options, Error> {
 
 fn takes(info: &Info) -> String {
     let mut forms: Vec<&str> = info.options.iter().map(|o| o.form.as_str()).collect();
-    forms.extend(["name=PREFIX", "unit=N", "priority=N"]);
-    format!("it takes {}", forms.join(", "))
+    if info.kind == Kind::Driver {
+        forms.extend(["name=PREFIX", "unit=N", "priority=N"]);
+    }
+    if forms.is_empty() { "it takes none".into() } else { format!("it takes {}", forms.join(", ")) }
 }

@@ -1,7 +1,7 @@
 //! Which file a name on the command line means.
 //!
-//! `-d X` is `devnp-X.so`; when there is none but a `devn-X.so`, that is a driver of the older io-net, which
-//! needs the shim. `-p X` is `lsm-X.so`. A name that ends in `.so` is that file, searched for; a name with
+//! `-d X` is `devnp-X.so`; when there is none but a `devn-X.so`, that is a driver of the older io-net, for which
+//! the shim (`devnp-shim.so`) is loaded. `-p X` is `lsm-X.so`. A name that ends in `.so` is that file, searched for; a name with
 //! a slash is that file exactly. Searched are, in this order: `LD_LIBRARY_PATH` (not for set-id programs),
 //! `../lib` beside the program, the program's own directory when it is one of cargo's, `/usr/lib/io-pkt`,
 //! `/lib/dll`.
@@ -9,6 +9,21 @@
 use crate::Error;
 use iopkt_base::Errno;
 use std::path::{Path, PathBuf};
+
+/// The file to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The object.
+    pub path: PathBuf,
+    /// The driver for io-net that it is to load in turn, when it is the shim.
+    pub legacy: Option<PathBuf>,
+}
+
+/// Protocols of QNX's manuals that are not part of this product (a module of that name is loaded all the same).
+const ELSEWHERE: &[&str] = &["avb", "pf-v4", "pf-v6", "qnet", "slip"];
+
+/// File name of the shim.
+pub(crate) const SHIM: &str = "devnp-shim.so";
 
 /// Where objects are looked for.
 #[derive(Clone, Debug, Default)]
@@ -53,16 +68,16 @@ impl Search {
     /// The file of driver `what` (the word after `-d`).
     ///
     /// # Errors
-    /// ENOENT with the places looked at; ENOTSUP for a driver that needs the shim.
-    pub fn driver(&self, what: &str) -> Result<PathBuf, Error> {
+    /// ENOENT with the places looked at, for the driver or for the shim that it needs.
+    pub fn driver(&self, what: &str) -> Result<Found, Error> {
         if what.contains('/') || what.ends_with(".so") {
             return self.object(what);
         }
-        if let Some(p) = self.look(&format!("devnp-{what}.so")) {
-            return Ok(p);
+        if let Some(path) = self.look(&format!("devnp-{what}.so")) {
+            return Ok(Found { path, legacy: None });
         }
         if let Some(p) = self.look(&format!("devn-{what}.so")) {
-            return Err(legacy(&p));
+            return self.legacy(p);
         }
         Err(self.missing(what, &format!("devnp-{what}.so")))
     }
@@ -71,20 +86,38 @@ impl Search {
     ///
     /// # Errors
     /// ENOENT with the places looked at.
-    pub fn module(&self, what: &str) -> Result<PathBuf, Error> {
+    pub fn module(&self, what: &str) -> Result<Found, Error> {
         if what.contains('/') || what.ends_with(".so") {
             return self.object(what);
         }
         let file = format!("lsm-{what}.so");
-        self.look(&file).ok_or_else(|| self.missing(what, &file))
+        match self.look(&file) {
+            Some(path) => Ok(Found { path, legacy: None }),
+            None => {
+                let e = self.missing(what, &file);
+                let known = ELSEWHERE.contains(&what);
+                let known = if known { "; this io-pkt comes without that module" } else { "" };
+                Err(Error::new(e.errno, format!("{}{known}", e.text)))
+            }
+        }
     }
 
     /// A file by its name (searched for) or its path (`mount`'s last word).
     ///
     /// # Errors
     /// As [`Search::driver`].
-    pub fn object(&self, what: &str) -> Result<PathBuf, Error> {
-        let path = if what.contains('/') {
+    pub fn object(&self, what: &str) -> Result<Found, Error> {
+        let path = self.file(what)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("devn-") {
+            return self.legacy(path);
+        }
+        Ok(Found { path, legacy: None })
+    }
+
+    /// A file by its name or path, whatever it is.
+    pub(crate) fn file(&self, what: &str) -> Result<PathBuf, Error> {
+        Ok(if what.contains('/') {
             let p = PathBuf::from(what);
             if let Err(e) = std::fs::metadata(&p) {
                 let errno = iopkt_sys::errno(&e);
@@ -93,12 +126,18 @@ impl Search {
             p
         } else {
             self.look(what).ok_or_else(|| self.missing(what, what))?
-        };
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("devn-") {
-            return Err(legacy(&path));
+        })
+    }
+
+    fn legacy(&self, driver: PathBuf) -> Result<Found, Error> {
+        match self.look(SHIM) {
+            Some(path) => Ok(Found { path, legacy: Some(driver) }),
+            None => {
+                let why = format!("a devn- driver needs the shim, {SHIM}");
+                let e = self.missing(&driver.display().to_string(), SHIM);
+                Err(Error::new(e.errno, format!("{}; {why}", e.text)))
+            }
         }
-        Ok(path)
     }
 
     fn look(&self, file: &str) -> Option<PathBuf> {
@@ -130,16 +169,6 @@ impl Search {
 fn cargo_dir(dir: &Path) -> Option<&Path> {
     let dir = if dir.ends_with("deps") || dir.ends_with("examples") { dir.parent()? } else { dir };
     dir.join(".fingerprint").is_dir().then_some(dir)
-}
-
-fn legacy(path: &Path) -> Error {
-    Error::new(
-        Errno::EOPNOTSUPP,
-        format!(
-            "{}: a devn- driver needs the shim (devnp-shim.so), which is not in this build; use a devnp- driver",
-            path.display()
-        ),
-    )
 }
 
 /// The system's words for an I/O error, without Rust's "(os error N)".

@@ -3,6 +3,7 @@
 
 use crate::device::Device;
 use crate::driver::Core;
+use crate::info::Kind;
 use crate::port::{Port, RX_MAX};
 use iopkt_abi as abi;
 use iopkt_base::Errno;
@@ -63,7 +64,7 @@ const _: () = {
 ///
 /// # Safety
 /// `p` is null or came from us to this driver, whose `unload` has not returned.
-unsafe fn port<'a>(p: *mut abi::Port) -> Option<&'a Port> {
+pub(crate) unsafe fn port<'a>(p: *mut abi::Port) -> Option<&'a Port> {
     // SAFETY: ports live in `Core` until after unload.
     unsafe { p.cast::<Port>().as_ref() }
 }
@@ -72,7 +73,7 @@ unsafe fn port<'a>(p: *mut abi::Port) -> Option<&'a Port> {
 ///
 /// # Safety
 /// As [`port`].
-unsafe fn both<'a>(p: *mut abi::Port) -> Option<(&'a Port, Arc<Core>)> {
+pub(crate) unsafe fn both<'a>(p: *mut abi::Port) -> Option<(&'a Port, Arc<Core>)> {
     // SAFETY: passed on.
     let port = unsafe { port(p) }?;
     Some((port, port.core.upgrade()?))
@@ -92,12 +93,12 @@ unsafe fn lossy(text: *const c_char, len: usize) -> String {
     s.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn code(r: Result<(), Errno>) -> c_int {
+pub(crate) fn code(r: Result<(), Errno>) -> c_int {
     r.map_or_else(|e| if e.0 > 0 { e.0 } else { Errno::EIO.0 }, |()| 0)
 }
 
 /// The answer to a call from a thread that is not the port's.
-fn stranger(p: &Port, call: &str) -> c_int {
+pub(crate) fn stranger(p: &Port, call: &str) -> c_int {
     if let Some(core) = p.core.upgrade() {
         core.misuse(p, &format!("{call} called outside a call for this port"));
     }
@@ -190,7 +191,7 @@ unsafe extern "C" fn mbuf_alloc(p: *mut abi::Port, len: u32, v: *mut *mut abi::M
 ///
 /// # Safety
 /// `v` has n pointers to buffers that the driver owns.
-unsafe fn take(core: &Core, v: *mut *mut abi::Mbuf, n: u32, mut each: impl FnMut(Mbuf)) {
+pub(crate) unsafe fn take(core: &Core, v: *mut *mut abi::Mbuf, n: u32, mut each: impl FnMut(Mbuf)) {
     if v.is_null() {
         return;
     }
@@ -234,9 +235,13 @@ unsafe extern "C" fn mbuf_free(p: *mut abi::Port, v: *mut *mut abi::Mbuf, n: u32
 
 unsafe extern "C" fn depart(p: *mut abi::Port) {
     // SAFETY: the driver gives a port of its own.
-    if let Some(port) = unsafe { port(p) }
-        && !port.control
-    {
+    let Some((port, core)) = (unsafe { both(p) }) else { return };
+    if port.control {
+        // A module asks for its own end.
+        if core.info.kind == Kind::Module {
+            core.host.finished(core.id);
+        }
+    } else {
         port.departs.store(true, Ordering::Release);
         port.kick();
     }
@@ -274,6 +279,10 @@ unsafe extern "C" fn attach(p: *mut abi::Port, d: *const abi::Device, out: *mut 
     let Some((port, core)) = (unsafe { both(p) }) else { return Errno::EINVAL.0 };
     if !port.control || !port.is_mine() {
         return stranger(port, "attach");
+    }
+    if core.info.kind != Kind::Driver {
+        core.misuse(port, "attach called by a module");
+        return Errno::EPERM.0;
     }
     if core.stopping.load(Ordering::Acquire) {
         return Errno::EINTR.0;
@@ -326,7 +335,7 @@ unsafe extern "C" fn resident(p: *mut abi::Port, stay: u32) {
 ///
 /// # Safety
 /// `s` is null or a C string.
-unsafe fn cstr<'a>(s: *const c_char) -> Result<&'a str, Errno> {
+pub(crate) unsafe fn cstr<'a>(s: *const c_char) -> Result<&'a str, Errno> {
     if s.is_null() {
         return Err(Errno::EINVAL);
     }

@@ -26,6 +26,7 @@ fn info() -> Info {
             o("value", Takes::Value, "value=N"),
             o("maybe", Takes::Maybe, "maybe[=N]"),
         ],
+        raw_options: false,
     }
 }
 

@@ -8,8 +8,8 @@ use crate::env::Env;
 use crate::msg::{Ticket, ToControl, ToPacket};
 use crate::start::Facts;
 use iopkt_base::{Duration, Errno, Instant};
-use iopkt_ctl::{DriverInfo, NicInfo, Reply, Request};
-use iopkt_loader::{Driver, DriverId, Error, Gone, Info};
+use iopkt_ctl::{DriverInfo, ModuleInfo, NicInfo, Reply, Request};
+use iopkt_loader::{Driver, DriverId, Error, Gone, Info, Kind, Wanted};
 use iopkt_slog::Severity;
 use iopkt_sys::process::Started;
 use iopkt_sys::signal::Signals;
@@ -26,13 +26,15 @@ const UNLOAD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end waits for drivers.
 const END_PATIENCE: Duration = Duration::from_secs(8);
 
-/// A loaded driver, or one that loads.
+/// A loaded driver or module, or one that loads.
 struct Entry {
     /// Gone while it is being unloaded.
     driver: Option<Arc<Driver>>,
     info: Info,
     options: String,
     interfaces: Vec<String>,
+    /// It is the shim, with a driver for io-net: umount is for it.
+    legacy: bool,
     /// Its load has ended (and, without [`Entry::failed`], well).
     load_over: bool,
     /// Who waits for its load.
@@ -79,8 +81,8 @@ pub(crate) struct Control {
     started: Started,
     drivers: BTreeMap<DriverId, Entry>,
     gathers: HashMap<Ticket, Gather>,
-    /// Drivers of the command line that are still to be started.
-    queue: VecDeque<Load>,
+    /// Drivers and modules of the command line that are still to be started.
+    queue: VecDeque<(Wanted, Load)>,
     /// When the start goes on although a driver has not loaded yet.
     patience: Option<Instant>,
     ending: Option<(End, Instant)>,
@@ -97,7 +99,7 @@ impl Control {
         inbox: Receiver<ToControl>,
         signals: Signals,
         started: Started,
-        drivers: Vec<Load>,
+        queue: Vec<(Wanted, Load)>,
     ) -> std::io::Result<Control> {
         let epoll = Epoll::new()?;
         epoll.add(&signals, TOKEN_SIGNALS, Interest::READ)?;
@@ -112,7 +114,7 @@ impl Control {
             started,
             drivers: BTreeMap::new(),
             gathers: HashMap::new(),
-            queue: drivers.into(),
+            queue: queue.into(),
             patience: Some(Instant::ZERO),
             ending: None,
         })
@@ -155,8 +157,8 @@ impl Control {
                 return;
             }
             match self.queue.pop_front() {
-                Some(l) if self.ending.is_none() => {
-                    self.load(&l.name, &l.options, Waiter::Start);
+                Some((wanted, l)) if self.ending.is_none() => {
+                    self.load(wanted, &l.name, &l.options, Waiter::Start);
                     self.patience = Some(clock::monotonic() + LOAD_PATIENCE);
                 }
                 _ => {
@@ -169,7 +171,10 @@ impl Control {
 
     fn start_done(&mut self) {
         for e in self.drivers.values().filter(|e| e.loading.is_some()) {
-            let text = format!("driver {} is still loading; its interfaces follow", e.info.name);
+            let text = match e.info.kind {
+                Kind::Driver => format!("driver {} is still loading; its interfaces follow", e.info.name),
+                Kind::Module => format!("module {} is still loading", e.info.name),
+            };
             self.env.log(Severity::Notice, &text);
         }
         if self.ending.is_some() {
@@ -183,10 +188,17 @@ impl Control {
     fn message(&mut self, m: ToControl) {
         match m {
             ToControl::Ctl { ticket, request } => self.request(ticket, *request),
-            ToControl::Attached { driver, name } => {
+            ToControl::Attached { driver, name, legacy } => {
                 if let Some(e) = self.drivers.get_mut(&driver) {
                     e.interfaces.push(name);
+                    e.legacy |= legacy;
                 }
+            }
+            ToControl::Refused { name, ticket, errno, why } => {
+                let why = if why.is_empty() { "its driver does not let it go now".into() } else { why };
+                let text = format!("{name}: not destroyed: {why}");
+                self.env.log(Severity::Notice, &text);
+                self.answer(ticket, Reply::why(errno, text));
             }
             ToControl::Detached { driver, name, ticket, why } => self.detached(driver, &name, ticket, why),
             ToControl::NoDevice { name, ticket } => {
@@ -235,8 +247,10 @@ impl Control {
                 let info = self.facts.info();
                 self.answer(ticket, Reply::Stack(info));
             }
-            Request::Load { object, options } => self.load(&object, &options, Waiter::Ticket(ticket)),
-            Request::Unload { what } => self.answer(ticket, self.refuse_unload(&what)),
+            Request::Load { object, options } => {
+                self.load(Wanted::Any, &object, &options, Waiter::Ticket(ticket));
+            }
+            Request::Unload { what } => self.umount(ticket, &what),
             Request::Loaded => self.answer(ticket, self.list()),
             Request::Destroy { name } => {
                 self.env.tell_packet(0, ToPacket::Destroy { name, ticket });
@@ -253,53 +267,69 @@ impl Control {
         }
     }
 
-    /// `umount`: the documented refusal.
-    fn refuse_unload(&self, what: &str) -> Reply {
+    /// `umount`: takes a legacy driver with its interfaces, or a module; others are refused, as documented.
+    fn umount(&mut self, ticket: Ticket, what: &str) {
+        let id = match self.named(what) {
+            Some((id, e)) if e.legacy || e.info.kind == Kind::Module => *id,
+            Some((_, e)) => return self.answer(ticket, refuse_unload(what, e)),
+            None => {
+                let why = format!("{what}: no driver or module has this name, nor made such an interface");
+                return self.answer(ticket, Reply::why(Errno::ENOENT, why));
+            }
+        };
+        let Some(e) = self.drivers.get_mut(&id) else { return };
+        e.unloading.get_or_insert_default().push(ticket);
+        self.reap(id);
+    }
+
+    /// The object that has this name (of the object, its file, what it was loaded for, or one of its interfaces).
+    fn named(&self, what: &str) -> Option<(&DriverId, &Entry)> {
         let file = what.rsplit('/').next().unwrap_or(what);
-        let by_name = |e: &&Entry| {
-            e.info.name == file || e.info.file() == file || format!("devnp-{}.so", e.info.name) == file
+        let by_if = |e: &Entry| e.interfaces.iter().any(|i| i == file);
+        let by_name = |e: &Entry| {
+            let kind = match e.info.kind {
+                Kind::Driver => "devnp",
+                Kind::Module => "lsm",
+            };
+            e.info.name == file
+                || e.info.file() == file
+                || format!("{kind}-{}.so", e.info.name) == file
+                || (e.legacy && legacy_file(&e.options) == file)
         };
-        let by_if = |e: &&Entry| e.interfaces.iter().any(|i| i == file);
-        let Some(e) = self.drivers.values().find(by_name).or_else(|| self.drivers.values().find(by_if))
-        else {
-            return Reply::why(
-                Errno::ENOENT,
-                format!("{what}: no driver has this name, nor made such an interface"),
-            );
-        };
-        let names = if e.interfaces.is_empty() { vec!["IF".to_owned()] } else { e.interfaces.clone() };
-        let how: Vec<_> = names.iter().map(|n| format!("ifconfig {n} destroy")).collect();
-        Reply::why(
-            Errno::EOPNOTSUPP,
-            format!(
-                "{what}: umount works for legacy io-net drivers only; destroy the interface instead: {} \
-                 (the driver is unloaded with its last one)",
-                how.join("; ")
-            ),
-        )
+        let find = |f: &dyn Fn(&Entry) -> bool| self.drivers.iter().find(|(_, e)| f(e));
+        find(&by_if).or_else(|| find(&by_name))
     }
 
     fn list(&self) -> Reply {
-        let drivers = self.drivers.values().filter(|e| e.is_loaded()).map(|e| DriverInfo {
+        let of = |k| self.drivers.values().filter(move |e| e.is_loaded() && e.info.kind == k);
+        let drivers = of(Kind::Driver).map(|e| DriverInfo {
             name: e.info.name.clone(),
             path: e.info.path.display().to_string(),
             version: e.info.version.clone(),
             options: e.options.clone(),
             interfaces: e.interfaces.clone(),
         });
-        Reply::Loaded { drivers: drivers.collect(), modules: Vec::new() }
+        let modules = of(Kind::Module).map(|e| ModuleInfo {
+            name: e.info.name.clone(),
+            path: e.info.path.display().to_string(),
+            version: e.info.version.clone(),
+            options: e.options.clone(),
+        });
+        Reply::Loaded { drivers: drivers.collect(), modules: modules.collect() }
     }
 
-    fn load(&mut self, what: &str, options: &str, waiter: Waiter) {
-        match Driver::start(self.env.clone(), &self.loader, what, options) {
+    fn load(&mut self, wanted: Wanted, what: &str, options: &str, waiter: Waiter) {
+        match Driver::start_as(self.env.clone(), &self.loader, wanted, what, options) {
             Err(e) => self.load_failed(&e, Some(waiter)),
             Ok(d) => {
                 let (id, driver) = (d.id(), Arc::new(d));
+                let raw = driver.info().raw_options;
                 let entry = Entry {
                     info: driver.info().clone(),
                     driver: Some(driver.clone()),
-                    options: options.to_owned(),
+                    options: if raw { driver.options().rest.clone() } else { options.to_owned() },
                     interfaces: Vec::new(),
+                    legacy: false,
                     load_over: false,
                     loading: Some(waiter),
                     unloading: None,
@@ -338,6 +368,7 @@ impl Control {
             Ok(()) => {
                 let names = entry.interfaces.clone();
                 let text = format!("{} loaded: {}", entry.info.path.display(), names.join(" "));
+                let text = text.trim_end_matches(": ").to_owned();
                 if let Some(Waiter::Ticket(t)) = entry.loading.take() {
                     self.answer(t, Reply::Names(names));
                 }
@@ -461,4 +492,24 @@ impl Control {
             self.env.log(Severity::Error, &text);
         }
     }
+}
+
+/// The documented refusal to unmount a native driver.
+fn refuse_unload(what: &str, e: &Entry) -> Reply {
+    let names = if e.interfaces.is_empty() { vec!["IF".to_owned()] } else { e.interfaces.clone() };
+    let how: Vec<_> = names.iter().map(|n| format!("ifconfig {n} destroy")).collect();
+    Reply::why(
+        Errno::EOPNOTSUPP,
+        format!(
+            "{what}: umount works for legacy io-net drivers only; destroy the interface instead: {} \
+             (the driver is unloaded with its last one)",
+            how.join("; ")
+        ),
+    )
+}
+
+/// File name of the driver for io-net in the shim's option list.
+fn legacy_file(options: &str) -> &str {
+    let path = options.split(' ').next().unwrap_or("");
+    path.rsplit('/').next().unwrap_or(path)
 }

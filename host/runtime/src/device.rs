@@ -33,9 +33,15 @@ pub(crate) struct Slot {
     pub full: bool,
     /// On the shard's own thread there is nothing between.
     pub ends: Option<Ends>,
+    /// The device can finish checksums: frames may come with that left to do.
+    checksums: bool,
     /// Frames from the ring that the driver has not taken yet.
     queue: VecDeque<Mbuf>,
     fx: Effects,
+    /// What the driver has refused, to be told with the rest.
+    refused: Said,
+    /// Received packets that the ring had no room for, to be told with the rest.
+    lost: u64,
 }
 
 impl Slot {
@@ -44,6 +50,7 @@ impl Slot {
             num,
             ifindex,
             name,
+            checksums: dev.description().caps_tx != 0,
             dev,
             quiet: None,
             leaving: false,
@@ -51,6 +58,8 @@ impl Slot {
             ends,
             queue: VecDeque::new(),
             fx: Effects::default(),
+            refused: Said::default(),
+            lost: 0,
         }
     }
 
@@ -103,6 +112,16 @@ impl Slot {
                 ("receive filter", self.dev.filter(*promisc, *allmulti, groups))
             }
             DevOp::Mtu(_, mtu) => ("mtu", self.dev.set_mtu(*mtu)),
+            DevOp::Caps { rx, tx, .. } => {
+                let r = self.dev.set_caps(*rx, *tx);
+                self.refused.caps = r.is_err().then(|| self.dev.caps());
+                ("capabilities", r)
+            }
+            DevOp::Media(_, media) => {
+                let r = self.dev.set_media(*media);
+                self.refused.media = r.is_err().then(|| self.dev.media());
+                ("media", r)
+            }
         });
         if let Err(e) = r {
             let text = format!("{}: {what}: the driver says {e}", self.name);
@@ -121,11 +140,16 @@ impl Slot {
         let said = Said {
             link: fx.link.take(),
             ierrors: std::mem::take(&mut fx.ierrors),
-            iqdrops: std::mem::take(&mut fx.iqdrops),
+            iqdrops: std::mem::take(&mut fx.iqdrops) + std::mem::take(&mut self.lost),
             oerrors: std::mem::take(&mut fx.oerrors),
             collisions: std::mem::take(&mut fx.collisions),
+            caps: self.refused.caps.take(),
+            media: self.refused.media.take(),
         };
-        let news = said.link.is_some() || said.ierrors + said.iqdrops + said.oerrors + said.collisions > 0;
+        let refused = said.caps.is_some() || said.media.is_some();
+        let news = refused
+            || said.link.is_some()
+            || said.ierrors + said.iqdrops + said.oerrors + said.collisions > 0;
         news.then_some(said)
     }
 
@@ -133,6 +157,9 @@ impl Slot {
     /// in the same call that it has room again, so look at it once more.
     pub(crate) fn transmit(&mut self, q: &mut VecDeque<Mbuf>) -> bool {
         let before = self.full;
+        if self.checksums {
+            self.finish_checksums(q);
+        }
         while !self.full && !q.is_empty() {
             let sent = crash::blame(&self.name, || self.dev.transmit(q));
             self.full = sent.full;
@@ -143,6 +170,22 @@ impl Slot {
         self.full && !before
     }
 
+    /// Frames that wait since before a capability was disabled still count on it.
+    fn finish_checksums(&self, q: &mut VecDeque<Mbuf>) {
+        let (_, tx) = self.dev.caps();
+        for m in q.iter_mut() {
+            let cap = iopkt_stack::checksum_cap(m, self.dev.description().ether);
+            if cap & tx == 0 {
+                iopkt_stack::Cx::finish_checksum(m);
+            }
+        }
+    }
+
+    /// Whether the user may destroy it.
+    pub(crate) fn may_destroy(&mut self) -> Result<(), (Errno, String)> {
+        crash::blame(&self.name, || self.dev.may_destroy())
+    }
+
     /// On another thread than the shard's: hands received packets over and sends what the shard has put
     /// into the ring. Says whether the shard must be woken, and whether frames are left that could go on.
     pub(crate) fn exchange(&mut self, rx: &mut Vec<Mbuf>) -> (bool, bool) {
@@ -150,10 +193,11 @@ impl Slot {
         let mut wake = !rx.is_empty();
         for m in rx.drain(..) {
             if ends.rx.push(m).is_err() {
-                self.fx.iqdrops += 1; // told with the next look at the device
+                self.lost += 1;
             }
         }
-        let mut more = false;
+        let lost = self.lost > 0; // another turn tells it
+        let mut more = lost;
         if !self.full {
             while self.queue.len() < PULL {
                 match ends.tx.pop() {
@@ -161,14 +205,14 @@ impl Slot {
                     Err(_) => break,
                 }
             }
-            more = !ends.tx.is_empty();
+            more = lost || !ends.tx.is_empty();
             if ends.starved.swap(false, Ordering::AcqRel) {
                 wake = true;
             }
             let mut q = std::mem::take(&mut self.queue);
             let filled = self.transmit(&mut q);
             self.queue = q;
-            more = filled || (more && !self.full);
+            more = lost || filled || (more && !self.full);
         }
         (wake, more)
     }

@@ -2,12 +2,14 @@
 
 use crate::msg::{ToControl, ToPacket};
 use iopkt_base::Errno;
-use iopkt_loader::{Bound, Device, DriverId, Host};
+use iopkt_ctl::{Reply, Request};
+use iopkt_loader::{Bound, Device, DriverId, Host, Inlet};
+use iopkt_mbuf::Mbuf;
 use iopkt_slog::{Severity, Sink, major};
 use iopkt_sys::{Epoll, Waker};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 
 /// A packet thread from outside.
 pub(crate) struct Peer {
@@ -25,6 +27,8 @@ pub(crate) struct Env {
     pub packet: Vec<Peer>,
     /// Devices are dealt to the packet threads in turn.
     pub next_thread: AtomicUsize,
+    /// `prefix=`, empty for none.
+    pub prefix: String,
 }
 
 impl Env {
@@ -41,6 +45,12 @@ impl Env {
         let ok = p.inbox.send(m).is_ok();
         p.waker.wake();
         ok
+    }
+
+    /// Asks packet thread 0 and waits; `None` when it has ended. Not from a packet thread.
+    fn ask<R>(&self, m: impl FnOnce(SyncSender<R>) -> ToPacket) -> Option<R> {
+        let (reply, answer) = sync_channel(1);
+        self.tell_packet(0, m(reply)).then(|| answer.recv().ok()).flatten()
     }
 
     /// One log line.
@@ -66,5 +76,29 @@ impl Host for Env {
 
     fn finished(&self, driver: DriverId) {
         self.tell_control(ToControl::Finished { driver });
+    }
+
+    fn module(&self, inlet: &Inlet, arrives: bool) {
+        self.tell_packet(0, ToPacket::Module { inlet: inlet.clone(), arrives });
+    }
+
+    fn ctl(&self, request: Request) -> Reply {
+        self.ask(|reply| ToPacket::Ask { request: Box::new(request), reply })
+            .unwrap_or_else(|| Reply::err(Errno::ESHUTDOWN))
+    }
+
+    fn listen(&self, inlet: &Inlet, ifindex: u32, ethertype: u16, on: bool) -> Result<(), Errno> {
+        let inlet = inlet.clone();
+        self.ask(|reply| ToPacket::Listen { inlet, ifindex, ethertype, on, reply })
+            .unwrap_or(Err(Errno::ESHUTDOWN))
+    }
+
+    fn output(&self, inlet: &Inlet, ifindex: u32, frames: Vec<Mbuf>) -> Result<(), Errno> {
+        let m = ToPacket::Output { inlet: inlet.clone(), ifindex, frames };
+        if self.tell_packet(0, m) { Ok(()) } else { Err(Errno::ESHUTDOWN) }
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
     }
 }

@@ -2,7 +2,7 @@
 
 use iopkt_base::Errno;
 use iopkt_ctl::{NicInfo, Reply, Request};
-use iopkt_loader::{Bound, Device, Driver, DriverId, Error, Gone};
+use iopkt_loader::{Bound, Device, Driver, DriverId, Error, Gone, Inlet};
 use iopkt_mbuf::Mbuf;
 pub(crate) use iopkt_sockserver::Ticket;
 use iopkt_stack::DevOp;
@@ -45,6 +45,18 @@ pub(crate) enum ToPacket {
     Detach { num: u32, why: Gone, ticket: Option<Ticket> },
     /// To 0, from control: `ifconfig X destroy`.
     Destroy { name: String, ticket: Ticket },
+    /// To n, from 0: may the user destroy it?
+    MayDestroy { num: u32, ticket: Ticket },
+    /// To 0, from n: he may.
+    Destroyable { num: u32, ticket: Ticket },
+    /// To 0, from a module's control thread: it arrives, or has ended.
+    Module { inlet: Inlet, arrives: bool },
+    /// To 0, from a module's control thread: a request.
+    Ask { request: Box<Request>, reply: SyncSender<Reply> },
+    /// To 0, from a module's control thread: it wants to hear frames, or not any more.
+    Listen { inlet: Inlet, ifindex: u32, ethertype: u16, on: bool, reply: SyncSender<Result<(), Errno>> },
+    /// To 0, from a module's control thread: frames to send.
+    Output { inlet: Inlet, ifindex: u32, frames: Vec<Mbuf> },
     /// To 0, from control: what drivers know of their hardware.
     NicInfo { name: Option<String>, ticket: Ticket },
     /// To n, from 0: the same for one device.
@@ -63,16 +75,22 @@ pub(crate) struct Said {
     pub iqdrops: u64,
     pub oerrors: u64,
     pub collisions: u64,
+    /// Capabilities that are enabled after the driver has refused others.
+    pub caps: Option<(u32, u32)>,
+    /// The medium that is selected after the driver has refused another.
+    pub media: Option<u32>,
 }
 
 /// To the control thread.
 pub(crate) enum ToControl {
     /// From 0: a request that the runtime answers.
     Ctl { ticket: Ticket, request: Box<Request> },
-    /// From 0: a driver has an interface more.
-    Attached { driver: DriverId, name: String },
+    /// From 0: a driver has an interface more. `legacy`: of a driver for io-net.
+    Attached { driver: DriverId, name: String, legacy: bool },
     /// From n: and one less. `ticket`: somebody waits for it.
     Detached { driver: DriverId, name: String, ticket: Option<Ticket>, why: Gone },
+    /// From n: the driver does not let it be destroyed.
+    Refused { name: String, ticket: Ticket, errno: Errno, why: String },
     /// From 0: no such interface of a driver.
     NoDevice { name: String, ticket: Ticket },
     /// From 0: as many [`ToControl::NicInfo`] follow.

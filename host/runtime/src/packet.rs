@@ -195,9 +195,14 @@ impl Packet {
                 self.env.tell_control(ToControl::NicInfo { ticket, info });
             }
             ToPacket::Departed { num } => self.departed(num),
+            ToPacket::MayDestroy { num, ticket } => self.may_destroy(num, ticket),
+            ToPacket::Destroyable { num, ticket } => self.remove(num, Gone::Destroyed, Some(ticket)),
             ToPacket::Destroy { name, ticket } => {
                 match self.stack.as_mut().and_then(|s| s.device_of(&name)) {
-                    Some(num) => self.remove(num, Gone::Destroyed, Some(ticket)),
+                    Some((num, 0)) => self.may_destroy(num, ticket),
+                    Some((num, thread)) => {
+                        self.env.tell_packet(thread, ToPacket::MayDestroy { num, ticket });
+                    }
                     None => self.env.tell_control(ToControl::NoDevice { name, ticket }),
                 }
             }
@@ -240,13 +245,30 @@ impl Packet {
         let r = slot.bind(&self.epoll);
         let ok = r.is_ok();
         if ok {
-            let driver = slot.dev.driver().id();
-            self.env.tell_control(ToControl::Attached { driver, name: slot.name.clone() });
+            let (driver, legacy) = (slot.dev.driver().id(), slot.dev.description().legacy);
+            self.env.tell_control(ToControl::Attached { driver, name: slot.name.clone(), legacy });
             self.slots.push(slot);
             self.more = true; // it may have spoken already
         }
         let _ = reply.send(r);
         ok
+    }
+
+    /// Asks the driver of a device of this thread; it goes when nothing stands against it.
+    fn may_destroy(&mut self, num: u32, ticket: crate::msg::Ticket) {
+        let Some(s) = self.slots.iter_mut().find(|s| s.num == num) else {
+            return self.env.tell_control(ToControl::NoDevice { name: String::new(), ticket });
+        };
+        match s.may_destroy() {
+            Err((errno, why)) => {
+                let name = s.name.clone();
+                self.env.tell_control(ToControl::Refused { name, ticket, errno, why });
+            }
+            Ok(()) if self.stack.is_some() => self.remove(num, Gone::Destroyed, Some(ticket)),
+            Ok(()) => {
+                self.env.tell_packet(0, ToPacket::Destroyable { num, ticket });
+            }
+        }
     }
 
     /// A device of this thread (thread 0), or of another one that told us, has left.
@@ -262,7 +284,12 @@ impl Packet {
             Some(thread) => {
                 self.env.tell_packet(thread, ToPacket::Detach { num, why, ticket });
             }
-            None => {}
+            None => {
+                // It has departed meanwhile.
+                if let Some(ticket) = ticket {
+                    self.env.tell_control(ToControl::NoDevice { name: String::new(), ticket });
+                }
+            }
         }
     }
 

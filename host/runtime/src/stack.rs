@@ -5,12 +5,12 @@ use crate::env::Env;
 use crate::msg::{Ends, RING, Said, Ticket, ToControl, ToPacket};
 use crate::packet::{FIRST_DEVICE, TAG_SERVER};
 use iopkt_base::{Errno, Instant, Rng};
-use iopkt_ctl::{IfKind, LinkState};
-use iopkt_loader::{Device, Link};
+use iopkt_ctl::{IfKind, LinkState, Reply};
+use iopkt_loader::{Device, Inlet, Link, changed};
 use iopkt_mbuf::Mbuf;
 use iopkt_slog::Severity;
 use iopkt_sockhost::{Service, ServiceConfig};
-use iopkt_stack::{DevOp, IfAttach, Note, Shard};
+use iopkt_stack::{DevOp, IfAttach, Note, Shard, Why};
 use iopkt_sys::{Epoll, Event};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::os::fd::OwnedFd;
@@ -53,6 +53,8 @@ pub(crate) struct Stack {
     /// Take fresh randomness in every turn (`random`).
     reseed: bool,
     rx: Vec<Mbuf>,
+    /// Stack modules.
+    modules: Vec<Inlet>,
     /// By packet thread: it has something to send.
     wake: Vec<bool>,
     more: bool,
@@ -75,6 +77,7 @@ impl Stack {
             next: FIRST_DEVICE,
             reseed,
             rx: Vec::new(),
+            modules: Vec::new(),
             wake: vec![false; threads],
             more: true,
         })
@@ -116,6 +119,12 @@ impl Stack {
             i.counters.iqdrops += s.iqdrops;
             i.counters.oerrors += s.oerrors;
             i.counters.collisions += s.collisions;
+            if let Some(caps) = s.caps {
+                (i.enabled_rx, i.enabled_tx) = caps;
+            }
+            if let Some(media) = s.media {
+                i.media_now = media;
+            }
         }
         if let Some(l) = s.link {
             self.shard.link_changed(ifindex, state(&l), (l.speed_rx, l.speed_tx), l.full_duplex);
@@ -145,10 +154,10 @@ impl Stack {
         Some(r.thread)
     }
 
-    /// Number of the device behind an interface name (or alias).
-    pub(crate) fn device_of(&self, name: &str) -> Option<u32> {
+    /// Number and packet thread of the device behind an interface name (or alias).
+    pub(crate) fn device_of(&self, name: &str) -> Option<(u32, usize)> {
         let ifindex = self.shard.net.ifindex_of(name);
-        self.refs.iter().find(|r| r.ifindex == ifindex).map(|r| r.num)
+        self.refs.iter().find(|r| r.ifindex == ifindex).map(|r| (r.num, r.thread))
     }
 
     fn find(&self, num: u32) -> Option<&Ref> {
@@ -168,6 +177,26 @@ impl Stack {
             }
             ToPacket::NicInfo { name, ticket } => self.nicinfo(env, slots, name, ticket),
             ToPacket::Answer { ticket, reply } => self.service.answer(ticket, &reply),
+            ToPacket::Ask { request, reply } => {
+                let r = self.shard.ctl(&request).unwrap_or_else(|| Reply::err(Errno::ENOSYS));
+                let _ = reply.send(r);
+            }
+            ToPacket::Listen { inlet, ifindex, ethertype, on, reply } => {
+                let (l, who) = (&mut self.shard.listeners, inlet.id().0);
+                let r = if on { l.add(who, ifindex, ethertype) } else { l.remove(who, ifindex, ethertype) };
+                let _ = reply.send(r);
+            }
+            ToPacket::Module { inlet, arrives } => {
+                self.shard.listeners.remove_all(inlet.id().0);
+                self.modules.retain(|m| m.id() != inlet.id());
+                if arrives {
+                    self.modules.push(inlet);
+                }
+            }
+            ToPacket::Output { inlet, ifindex, frames } => {
+                inlet.sent(frames.len());
+                self.shard.cx.frames.extend(frames.into_iter().map(|m| (ifindex, m)));
+            }
             _ => {}
         }
     }
@@ -208,6 +237,7 @@ impl Stack {
         self.more |= !self.shard.cx.events.is_empty();
         self.orders(env, slots);
         self.notes(env);
+        self.overheard();
         self.push(slots);
         for (n, w) in self.wake.iter_mut().enumerate() {
             if std::mem::take(w) {
@@ -239,7 +269,8 @@ impl Stack {
         for op in self.shard.cx.dev_ops.drain(..) {
             let ifindex = match &op {
                 DevOp::Start(i) | DevOp::Stop(i) | DevOp::Mtu(i, _) => *i,
-                DevOp::Filter { ifindex, .. } => *ifindex,
+                DevOp::Media(i, _) => *i,
+                DevOp::Filter { ifindex, .. } | DevOp::Caps { ifindex, .. } => *ifindex,
             };
             let Some(r) = self.refs.iter().find(|r| r.ifindex == ifindex) else { continue };
             if r.thread != 0 {
@@ -253,8 +284,27 @@ impl Stack {
 
     fn notes(&mut self, env: &Env) {
         for n in self.shard.cx.notes.drain(..) {
-            if let Note::Log(severity, text) = n {
-                env.log(Severity::of(severity), &text);
+            let (ifindex, what) = match n {
+                Note::Log(severity, text) => {
+                    env.log(Severity::of(severity), &text);
+                    continue;
+                }
+                Note::IfInfo(i) => (i, changed::STATE),
+                Note::NewAddr(i) | Note::DelAddr(i) => (i, changed::ADDRS),
+                Note::IfAnnounce(i, true) => (i, changed::ARRIVED),
+                Note::IfAnnounce(i, false) => (i, changed::DEPARTED),
+            };
+            self.modules.iter().for_each(|m| m.changed(ifindex, what));
+        }
+    }
+
+    /// Frames that modules listen to.
+    fn overheard(&mut self) {
+        while let Some((who, m)) = self.shard.cx.heard.pop_front() {
+            if let Some(to) = self.modules.iter().find(|m| m.id().0 == who)
+                && let Err(m) = to.deliver(m)
+            {
+                self.shard.cx.drop(m, Why::ListenerFull);
             }
         }
     }
@@ -320,6 +370,8 @@ fn describe(d: &Device) -> IfAttach {
         caps_rx: desc.caps_rx,
         caps_tx: desc.caps_tx,
         media: desc.media,
+        media_words: desc.media_words.clone(),
+        shim: desc.legacy,
         link: state(&desc.link),
         speed_rx: desc.link.speed_rx,
         speed_tx: desc.link.speed_tx,

@@ -255,6 +255,7 @@ impl Running {
             control_waker: Waker::new().map_err(io("eventfd"))?,
             packet,
             next_thread: AtomicUsize::new(0),
+            prefix: cfg.tcpip.prefix.clone(),
         });
         let mut key = [0; 16];
         random::fill(&mut key).map_err(io("randomness from the kernel"))?;
@@ -293,15 +294,7 @@ impl Running {
         cfg: &Config,
     ) -> std::io::Result<Control> {
         let inbox = self.inbox.take().ok_or(std::io::ErrorKind::NotFound)?;
-        Control::new(
-            self.env.clone(),
-            self.loader.clone(),
-            facts,
-            inbox,
-            signals,
-            started,
-            cfg.drivers.clone(),
-        )
+        Control::new(self.env.clone(), self.loader.clone(), facts, inbox, signals, started, cfg.loads())
     }
 
     /// Ends the packet threads; the shard and all pairs to programs go with the first.

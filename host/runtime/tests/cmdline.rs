@@ -45,6 +45,19 @@ fn documented_command_lines() {
 }
 
 #[test]
+fn protocols_by_name_and_by_path() {
+    let c = run("-p autoip if=en0,debug -p/lib/dll/lsm-slip.so -d ecm -pqnet -p tcpip random -p lsm-x.so");
+    let want = [
+        load("autoip", "if=en0,debug"),
+        load("/lib/dll/lsm-slip.so", ""),
+        load("qnet", ""),
+        load("lsm-x.so", ""),
+    ];
+    assert_eq!(c.modules, want);
+    assert!(c.tcpip.random && c.drivers == [load("ecm", "")]);
+}
+
+#[test]
 fn glued_spaced_and_shared_words_mean_the_same() {
     for words in ["-v -S -i 3 -t 2 -P 21", "-vS -i3 -t2 -P21", "-Svi3 -t2 -vP 21", "-P0x15 -t 2 -S -v -i 0x3"]
     {
@@ -133,8 +146,8 @@ fn known_options_without_effect_are_refused_by_name() {
         assert!(e.contains(&format!("'{name}'")) && e.contains("not in this build"), "{o}: {e}");
     }
     assert!(refused(&V6HC, "-p tcpip forward6").contains("not in this build"));
-    for p in ["autoip", "avb", "pf-v4", "pf-v6", "qnet", "slip", "/lib/dll/lsm-slip.so"] {
-        assert!(refused(&V4HC, &format!("-p {p}")).contains("not in this build"), "{p}");
+    for (v, p) in [(&V4HC, "pf-v6"), (&V6HC, "pf-v4"), (&V6HC, "slip"), (&V6HC, "/lib/dll/lsm-slip.so")] {
+        assert!(refused(v, &format!("-p {p}")).contains(&format!("not with {}", v.name)), "{p}");
     }
     for f in ["-D", "-I", "-U33:33", "-q 5", "-r9", "-u x", "-w1", "-vD"] {
         assert!(refused(&V4HC, f).contains("not in this build"), "{f}");
@@ -197,7 +210,6 @@ fn unknown_words_are_named() {
     assert!(refused(&V4HC, "-p tcpip a,,b").contains("unknown option 'a'"));
     assert!(refused(&V4HC, "-p tcpip enmap,").contains("empty option"));
     assert!(refused(&V4HC, "-p tcpip =3").contains("empty option"));
-    assert!(refused(&V4HC, "-p ipx").contains("unknown protocol; there are tcpip, autoip"));
     assert!(refused(&V4HC, "-x").contains("unknown flag -x"));
     assert!(refused(&V4HC, "-vx").contains("unknown flag -x in -vx"));
     assert!(refused(&V4HC, "--frobnicate").contains("--frobnicate"));

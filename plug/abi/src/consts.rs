@@ -1,7 +1,7 @@
 //! Constants of the header, under their names without `IOPKT_`.
 
 pub const ABI_MAJOR: u16 = 1;
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 pub const MAGIC: [u8; 8] = *b"IOPKTOBJ";
 /// Name of the one data symbol that an object exports.
 pub const OBJECT_SYMBOL: &str = "iopkt_object";
@@ -59,6 +59,18 @@ pub const CAP_TSO6: u32 = 0x40;
 
 pub const DEV_MEDIA: u32 = 0x1;
 pub const DEV_NOMULTICAST: u32 = 0x2;
+pub const DEV_LEGACY: u32 = 0x4;
+
+pub const MEDIA_ETHER: u32 = 0x20;
+pub const MEDIA_AUTO: u32 = 0x0;
+pub const MEDIA_MANUAL: u32 = 0x1;
+pub const MEDIA_NONE: u32 = 0x2;
+pub const MEDIA_10_T: u32 = 0x3;
+pub const MEDIA_100_TX: u32 = 0x6;
+pub const MEDIA_1000_T: u32 = 0x10;
+pub const MEDIA_FDX: u32 = 0x0010_0000;
+pub const MEDIA_HDX: u32 = 0x0020_0000;
+pub const MEDIA_MAX: usize = 16;
 
 /// "Next free number" for [`crate::Device::unit`].
 pub const UNIT_ANY: u32 = u32::MAX;
@@ -70,3 +82,26 @@ pub const COUNT_IERRORS: u32 = 1;
 pub const COUNT_IQDROPS: u32 = 2;
 pub const COUNT_OERRORS: u32 = 3;
 pub const COUNT_COLLISIONS: u32 = 4;
+
+pub const ADDR_VALID: u8 = 0;
+pub const ADDR_TENTATIVE: u8 = 1;
+pub const ADDR_DUPLICATED: u8 = 2;
+
+pub const ADDR_BROADCAST: u8 = 0x1;
+pub const ADDR_PEER: u8 = 0x2;
+pub const ADDR_PRIMARY: u8 = 0x4;
+
+pub const IF_UP: u32 = 0x1;
+pub const IF_BROADCAST: u32 = 0x2;
+pub const IF_LOOPBACK: u32 = 0x8;
+pub const IF_POINTOPOINT: u32 = 0x10;
+pub const IF_RUNNING: u32 = 0x40;
+pub const IF_NOARP: u32 = 0x80;
+pub const IF_PROMISC: u32 = 0x100;
+pub const IF_ALLMULTI: u32 = 0x200;
+pub const IF_MULTICAST: u32 = 0x8000;
+
+pub const CHANGED_ARRIVED: u32 = 0x1;
+pub const CHANGED_DEPARTED: u32 = 0x2;
+pub const CHANGED_STATE: u32 = 0x4;
+pub const CHANGED_ADDRS: u32 = 0x8;

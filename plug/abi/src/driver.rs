@@ -1,6 +1,6 @@
 //! `driver.h`.
 
-use crate::{Head, Mbuf};
+use crate::{Head, MEDIA_MAX, Mbuf};
 use core::ffi::{c_char, c_int, c_void};
 
 /// `struct iopkt_port`: the host's, only ever handled by pointer.
@@ -60,6 +60,8 @@ pub struct DeviceOps {
     pub nicinfo: Option<unsafe extern "C" fn(dev: *mut c_void, out: *const Nicinfo) -> c_int>,
     pub detach: Option<unsafe extern "C" fn(dev: *mut c_void)>,
     pub quiesce: Option<unsafe extern "C" fn(dev: *mut c_void)>,
+    pub set_media: Option<unsafe extern "C" fn(dev: *mut c_void, media: u32) -> c_int>,
+    pub may_destroy: Option<unsafe extern "C" fn(dev: *mut c_void) -> c_int>,
 }
 
 /// `struct iopkt_device`.
@@ -82,6 +84,7 @@ pub struct Device {
     pub caps_rx: u32,
     pub caps_tx: u32,
     pub link: Link,
+    pub media: [u32; MEDIA_MAX],
 }
 
 /// `struct iopkt_attached`.

@@ -7,8 +7,10 @@
 
 mod consts;
 mod driver;
+mod module;
 mod object;
 
 pub use consts::*;
 pub use driver::{Attached, Device, DeviceOps, DriverOps, Filter, Host, Link, Nicinfo, Port};
+pub use module::{Addr, If, ModuleHost, ModuleOps, PutIf};
 pub use object::{Head, Mbuf, Object, text};

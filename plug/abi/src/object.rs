@@ -1,6 +1,6 @@
 //! `abi.h` and `mbuf.h`.
 
-use crate::{ABI_MAJOR, ABI_MINOR, DriverOps};
+use crate::{ABI_MAJOR, ABI_MINOR, DriverOps, ModuleOps};
 use core::ffi::c_void;
 
 /// `struct iopkt_head`: first member of every table.
@@ -35,6 +35,7 @@ pub struct Object {
     pub options: [u8; 4096],
     pub reserved: [u64; 4],
     pub driver: *const DriverOps,
+    pub module: *const ModuleOps,
 }
 
 // SAFETY: constant data; the pointer is to another constant.

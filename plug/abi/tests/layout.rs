@@ -31,21 +31,27 @@ fn tables() -> Vec<(Vec<(String, usize)>, String)> {
     vec![
         table!(Head, "head": size, major, minor),
         table!(Object, "object": magic, head, kind, needs_minor, needs, name, prefix, version, description,
-            options, reserved, driver),
+            options, reserved, driver, module),
         table!(Mbuf, "mbuf": next, pool, buf, cap, off, len, ifindex, flags, csum_start, csum_offset, gso_size,
             gso_type, reserved),
         table!(Link, "link": head, state, full_duplex, speed_rx, speed_tx),
         table!(Filter, "filter": head, promisc, allmulti, ngroups, pad, groups),
         table!(Nicinfo, "nicinfo": head, cookie, put),
         table!(DeviceOps, "device_ops": head, bind, start, stop, transmit, fd, timer, wake, filter, set_mtu,
-            set_caps, nicinfo, detach, quiesce),
+            set_caps, nicinfo, detach, quiesce, set_media, may_destroy),
         table!(Device, "device": head, dev, ops, cookie, description, prefix, unit, link_type, mac, pad, mtu,
-            mtu_max, flags, caps_rx, caps_tx, link),
+            mtu_max, flags, caps_rx, caps_tx, link, media),
         table!(Attached, "attached": head, port, ifindex, name),
         table!(Host, "host": head, log, now, stopping, random, root, wake, mbuf_alloc, mbuf_free, depart,
             fd_add, fd_mod, fd_del, timer, attach, why, resident, name_add, name_del, receive, tx_ready, link,
             count),
         table!(DriverOps, "driver_ops": head, load, fd, timer, wake, gone, unload),
+        table!(Addr, "addr": family, prefix_len, state, flags, addr, broadcast, peer),
+        table!(If, "if": head, ifindex, flags, mtu, link_type, link_state, mac, pad, name, alias, driver, naddrs,
+            pad2, addrs),
+        table!(ModuleHost, "module_host": head, host, interfaces, addr_add, addr_del, if_flags, listen, unlisten,
+            output),
+        table!(ModuleOps, "module_ops": head, load, fd, timer, wake, input, changed, unload),
         consts!(
             ABI_MAJOR,
             ABI_MINOR,
@@ -90,6 +96,36 @@ fn tables() -> Vec<(Vec<(String, usize)>, String)> {
             CAP_TSO6,
             DEV_MEDIA,
             DEV_NOMULTICAST,
+            DEV_LEGACY,
+            MEDIA_ETHER,
+            MEDIA_AUTO,
+            MEDIA_MANUAL,
+            MEDIA_NONE,
+            MEDIA_10_T,
+            MEDIA_100_TX,
+            MEDIA_1000_T,
+            MEDIA_FDX,
+            MEDIA_HDX,
+            MEDIA_MAX,
+            ADDR_VALID,
+            ADDR_TENTATIVE,
+            ADDR_DUPLICATED,
+            ADDR_BROADCAST,
+            ADDR_PEER,
+            ADDR_PRIMARY,
+            IF_UP,
+            IF_BROADCAST,
+            IF_LOOPBACK,
+            IF_POINTOPOINT,
+            IF_RUNNING,
+            IF_NOARP,
+            IF_PROMISC,
+            IF_ALLMULTI,
+            IF_MULTICAST,
+            CHANGED_ARRIVED,
+            CHANGED_DEPARTED,
+            CHANGED_STATE,
+            CHANGED_ADDRS,
             UNIT_ANY,
             STAY_REMOVED,
             STAY_DESTROYED,
@@ -131,7 +167,7 @@ fn the_mirror_is_the_header() {
     let src = dir.join("layout.c");
     let exe = dir.join(format!("layout-{}", std::process::id()));
     let text = format!(
-        "#include <iopkt/driver.h>\n#include <stdio.h>\n\
+        "#include <iopkt/module.h>\n#include <stdio.h>\n\
          #define P(n, v) printf(\"%s %llu\\n\", n, (unsigned long long)(v))\nint main(void)\n{{\n{body}return 0;\n}}\n"
     );
     std::fs::write(&src, text).unwrap();
@@ -156,7 +192,7 @@ fn the_mirror_is_the_header() {
 #[test]
 fn no_field_of_the_header_is_forgotten() {
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include/iopkt");
-    let header: String = ["abi.h", "mbuf.h", "driver.h"]
+    let header: String = ["abi.h", "mbuf.h", "driver.h", "module.h"]
         .iter()
         .map(|f| std::fs::read_to_string(include.join(f)).unwrap())
         .collect();

@@ -2,11 +2,10 @@
 
 use crate::device::{Device, Link};
 use crate::handle::{Handle, Ready, host};
+use crate::here::Here;
 use crate::{Fail, Options, errno, glue};
 use iopkt_abi as abi;
-use std::marker::PhantomData;
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd};
 
 /// A driver: finds devices and attaches them. All calls run on the object's control thread and may block, but
 /// must look at [`Handle::stopping`] now and then.
@@ -54,26 +53,18 @@ pub struct Stay {
 }
 
 /// The object's port, inside a call on the control thread.
-pub struct Control<'a> {
-    handle: Handle,
-    _thread: PhantomData<(&'a (), *mut ())>,
-}
+pub struct Control<'a>(Here<'a>);
 
-impl Deref for Control<'_> {
-    type Target = Handle;
-    fn deref(&self) -> &Handle {
-        &self.handle
+impl<'a> Deref for Control<'a> {
+    type Target = Here<'a>;
+    fn deref(&self) -> &Here<'a> {
+        &self.0
     }
 }
 
 impl Control<'_> {
     pub(crate) fn new(handle: Handle) -> Self {
-        Control { handle, _thread: PhantomData }
-    }
-
-    /// The port for any thread.
-    pub fn handle(&self) -> Handle {
-        self.handle
+        Control(Here::new(handle))
     }
 
     /// Makes an interface of `dev`. Its [`Device::bind`] has run when this returns.
@@ -91,7 +82,7 @@ impl Control<'_> {
             name: [0; 16],
         };
         // SAFETY: our port; the description lives through the call and its table as long as the image.
-        let rc = unsafe { f(self.handle.0, &raw, &mut out) };
+        let rc = unsafe { f(self.0.handle.0, &raw, &mut out) };
         if rc != 0 {
             // SAFETY: the host has forgotten the device; it is still ours.
             let why = unsafe { glue::unslot::<D>(slot) };
@@ -111,61 +102,8 @@ impl Control<'_> {
             let bits =
                 u32::from(s.removed) * abi::STAY_REMOVED + u32::from(s.destroyed) * abi::STAY_DESTROYED;
             // SAFETY: our port.
-            unsafe { f(self.handle.0, bits) };
+            unsafe { f(self.0.handle.0, bits) };
         }
-    }
-
-    /// Explains a load that returns `Ok` with no device and without staying ("no ECM device on bus 1; ...").
-    pub fn why(&self, text: &str) {
-        if let Some(f) = host().and_then(|h| h.why) {
-            // SAFETY: our port, and text of that length.
-            unsafe { f(self.handle.0, text.as_ptr().cast(), text.len()) };
-        }
-    }
-
-    /// Watches a descriptor; [`Driver::fd`] is called with `cookie`.
-    ///
-    /// # Errors
-    /// EEXIST, ENOSPC (1024 descriptors), what epoll_ctl(2) says.
-    pub fn watch(&self, fd: impl AsFd, interest: Ready, cookie: u64) -> Result<(), Fail> {
-        self.handle.fd_add(fd.as_fd().as_raw_fd(), interest, cookie)
-    }
-
-    /// Changes the interest.
-    ///
-    /// # Errors
-    /// ENOENT.
-    pub fn rewatch(&self, fd: impl AsFd, interest: Ready) -> Result<(), Fail> {
-        self.handle.fd_mod(fd.as_fd().as_raw_fd(), interest)
-    }
-
-    /// Ends the watch; before the descriptor is closed.
-    ///
-    /// # Errors
-    /// ENOENT.
-    pub fn unwatch(&self, fd: impl AsFd) -> Result<(), Fail> {
-        self.handle.fd_del(fd.as_fd().as_raw_fd())
-    }
-
-    /// Runs [`Driver::timer`] once at `deadline` (ns, clock of [`Handle::now`]); `None` for never.
-    pub fn timer(&self, deadline: Option<u64>) {
-        self.handle.timer(deadline);
-    }
-
-    /// Makes `<root><name>` (`/dev/serecm0`) a symbolic link to `target`. It goes with the object at the latest.
-    ///
-    /// # Errors
-    /// EINVAL for a name outside /dev, EEXIST when something else is there.
-    pub fn name_add(&self, name: &str, target: &str) -> Result<(), Fail> {
-        self.handle.name_add(name, target)
-    }
-
-    /// Takes the name away.
-    ///
-    /// # Errors
-    /// ENOENT.
-    pub fn name_del(&self, name: &str) -> Result<(), Fail> {
-        self.handle.name_del(name)
     }
 }
 
@@ -209,6 +147,10 @@ pub struct Description {
     pub caps_tx: u32,
     /// Link at start.
     pub link: Link,
+    /// Media words that it can be set to (`MEDIA_`), the one at start first, at most 16; none: autoselect only.
+    pub media_words: Vec<u32>,
+    /// A driver for io-net stands behind it: the flag SHIM, a node `/dev/io-net/NAME`, umount.
+    pub legacy: bool,
 }
 
 impl Description {
@@ -228,6 +170,8 @@ impl Description {
             caps_rx: 0,
             caps_tx: 0,
             link: Link::default(),
+            media_words: Vec::new(),
+            legacy: false,
         }
     }
 
@@ -239,6 +183,11 @@ impl Description {
         if !self.multicast {
             flags |= abi::DEV_NOMULTICAST;
         }
+        if self.legacy {
+            flags |= abi::DEV_LEGACY;
+        }
+        let mut media = [0; abi::MEDIA_MAX];
+        media.iter_mut().zip(&self.media_words).for_each(|(to, from)| *to = *from);
         abi::Device {
             head: abi::Head::of::<abi::Device>(),
             dev,
@@ -256,6 +205,7 @@ impl Description {
             caps_rx: self.caps_rx,
             caps_tx: self.caps_tx,
             link: self.link.to_abi(),
+            media,
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The device's side: what runs on the packet thread.
 
 use crate::handle::{Handle, Ready, host};
+use crate::here::Here;
 use crate::mbuf::{Batch, Mbuf};
 use crate::{Fail, errno};
 use iopkt_abi as abi;
 use std::ffi::CString;
-use std::marker::PhantomData;
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 
 /// A device. All calls run on the packet thread that owns it, one at a time, and must not block. It is made
@@ -91,10 +90,44 @@ pub trait Device: Send + 'static {
         Err(Fail::from(errno::EOPNOTSUPP))
     }
 
+    /// Use this medium from now on (`MEDIA_` word), one of [`crate::Description::media_words`].
+    ///
+    /// # Errors
+    /// It stays as it was.
+    fn set_media(&mut self, port: &Port<'_>, media: u32) -> Result<(), Fail> {
+        let _ = (port, media);
+        Err(Fail::from(errno::EOPNOTSUPP))
+    }
+
+    /// The user wants the interface destroyed.
+    ///
+    /// # Errors
+    /// Why it may not be: EBUSY, EOPNOTSUPP. Not asked when the device departs or io-pkt ends.
+    fn may_destroy(&mut self, port: &Port<'_>) -> Result<(), Fail> {
+        let _ = port;
+        Ok(())
+    }
+
+    /// How the hardware is quieted when the process dies; asked once, after [`Device::bind`].
+    fn quiesce(&self) -> Option<Quiesce> {
+        None
+    }
+
     /// Last call before it is dropped; the interface has been stopped.
     fn detach(&mut self, port: &Port<'_>) {
         let _ = port;
     }
+}
+
+/// What quiets a device when the process dies, by a crash or in good order. It may run on any thread, in a signal
+/// handler, and in the middle of another call for the device: it gets a number (a descriptor, an address of a
+/// register) and nothing else, and must not allocate, lock, log or panic.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiesce {
+    /// What to call.
+    pub call: fn(u64),
+    /// With what.
+    pub arg: u64,
 }
 
 /// Counters that only the driver can know.
@@ -161,31 +194,23 @@ pub struct Filter<'a> {
 }
 
 /// A device's port, inside a call on its packet thread.
-pub struct Port<'a> {
-    handle: Handle,
-    _thread: PhantomData<(&'a (), *mut ())>,
-}
+pub struct Port<'a>(Here<'a>);
 
-impl Deref for Port<'_> {
-    type Target = Handle;
-    fn deref(&self) -> &Handle {
-        &self.handle
+impl<'a> Deref for Port<'a> {
+    type Target = Here<'a>;
+    fn deref(&self) -> &Here<'a> {
+        &self.0
     }
 }
 
 impl Port<'_> {
     pub(crate) fn new(handle: Handle) -> Self {
-        Port { handle, _thread: PhantomData }
-    }
-
-    /// The port for any thread.
-    pub fn handle(&self) -> Handle {
-        self.handle
+        Port(Here::new(handle))
     }
 
     /// An empty batch.
     pub fn batch(&self) -> Batch {
-        Batch::new(self.handle)
+        Batch::new(self.handle())
     }
 
     /// Hands received packets to the stack; the batch is empty afterwards.
@@ -194,7 +219,7 @@ impl Port<'_> {
             && let Some(f) = host().and_then(|h| h.receive)
         {
             // SAFETY: our port, and n buffers that the batch owned.
-            unsafe { f(self.handle.0, v, n) };
+            unsafe { f(self.0.handle.0, v, n) };
         }
     }
 
@@ -202,7 +227,7 @@ impl Port<'_> {
     pub fn tx_ready(&self) {
         if let Some(f) = host().and_then(|h| h.tx_ready) {
             // SAFETY: our port.
-            unsafe { f(self.handle.0) };
+            unsafe { f(self.0.handle.0) };
         }
     }
 
@@ -211,7 +236,7 @@ impl Port<'_> {
         if let Some(f) = host().and_then(|h| h.link) {
             let l = l.to_abi();
             // SAFETY: our port and a table that lives through the call.
-            unsafe { f(self.handle.0, &l) };
+            unsafe { f(self.0.handle.0, &l) };
         }
     }
 
@@ -219,53 +244,8 @@ impl Port<'_> {
     pub fn count(&self, what: Count, n: u64) {
         if let Some(f) = host().and_then(|h| h.count) {
             // SAFETY: our port.
-            unsafe { f(self.handle.0, what as u32, n) };
+            unsafe { f(self.0.handle.0, what as u32, n) };
         }
-    }
-
-    /// Watches a descriptor; [`Device::fd`] is called with `cookie`.
-    ///
-    /// # Errors
-    /// EEXIST, ENOSPC (1024 descriptors), what epoll_ctl(2) says.
-    pub fn watch(&self, fd: impl AsFd, interest: Ready, cookie: u64) -> Result<(), Fail> {
-        self.handle.fd_add(fd.as_fd().as_raw_fd(), interest, cookie)
-    }
-
-    /// Changes the interest.
-    ///
-    /// # Errors
-    /// ENOENT.
-    pub fn rewatch(&self, fd: impl AsFd, interest: Ready) -> Result<(), Fail> {
-        self.handle.fd_mod(fd.as_fd().as_raw_fd(), interest)
-    }
-
-    /// Ends the watch; before the descriptor is closed.
-    ///
-    /// # Errors
-    /// ENOENT.
-    pub fn unwatch(&self, fd: impl AsFd) -> Result<(), Fail> {
-        self.handle.fd_del(fd.as_fd().as_raw_fd())
-    }
-
-    /// Runs [`Device::timer`] once at `deadline` (ns, clock of [`Handle::now`]); `None` for never.
-    pub fn timer(&self, deadline: Option<u64>) {
-        self.handle.timer(deadline);
-    }
-
-    /// Makes `<root><name>` a symbolic link to `target`.
-    ///
-    /// # Errors
-    /// EINVAL for a name outside /dev, EEXIST when something else is there.
-    pub fn name_add(&self, name: &str, target: &str) -> Result<(), Fail> {
-        self.handle.name_add(name, target)
-    }
-
-    /// Takes the name away.
-    ///
-    /// # Errors
-    /// ENOENT.
-    pub fn name_del(&self, name: &str) -> Result<(), Fail> {
-        self.handle.name_del(name)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The C entries of a driver in Rust. No panic leaves them: it is logged, and ends the device or the load.
 
 use crate::control::{Control, Driver};
-use crate::device::{Device, Filter, NicInfo, Port, TxQueue};
+use crate::device::{Device, Filter, NicInfo, Port, Quiesce, TxQueue};
 use crate::handle::{self, Handle, Ready, Severity};
 use crate::{Fail, Options, errno};
 use iopkt_abi as abi;
@@ -35,7 +35,7 @@ struct DriverSlot<T> {
 }
 
 /// Logs panics with their place instead of printing them. The hook is this image's own copy of std's.
-fn hook_panics(port: Handle) {
+pub(crate) fn hook_panics(port: Handle) {
     std::panic::set_hook(Box::new(move |info| {
         let p = info.payload();
         let text = p.downcast_ref::<&str>().copied().or(p.downcast_ref::<String>().map(String::as_str));
@@ -126,6 +126,8 @@ unsafe extern "C" fn drv_unload<T: Driver>(state: *mut c_void) {
 
 /// What stands behind a device's pointer.
 pub(crate) struct Slot<D> {
+    /// Set in bind; read by `quiesce`, whatever else runs then.
+    quiet: Option<Quiesce>,
     dev: D,
     port: Handle,
     poisoned: bool,
@@ -135,7 +137,7 @@ pub(crate) struct Slot<D> {
 
 pub(crate) fn slot<D: Device>(dev: D) -> *mut Slot<D> {
     let port = Handle(std::ptr::null_mut());
-    Box::into_raw(Box::new(Slot { dev, port, poisoned: false, failed: None }))
+    Box::into_raw(Box::new(Slot { quiet: None, dev, port, poisoned: false, failed: None }))
 }
 
 /// Takes back a device that the host has refused; why bind failed, if it did.
@@ -169,7 +171,9 @@ impl<D: Device> DeviceTable<D> {
         set_caps: Some(set_caps::<D>),
         nicinfo: Some(nicinfo::<D>),
         detach: Some(detach::<D>),
-        quiesce: None,
+        quiesce: Some(quiesce::<D>),
+        set_media: Some(set_media::<D>),
+        may_destroy: Some(may_destroy::<D>),
     };
 }
 
@@ -178,18 +182,20 @@ impl<D: Device> DeviceTable<D> {
 /// # Safety
 /// `dev` is the pointer of an attached device of type `D`.
 unsafe fn with<D: Device, R>(dev: *mut c_void, bad: R, f: impl FnOnce(&mut D, &Port<'_>) -> R) -> R {
-    // SAFETY: the caller's promise; calls for one device never overlap.
-    let s = unsafe { &mut *dev.cast::<Slot<D>>() };
-    if s.poisoned {
+    let s = dev.cast::<Slot<D>>();
+    // SAFETY: the caller's promise; calls for one device never overlap. Only these fields are borrowed:
+    // `quiesce` may look at its own in the middle of this.
+    let (dev, handle, poisoned) = unsafe { (&mut (*s).dev, (*s).port, &mut (*s).poisoned) };
+    if *poisoned {
         return bad;
     }
-    let port = Port::new(s.port);
-    match catch_unwind(AssertUnwindSafe(|| f(&mut s.dev, &port))) {
+    let port = Port::new(handle);
+    match catch_unwind(AssertUnwindSafe(|| f(dev, &port))) {
         Ok(r) => r,
         Err(_) => {
-            s.poisoned = true;
-            s.port.error("the device is removed because its driver panicked");
-            s.port.depart();
+            *poisoned = true;
+            handle.error("the device is removed because its driver panicked");
+            handle.depart();
             bad
         }
     }
@@ -200,6 +206,7 @@ fn code(r: Result<(), Fail>, port: &Port<'_>, what: &str) -> c_int {
     let Err(f) = r else { return 0 };
     if !f.why.is_empty() {
         port.warn(&format!("{what}: {}", f.why));
+        port.why(&f.why);
     }
     f.code()
 }
@@ -209,7 +216,13 @@ unsafe extern "C" fn bind<D: Device>(dev: *mut c_void, port: *mut abi::Port) -> 
     unsafe { (*dev.cast::<Slot<D>>()).port = Handle(port) };
     // SAFETY: as above.
     let r = unsafe { with::<D, _>(dev, Err(Fail::new(errno::EIO, "bind panicked")), |d, p| d.bind(p)) };
-    let Err(f) = r else { return 0 };
+    let Err(f) = r else {
+        // SAFETY: as above.
+        let quiet = unsafe { with::<D, _>(dev, None, |d, _| d.quiesce()) };
+        // SAFETY: as above; the host knows the device only after this call.
+        unsafe { (*dev.cast::<Slot<D>>()).quiet = quiet };
+        return 0;
+    };
     let c = f.code();
     // SAFETY: as above.
     unsafe { (*dev.cast::<Slot<D>>()).failed = Some(f) };
@@ -281,6 +294,23 @@ unsafe extern "C" fn nicinfo<D: Device>(dev: *mut c_void, out: *const abi::Nicin
     let mut out = NicInfo { raw: unsafe { &*out } };
     // SAFETY: as above.
     unsafe { with::<D, _>(dev, errno::EIO, |d, p| code(d.nicinfo(p, &mut out), p, "nicinfo")) }
+}
+
+unsafe extern "C" fn set_media<D: Device>(dev: *mut c_void, media: u32) -> c_int {
+    // SAFETY: as above.
+    unsafe { with::<D, _>(dev, errno::EIO, |d, p| code(d.set_media(p, media), p, "media")) }
+}
+
+unsafe extern "C" fn may_destroy<D: Device>(dev: *mut c_void) -> c_int {
+    // SAFETY: as above. One that has panicked is glad to go.
+    unsafe { with::<D, _>(dev, 0, |d, p| code(d.may_destroy(p), p, "destroy")) }
+}
+
+unsafe extern "C" fn quiesce<D: Device>(dev: *mut c_void) {
+    // SAFETY: the host calls between bind and detach; the field is only written in bind.
+    if let Some(q) = unsafe { (&raw const (*dev.cast::<Slot<D>>()).quiet).read() } {
+        (q.call)(q.arg);
+    }
 }
 
 unsafe extern "C" fn detach<D: Device>(dev: *mut c_void) {

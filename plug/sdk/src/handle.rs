@@ -3,29 +3,52 @@
 use iopkt_abi as abi;
 use std::ffi::CStr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::OnceLock;
 
-/// The host's table, the same for all loads of this image.
-static HOST: AtomicPtr<abi::Host> = AtomicPtr::new(std::ptr::null_mut());
+/// The host's table, the same for all loads of this image. What an older host lacks is null: not supported.
+static HOST: OnceLock<abi::Host> = OnceLock::new();
 
-/// Remembers the host; false when its table is too small to have what the SDK needs.
+/// Remembers the host; false when its table is none of ours.
 ///
 /// # Safety
 /// `h` is what the host gave to `load`.
 pub(crate) unsafe fn set_host(h: *const abi::Host) -> bool {
-    // SAFETY: the table starts with its head.
-    let ok = !h.is_null()
-        && unsafe { (*h).head.major == abi::ABI_MAJOR && (*h).head.size as usize >= size_of::<abi::Host>() };
-    if ok {
-        HOST.store(h.cast_mut(), Ordering::Release);
+    // SAFETY: the caller's promise; a table of the ABI that may be null.
+    match unsafe { copy_table(h) } {
+        Some(h) => {
+            let _ = HOST.set(h);
+            true
+        }
+        None => false,
     }
-    ok
+}
+
+/// A copy of a table that may be shorter or longer than ours: what it lacks is zero.
+///
+/// # Safety
+/// `p` is null or points to a table that starts with a head that tells its true size. `T` is a table of the
+/// ABI: repr(C), starting with a head, valid when all zero.
+pub(crate) unsafe fn copy_table<T: Copy>(p: *const T) -> Option<T> {
+    if p.is_null() {
+        return None;
+    }
+    // SAFETY: every table starts with a head.
+    let head = unsafe { p.cast::<abi::Head>().read() };
+    if head.major != abi::ABI_MAJOR || (head.size as usize) < size_of::<abi::Head>() {
+        return None;
+    }
+    let mut out = std::mem::MaybeUninit::<T>::zeroed();
+    let n = (head.size as usize).min(size_of::<T>());
+    // SAFETY: n is within both tables; the rest of `out` is zero, which T allows.
+    unsafe {
+        std::ptr::copy_nonoverlapping(p.cast::<u8>(), out.as_mut_ptr().cast(), n);
+        Some(out.assume_init())
+    }
 }
 
 /// The host's table. `None` only in code that runs before `load`, such as unit tests.
 pub(crate) fn host() -> Option<&'static abi::Host> {
-    // SAFETY: the table stays until unload has returned, and nothing of this object runs after that.
-    unsafe { HOST.load(Ordering::Acquire).as_ref() }
+    HOST.get()
 }
 
 /// Severity of a log line (slogger's).
@@ -160,7 +183,7 @@ impl Handle {
         b.pop()
     }
 
-    /// Interest in a descriptor, on the port's thread; [`crate::Port`] and [`crate::Control`] make it public.
+    /// Interest in a descriptor, on the port's thread; [`crate::Here`] makes it public.
     pub(crate) fn fd_add(self, fd: i32, interest: Ready, cookie: u64) -> Result<(), crate::Fail> {
         let f = host().and_then(|h| h.fd_add).ok_or(crate::Fail::from(crate::errno::ENXIO))?;
         // SAFETY: our port; the host checks the descriptor.

@@ -123,6 +123,11 @@ impl Mbuf {
         self.hdr_mut().len = n;
     }
 
+    /// Index of the interface that it came in by (of frames that a module hears).
+    pub fn ifindex(&self) -> u32 {
+        self.hdr().ifindex
+    }
+
     /// `M_` bits.
     pub fn flags(&self) -> u32 {
         self.hdr().flags & abi::M_MASK

@@ -7,7 +7,10 @@ use std::str::FromStr;
 
 /// The options of a load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options(Vec<(String, Option<String>)>);
+pub struct Options {
+    words: Vec<(String, Option<String>)>,
+    list: String,
+}
 
 impl Options {
     /// Takes a comma-separated list apart.
@@ -16,17 +19,23 @@ impl Options {
             Some((n, v)) => (n.to_owned(), Some(v.to_owned())),
             None => (w.to_owned(), None),
         };
-        Options(list.split(',').filter(|w| !w.is_empty()).map(word).collect())
+        let words = list.split(',').filter(|w| !w.is_empty()).map(word).collect();
+        Options { words, list: list.to_owned() }
+    }
+
+    /// The list as it stands.
+    pub fn list(&self) -> &str {
+        &self.list
     }
 
     /// Whether the option is there, with or without value.
     pub fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|o| o.0 == name)
+        self.words.iter().any(|o| o.0 == name)
     }
 
     /// Its value; of several the last.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|o| o.0 == name).and_then(|o| o.1.as_deref())
+        self.words.iter().rev().find(|o| o.0 == name).and_then(|o| o.1.as_deref())
     }
 
     /// Its value as a number in `range`: decimal, or hexadecimal with 0x.

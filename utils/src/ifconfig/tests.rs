@@ -31,6 +31,8 @@ pub(super) fn wm0() -> Ifconf {
         speed_rx: 1_000_000_000,
         speed_tx: 1_000_000_000,
         media: true,
+        media_words: Vec::new(),
+        media_now: iopkt_ctl::IFM_ETHER,
         full_duplex: true,
         driver: "e1000".into(),
         addrs: vec![

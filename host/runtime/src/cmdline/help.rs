@@ -18,7 +18,8 @@ usage: {name} [-d driver [opts]]... [-i instance] [-P priority] [-p protocol [op
                       comma separated; name=PREFIX and unit=N are understood for every driver
   -i instance         instance number N; mount then knows this stack as type io-pktN
   -P priority         priority of the main thread, QNX scale (1 to {MAX_PRIORITY}; above 10 real time, if permitted)
-  -p protocol [opts]  pass options to a protocol; tcpip is built in
+  -p protocol [opts]  load a stack module: a name (autoip means lsm-autoip.so) or a path; or pass options
+                      to tcpip, which is built in
   -S                  no handler for SIGSEGV (for a clean core file)
   -t threads          packet threads (1 to {MAX_THREADS}, default one per processor)
   -v                  load errors and limits to the console too (they always go to the log, see sloginfo)

@@ -15,6 +15,7 @@ mod tcpip;
 
 pub use tcpip::Tcpip;
 
+use iopkt_loader::Wanted;
 use std::ffi::OsString;
 use std::fmt;
 
@@ -47,6 +48,8 @@ pub struct Load {
 pub struct Config {
     /// `-d`, in order.
     pub drivers: Vec<Load>,
+    /// `-p` other than tcpip, in order. They are loaded after the drivers, whose interfaces they may want.
+    pub modules: Vec<Load>,
     /// `-i`.
     pub instance: Option<u32>,
     /// `-P`: QNX priority of the main thread.
@@ -76,6 +79,14 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(pub String);
 
+impl Config {
+    /// What is to be loaded, in order.
+    pub(crate) fn loads(&self) -> Vec<(Wanted, Load)> {
+        let drivers = self.drivers.iter().map(|l| (Wanted::Driver, l.clone()));
+        drivers.chain(self.modules.iter().map(|l| (Wanted::Module, l.clone()))).collect()
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -97,16 +108,6 @@ pub const EXIT_USAGE: u8 = 2;
 pub const MAX_THREADS: usize = 64;
 /// Highest priority that QNX gives to user processes.
 pub const MAX_PRIORITY: u8 = 63;
-
-/// Protocol names of `-p` other than tcpip, with the module behind each.
-const MODULES: &[(&str, &str)] = &[
-    ("autoip", "lsm-autoip.so"),
-    ("avb", "lsm-avb.so"),
-    ("pf-v4", "lsm-pf-v4.so"),
-    ("pf-v6", "lsm-pf-v6.so"),
-    ("qnet", "lsm-qnet.so"),
-    ("slip", "lsm-slip.so"),
-];
 
 /// Reads the words after the program's name.
 ///
@@ -234,16 +235,19 @@ impl<'a> Parser<'a> {
         if p.name == "tcpip" {
             return self.cfg.tcpip.apply(self.variant, &p.options);
         }
-        let file = p.name.rsplit('/').next().unwrap_or(&p.name);
-        match MODULES.iter().find(|m| m.0 == p.name || m.1 == file) {
-            Some((_, object)) => {
-                refuse(format!("-p {}: module {object} is not in this build; leave it out", p.name))
-            }
-            None => {
-                let names: Vec<_> = MODULES.iter().map(|m| m.0).collect();
-                refuse(format!("-p {}: unknown protocol; there are tcpip, {}", p.name, names.join(", ")))
-            }
+        // The two that belong to one family of variants.
+        let bare = p.name.rsplit('/').next().unwrap_or(&p.name);
+        let bare = bare.strip_prefix("lsm-").and_then(|b| b.strip_suffix(".so")).unwrap_or(bare);
+        let other = match (bare, self.variant.v6) {
+            ("pf-v4" | "slip", true) => Some("io-pkt-v4 and io-pkt-v4-hc"),
+            ("pf-v6", false) => Some("io-pkt-v6-hc"),
+            _ => None,
+        };
+        if let Some(other) = other {
+            return refuse(format!("-p {}: goes with {other}, not with {}", p.name, self.variant.name));
         }
+        self.cfg.modules.push(p.clone());
+        Ok(())
     }
 
     fn stray(&self, word: &str) -> Result<Command, Refused> {
