@@ -61,6 +61,7 @@ impl Lab {
         }
         for (so, name) in [
             ("libdevnp_ecm.so", "devnp-ecm.so"),
+            ("libdevnp_ncm.so", "devnp-ncm.so"),
             ("libdevnp_tap.so", "devnp-tap.so"),
             ("libiopkt_preload.so", "libiopkt_preload.so"),
         ] {

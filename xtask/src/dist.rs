@@ -18,6 +18,7 @@ pub const TOOLS: &[&str] = &[
 /// Shared objects: name in the build, name in the product.
 const OBJECTS: &[(&str, &str)] = &[
     ("libdevnp_ecm.so", "devnp-ecm.so"),
+    ("libdevnp_ncm.so", "devnp-ncm.so"),
     ("libdevnp_tap.so", "devnp-tap.so"),
     ("libiopkt_preload.so", "libiopkt_preload.so"),
 ];
@@ -29,7 +30,7 @@ pub fn run() -> Result<PathBuf, String> {
     for p in PROGRAMS {
         build.args(["-p", p]);
     }
-    for p in ["devnp-ecm", "devnp-tap", "iopkt-preload"] {
+    for p in ["devnp-ecm", "devnp-ncm", "devnp-tap", "iopkt-preload"] {
         build.args(["-p", p]);
     }
     sh::run(&mut build)?;

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "iopkt-preload",
             "iopkt-utils",
             "devnp-ecm",
+            "devnp-ncm",
             "devnp-tap",
         ],
     ),
@@ -55,6 +56,7 @@ const ONLY: &[(&str, &[&str])] = &[
     // What drivers of USB network functions share: as blind as they are.
     ("iopkt-usbnet", &["iopkt-sdk", "iopkt-abi", "iopkt-usbip"]),
     ("devnp-ecm", &["iopkt-sdk", "iopkt-abi", "iopkt-usbnet"]),
+    ("devnp-ncm", &["iopkt-sdk", "iopkt-abi", "iopkt-usbnet"]),
     ("devnp-tap", &["iopkt-sdk", "iopkt-abi"]),
     ("iopkt-preload", &["iopkt-base", "iopkt-sockproto", "iopkt-shim"]),
     ("iopkt-abi", &[]),

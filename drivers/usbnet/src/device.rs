@@ -175,6 +175,7 @@ impl Ecm {
     }
 
     fn flush(&mut self, port: &Port<'_>) -> io::Result<()> {
+        self.m.flush(); // a block ends with what its queue held
         while !self.m.tx().is_empty() {
             match self.stream.write(self.m.tx()) {
                 Ok(n) => self.m.tx_done(n),
@@ -246,6 +247,27 @@ impl Ecm {
             port.info(why);
             port.depart();
         }
+    }
+}
+
+impl Ecm {
+    /// The function is an NCM one.
+    pub fn use_blocks(&mut self, n: crate::machine::NtbSetting) {
+        self.m.use_blocks(n);
+    }
+
+    /// What nicinfo tells of blocks.
+    fn block_lines(&self, out: &mut NicInfo<'_>) {
+        let Some((c, (format, crc, size))) = self.m.block_counts().zip(self.m.block_form()) else { return };
+        let crc = if crc { ", CRC" } else { "" };
+        out.line("Block Format", &format!("{format:?}{crc}, up to {size} bytes"));
+        let line =
+            |blocks: u64, frames: u64, most: u64| format!("{blocks} ({frames} frames, up to {most} in one)");
+        out.line("Blocks Transmitted", &line(c.tx_blocks, c.tx_frames, c.tx_most));
+        out.line("Blocks Received", &line(c.rx_blocks, c.rx_frames, c.rx_most));
+        out.line("Bad Blocks Received", &c.bad_blocks.to_string());
+        out.line("Bad Frames in Blocks", &c.bad_frames.to_string());
+        out.line("Block Sequence Gaps", &c.gaps.to_string());
     }
 }
 
@@ -323,7 +345,9 @@ impl Device for Ecm {
             "Current Operation Rate",
             &if rate > 0.0 { format!("{rate:.2} Mb/s full-duplex") } else { "Unknown".into() },
         );
-        out.line("Active Interface Type", &format!("USB CDC-ECM, {}", self.io.name));
+        let kind = if self.m.block_form().is_some() { "NCM" } else { "ECM" };
+        out.line("Active Interface Type", &format!("USB CDC-{kind}, {}", self.io.name));
+        self.block_lines(out);
         let size = self.io.max_segment.to_string();
         out.line("Maximum Transmittable data Unit", &size);
         out.line("Maximum Receivable data Unit", &size);

@@ -75,44 +75,7 @@ pub struct EcmDriver {
 
 impl Driver for EcmDriver {
     fn load(ctl: &Control<'_>, options: &iopkt_sdk::Options) -> Result<Self, Fail> {
-        let o = Options::read(options)?;
-        let bus = Bus::parse(&o.path, &ctl.root());
-        let list = wait_for_stack(ctl, &bus, o.wait)?;
-        let mut d = EcmDriver {
-            o,
-            bus,
-            mine: Vec::new(),
-            next: 1,
-            plug: Plug::Off,
-            later: Vec::new(),
-            left: Vec::new(),
-            failed: Vec::new(),
-            units: Units::default(),
-        };
-        if d.o.pnp {
-            ctl.stay(Stay { removed: true, destroyed: false });
-            d.begin_watch(ctl, &list);
-        }
-        let mut reasons = Vec::new();
-        for dev in &list {
-            if let Err(why) = d.take(ctl, dev) {
-                reasons.push(why);
-            }
-        }
-        if d.mine.is_empty() && !d.o.pnp {
-            let what = match (d.o.busnum, d.o.devnum) {
-                (None, None) => "no CDC-ECM device".to_string(),
-                (b, n) => {
-                    let text = |v: Option<u32>| v.map_or_else(|| "any".to_string(), |v| v.to_string());
-                    format!("no CDC-ECM device with busnum {} and devnum {}", text(b), text(n))
-                }
-            };
-            let detail =
-                if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
-            let why = format!("{what} at {}{detail}; plug one in, or use pnp to wait for one", d.bus);
-            return Err(Fail::new(errno::ENODEV, why));
-        }
-        Ok(d)
+        EcmDriver::open(ctl, Options::read(options)?)
     }
 
     fn fd(&mut self, ctl: &Control<'_>, cookie: u64, _: Ready) {
@@ -172,6 +135,50 @@ impl Driver for EcmDriver {
 }
 
 impl EcmDriver {
+    /// Loads with these options: waits for the USB stack, takes the devices that match.
+    ///
+    /// # Errors
+    /// No USB stack, or no device without `pnp`.
+    pub fn open(ctl: &Control<'_>, o: Options) -> Result<EcmDriver, Fail> {
+        let bus = Bus::parse(&o.path, &ctl.root());
+        let list = wait_for_stack(ctl, &bus, o.wait)?;
+        let mut d = EcmDriver {
+            o,
+            bus,
+            mine: Vec::new(),
+            next: 1,
+            plug: Plug::Off,
+            later: Vec::new(),
+            left: Vec::new(),
+            failed: Vec::new(),
+            units: Units::default(),
+        };
+        if d.o.pnp {
+            ctl.stay(Stay { removed: true, destroyed: false });
+            d.begin_watch(ctl, &list);
+        }
+        let mut reasons = Vec::new();
+        for dev in &list {
+            if let Err(why) = d.take(ctl, dev) {
+                reasons.push(why);
+            }
+        }
+        if d.mine.is_empty() && !d.o.pnp {
+            let what = match (d.o.busnum, d.o.devnum) {
+                (None, None) => format!("no {} device", d.o.kind()),
+                (b, n) => {
+                    let text = |v: Option<u32>| v.map_or_else(|| "any".to_string(), |v| v.to_string());
+                    format!("no {} device with busnum {} and devnum {}", d.o.kind(), text(b), text(n))
+                }
+            };
+            let detail =
+                if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
+            let why = format!("{what} at {}{detail}; plug one in, or use pnp to wait for one", d.bus);
+            return Err(Fail::new(errno::ENODEV, why));
+        }
+        Ok(d)
+    }
+
     /// Attaches `dev` if it is one for us; a line when it should have worked.
     fn take(&mut self, ctl: &Control<'_>, dev: &DeviceInfo) -> Result<(), String> {
         if !may_match(dev, &self.o) {
@@ -239,12 +246,17 @@ impl EcmDriver {
             f.ecm.bulk_out.addr,
             f.ecm.bulk_out.max_packet()
         );
-        let at = ctl.attach(d, Ecm::new(f, &self.o, serial, shared.clone()))?;
+        let blocks = f.blocks;
+        let mut device = Ecm::new(f, &self.o, serial, shared.clone());
+        if let Some(b) = blocks {
+            device.use_blocks(b);
+        }
+        let at = ctl.attach(d, device)?;
         self.units.remember(key, &at.name);
         if self.o.verbose {
             ctl.info(&format!("{}: {text}", at.name));
         }
-        let serial = path.and_then(|p| name_terminal(ctl, &at.name, &p));
+        let serial = path.and_then(|p| name_terminal(ctl, self.o.ncm.is_some(), &at.name, &p));
         self.mine.push(Mine { cookie, busid: dev.busid.clone(), devnum, serial, shared, next: None });
         Ok(())
     }
@@ -432,11 +444,12 @@ fn wait_for_stack(ctl: &Control<'_>, bus: &Bus, wait: Duration) -> Result<Vec<De
 }
 
 /// Gives the terminal its name: the interface's number, or the next free one (ecm0 and wan0 may both be there).
-fn name_terminal(ctl: &Control<'_>, ifname: &str, target: &str) -> Option<String> {
+fn name_terminal(ctl: &Control<'_>, ncm: bool, ifname: &str, target: &str) -> Option<String> {
+    let prefix = if ncm { "serncm" } else { "serecm" };
     let digits = ifname.trim_start_matches(|c: char| !c.is_ascii_digit());
     let first: u32 = digits.parse().unwrap_or(0);
     for n in (first..).take(64) {
-        let name = format!("/dev/serecm{n}");
+        let name = format!("/dev/{prefix}{n}");
         match ctl.name_add(&name, target) {
             Ok(()) => {
                 Handle::info(ctl.handle(), &format!("{ifname}: AT port {name}"));

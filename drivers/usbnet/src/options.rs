@@ -3,6 +3,34 @@
 use iopkt_sdk::Fail;
 use std::time::Duration;
 
+/// What devnp-ncm has beside the common options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NcmOptions {
+    /// `crc`: frames carry their CRC, where the device can do that.
+    pub crc: bool,
+    /// `npkt=`: most frames in a block to the device, 0: what fits.
+    pub npkt: usize,
+    /// `ntb32`: blocks of 32-bit numbers, where the device has them.
+    pub ntb32: bool,
+    /// `ntbsize=`: longest block each way, bytes.
+    pub ntbsize: u32,
+}
+
+impl NcmOptions {
+    /// Reads them from an option list.
+    ///
+    /// # Errors
+    /// The option and what is wrong with it.
+    pub fn read(o: &iopkt_sdk::Options) -> Result<NcmOptions, Fail> {
+        Ok(NcmOptions {
+            crc: o.has("crc"),
+            npkt: o.number("npkt", 0..=256)?.unwrap_or(0),
+            ntb32: o.has("ntb32"),
+            ntbsize: o.number("ntbsize", 2048..=65_535)?.unwrap_or(crate::machine::BLOCK),
+        })
+    }
+}
+
 /// What the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -26,6 +54,8 @@ pub struct Options {
     pub verbose: bool,
     /// `wait=`: how long to wait for the USB stack.
     pub wait: Duration,
+    /// The object takes NCM functions, not ECM ones, and uses them so.
+    pub ncm: Option<NcmOptions>,
 }
 
 impl Default for Options {
@@ -41,6 +71,7 @@ impl Default for Options {
             transmit: 64,
             verbose: false,
             wait: Duration::from_secs(60),
+            ncm: None,
         }
     }
 }
@@ -64,7 +95,15 @@ impl Options {
             // A value is accepted because people try verbose=10, as the guides advise.
             verbose: o.has("verbose") && o.number("verbose", 0..=100u32)? != Some(0),
             wait: Duration::from_secs(o.number("wait", 0..=86_400)?.unwrap_or(60)),
+            ncm: None,
         })
+    }
+}
+
+impl Options {
+    /// The kind of function that is taken, for messages.
+    pub fn kind(&self) -> &'static str {
+        if self.ncm.is_some() { "CDC-NCM" } else { "CDC-ECM" }
     }
 }
 

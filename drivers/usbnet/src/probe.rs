@@ -2,19 +2,20 @@
 //! Runs on the control thread and may block, each step for a bounded time.
 
 use crate::bus::{Bus, Stream, bad};
-use crate::options::Options;
+use crate::machine::NtbSetting;
+use crate::options::{NcmOptions, Options};
 use iopkt_usbip::cdc::{self, Function};
 use iopkt_usbip::client::{Client, Event, Limits};
-use iopkt_usbip::desc;
 use iopkt_usbip::op::{self, DeviceInfo};
 use iopkt_usbip::setup::Setup;
 use iopkt_usbip::status;
+use iopkt_usbip::{desc, ncm};
 use std::io::{self, Read, Write};
 
 /// Largest segment that we take: standard Ethernet with a VLAN tag and some more, below our cluster size.
 const MAX_SEGMENT: u16 = 1700;
 
-/// A CDC-ECM device, imported and configured.
+/// A device, imported and configured.
 pub struct Found {
     /// The connection, blocking until the device is handed to its packet thread.
     pub stream: Stream,
@@ -22,7 +23,7 @@ pub struct Found {
     pub client: Client,
     /// What the device list says.
     pub info: DeviceInfo,
-    /// The ECM function.
+    /// The ECM or NCM function.
     pub ecm: Function,
     /// A serial function beside it, for AT commands.
     pub acm: Option<Function>,
@@ -38,6 +39,8 @@ pub struct Found {
     pub name: String,
     /// Serial number string; empty without.
     pub serial: String,
+    /// How an NCM function is used.
+    pub blocks: Option<NtbSetting>,
 }
 
 impl Found {
@@ -51,7 +54,7 @@ impl Found {
 /// Why a device was not taken.
 #[derive(Debug)]
 pub enum Not {
-    /// It is no CDC-ECM device, or the options exclude it: nothing to say.
+    /// It is no such device, or the options exclude it: nothing to say.
     Ours,
     /// Somebody else has it.
     Busy,
@@ -78,8 +81,13 @@ pub fn may_match(d: &DeviceInfo, o: &Options) -> bool {
         return false;
     }
     // Lists show the interfaces of the current configuration only; a server may show none at all.
-    let ecm = |i: &[u8; 3]| i[0] == cdc::CLASS_COMM && i[1] == cdc::SUBCLASS_ECM;
-    d.interfaces.is_empty() || d.configs > 1 || d.interfaces.iter().any(ecm)
+    let ours = |i: &[u8; 3]| i[0] == cdc::CLASS_COMM && i[1] == subclass(o);
+    d.interfaces.is_empty() || d.configs > 1 || d.interfaces.iter().any(ours)
+}
+
+/// Subclass of the control interface that is looked for.
+fn subclass(o: &Options) -> u8 {
+    if o.ncm.is_some() { ncm::SUBCLASS_NCM } else { cdc::SUBCLASS_ECM }
 }
 
 /// Imports and configures.
@@ -93,7 +101,7 @@ pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u
     let info = s.import()?;
     let device = s.descriptor(desc::DEVICE, 0, desc::Device::LEN as u16)?;
     let device = desc::Device::parse(&device).ok_or_else(|| wrong("its device descriptor is bad"))?;
-    let (config, ecm) = s.ecm_configuration(device.configs)?;
+    let (config, ecm) = s.configuration(device.configs, subclass(o))?;
     let acm = cdc::functions(&config, cdc::SUBCLASS_ACM).next();
     let ether = ecm.ethernet.ok_or(Not::Ours)?;
     s.control(Setup::set_configuration(ecm.config), &[])
@@ -103,15 +111,21 @@ pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u
         let off = if ecm.data_alt == 0 { 1 } else { 0 };
         let _ = s.control(Setup::set_interface(ecm.data, off), &[]);
     }
+    // 0 is met in the field; 14 bytes of header and an IPv4 minimum packet are the least that makes sense.
+    let max_segment = if ether.max_segment < 14 + 68 { 1514 } else { ether.max_segment.min(MAX_SEGMENT) };
+    let blocks = match &o.ncm {
+        Some(n) => Some(s.blocks(&config, ecm.control, max_segment, n)?),
+        None => None,
+    };
     let own = s.string(ether.mac_str).and_then(|t| cdc::parse_mac(&t));
     let maker = s.string(device.manufacturer_str).unwrap_or_default();
     let serial = s.string(device.serial_str).unwrap_or_default();
-    let product = s.string(device.product_str).unwrap_or_else(|| "CDC-ECM device".into());
+    let product = s.string(device.product_str).unwrap_or_else(|| format!("{} device", o.kind()));
     Ok(Found {
         mac: own.unwrap_or_else(|| local_mac(random())),
         mac_good: own.is_some(),
-        // 0 is met in the field; 14 bytes of header and an IPv4 minimum packet are the least that makes sense.
-        max_segment: if ether.max_segment < 14 + 68 { 1514 } else { ether.max_segment.min(MAX_SEGMENT) },
+        max_segment,
+        blocks,
         mc_filters: ether.mc_filters & 0x7fff,
         serial: serial.trim().to_string(),
         name: format!("{maker} {product}").trim().to_string(),
@@ -199,15 +213,40 @@ impl Session {
         desc::string(&self.control(Setup::get_string(index), &[]).ok()?)
     }
 
-    /// The first configuration that has an ECM function, whole.
-    fn ecm_configuration(&mut self, count: u8) -> Result<(Vec<u8>, Function), Not> {
+    /// Asks an NCM function what its blocks may be like.
+    fn blocks(
+        &mut self,
+        config: &[u8],
+        control: u8,
+        max_segment: u16,
+        o: &NcmOptions,
+    ) -> Result<NtbSetting, Not> {
+        let answer = self
+            .control(ncm::get_parameters(control), &[])
+            .map_err(|e| wrong(format!("GET_NTB_PARAMETERS: {e}")))?;
+        let params =
+            ncm::Parameters::parse(&answer).ok_or_else(|| wrong("its NTB parameters are too short"))?;
+        let least = u32::from(max_segment) + 64;
+        if params.in_max < least || params.out_max < least {
+            let (i, o) = (params.in_max, params.out_max);
+            return Err(wrong(format!(
+                "its blocks ({i} and {o} bytes) cannot hold a frame of {max_segment}"
+            )));
+        }
+        let format = if o.ntb32 { ncm::Format::Ntb32 } else { ncm::Format::Ntb16 };
+        let caps = ncm::function_capabilities(config, control);
+        Ok(NtbSetting { params, caps, format, crc: o.crc, frames: o.npkt, block: o.ntbsize })
+    }
+
+    /// The first configuration that has a function of this subclass, whole.
+    fn configuration(&mut self, count: u8, subclass: u8) -> Result<(Vec<u8>, Function), Not> {
         for i in 0..count {
             let head = self.descriptor(desc::CONFIG, i, desc::Config::LEN as u16)?;
             let Some(c) = desc::Config::parse(&head) else {
                 return Err(wrong("its configuration descriptor is bad"));
             };
             let whole = self.descriptor(desc::CONFIG, i, c.total_len)?;
-            let found = cdc::functions(&whole, cdc::SUBCLASS_ECM).next();
+            let found = cdc::functions(&whole, subclass).next();
             if let Some(f) = found {
                 return Ok((whole, f));
             }

@@ -14,6 +14,9 @@ use iopkt_usbip::ncm::{self, Block, Builder, Format, Parameters, Shape, Sink, ca
 /// Longest block that we ask for and send: what Linux and its gadget use, ten full frames.
 pub const BLOCK: u32 = 16_384;
 
+/// Longest receive URB that the USB stack is asked for.
+const MAX_URB: u32 = 65_536;
+
 /// How an NCM function is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NtbSetting {
@@ -223,6 +226,10 @@ impl Machine {
             Step::Crc => n.crc = false,
             Step::InputSize => {
                 n.input = n.set.params.in_max;
+                if n.input > MAX_URB {
+                    let (set, max) = (n.set.block, n.input);
+                    up.failed(format!("it refuses blocks of {set} bytes, and its own are {max}: too long"));
+                }
                 self.rx_len = n.urb(usize::from(self.set.ecm.bulk_in.max_packet()));
             }
             Step::MaxDatagram => {}
