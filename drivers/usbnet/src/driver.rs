@@ -125,10 +125,11 @@ impl Driver for EcmDriver {
         if let Plug::Look(old) = &mut self.plug {
             old.retain(|d| d.busid != m.busid);
         }
-        // What came meanwhile, or the device itself, if it only failed: a device may come to its senses.
+        // What came meanwhile, at once. Or the device itself, if only its connection ended: the word that it was
+        // unplugged may still be on its way.
         if let Some(dev) = m.next {
-            let at = ctl.now() + if failed { POLL.as_nanos() as u64 } else { 0 };
-            self.later.push(Later { dev, tries: TRIES, at });
+            let wait = if dev.devnum == m.devnum { POLL.as_nanos() as u64 } else { 0 };
+            self.later.push(Later { dev, tries: TRIES, at: ctl.now() + wait });
         }
         self.set_timer(ctl);
     }
