@@ -9,7 +9,7 @@ use iopkt_usbip::client::{Client, Limits};
 use iopkt_usbip::desc::Endpoint;
 use iopkt_usbip::hdr::{Command, HDR_LEN, RetSubmit, RetUnlink};
 use libfuzzer_sys::fuzz_target;
-use iopkt_usbnet::machine::{Machine, Setting, Up};
+use iopkt_usbnet::machine::{Machine, NEVER, Setting, Up};
 
 const SEGMENT: u16 = 1514;
 const BUFSZ: usize = 256;
@@ -18,10 +18,11 @@ const BUFSZ: usize = 256;
 struct Heard {
     failed: bool,
     up: bool,
+    now: u64,
 }
 
 impl Up for Heard {
-    fn frame(&mut self, b: &[u8]) {
+    fn frame(&mut self, b: &[u8], _: Option<[u8; 6]>) {
         assert!((14..=usize::from(SEGMENT)).contains(&b.len()));
     }
     fn link(&mut self, up: bool, _: u64, _: u64) {
@@ -99,7 +100,7 @@ fn feed(m: &mut Machine, mut b: &[u8], up: &mut Heard) -> bool {
         space[..n].copy_from_slice(&b[..n]);
         m.commit(n);
         b = &b[n..];
-        if m.process(up).is_err() {
+        if m.process(up.now, up).is_err() {
             m.gone(up);
             return false;
         }
@@ -127,34 +128,41 @@ fn step(m: &mut Machine, far: &mut Far, what: u8, b: &[u8], up: &mut Heard) -> b
         }
         8 => feed(m, b, up),
         9 => {
-            m.start(up);
+            m.start(up.now, up);
             true
         }
         10 => {
-            m.stop(up);
+            m.stop(up.now, up);
             true
         }
         11 => {
             let groups: Vec<[u8; 6]> = b.chunks_exact(6).map(|c| c.try_into().expect("6 bytes")).collect();
-            m.filter(what & 16 != 0, what & 32 != 0, &groups, up);
+            m.filter(up.now, what & 16 != 0, what & 32 != 0, &groups, up);
             true
         }
         12 => {
-            m.send(&b.repeat(1 + usize::from(what >> 5)), up);
+            m.send(up.now, &b.repeat(1 + usize::from(what >> 5)), up);
             true
         }
         13 => {
             let n = b.len().min(m.at.room());
             m.at.typed(&b[..n]);
-            m.at_changed(up);
+            m.at_changed(up.now, up);
             true
         }
         14 => {
             m.at.written(first.min(m.at.waiting().len()));
-            m.at_changed(up);
+            m.at_changed(up.now, up);
             true
         }
-        _ => true,
+        _ => {
+            // Time passes: to the next deadline, or a little.
+            let d = m.deadline();
+            up.now = if what & 16 != 0 && d != NEVER { d.max(up.now) } else { up.now + 100_000_000 };
+            m.tick(up.now, up);
+            let _ = m.statistics(up.now, up).values().count();
+            true
+        }
     }
 }
 
@@ -162,16 +170,21 @@ fuzz_target!(|data: &[u8]| {
     let Some((how, mut rest)) = data.split_first() else { return };
     let client = Client::attached(1, Limits { urbs: 48, transfer: 4096, tx: 16_384, rx: 8192 });
     let set = Setting {
-        ecm: function(*how, 0),
-        acm: (how & 4 != 0).then(|| function(*how, 4)),
         max_segment: SEGMENT,
         mc_filters: u16::from(how >> 5),
+        mc_imperfect: how & 32 != 0,
+        statistics: u32::from(*how),
+        power_filters: how & 1,
         receive: 8,
         transmit: 8,
         bufsz: BUFSZ,
+        pad: how & 64 != 0,
+        fcs: how & 128 != 0,
+        fix_dst: how & 2 != 0,
+        ..Setting::new(function(*how, 0), (how & 4 != 0).then(|| function(*how, 4)))
     };
     let (mut m, mut far, mut up) = (Machine::new(client, set), Far::default(), Heard::default());
-    m.begin(&mut up);
+    m.begin(0, &mut up);
     while let [what, len, tail @ ..] = rest {
         let (piece, next) = tail.split_at(usize::from(*len).min(tail.len()));
         rest = next;
@@ -182,5 +195,5 @@ fuzz_target!(|data: &[u8]| {
         assert!(m.at.waiting().len() <= BUFSZ + 4096, "the terminal's buffer is bounded");
     }
     m.gone(&mut up);
-    assert!(!up.up && !m.alive());
+    assert!(!up.up && !m.alive() && m.deadline() == NEVER);
 });

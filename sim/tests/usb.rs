@@ -32,7 +32,7 @@ struct Heard {
 }
 
 impl Up for Heard {
-    fn frame(&mut self, b: &[u8]) {
+    fn frame(&mut self, b: &[u8], _: Option<[u8; 6]>) {
         self.frames.push(b.to_vec());
     }
     fn link(&mut self, up: bool, rx: u64, tx: u64) {
@@ -164,11 +164,11 @@ impl World {
         let acm = cdc::functions(&config, cdc::SUBCLASS_ACM).next().filter(|_| self.rng.chance(0.5));
         c.control(99, Setup::set_configuration(ecm.config), &[]).expect("room");
         let (receive, transmit) = (1 + self.rng.below(16) as usize, 2 + self.rng.below(16) as usize);
-        let set = Setting { ecm, acm, max_segment: 1514, mc_filters: 0, receive, transmit, bufsz: 2048 };
+        let set = Setting { receive, transmit, mc_filters: 0, ..Setting::new(ecm, acm) };
         let bulk = [ecm.bulk_in.addr, ecm.bulk_out.addr, ecm.notify.map_or(0, |n| n.addr)];
         let mut m = Machine::new(c, set);
-        m.begin(&mut self.heard);
-        m.start(&mut self.heard);
+        m.begin(self.now.as_nanos(), &mut self.heard);
+        m.start(self.now.as_nanos(), &mut self.heard);
         self.full = false;
         self.plugged = Some(Plugged { m, s, bulk });
     }
@@ -182,7 +182,7 @@ impl World {
         let n = n.min(m.space().len());
         m.space()[..n].copy_from_slice(&tx[..n]);
         m.commit(n);
-        m.process(&mut self.heard).expect("what came is whole as far as it goes");
+        m.process(self.now.as_nanos(), &mut self.heard).expect("what came is whole as far as it goes");
         m.gone(&mut self.heard);
         assert!(!m.alive());
         self.device.detach();
@@ -231,7 +231,7 @@ impl World {
 
     /// Bytes cross the bus both ways.
     fn cross(&mut self) {
-        let World { plugged, rng, heard, bytes, .. } = self;
+        let World { plugged, rng, heard, bytes, now, .. } = self;
         let Some(Plugged { m, s, .. }) = plugged else { return };
         let n = carry(rng, m.tx(), s.space());
         m.tx_done(n);
@@ -241,7 +241,7 @@ impl World {
         s.tx_done(n);
         m.commit(n);
         *bytes += n as u64;
-        m.process(heard).expect("the device speaks USB/IP");
+        m.process(now.as_nanos(), heard).expect("the device speaks USB/IP");
     }
 
     /// The packet thread's turn at the near host.
@@ -261,8 +261,11 @@ impl World {
         });
         match &mut self.plugged {
             Some(p) => {
+                if p.m.deadline() <= self.now.as_nanos() {
+                    p.m.tick(self.now.as_nanos(), &mut self.heard);
+                }
                 while !self.full && !self.queue.is_empty() {
-                    if p.m.send(&self.queue[0], &mut self.heard) {
+                    if p.m.send(self.now.as_nanos(), &self.queue[0], &mut self.heard) {
                         self.queue.pop_front();
                     } else {
                         self.full = true;
@@ -297,6 +300,7 @@ impl World {
             return self.now;
         }
         let bus = if self.waiting() { self.bus } else { Instant::FAR };
+        let bus = self.plugged.as_ref().map_or(bus, |p| bus.min(Instant::from_nanos(p.m.deadline())));
         let hosts = self.hosts.iter().map(Host::deadline);
         let links = self.links.iter().map(Link::deadline);
         let all = hosts.chain(links).min().unwrap_or(Instant::FAR);

@@ -113,9 +113,11 @@ impl At {
         if line == b"\r" { self.command() } else { Some(line) }
     }
 
-    /// Most bytes to ask for in one response.
+    /// Most bytes to ask for in one response; 0 while there is no room worth asking for: what nobody reads stays in
+    /// the device.
     pub fn response_len(&self) -> u16 {
-        self.size.saturating_sub(self.to_tty.len()).clamp(64, 4096) as u16
+        let room = self.size.saturating_sub(self.to_tty.len());
+        if room < self.size.min(64) { 0 } else { room.min(4096) as u16 }
     }
 
     /// A response came. What a terminal that nobody reads has no room for is lost, as on a serial line: the

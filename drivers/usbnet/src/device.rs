@@ -3,7 +3,7 @@
 //! Nothing here touches thread-local variables or prints: the packet thread outlives the object.
 
 use crate::bus::Stream;
-use crate::machine::{Machine, Up};
+use crate::machine::{Machine, NEVER, Setting, Up};
 use crate::serial::Serial;
 use crate::shared::Shared;
 use iopkt_sdk::{Batch, Count, Device, Fail, Filter, Link, NicInfo, Port, Ready, Severity, TxQueue};
@@ -48,6 +48,8 @@ pub struct Ecm {
     /// Kept although the device is gone (`ign_remove`).
     ign_remove: bool,
     shared: Arc<Shared>,
+    /// When the timer goes off.
+    armed: u64,
 }
 
 /// What [`Up`] needs beside the port.
@@ -70,12 +72,20 @@ struct Glue<'a, 'p> {
 }
 
 impl Up for Glue<'_, '_> {
-    fn frame(&mut self, bytes: &[u8]) {
+    fn frame(&mut self, bytes: &[u8], dst: Option<[u8; 6]>) {
         let Some(mut m) = self.port.alloc(bytes.len()) else {
             self.io.rx.no_memory += 1;
             return self.port.count(Count::InDrops, 1);
         };
-        m.extend_from_slice(bytes);
+        match dst {
+            Some(d) => {
+                m.extend_from_slice(&d);
+                m.extend_from_slice(bytes.get(6..).unwrap_or_default());
+            }
+            None => {
+                m.extend_from_slice(bytes);
+            }
+        }
         self.io.rx.frame(bytes);
         if self.batch.push(m).is_ok() && self.batch.is_full() {
             self.port.receive(&mut self.batch);
@@ -125,14 +135,13 @@ impl Ecm {
         serial: Option<Serial>,
         shared: Arc<Shared>,
     ) -> Ecm {
-        let set = crate::machine::Setting {
-            ecm: f.ecm,
-            acm: f.acm,
+        let set = Setting {
+            mac: f.mac,
             max_segment: f.max_segment,
-            mc_filters: f.mc_filters,
             receive: o.receive,
             transmit: o.transmit,
             bufsz: o.bufsz,
+            ..Setting::new(f.ecm, f.acm)
         };
         Ecm {
             stream: f.stream,
@@ -142,6 +151,7 @@ impl Ecm {
             usb_interest: Ready::READ,
             ign_remove: o.ign_remove,
             shared,
+            armed: NEVER,
             io: Io {
                 verbose: o.verbose,
                 mac: f.mac,
@@ -156,9 +166,10 @@ impl Ecm {
     }
 
     /// Runs `f` on the machine, then hands up what came, writes what waits, and looks whether that was the end.
-    fn turn(&mut self, port: &Port<'_>, f: impl FnOnce(&mut Machine, &mut dyn Up)) {
+    fn turn(&mut self, port: &Port<'_>, f: impl FnOnce(&mut Machine, u64, &mut dyn Up)) {
+        let now = port.now();
         let mut g = Glue { port, io: &mut self.io, batch: port.batch() };
-        f(&mut self.m, &mut g);
+        f(&mut self.m, now, &mut g);
         if !g.batch.is_empty() {
             port.receive(&mut g.batch);
         }
@@ -166,11 +177,21 @@ impl Ecm {
             return;
         }
         let written = self.flush(port);
+        self.arm(port);
         self.pump_tty(port);
         match (written, self.io.failed.take()) {
             (Err(e), _) => self.end(port, false, &format!("the USB stack's connection failed: {e}")),
             (_, Some(why)) => self.end(port, true, &why),
             _ => {}
+        }
+    }
+
+    /// Sets the timer, unless it is set early enough: one that goes off too early finds nothing to do and is set anew.
+    fn arm(&mut self, port: &Port<'_>) {
+        let d = self.m.deadline();
+        if d < self.armed {
+            self.armed = d;
+            port.timer(Some(d));
         }
     }
 
@@ -221,8 +242,8 @@ impl Ecm {
             Ok(0) => self.end(port, false, "the device was removed"),
             Ok(n) => {
                 self.m.commit(n);
-                self.turn(port, |m, up| {
-                    if let Err(e) = m.process(up) {
+                self.turn(port, |m, now, up| {
+                    if let Err(e) = m.process(now, up) {
                         up.failed(format!("the USB stack does not speak USB/IP: {e:?}"));
                     }
                 });
@@ -293,9 +314,9 @@ impl Device for Ecm {
 
     fn transmit(&mut self, port: &Port<'_>, q: &mut TxQueue<'_>) {
         let mut sent = Tally::default();
-        self.turn(port, |m, up| {
+        self.turn(port, |m, now, up| {
             while let Some(f) = q.peek() {
-                if !m.send(f, up) {
+                if !m.send(now, f, up) {
                     break;
                 }
                 sent.frame(f);
@@ -316,7 +337,7 @@ impl Device for Ecm {
                     self.receive(port, budget);
                 }
                 if ready.is_write() {
-                    self.turn(port, |_, _| {});
+                    self.turn(port, |_, _, _| {});
                 }
             }
             TTY => {
@@ -331,11 +352,16 @@ impl Device for Ecm {
     }
 
     fn filter(&mut self, port: &Port<'_>, f: &Filter<'_>) -> Result<(), Fail> {
-        self.turn(port, |m, up| m.filter(f.promisc, f.allmulti, f.groups, up));
+        self.turn(port, |m, now, up| m.filter(now, f.promisc, f.allmulti, f.groups, up));
         Ok(())
     }
 
-    fn nicinfo(&mut self, _: &Port<'_>, out: &mut NicInfo<'_>) -> Result<(), Fail> {
+    fn timer(&mut self, port: &Port<'_>, _: u64) {
+        self.armed = NEVER;
+        self.turn(port, Machine::tick);
+    }
+
+    fn nicinfo(&mut self, port: &Port<'_>, out: &mut NicInfo<'_>) -> Result<(), Fail> {
         let m = self.io.mac;
         let id = format!("{:02X}{:02X}{:02X} {:02X}{:02X}{:02X}", m[0], m[1], m[2], m[3], m[4], m[5]);
         out.line("Physical Node ID", &id);
@@ -353,6 +379,7 @@ impl Device for Ecm {
         out.line("Maximum Receivable data Unit", &size);
         out.line("Promiscuous Mode", if self.m.promiscuous() { "On" } else { "Off" });
         out.line("Multicast Support", "Enabled");
+        out.line("Multicast Filter", &self.m.multicast());
         for (t, way, done) in [(self.io.tx, "Transmit", "Transmitted"), (self.io.rx, "Receive", "Received")] {
             out.line("", "");
             out.line(&format!("Packets {done} OK"), &t.packets.to_string());
@@ -362,6 +389,16 @@ impl Device for Ecm {
             out.line(&format!("Memory Allocation Failures on {way}"), &t.no_memory.to_string());
             out.line(&format!("Errors on {way}"), &t.errors.to_string());
         }
+        let mut lines = Vec::new();
+        self.turn(port, |m, now, up| {
+            let s = m.statistics(now, up);
+            if let Some(age) = s.age(now) {
+                lines.push((String::new(), String::new()));
+                lines.push(("Device Statistics Age".into(), format!("{:.1} s", age as f64 / 1e9)));
+            }
+            lines.extend(s.values().map(|(n, v)| (format!("Device {n}"), v.to_string())));
+        });
+        lines.iter().for_each(|(l, v)| out.line(l, v));
         Ok(())
     }
 

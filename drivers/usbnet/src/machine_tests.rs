@@ -23,7 +23,7 @@ struct Heard {
 }
 
 impl Up for Heard {
-    fn frame(&mut self, b: &[u8]) {
+    fn frame(&mut self, b: &[u8], _: Option<[u8; 6]>) {
         self.frames.push(b.to_vec());
     }
     fn link(&mut self, up: bool, rx: u64, tx: u64) {
@@ -97,15 +97,7 @@ impl Rig {
         let ecm = cdc::functions(&config, cdc::SUBCLASS_ECM).next().expect("an ECM function");
         let serial = cdc::functions(&config, cdc::SUBCLASS_ACM).next().filter(|_| acm);
         c.control(99, Setup::set_configuration(ecm.config), &[]).expect("room");
-        let set = Setting {
-            ecm,
-            acm: serial,
-            max_segment: 1514,
-            mc_filters: ecm.ethernet.map_or(0, |e| e.mc_filters & 0x7fff),
-            receive: 8,
-            transmit,
-            bufsz: 2048,
-        };
+        let set = Setting { receive: 8, transmit, ..Setting::new(ecm, serial) };
         let mut r = Rig {
             m: Machine::new(c, set),
             s,
@@ -115,14 +107,14 @@ impl Rig {
             far: Vec::new(),
             unplugged: false,
         };
-        r.m.begin(&mut r.heard);
+        r.m.begin(r.now.as_nanos(), &mut r.heard);
         r.run();
         r
     }
 
     fn up() -> Rig {
         let mut r = Rig::new(64, true);
-        r.m.start(&mut r.heard);
+        r.m.start(r.now.as_nanos(), &mut r.heard);
         r.run();
         r
     }
@@ -154,7 +146,7 @@ impl Rig {
             self.s.tx_done(n);
             self.m.commit(n);
             moved |= n > 0;
-            self.m.process(&mut self.heard).expect("the device speaks USB/IP");
+            self.m.process(self.now.as_nanos(), &mut self.heard).expect("the device speaks USB/IP");
             if !moved && self.m.tx().is_empty() {
                 return;
             }
@@ -165,8 +157,16 @@ impl Rig {
     /// Lets time pass.
     fn pass(&mut self, d: Duration) {
         let end = self.now + d;
-        while self.d.deadline() <= end {
-            self.now = self.now.max(self.d.deadline());
+        loop {
+            let m = self.m.deadline();
+            let next = self.d.deadline().min(Instant::from_nanos(m));
+            if next > end {
+                break;
+            }
+            self.now = self.now.max(next);
+            if m <= self.now.as_nanos() {
+                self.m.tick(self.now.as_nanos(), &mut self.heard);
+            }
             self.run();
         }
         self.now = end;
@@ -210,15 +210,15 @@ fn frame(len: usize, mark: u8) -> Vec<u8> {
 fn link_and_speed_follow_notifications_and_the_interface() {
     let mut r = Rig::new(64, true);
     assert_eq!(r.heard.link.map(|l| l.0), Some(false), "down while the interface is down");
-    r.m.start(&mut r.heard);
+    r.m.start(r.now.as_nanos(), &mut r.heard);
     r.pass(Duration::from_secs(1));
     assert_eq!(r.heard.link, Some((true, 100_000_000, 50_000_000)));
-    r.m.stop(&mut r.heard);
+    r.m.stop(r.now.as_nanos(), &mut r.heard);
     r.run();
     assert_eq!(r.heard.link.map(|l| l.0), Some(false));
     r.far_sends(&frame(60, 1));
     assert!(r.heard.frames.is_empty(), "nothing is received while down");
-    r.m.start(&mut r.heard);
+    r.m.start(r.now.as_nanos(), &mut r.heard);
     r.pass(Duration::from_secs(1));
     r.far_sends(&frame(60, 2));
     assert_eq!(r.heard.frames, [frame(60, 2)]);
@@ -230,7 +230,7 @@ fn every_length_passes_both_ways_zero_length_packets_included() {
     for len in [60, 511, 512, 513, 1023, 1024, 1025, 1513, 1514] {
         r.far_sends(&frame(len, len as u8));
         assert_eq!(r.heard.frames.pop().map(|f| f.len()), Some(len), "received {len}");
-        assert!(r.m.send(&frame(len, len as u8), &mut r.heard));
+        assert!(r.m.send(r.now.as_nanos(), &frame(len, len as u8), &mut r.heard));
         r.run();
         assert_eq!(r.far.pop().map(|f| f.len()), Some(len), "sent {len}");
     }
@@ -244,7 +244,7 @@ fn many_frames_keep_their_order() {
         let mut f = frame(60 + (i as usize * 7) % 1400, 0);
         f[14..18].copy_from_slice(&i.to_be_bytes());
         r.far_sends(&f);
-        assert!(r.m.send(&f, &mut r.heard));
+        assert!(r.m.send(r.now.as_nanos(), &f, &mut r.heard));
         r.run();
         assert_eq!((r.heard.frames.pop(), r.far.pop()), (Some(f.clone()), Some(f)));
     }
@@ -253,10 +253,10 @@ fn many_frames_keep_their_order() {
 #[test]
 fn a_full_queue_says_so_and_goes_on() {
     let mut r = Rig::new(4, true);
-    r.m.start(&mut r.heard);
+    r.m.start(r.now.as_nanos(), &mut r.heard);
     r.run();
     let mut taken = 0;
-    while r.m.send(&frame(100, 1), &mut r.heard) {
+    while r.m.send(r.now.as_nanos(), &frame(100, 1), &mut r.heard) {
         taken += 1;
         assert!(taken < 100, "the queue is bounded");
     }
@@ -264,13 +264,13 @@ fn a_full_queue_says_so_and_goes_on() {
     r.run();
     assert!(r.heard.ready > 0, "room is told");
     assert_eq!(r.far.len(), taken);
-    assert!(r.m.send(&frame(100, 1), &mut r.heard));
+    assert!(r.m.send(r.now.as_nanos(), &frame(100, 1), &mut r.heard));
 }
 
 #[test]
 fn while_down_frames_are_lost_and_counted() {
     let mut r = Rig::new(64, true);
-    assert!(r.m.send(&frame(60, 1), &mut r.heard));
+    assert!(r.m.send(r.now.as_nanos(), &frame(60, 1), &mut r.heard));
     assert_eq!(r.heard.errors, (0, 1));
 }
 
@@ -281,11 +281,11 @@ fn stalls_are_cleared_and_traffic_goes_on() {
     for ep in [i, o] {
         r.fault(&format!("stall ep={ep:#x}"));
         // What meets the stall may be lost; what follows must pass.
-        r.m.send(&frame(60, 1), &mut r.heard);
+        r.m.send(r.now.as_nanos(), &frame(60, 1), &mut r.heard);
         r.far_sends(&frame(60, 1));
         r.pass(Duration::from_millis(100));
         (r.far, r.heard.frames) = (Vec::new(), Vec::new());
-        assert!(r.m.send(&frame(70, 2), &mut r.heard));
+        assert!(r.m.send(r.now.as_nanos(), &frame(70, 2), &mut r.heard));
         r.far_sends(&frame(80, 3));
         r.pass(Duration::from_millis(100));
         assert_eq!(r.far.last().map(Vec::len), Some(70), "endpoint {ep:#x}: {:?}", r.heard.said);
@@ -313,8 +313,8 @@ fn babble_short_and_missing_zlp_cost_frames_not_the_link() {
 fn a_refused_packet_filter_does_not_stop_the_device() {
     let mut r = Rig::new(64, true);
     r.fault("stall");
-    r.m.filter(false, true, &[], &mut r.heard);
-    r.m.start(&mut r.heard);
+    r.m.filter(r.now.as_nanos(), false, true, &[], &mut r.heard);
+    r.m.start(r.now.as_nanos(), &mut r.heard);
     r.pass(Duration::from_secs(1));
     // The stalled request may have been the setting or the filter; only the first is fatal.
     if r.heard.failed.is_none() {
@@ -327,7 +327,7 @@ fn a_refused_packet_filter_does_not_stop_the_device() {
 fn at_commands_pass_the_serial_function() {
     let mut r = Rig::new(64, true);
     r.m.at.typed(b"ATE0\rAT+CGMI\r");
-    r.m.at_changed(&mut r.heard);
+    r.m.at_changed(r.now.as_nanos(), &mut r.heard);
     r.pass(Duration::from_secs(1));
     let text = String::from_utf8_lossy(r.m.at.waiting()).into_owned();
     assert!(text.matches("OK").count() == 2, "{text:?}");
@@ -337,13 +337,13 @@ fn at_commands_pass_the_serial_function() {
 fn at_commands_pass_as_encapsulated_commands() {
     let mut r = Rig::new(64, false);
     r.m.at.typed(b"AT+CGMI\r");
-    r.m.at_changed(&mut r.heard);
+    r.m.at_changed(r.now.as_nanos(), &mut r.heard);
     r.pass(Duration::from_secs(1));
     let text = String::from_utf8_lossy(r.m.at.waiting()).into_owned();
     assert!(text.contains("OK"), "{text:?}");
     r.m.at.written(1000);
     r.m.at.typed(b"AT+NOSUCH\r");
-    r.m.at_changed(&mut r.heard);
+    r.m.at_changed(r.now.as_nanos(), &mut r.heard);
     r.pass(Duration::from_secs(1));
     assert!(String::from_utf8_lossy(r.m.at.waiting()).contains("ERROR"));
 }
@@ -352,13 +352,13 @@ fn at_commands_pass_as_encapsulated_commands() {
 fn the_end_of_the_connection_ends_everything_once() {
     let mut r = Rig::up();
     r.pass(Duration::from_secs(1));
-    while r.m.send(&frame(100, 1), &mut r.heard) {}
+    while r.m.send(r.now.as_nanos(), &frame(100, 1), &mut r.heard) {}
     let ready = r.heard.ready;
     r.m.gone(&mut r.heard);
     assert_eq!(r.heard.link.map(|l| l.0), Some(false));
     assert_eq!(r.heard.ready, ready + 1, "who waits for room hears that there is nothing to wait for");
-    assert!(r.m.send(&frame(100, 1), &mut r.heard), "taken and counted as lost");
-    r.m.stop(&mut r.heard);
+    assert!(r.m.send(r.now.as_nanos(), &frame(100, 1), &mut r.heard), "taken and counted as lost");
+    r.m.stop(r.now.as_nanos(), &mut r.heard);
     r.m.gone(&mut r.heard);
     assert!(r.m.tx().is_empty() && !r.m.alive());
 }
@@ -377,7 +377,7 @@ fn garbage_from_the_usb_stack_is_an_error_not_a_panic() {
             space[..4].copy_from_slice(&3u32.to_be_bytes());
         }
         r.m.commit(n);
-        if r.m.process(&mut r.heard).is_err() {
+        if r.m.process(r.now.as_nanos(), &mut r.heard).is_err() {
             r.m.gone(&mut r.heard);
         }
     }
@@ -400,7 +400,7 @@ fn a_modem_that_takes_no_commands_holds_the_terminal_back() {
     for _ in 0..2000 {
         let n = r.m.at.room().min(4);
         r.m.at.typed(&b"ATI\r"[..n]);
-        r.m.at_changed(&mut r.heard);
+        r.m.at_changed(r.now.as_nanos(), &mut r.heard);
     }
     assert_eq!(r.m.at.room(), 0);
 }
@@ -410,12 +410,12 @@ fn a_modem_that_takes_no_commands_holds_the_terminal_back() {
 fn requests_do_not_add_up_while_the_device_is_silent() {
     let mut r = Rig::up();
     for i in 0..1000 {
-        r.m.start(&mut r.heard);
-        r.m.filter(i % 2 == 0, false, &[], &mut r.heard);
-        r.m.stop(&mut r.heard);
+        r.m.start(r.now.as_nanos(), &mut r.heard);
+        r.m.filter(r.now.as_nanos(), i % 2 == 0, false, &[], &mut r.heard);
+        r.m.stop(r.now.as_nanos(), &mut r.heard);
     }
     // Bounded by an assertion in the machine itself; then the device answers, and the last word counts.
-    r.m.start(&mut r.heard);
+    r.m.start(r.now.as_nanos(), &mut r.heard);
     r.run();
     assert_eq!(r.heard.link.map(|l| l.0), Some(true));
 }

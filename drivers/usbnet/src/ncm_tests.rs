@@ -23,7 +23,7 @@ struct Heard {
 }
 
 impl Up for Heard {
-    fn frame(&mut self, b: &[u8]) {
+    fn frame(&mut self, b: &[u8], _: Option<[u8; 6]>) {
         self.frames.push(b.to_vec());
     }
     fn link(&mut self, up: bool, _: u64, _: u64) {
@@ -89,7 +89,7 @@ impl Rig {
     /// An interface that is up on a function like `cfg`.
     fn up(cfg: NcmConfig, want: Want, transmit: usize) -> Rig {
         let mut r = Rig::new(cfg, want, transmit);
-        r.m.start(&mut r.heard);
+        r.m.start(r.now.as_nanos(), &mut r.heard);
         r.run();
         assert!(r.heard.failed.is_none() && r.heard.up, "{:?}", r.heard.said);
         r
@@ -115,21 +115,13 @@ impl Rig {
         let f = cdc::functions(&config, ncm::SUBCLASS_NCM).next().expect("an NCM function");
         assert_eq!(ncm::function_capabilities(&config, f.control), cfg.caps);
         c.control(99, Setup::set_configuration(f.config), &[]).expect("room");
-        let set = Setting {
-            ecm: f,
-            acm: None,
-            max_segment: 1514,
-            mc_filters: 64,
-            receive: 8,
-            transmit,
-            bufsz: 2048,
-        };
+        let set = Setting { receive: 8, transmit, ..Setting::new(f, None) };
         let mut m = Machine::new(c, set);
         let Want { format, crc, frames, block } = want;
         m.use_blocks(NtbSetting { params: cfg.params, caps: cfg.caps, format, crc, frames, block });
         let (now, heard) = (Instant::from_millis(1), Heard::default());
         let mut r = Rig { m, s, d, now, heard, far: Vec::new() };
-        r.m.begin(&mut r.heard);
+        r.m.begin(r.now.as_nanos(), &mut r.heard);
         r.run();
         r
     }
@@ -160,7 +152,7 @@ impl Rig {
             self.s.tx_done(n);
             self.m.commit(n);
             moved |= n > 0;
-            self.m.process(&mut self.heard).expect("the device speaks USB/IP");
+            self.m.process(self.now.as_nanos(), &mut self.heard).expect("the device speaks USB/IP");
             if !moved && self.m.tx().is_empty() {
                 return;
             }
@@ -189,7 +181,7 @@ impl Rig {
 
     /// The interface's queue holds these.
     fn sends(&mut self, list: &[Vec<u8>]) -> usize {
-        let n = list.iter().take_while(|f| self.m.send(f, &mut self.heard)).count();
+        let n = list.iter().take_while(|f| self.m.send(self.now.as_nanos(), f, &mut self.heard)).count();
         self.m.flush();
         n
     }
@@ -343,10 +335,10 @@ fn settings_survive_down_and_up() {
     let mut r = Rig::up(NcmConfig::default(), Want { format: Format::Ntb32, crc: true, ..PLAIN }, 64);
     for i in 0..3 {
         r.sends(&frames([100, 200]));
-        r.m.stop(&mut r.heard);
+        r.m.stop(r.now.as_nanos(), &mut r.heard);
         r.run();
         assert!(!r.heard.up);
-        r.m.start(&mut r.heard);
+        r.m.start(r.now.as_nanos(), &mut r.heard);
         r.run();
         assert!(r.heard.up, "round {i}");
         (r.far, r.heard.frames) = (Vec::new(), Vec::new());
@@ -367,7 +359,7 @@ fn a_function_that_refuses_keeps_its_defaults() {
             64,
         );
         r.fault(&format!("stall count={n}"));
-        r.m.start(&mut r.heard);
+        r.m.start(r.now.as_nanos(), &mut r.heard);
         r.pass(Duration::from_secs(1));
         let list = frames([1514; 30]);
         r.sends(&list);
@@ -432,10 +424,10 @@ fn stalls_and_babble_are_recovered() {
 #[test]
 fn the_end_of_the_connection_leaves_no_half_block() {
     let mut r = Rig::up(NcmConfig::default(), PLAIN, 64);
-    assert!(r.m.send(&frame(100, 1), &mut r.heard));
+    assert!(r.m.send(r.now.as_nanos(), &frame(100, 1), &mut r.heard));
     r.m.gone(&mut r.heard);
     assert!(r.m.tx().is_empty() && !r.m.alive());
-    assert!(r.m.send(&frame(100, 1), &mut r.heard), "taken and counted as lost");
+    assert!(r.m.send(r.now.as_nanos(), &frame(100, 1), &mut r.heard), "taken and counted as lost");
     r.m.flush();
     assert!(r.m.tx().is_empty());
 }

@@ -8,6 +8,7 @@
 use crate::desc::{self, Endpoint, Setting, Transfer};
 use crate::ncm::SUBCLASS_NCM;
 use crate::setup::{Setup, rt};
+use alloc::vec::Vec;
 
 /// Interface class: communication (control).
 pub const CLASS_COMM: u8 = 0x02;
@@ -303,6 +304,35 @@ pub fn set_packet_filter(control: u8, bits: u16) -> Setup {
 /// SET_ETHERNET_MULTICAST_FILTERS; the data stage is `count` addresses of six bytes.
 pub fn set_multicast_filters(control: u8, count: u16) -> Setup {
     class_out(req::SET_ETHERNET_MULTICAST_FILTERS, count, control, count.saturating_mul(6))
+}
+
+/// SET_ETHERNET_POWER_MANAGEMENT_PATTERN_FILTER of filter `n`; the data stage is [`power_pattern`], empty to
+/// take the filter away.
+pub fn set_power_filter(control: u8, n: u16, length: u16) -> Setup {
+    class_out(req::SET_ETHERNET_PM_PATTERN, n, control, length)
+}
+
+/// GET_ETHERNET_POWER_MANAGEMENT_PATTERN_FILTER of filter `n`: two bytes, 1 when it is active.
+pub fn get_power_filter(control: u8, n: u16) -> Setup {
+    class_in(req::GET_ETHERNET_PM_PATTERN, n, control, 2)
+}
+
+/// A wake-up pattern (ECM 1.2, table 7): the size of the mask, the mask with a bit for each byte of the
+/// pattern, the pattern. This one fits frames that begin with these bytes, at most eight.
+pub fn power_pattern(start: &[u8]) -> Vec<u8> {
+    let start = &start[..start.len().min(8)];
+    let mask = ((1u16 << start.len()) - 1) as u8;
+    let mut v = alloc::vec![1, 0, mask];
+    v.extend_from_slice(start);
+    v
+}
+
+/// Reads a wake-up pattern: bytes and whether each counts; `None` when the bytes are none.
+pub fn parse_power_pattern(b: &[u8]) -> Option<Vec<(u8, bool)>> {
+    let (size, rest) = b.split_first_chunk::<2>()?;
+    let (mask, pattern) = rest.split_at_checked(usize::from(u16::from_le_bytes(*size)))?;
+    let counts = |i: usize| mask.get(i / 8).is_some_and(|m| m & (1 << (i % 8)) != 0);
+    Some(pattern.iter().enumerate().map(|(i, b)| (*b, counts(i))).collect())
 }
 
 /// GET_ETHERNET_STATISTIC: four bytes, little-endian.

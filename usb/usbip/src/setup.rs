@@ -27,12 +27,15 @@ pub mod rt {
     pub const DEVICE: u8 = 0;
     pub const INTERFACE: u8 = 1;
     pub const ENDPOINT: u8 = 2;
+    pub const OTHER: u8 = 3;
 }
 
 /// Feature selector ENDPOINT_HALT.
 pub const ENDPOINT_HALT: u16 = 0;
 /// Feature selector DEVICE_REMOTE_WAKEUP.
 pub const DEVICE_REMOTE_WAKEUP: u16 = 1;
+/// Feature selector PORT_RESET (USB 2.0, 11.24.2) of a hub's port.
+pub const PORT_RESET: u16 = 4;
 /// Language id of the strings everybody has: English (United States).
 pub const LANG_EN_US: u16 = 0x0409;
 
@@ -122,6 +125,19 @@ impl Setup {
             index,
             length: 0,
         }
+    }
+
+    /// SET_FEATURE(PORT_RESET): a hub's request, which a USB/IP server that sees it takes as "reset this device"
+    /// (Linux's usbip-host does; the state after it is that of a device that was just plugged in).
+    pub fn port_reset() -> Setup {
+        let request_type = rt::CLASS | rt::OTHER;
+        Setup { request_type, request: req::SET_FEATURE, value: PORT_RESET, index: 1, length: 0 }
+    }
+
+    /// Whether this is [`Setup::port_reset`].
+    pub fn is_port_reset(&self) -> bool {
+        let r = Setup::port_reset();
+        (self.request_type, self.request, self.value) == (r.request_type, r.request, r.value)
     }
 
     /// GET_STATUS of an endpoint: two bytes, bit 0 is "halted".

@@ -2,42 +2,65 @@
 //!
 //! Theory of operation. Bytes from the USB stack go in through [`Machine::space`]/[`Machine::commit`] and
 //! [`Machine::process`]; bytes for it wait in [`Machine::tx`]. Everything is asynchronous: control requests queue
-//! as [`Job`]s and one is under way at a time (USB has one default pipe); `receive=` bulk-in URBs are kept
+//! as jobs and one is under way at a time (USB has one default pipe); `receive=` bulk-in URBs are kept
 //! outstanding while the interface is up; frames to send become bulk-out URBs at once, at most `transmit=` of them.
 //!
 //! One frame is one bulk transfer that ends with a short packet (ECM 1.2, section 3.3.1): a frame that fills its last packet is
-//! followed by a zero-length one. Receive URBs are longer than the longest frame, so that a frame never fills
-//! one. Errors: a stalled endpoint is drained, cleared (CLEAR_FEATURE ENDPOINT_HALT) and used again;
-//! transient bus errors are retried; [`MAX_ERRORS`] in a row mean that the device has failed.
+//! followed by a zero-length one, or by a byte of padding for a device that takes no zero-length packets. Receive
+//! URBs are longer than the longest frame, so that a frame never fills one.
+//!
+//! Errors. A stalled endpoint is drained, cleared (CLEAR_FEATURE ENDPOINT_HALT) and used again. A control request
+//! without an answer is cancelled after `control_timeout`. A data path that is dead (nothing was sent for
+//! [`TX_TIMEOUT`], [`MAX_ERRORS`] errors in a row) is set up anew in steps, see [`recover`]: its setting, then the
+//! whole device by a port reset; when that does not help either, the device has failed.
 //!
 //! Link: NETWORK_CONNECTION notifications; they may be repeated or come unpaired, so only changes count. A device
-//! without a notification endpoint has its link up whenever the interface is up.
+//! without a notification endpoint has its link up whenever the interface is up, and so has one that has an
+//! endpoint and never says a word ([`LINK_GRACE`]).
+//!
+//! Time is an argument, in nanoseconds on any clock that does not go back.
 
 mod complete;
 mod jobs;
+mod link;
+mod multicast;
 mod ntb;
 mod pipes;
+mod recover;
+mod setting;
+mod statistics;
 
 use crate::at::At;
-use iopkt_usbip::cdc::{Function, filter};
+use iopkt_usbip::cdc::filter;
 use iopkt_usbip::client::Client;
 use iopkt_usbip::status;
 use jobs::{Job, MAX_JOBS};
+use link::Carrier;
+use multicast::Multicast;
 use ntb::Ntb;
 pub use ntb::{BLOCK, NtbCounts, NtbSetting};
-use pipes::Pipe;
+use pipes::{Note, Pipe};
+use recover::Recovery;
+pub use setting::Setting;
+pub use statistics::Statistics;
 use std::collections::VecDeque;
 
-/// Transient errors in a row on one endpoint after which the device counts as failed.
+/// Errors in a row on one endpoint after which the data path counts as dead.
 pub const MAX_ERRORS: u32 = 64;
+/// How long a frame may take to leave before the transmitter counts as hung (Linux's usbnet has the same 5 s).
+pub const TX_TIMEOUT: u64 = 5_000_000_000;
+/// How long a device with a notification endpoint may be silent about its link before that is taken as up.
+pub const LINK_GRACE: u64 = 3_000_000_000;
+/// No deadline.
+pub const NEVER: u64 = u64::MAX;
 
 /// Bus errors that a retry may cure: bit stuffing, CRC, time-out (Linux's error codes for URBs).
 const TRANSIENT: [i32; 3] = [status::EPROTO, status::ETIME, -84];
 
 /// What the machine tells its surroundings while it works.
 pub trait Up {
-    /// A received Ethernet frame; copied before the call returns.
-    fn frame(&mut self, bytes: &[u8]);
+    /// A received Ethernet frame; copied before the call returns. `dst` is to replace its destination address.
+    fn frame(&mut self, bytes: &[u8], dst: Option<[u8; 6]>);
     /// The link is up or down, with speeds in bits per second (0: unknown).
     fn link(&mut self, up: bool, rx: u64, tx: u64);
     /// Room to send again after [`Machine::send`] refused.
@@ -61,32 +84,19 @@ enum Tok {
     AtIn,
     AtOut,
     AtNote,
+    /// The zero-length packet behind a frame.
+    Zlp,
 }
 
-const TOKENS: [Tok; 7] = [Tok::Rx, Tok::Tx, Tok::Note, Tok::Control, Tok::AtIn, Tok::AtOut, Tok::AtNote];
-
-/// How the machine is set up.
-pub struct Setting {
-    /// The ECM function.
-    pub ecm: Function,
-    /// A serial function beside it.
-    pub acm: Option<Function>,
-    /// Longest frame, bytes.
-    pub max_segment: u16,
-    /// Addresses that the multicast filter holds.
-    pub mc_filters: u16,
-    /// Receive URBs.
-    pub receive: usize,
-    /// Transmit URBs.
-    pub transmit: usize,
-    /// Bytes of the AT channel each way.
-    pub bufsz: usize,
-}
+const TOKENS: [Tok; 8] =
+    [Tok::Rx, Tok::Tx, Tok::Note, Tok::Control, Tok::AtIn, Tok::AtOut, Tok::AtNote, Tok::Zlp];
 
 /// The state of one device, owned by its packet thread.
 pub struct Machine {
     set: Setting,
     client: Client,
+    /// Time of the call that runs.
+    now: u64,
     /// The connection is good.
     alive: bool,
     /// The interface is to be up.
@@ -97,19 +107,33 @@ pub struct Machine {
     tx: Pipe,
     /// [`Up::tx_ready`] is owed.
     tx_owed: bool,
-    note_out: bool,
-    at_note_out: bool,
+    note: Note,
+    at_note: Note,
     jobs: VecDeque<Job>,
     /// The job under way.
     busy: Option<Job>,
-    connected: bool,
-    speed: (u64, u64),
-    told: Option<(bool, u64, u64)>,
+    /// When it is cancelled; when the device is given up because that is not answered either.
+    busy_until: u64,
+    busy_cancelled: bool,
+    recovery: Recovery,
+    carrier: Carrier,
     bits: u16,
-    groups: Vec<u8>,
+    multicast: Multicast,
+    statistics: Statistics,
     /// The AT channel.
     pub at: At,
+    at_errors: u32,
+    /// Endpoints of the serial function that are stalled.
+    at_halted: Vec<u8>,
+    /// Encapsulated responses that were announced and not asked for yet.
+    responses: usize,
+    /// Packet filters refused so far.
+    refusals: u8,
+    /// Oversized frames logged so far.
+    oversize: u32,
     rx_len: usize,
+    /// A frame with its padding or checksum, for devices that want them.
+    scratch: Vec<u8>,
     /// Frames travel in blocks.
     ntb: Option<Ntb>,
 }
@@ -117,73 +141,82 @@ pub struct Machine {
 impl Machine {
     /// A machine for a configured device whose data interface is still off.
     pub fn new(client: Client, set: Setting) -> Machine {
-        let mps = usize::from(set.ecm.bulk_in.max_packet());
+        let mps = usize::from(set.ecm.bulk_in.max_packet()).max(1);
         // Longer than any frame, in whole packets: the device cannot overrun it with a legal frame.
-        let rx_len = (usize::from(set.max_segment) + 1).next_multiple_of(mps);
+        let rx_len = (set.longest() + 1).next_multiple_of(mps);
         let at_mps = set.acm.map_or(0, |a| usize::from(a.bulk_in.max_packet()));
         Machine {
             at: At::new(set.bufsz, at_mps),
+            statistics: Statistics::new(set.statistics),
             set,
             client,
+            now: 0,
             alive: true,
             up: false,
             open: false,
             rx: Pipe::default(),
             tx: Pipe::default(),
             tx_owed: false,
-            note_out: false,
-            at_note_out: false,
+            note: Note::default(),
+            at_note: Note::default(),
             jobs: VecDeque::new(),
             busy: None,
-            connected: false,
-            speed: (0, 0),
-            told: None,
+            busy_until: NEVER,
+            busy_cancelled: false,
+            recovery: Recovery::default(),
+            carrier: Carrier::default(),
             bits: filter::DIRECTED | filter::BROADCAST,
-            groups: Vec::new(),
+            multicast: Multicast::default(),
+            at_errors: 0,
+            at_halted: Vec::new(),
+            responses: 0,
+            refusals: 0,
+            oversize: 0,
             rx_len,
+            scratch: Vec::new(),
             ntb: None,
         }
     }
 
     /// First work, on the packet thread: listen for notifications, open the AT channel.
-    pub fn begin(&mut self, up: &mut dyn Up) {
-        if self.set.acm.is_some() {
-            self.jobs.push_back(Job::LineCoding);
-            self.jobs.push_back(Job::LineState);
-        }
+    pub fn begin(&mut self, now: u64, up: &mut dyn Up) {
+        self.now = now;
+        self.open_serial();
         self.kick(up);
     }
 
     /// The interface goes up.
-    pub fn start(&mut self, up: &mut dyn Up) {
+    pub fn start(&mut self, now: u64, up: &mut dyn Up) {
+        self.now = now;
         self.up = true;
-        self.negotiate();
-        if self.set.ecm.has_alts {
-            self.want(Job::Alt(self.set.ecm.data_alt));
-        } else {
-            self.open = true;
+        self.recovery = Recovery::default();
+        if self.set.power_filters > 0 {
+            self.want(Job::Power(false));
         }
-        self.want(Job::Filter(self.bits));
+        self.open_data();
         self.kick(up);
     }
 
     /// The interface goes down: nothing is received any more, what is queued is dropped, the link goes down.
-    pub fn stop(&mut self, up: &mut dyn Up) {
+    pub fn stop(&mut self, now: u64, up: &mut dyn Up) {
+        self.now = now;
         self.up = false;
-        self.open = false;
-        self.flush();
-        self.client.unlink(|t, _, _| t == Tok::Rx as u32 || t == Tok::Tx as u32);
+        self.close_data();
         if self.set.ecm.has_alts {
             self.jobs.retain(|j| !matches!(j, Job::Alt(_) | Job::Ntb(_)));
-            self.jobs.push_back(Job::Alt(u8::from(self.set.ecm.data_alt == 0)));
+            self.jobs.push_back(Job::Alt(self.set.off()));
+        }
+        if self.set.power_filters > 0 {
+            self.want(Job::Power(true));
         }
         self.kick(up);
     }
 
     /// New receive filter.
-    pub fn filter(&mut self, promisc: bool, allmulti: bool, groups: &[[u8; 6]], up: &mut dyn Up) {
+    pub fn filter(&mut self, now: u64, promisc: bool, allmulti: bool, groups: &[[u8; 6]], up: &mut dyn Up) {
+        self.now = now;
+        self.multicast.want(promisc || allmulti, groups);
         let mut bits = filter::DIRECTED | filter::BROADCAST;
-        let list: Vec<u8> = groups.concat();
         if promisc {
             bits |= filter::PROMISCUOUS;
         }
@@ -192,11 +225,9 @@ impl Machine {
         } else if !groups.is_empty() {
             bits |= filter::MULTICAST;
         }
-        if bits & filter::MULTICAST != 0 && list != self.groups {
-            self.jobs.retain(|j| !matches!(j, Job::Groups(_)));
-            self.jobs.push_back(Job::Groups(list.clone()));
+        if bits & filter::MULTICAST != 0 && self.multicast.program() {
+            self.want_groups();
         }
-        self.groups = list;
         if bits != self.bits {
             self.bits = bits;
             if self.up {
@@ -204,36 +235,6 @@ impl Machine {
             }
         }
         self.kick(up);
-    }
-
-    /// Sends a frame; false when the queue is full ([`Up::tx_ready`] follows). While the device cannot send (down, unplugged)
-    /// frames are taken and counted as errors, as a cable that was pulled would do.
-    pub fn send(&mut self, frame: &[u8], up: &mut dyn Up) -> bool {
-        if !self.alive || !self.up {
-            up.errors(0, 1);
-            return true;
-        }
-        if self.ntb.is_some() {
-            return self.send_in_block(frame, up);
-        }
-        let mps = usize::from(self.set.ecm.bulk_out.max_packet());
-        let zlp = frame.len().is_multiple_of(mps);
-        let room = self.tx.out + usize::from(zlp) < self.set.transmit.max(2);
-        // A zero-length packet is a URB of its own: every server understands that, whatever it makes of flags.
-        if self.tx.halted || !room || !self.client.has_room(frame.len() + 2 * iopkt_usbip::hdr::HDR_LEN) {
-            self.tx_owed = true;
-            return false;
-        }
-        let ep = self.set.ecm.bulk_out;
-        if self.client.submit_out(&ep, Tok::Tx as u32, frame, 0).is_err() {
-            self.tx_owed = true;
-            return false;
-        }
-        self.tx.out += 1;
-        if zlp && self.client.submit_out(&ep, Tok::Tx as u32, &[], 0).is_ok() {
-            self.tx.out += 1;
-        }
-        true
     }
 
     /// Room for bytes from the USB stack.
@@ -256,6 +257,29 @@ impl Machine {
         self.client.tx_done(n);
     }
 
+    /// When [`Machine::tick`] is wanted at the latest, [`NEVER`] while nothing is outstanding that has a limit.
+    pub fn deadline(&self) -> u64 {
+        if !self.alive {
+            return NEVER;
+        }
+        let control = if self.busy.is_some() { self.busy_until } else { NEVER };
+        let tx = if self.tx.out > 0 { self.tx.since.saturating_add(TX_TIMEOUT) } else { NEVER };
+        control.min(tx).min(self.recovery.deadline()).min(self.silence_ends())
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: u64, up: &mut dyn Up) {
+        self.now = now;
+        if !self.alive {
+            return;
+        }
+        self.control_overdue(up);
+        self.transmit_overdue(up);
+        self.recovery_due(up);
+        self.silence_overdue(up);
+        self.kick(up);
+    }
+
     /// Submits everything that can be submitted now, tells what changed.
     fn kick(&mut self, up: &mut dyn Up) {
         if !self.alive {
@@ -263,43 +287,24 @@ impl Machine {
             return;
         }
         self.flush();
-        let bulk_in = self.set.ecm.bulk_in;
-        while self.open && !self.rx.halted && self.rx.out < self.set.receive {
-            if self.client.submit_in(&bulk_in, Tok::Rx as u32, self.rx_len).is_err() {
-                break;
-            }
-            self.rx.out += 1;
+        if !self.recovery.is_resetting() {
+            self.feed();
+            self.listen();
+            self.pump_at();
         }
-        self.recover();
-        self.listen();
-        self.pump_at();
-        while self.busy.is_none() {
-            let Some(job) = self.jobs.pop_front() else { break };
-            if self.submit_job(&job).is_err() {
-                self.jobs.push_front(job);
-                break;
-            }
-            self.busy = Some(job);
-        }
+        self.clear_halts();
+        self.next_job();
         debug_assert!(self.jobs.len() <= MAX_JOBS, "control requests are bounded");
-        if self.tx_owed && !self.tx.halted && self.tx.out <= self.set.transmit / 2 {
+        if self.tx_owed && self.can_send() && self.tx.out <= self.set.transmit / 2 {
             self.tx_owed = false;
             up.tx_ready();
         }
         self.tell_link(up);
     }
 
-    fn tell_link(&mut self, up: &mut dyn Up) {
-        let on = self.alive && self.open && (self.connected || self.set.ecm.notify.is_none());
-        let now = (on, self.speed.0, self.speed.1);
-        if self.told != Some(now) {
-            self.told = Some(now);
-            up.link(now.0, now.1, now.2);
-        }
-    }
-
     /// The AT channel has bytes to send or room again.
-    pub fn at_changed(&mut self, up: &mut dyn Up) {
+    pub fn at_changed(&mut self, now: u64, up: &mut dyn Up) {
+        self.now = now;
         self.kick(up);
     }
 
@@ -321,8 +326,26 @@ impl Machine {
         self.alive
     }
 
+    /// How the device was set up.
+    pub fn setting(&self) -> &Setting {
+        &self.set
+    }
+
     /// Whether the device receives everything.
     pub fn promiscuous(&self) -> bool {
         self.bits & filter::PROMISCUOUS != 0
+    }
+
+    /// How multicast frames are chosen, in words.
+    pub fn multicast(&self) -> String {
+        self.multicast.describe(self.bits, &self.set)
+    }
+
+    /// What the device has counted, as far as it was asked. Asks anew unless that is under way.
+    pub fn statistics(&mut self, now: u64, up: &mut dyn Up) -> &Statistics {
+        self.now = now;
+        self.statistics.refresh();
+        self.kick(up);
+        &self.statistics
     }
 }

@@ -113,8 +113,14 @@ impl Ntb {
         (self.input as usize).next_multiple_of(packet.max(1))
     }
 
-    /// Takes a transfer apart.
-    pub(super) fn received(&mut self, transfer: &[u8], max: usize, up: &mut dyn Up) {
+    /// Takes a transfer apart; frames that `wanted` does not want are dropped.
+    pub(super) fn received(
+        &mut self,
+        transfer: &[u8],
+        max: usize,
+        wanted: &mut dyn FnMut(&[u8]) -> bool,
+        up: &mut dyn Up,
+    ) {
         if transfer.is_empty() {
             return; // ended the block before it
         }
@@ -135,7 +141,9 @@ impl Ntb {
             match d {
                 Ok(f) => {
                     good += 1;
-                    up.frame(f);
+                    if wanted(f) {
+                        up.frame(f, None);
+                    }
                 }
                 Err(e) => {
                     if bad == 0 {
@@ -240,8 +248,12 @@ impl Machine {
 
     /// [`Machine::send`] into a block.
     pub(super) fn send_in_block(&mut self, frame: &[u8], up: &mut dyn Up) -> bool {
+        if !self.can_send() {
+            self.tx_owed = true;
+            return false;
+        }
         let Machine { ntb: Some(n), client, tx, .. } = self else { return true };
-        if !self.open || frame.len() > n.builder.shape().longest() {
+        if frame.len() > n.builder.shape().longest() {
             up.errors(0, 1);
             return true;
         }
@@ -254,10 +266,13 @@ impl Machine {
         }
         let max = n.builder.shape().size;
         let ep = self.set.ecm.bulk_out;
-        let full = tx.halted || tx.out >= self.set.transmit;
+        let full = tx.out >= self.set.transmit;
         if full || client.open_out(&ep, Tok::Tx as u32, max).is_err() {
             self.tx_owed = true;
             return false;
+        }
+        if tx.out == 0 {
+            tx.since = self.now;
         }
         tx.out += 1;
         if let Some(mut w) = client.writer() {

@@ -1,44 +1,201 @@
 //! Pipes: what is kept outstanding on each endpoint, and how a stalled one is used again.
 
-use super::{Job, Machine, Tok};
+use super::{Job, Machine, Tok, Up};
+use iopkt_usbip::desc::Endpoint;
+use iopkt_usbip::hdr::HDR_LEN;
 
 /// One bulk pipe.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Pipe {
     /// URBs outstanding.
     pub(super) out: usize,
     /// Stalled: nothing is submitted until the halt is cleared.
     pub(super) halted: bool,
+    /// What is outstanding was cancelled: nothing is submitted until it has ended.
+    pub(super) draining: bool,
     /// Errors in a row.
     pub(super) errors: u32,
+    /// When it moved last.
+    pub(super) since: u64,
+}
+
+impl Pipe {
+    fn works(&self) -> bool {
+        !self.halted && !self.draining
+    }
+
+    /// A URB ended.
+    pub(super) fn ended(&mut self) {
+        self.out = self.out.saturating_sub(1);
+        self.draining &= self.out > 0;
+    }
+}
+
+/// A notification endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Note {
+    /// A URB is outstanding.
+    pub(super) out: bool,
+    pub(super) halted: bool,
+    pub(super) errors: u32,
+    /// It fails all the time: not listened to any more.
+    pub(super) dead: bool,
+    /// The first half of a notification that came in two packets.
+    pub(super) half: Option<[u8; 8]>,
 }
 
 impl Machine {
-    /// A stalled pipe that has run dry gets its halt cleared.
-    pub(super) fn recover(&mut self) {
-        for (pipe, ep) in [(&self.rx, self.set.ecm.bulk_in.addr), (&self.tx, self.set.ecm.bulk_out.addr)] {
-            let job = Job::ClearHalt(ep);
-            if pipe.halted && pipe.out == 0 && !self.jobs.contains(&job) && self.busy.as_ref() != Some(&job) {
-                self.jobs.push_back(job);
+    /// Sends a frame; false when the queue is full or the device not ready ([`Up::tx_ready`] follows). While the device cannot send (down,
+    /// unplugged) frames are taken and counted as errors, as a cable that was pulled would do.
+    pub fn send(&mut self, now: u64, frame: &[u8], up: &mut dyn Up) -> bool {
+        self.now = now;
+        if !self.alive || !self.up || frame.len() > usize::from(self.set.max_segment) {
+            up.errors(0, 1);
+            return true;
+        }
+        if self.ntb.is_some() {
+            return self.send_in_block(frame, up);
+        }
+        let mps = usize::from(self.set.ecm.bulk_out.max_packet()).max(1);
+        let len = frame.len() + if self.set.fcs { 4 } else { 0 };
+        let full = len.is_multiple_of(mps);
+        // A zero-length packet is a URB of its own: every server understands that, whatever it makes of flags.
+        let zlp = full && !self.set.pad;
+        let room = self.tx.out + usize::from(zlp) < self.set.transmit.max(2);
+        if !self.can_send() || !room || !self.client.has_room(len + 1 + 2 * HDR_LEN) {
+            self.tx_owed = true;
+            return false;
+        }
+        let data = if self.set.fcs || (full && self.set.pad) {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(frame);
+            if self.set.fcs {
+                self.scratch.extend_from_slice(&fcs(frame).to_le_bytes());
             }
+            if full && self.set.pad {
+                self.scratch.push(0);
+            }
+            &self.scratch
+        } else {
+            frame
+        };
+        let ep = self.set.ecm.bulk_out;
+        if self.client.submit_out(&ep, Tok::Tx as u32, data, 0).is_err() {
+            self.tx_owed = true;
+            return false;
+        }
+        if self.tx.out == 0 {
+            self.tx.since = now;
+        }
+        self.tx.out += 1;
+        if zlp && self.client.submit_out(&ep, Tok::Zlp as u32, &[], 0).is_ok() {
+            self.tx.out += 1;
+        }
+        true
+    }
+
+    /// Whether a frame may be submitted.
+    pub(super) fn can_send(&self) -> bool {
+        self.open && self.tx.works()
+    }
+
+    /// Keeps the receive URBs outstanding.
+    pub(super) fn feed(&mut self) {
+        let bulk_in = self.set.ecm.bulk_in;
+        while self.open && self.rx.works() && self.rx.out < self.set.receive {
+            if self.client.submit_in(&bulk_in, Tok::Rx as u32, self.rx_len).is_err() {
+                break;
+            }
+            self.rx.out += 1;
+        }
+    }
+
+    /// Has the halt cleared of every stalled endpoint that has run dry.
+    pub(super) fn clear_halts(&mut self) {
+        let f = &self.set.ecm;
+        let acm = self.set.acm.and_then(|a| a.notify);
+        let mut dry: Vec<u8> = Vec::new();
+        for (pipe, ep, toks) in
+            [(&self.rx, f.bulk_in.addr, [Tok::Rx, Tok::Rx]), (&self.tx, f.bulk_out.addr, [Tok::Tx, Tok::Zlp])]
+        {
+            if pipe.halted && pipe.out == 0 {
+                dry.push(ep);
+            } else if (pipe.halted || pipe.draining) && pipe.out > 0 {
+                // What found no room to be cancelled before; the others are cancelled already.
+                self.client.unlink(|t, _, _| toks.iter().any(|x| *x as u32 == t));
+            }
+        }
+        for (note, ep) in [(&self.note, f.notify), (&self.at_note, acm)] {
+            dry.extend(ep.filter(|_| note.halted && !note.out).map(|e| e.addr));
+        }
+        dry.into_iter().for_each(|ep| self.want(Job::ClearHalt(ep)));
+    }
+
+    /// The halt of an endpoint was cleared (or not: then it stalls again, and that is counted).
+    pub(super) fn halt_cleared(&mut self, ep: u8) {
+        let is = |e: Option<Endpoint>| e.is_some_and(|e| e.addr == ep);
+        if is(Some(self.set.ecm.bulk_in)) {
+            self.rx.halted = false;
+        } else if is(Some(self.set.ecm.bulk_out)) {
+            self.tx.halted = false;
+        } else if is(self.set.ecm.notify) {
+            self.note.halted = false;
+        } else if is(self.set.acm.and_then(|a| a.notify)) {
+            self.at_note.halted = false;
+        } else {
+            self.at_halted.retain(|e| *e != ep);
+        }
+    }
+
+    /// Cancels what is outstanding on the data pipes.
+    pub(super) fn close_data(&mut self) {
+        self.open = false;
+        self.flush();
+        self.rx.draining = self.rx.out > 0;
+        self.tx.draining = self.tx.out > 0;
+        self.client.unlink(|t, _, _| [Tok::Rx, Tok::Tx, Tok::Zlp].iter().any(|x| *x as u32 == t));
+    }
+
+    /// Has the data interface switched on, and the filters set.
+    pub(super) fn open_data(&mut self) {
+        self.negotiate();
+        if self.set.ecm.has_alts {
+            self.want(Job::Alt(self.set.ecm.data_alt));
+        } else {
+            self.opened();
+        }
+        self.want(Job::Filter(self.bits));
+        if self.multicast.forgotten() && self.bits & iopkt_usbip::cdc::filter::MULTICAST != 0 {
+            self.want_groups();
+        }
+    }
+
+    /// Opens the line of the serial function.
+    pub(super) fn open_serial(&mut self) {
+        if self.set.acm.is_some() {
+            self.want(Job::LineCoding);
+            self.want(Job::LineState);
         }
     }
 
     /// Keeps a URB on each notification endpoint.
     pub(super) fn listen(&mut self) {
-        for (out, ep, tok) in [
-            (&mut self.note_out, self.set.ecm.notify, Tok::Note),
-            (&mut self.at_note_out, self.set.acm.and_then(|a| a.notify), Tok::AtNote),
+        for (note, ep, tok) in [
+            (&mut self.note, self.set.ecm.notify, Tok::Note),
+            (&mut self.at_note, self.set.acm.and_then(|a| a.notify), Tok::AtNote),
         ] {
-            if let Some(ep) = ep.filter(|_| !*out) {
+            if let Some(ep) = ep.filter(|_| !note.out && !note.halted && !note.dead) {
                 // Longer than the longest notification (16 bytes), in whole packets.
                 let len = 16usize.next_multiple_of(usize::from(ep.max_packet()).max(1));
-                *out = self.client.submit_in(&ep, tok as u32, len).is_ok();
+                note.out = self.client.submit_in(&ep, tok as u32, len).is_ok();
             }
         }
     }
 
     pub(super) fn pump_at(&mut self) {
+        if !self.at_halted.is_empty() || self.at_errors >= super::MAX_ERRORS {
+            return;
+        }
         if let Some(a) = self.set.acm {
             while let Some(len) = self.at.wants_in() {
                 if self.client.submit_in(&a.bulk_in, Tok::AtIn as u32, len).is_err() {
@@ -57,5 +214,24 @@ impl Machine {
             // One at a time: what the modem does not take stays in the terminal's bounded buffer.
             self.jobs.push_back(Job::Command(line));
         }
+    }
+}
+
+/// The frame check sequence of IEEE 802.3, as it stands behind a frame in little-endian order.
+fn fcs(frame: &[u8]) -> u32 {
+    !frame.iter().fold(u32::MAX, |mut c, b| {
+        c ^= u32::from(*b);
+        for _ in 0..8 {
+            c = if c & 1 != 0 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 };
+        }
+        c
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_fcs_is_that_of_ieee_802_3() {
+        assert_eq!(super::fcs(b"123456789"), 0xcbf4_3926); // the check value of CRC-32
     }
 }
