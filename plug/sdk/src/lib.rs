@@ -54,6 +54,7 @@ mod mbuf;
 mod module;
 mod module_glue;
 mod options;
+mod usb;
 
 pub use control::{Attached, Control, Description, Driver, Stay};
 pub use device::{Count, Device, Filter, Link, NicInfo, Port, Quiesce, TxQueue};
@@ -66,6 +67,7 @@ pub use mbuf::{Batch, Mbuf};
 pub use module::{Addr, AddrState, Changed, Interface, Module, Stack};
 pub use module_glue::module_ops;
 pub use options::Options;
+pub use usb::UsbSelect;
 
 /// The example in the guide is compiled with the tests.
 #[cfg(doctest)]
