@@ -180,6 +180,7 @@ fn interface_table(list: &[Ifconf], bytes: bool) -> String {
                 src: None,
                 ifindex: 0,
                 link: None,
+                locks: 0,
             };
             row(&destination(&r), &ad.addr.to_string());
         }
@@ -276,6 +277,7 @@ mod tests {
             src: None,
             ifindex: 2,
             link: None,
+            locks: 0,
         }
     }
 

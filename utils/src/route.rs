@@ -159,6 +159,7 @@ fn parse(words: &[String]) -> Result<Parsed, Failure> {
         src: None,
         ifindex: 0,
         link: None,
+        locks: 0,
     };
     Ok(Parsed { route, text })
 }

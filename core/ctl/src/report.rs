@@ -14,11 +14,34 @@ pub mod rtf {
     pub const REJECT: u32 = 0x8;
     pub const DYNAMIC: u32 = 0x10;
     pub const MODIFIED: u32 = 0x20;
+    /// Only in messages of routing sockets: the request was carried out.
+    pub const DONE: u32 = 0x40;
     pub const CLONING: u32 = 0x100;
     pub const LLINFO: u32 = 0x400;
     pub const STATIC: u32 = 0x800;
     pub const BLACKHOLE: u32 = 0x1000;
     pub const CLONED: u32 = 0x2000;
+    pub const PROTO2: u32 = 0x4000;
+    pub const PROTO1: u32 = 0x8000;
+    /// The bits that a user may give a route.
+    pub const USER: u32 = REJECT | BLACKHOLE | PROTO1 | PROTO2;
+    /// Every bit with its name, as `route get` and `route monitor` print them.
+    pub const NAMES: &[(u32, &str)] = &[
+        (UP, "UP"),
+        (GATEWAY, "GATEWAY"),
+        (HOST, "HOST"),
+        (REJECT, "REJECT"),
+        (DYNAMIC, "DYNAMIC"),
+        (MODIFIED, "MODIFIED"),
+        (DONE, "DONE"),
+        (CLONING, "CLONING"),
+        (LLINFO, "LLINFO"),
+        (STATIC, "STATIC"),
+        (BLACKHOLE, "BLACKHOLE"),
+        (CLONED, "CLONED"),
+        (PROTO2, "PROTO2"),
+        (PROTO1, "PROTO1"),
+    ];
     /// Every bit with its letter, in `netstat -r`'s order (NetBSD's: `UHLc`, `UGRS`).
     pub const LETTERS: &[(u32, char)] = &[
         (UP, 'U'),
@@ -32,6 +55,8 @@ pub mod rtf {
         (STATIC, 'S'),
         (CLONED, 'c'),
         (BLACKHOLE, 'B'),
+        (PROTO1, '1'),
+        (PROTO2, '2'),
     ];
 }
 
@@ -60,7 +85,12 @@ pub struct RouteInfo {
     pub ifindex: u32,
     /// Link-level address, for an entry cloned from an on-link route ([`rtf::LLINFO`]). Ignored on a request.
     pub link: Option<[u8; 6]>,
+    /// Metrics that the network may not change (`route -lock`): [`RTV_MTU`] or 0.
+    pub locks: u32,
 }
+
+/// The one metric of a route that this stack keeps (NetBSD's `RTV_MTU`).
+pub const RTV_MTU: u32 = 0x1;
 
 /// One multicast group that an interface listens to (`netstat -g`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

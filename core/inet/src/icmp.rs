@@ -12,7 +12,7 @@ use iopkt_base::{Duration, Errno, Instant};
 use iopkt_ctl::rtf;
 use iopkt_mbuf::Mbuf;
 use iopkt_stack::route::{Origin, Route};
-use iopkt_stack::{HopKind, IcmpErr, IpInfo, Layers, Stat, Why};
+use iopkt_stack::{HopKind, IcmpErr, IpInfo, Layers, RtKind, Stat, Why};
 use iopkt_wire::icmp4::{Bad, Header, is_error, ty, unreach};
 use iopkt_wire::ipv4;
 
@@ -39,7 +39,7 @@ impl Redirects {
         self.until.retain(|dst, at| {
             let keep = *at > now;
             if !keep {
-                l.net.routes.remove_if(|r| r.origin == Origin::Redirect && r.dst == *dst);
+                l.net.remove_routes(l.cx, |r| r.origin == Origin::Redirect && r.dst == *dst);
             }
             keep
         });
@@ -213,7 +213,8 @@ impl Inet {
         let mut r = Route::on_link(dst, 32, info.ifindex, None, Origin::Redirect);
         r.gateway = Some(gw);
         r.flags |= rtf::GATEWAY | rtf::DYNAMIC;
-        if l.net.routes.add(r).is_ok() {
+        if l.net.routes.add(r.clone()).is_ok() {
+            l.net.tell_route(l.cx, RtKind::Redirect, &r, Some(info.src));
             let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
             self.redirects.until.insert(dst, until);
             self.reckon();

@@ -35,7 +35,12 @@ impl Inet {
         };
         let h = match l.net.hop(o.dst, o.oif, o.dontroute) {
             Ok(h) => h,
-            Err(e) => return self.no_way(l, o, e),
+            Err(e) => {
+                if e == Errno::ENETUNREACH {
+                    l.net.tell_miss(l.cx, o.dst);
+                }
+                return self.no_way(l, o, e);
+            }
         };
         if let (true, Some(IpAddr::V4(s))) = (src.is_unspecified() && h.kind != HopKind::Broadcast, h.src) {
             src = s;

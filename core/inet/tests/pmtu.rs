@@ -23,6 +23,7 @@ fn default_route(gw: &str) -> RouteInfo {
         src: None,
         ifindex: 0,
         link: None,
+        locks: 0,
     }
 }
 

@@ -19,6 +19,7 @@ fn route(dst: &str, plen: u8, gw: Option<&str>) -> RouteInfo {
         src: None,
         ifindex: 0,
         link: None,
+        locks: 0,
     }
 }
 

@@ -40,7 +40,9 @@ impl Shard {
             }
             Request::SetMtu { mtu, .. } => self.set_mtu(i, *mtu),
             Request::SetMetric { metric, .. } => {
-                ifc.metric = *metric;
+                if core::mem::replace(&mut ifc.metric, *metric) != *metric {
+                    self.net.tell_ifinfo(&mut self.cx, i);
+                }
                 Reply::Ok
             }
             Request::SetCaps { rx, tx, .. } => {
@@ -141,7 +143,7 @@ impl Shard {
             if hardware {
                 self.cx.dev_ops.push(DevOp::Mtu(i, mtu));
             }
-            self.cx.note(crate::cx::Note::IfInfo(i));
+            self.net.tell_ifinfo(&mut self.cx, i);
         }
         Reply::Ok
     }
@@ -154,18 +156,12 @@ fn done(r: iopkt_base::Result<()>) -> Reply {
     }
 }
 
-fn ifconf(i: &Interface) -> Ifconf {
-    let addrs: Vec<AddrInfo> = i
-        .addrs
-        .iter()
-        .map(|a| AddrInfo {
-            addr: a.addr,
-            prefix_len: a.plen,
-            broadcast: a.broadcast,
-            peer: a.peer,
-            state: a.state,
-        })
-        .collect();
+pub(crate) fn addr_info(a: &IfAddr) -> AddrInfo {
+    AddrInfo { addr: a.addr, prefix_len: a.plen, broadcast: a.broadcast, peer: a.peer, state: a.state }
+}
+
+pub(crate) fn ifconf(i: &Interface) -> Ifconf {
+    let addrs: Vec<AddrInfo> = i.addrs.iter().map(addr_info).collect();
     Ifconf {
         name: i.name.clone(),
         alias: i.alias.map(|n| format!("en{n}")),

@@ -5,12 +5,13 @@ use crate::neigh::Listed;
 use crate::net::{LO0, Net};
 use crate::prefix;
 use crate::route::{Origin, Route};
+use crate::rtnote::RtKind;
 use crate::shard::Shard;
 use alloc::format;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use iopkt_base::{Errno, Result};
-use iopkt_ctl::{Reply, Request, RouteInfo, rtf};
+use iopkt_ctl::{RTV_MTU, Reply, Request, RouteInfo, rtf};
 
 impl Shard {
     pub(crate) fn ctl_route(&mut self, r: &Request) -> Reply {
@@ -21,7 +22,9 @@ impl Shard {
             Request::DelRoute(i) => self.del_route(i),
             Request::GetRoute { dst } => self.get_route(*dst),
             Request::FlushRoutes => {
-                self.net.routes.remove_if(|r| r.gateway.is_some() && r.origin != Origin::Connected);
+                self.net.remove_routes(&mut self.cx, |r| {
+                    r.gateway.is_some() && matches!(r.origin, Origin::Static | Origin::Redirect)
+                });
                 Reply::Ok
             }
             _ => Reply::err(Errno::EOPNOTSUPP),
@@ -55,6 +58,7 @@ impl Shard {
                 src: None,
                 ifindex: n.ifindex,
                 link: n.mac,
+                locks: 0,
             });
         }
         all.sort_by_key(|r| (r.dst.is_ipv6(), r.dst, r.prefix_len));
@@ -100,7 +104,8 @@ impl Shard {
         }
         r.gateway = i.gateway.filter(|g| dead || !self.net.is_local(*g, 0));
         r.mtu = i.mtu;
-        r.flags |= rtf::STATIC | (i.flags & (rtf::REJECT | rtf::BLACKHOLE));
+        r.locks = if i.mtu == 0 { 0 } else { i.locks & RTV_MTU };
+        r.flags |= rtf::STATIC | (i.flags & rtf::USER);
         if i.gateway.is_some() {
             r.flags |= rtf::GATEWAY;
         }
@@ -112,7 +117,9 @@ impl Shard {
 
     fn add_route(&mut self, i: &RouteInfo) -> Result<()> {
         let r = self.route_of(i)?;
-        self.net.routes.add(r)
+        self.net.routes.add(r.clone())?;
+        self.net.tell_route(&mut self.cx, RtKind::Add, &r, None);
+        Ok(())
     }
 
     fn change_route(&mut self, i: &RouteInfo) -> Result<()> {
@@ -121,21 +128,31 @@ impl Shard {
         if list.is_empty() {
             return Err(Errno::ESRCH);
         }
-        // The first one that a user may change; the place in the order is kept.
-        let Some(r) = list.iter_mut().find(|r| matches!(r.origin, Origin::Static | Origin::Redirect)) else {
-            return Err(Errno::EPERM);
-        };
+        // The one by this gateway, else the first one that a user may change; the place in the order is kept.
+        let users = |r: &&Route| matches!(r.origin, Origin::Static | Origin::Redirect);
+        let same = |r: &Route| users(&r) && r.gateway == new.gateway && r.ifindex == new.ifindex;
+        let at = list.iter().position(same).or_else(|| list.iter().position(|r| users(&r)));
+        let Some(r) = at.and_then(|at| list.get_mut(at)) else { return Err(Errno::EPERM) };
         let used = r.used;
-        *r = new;
-        r.used = used;
+        *r = Route { used, ..new };
+        let now = r.clone();
+        self.net.tell_route(&mut self.cx, RtKind::Change, &now, None);
         Ok(())
     }
 
     fn del_route(&mut self, i: &RouteInfo) -> Reply {
         let named = i.ifname.as_deref().map_or(0, |n| self.net.ifindex_of(n));
         let dst = prefix::mask(i.dst, i.prefix_len);
-        let fits =
-            |r: &Route| (i.gateway.is_none() || r.gateway == i.gateway) && (named == 0 || r.ifindex == named);
+        // An own address as gateway names its interface, as it does when a route is added.
+        let own = i.gateway.filter(|g| self.net.is_local(*g, 0)).map(|g| self.net.if_with_addr(g).max(LO0));
+        let fits = |r: &Route| {
+            let by_gateway = match (i.gateway, own) {
+                (None, _) => true,
+                (_, Some(x)) if r.gateway.is_none() && r.ifindex == x => true,
+                (g, _) => r.gateway == g,
+            };
+            by_gateway && (named == 0 || r.ifindex == named)
+        };
         let list = self.net.routes.exact(dst, i.prefix_len);
         match list.iter().filter(|r| fits(r)).count() {
             0 => return Reply::why(Errno::ESRCH, "not in table"),
@@ -148,7 +165,7 @@ impl Shard {
         if list.iter().any(|r| fits(r) && r.origin == Origin::Local) {
             return Reply::why(Errno::EPERM, "a route to an own address goes with the address");
         }
-        self.net.routes.remove_if(|r| r.dst == dst && r.plen == i.prefix_len && fits(r));
+        self.net.remove_routes(&mut self.cx, |r| r.dst == dst && r.plen == i.prefix_len && fits(r));
         Reply::Ok
     }
 
@@ -178,7 +195,7 @@ fn answer(r: Result<()>) -> Reply {
     }
 }
 
-fn info(net: &Net, r: &Route) -> RouteInfo {
+pub(crate) fn info(net: &Net, r: &Route) -> RouteInfo {
     RouteInfo {
         dst: r.dst,
         prefix_len: r.plen,
@@ -195,5 +212,6 @@ fn info(net: &Net, r: &Route) -> RouteInfo {
         src: r.src,
         ifindex: r.ifindex,
         link: None,
+        locks: r.locks,
     }
 }

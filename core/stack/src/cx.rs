@@ -2,6 +2,7 @@
 
 use crate::counters::{Counters, Why};
 use crate::packet::IpOut;
+use crate::rtnote::RtQueue;
 use crate::sockets::Event;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -120,6 +121,8 @@ pub struct Cx {
     pub dev_ops: Vec<DevOp>,
     /// Log lines and routing messages.
     pub notes: Vec<Note>,
+    /// Messages for routing sockets.
+    pub rt: RtQueue,
 }
 
 impl Cx {
@@ -139,6 +142,7 @@ impl Cx {
             heard: VecDeque::new(),
             dev_ops: Vec::new(),
             notes: Vec::new(),
+            rt: RtQueue::default(),
         }
     }
 

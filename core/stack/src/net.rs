@@ -1,7 +1,7 @@
 //! Interfaces, addresses, groups: the tables below both families.
 
 use crate::Why;
-use crate::cx::{Cx, DevOp, Note};
+use crate::cx::{Cx, DevOp};
 use crate::domain::Change;
 use crate::hash::{KeyedMap, KeyedState};
 use crate::iface::{IfAddr, IfAttach, Interface, MAX_GROUPS};
@@ -210,7 +210,7 @@ impl Net {
             ..loopback(index, name)
         };
         self.insert(i);
-        cx.note(Note::IfAnnounce(index, true));
+        self.announce(cx, index, true);
         Ok(index)
     }
 
@@ -226,7 +226,7 @@ impl Net {
         let mut i = loopback(index, name.into());
         i.flags &= !(iff::UP | iff::RUNNING);
         self.insert(i);
-        cx.note(Note::IfAnnounce(index, true));
+        self.announce(cx, index, true);
         Ok(index)
     }
 
@@ -244,7 +244,8 @@ impl Net {
         for a in addrs {
             let _ = self.del_addr(cx, ifindex, a);
         }
-        self.routes.remove_if(|r| r.ifindex == ifindex);
+        self.remove_routes(cx, |r| r.ifindex == ifindex);
+        self.announce(cx, ifindex, false);
         self.neigh.remove_if(cx, Why::IfDown, |k, _| k.0 == ifindex);
         if let Some(mut i) = self.ifs[ifindex as usize - 1].take() {
             for m in i.tx.drain(..) {
@@ -252,7 +253,6 @@ impl Net {
             }
         }
         self.changes.push_back(Change::Detached(ifindex));
-        cx.note(Note::IfAnnounce(ifindex, false));
         Ok(())
     }
 
@@ -288,7 +288,7 @@ impl Net {
             self.neigh.remove_if(cx, Why::IfDown, |k, permanent| k.0 == ifindex && !permanent);
         }
         self.changes.push_back(Change::Link(ifindex));
-        cx.note(Note::IfInfo(ifindex));
+        self.tell_ifinfo(cx, ifindex);
     }
 
     /// `down` takes the physical link down too (reference 4.2), whatever the driver says of it; `up` gives back
@@ -339,7 +339,7 @@ impl Net {
             self.changes.push_back(Change::Flags(ifindex));
         }
         self.push_filter(cx, ifindex);
-        cx.note(Note::IfInfo(ifindex));
+        self.tell_ifinfo(cx, ifindex);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Addresses of interfaces and the routes that follow from them.
 
-use crate::cx::{Cx, Note};
+use crate::cx::Cx;
 use crate::domain::Change;
 use crate::iface::{IfAddr, MAX_ADDRS};
 use crate::net::{LO0, Net};
@@ -34,9 +34,11 @@ impl Net {
         if i.flags & iff::POINTOPOINT == 0 {
             a.peer = None;
         }
+        let before = self.told_routes(cx);
         self.set_addr_raw(ifindex, a);
         self.changes.push_back(Change::AddrAdded(ifindex, a.addr));
-        cx.note(Note::NewAddr(ifindex));
+        self.tell_addr(cx, ifindex, &a, true);
+        self.tell_routes_since(cx, before);
         // The first address starts the interface (reference 4.2).
         self.set_flags(cx, ifindex, iff::UP, 0)
     }
@@ -63,6 +65,7 @@ impl Net {
                 self.locals.remove(&a);
             }
         }
+        let before = self.told_routes(cx);
         self.rebuild_connected(ifindex);
         // Gateways and neighbours that were reached through this network are not reached any more.
         let left: Vec<(IpAddr, u8)> =
@@ -78,7 +81,8 @@ impl Net {
         });
         self.neigh.remove_if(cx, Why::NoNeighbour, |k, _| k.0 == ifindex && cut(k.1));
         self.changes.push_back(Change::AddrRemoved(ifindex, a));
-        cx.note(Note::DelAddr(ifindex));
+        self.tell_routes_since(cx, before);
+        self.tell_addr(cx, ifindex, &old, false);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use crate::prefix;
 use crate::route::{Origin, Route};
 use core::net::IpAddr;
 use iopkt_base::{Errno, Result};
-use iopkt_ctl::{AddrState, IfKind, iff, rtf};
+use iopkt_ctl::{AddrState, IfKind, RTV_MTU, iff, rtf};
 
 /// What kind of delivery a hop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,9 @@ impl Net {
             HopKind::Unicast
         };
         let mut mtu = if r.mtu == 0 { i.mtu } else { r.mtu.min(i.mtu) };
-        if let Some(p) = self.pmtu.get(dst) {
+        if r.locks & RTV_MTU == 0
+            && let Some(p) = self.pmtu.get(dst)
+        {
             mtu = mtu.min(p);
         }
         let src = r.src.or_else(|| self.source_for(r.ifindex, next));

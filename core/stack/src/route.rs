@@ -44,6 +44,8 @@ pub struct Route {
     pub flags: u32,
     /// Fixed path MTU, 0 for the interface's.
     pub mtu: u32,
+    /// [`iopkt_ctl::RTV_MTU`]: path MTU discovery does not lower `mtu`.
+    pub locks: u32,
     /// Packets sent by it.
     pub used: u64,
     /// Source address that packets by it get.
@@ -197,6 +199,7 @@ impl Route {
             ifindex,
             flags: rtf::UP | if host { rtf::HOST } else { 0 },
             mtu: 0,
+            locks: 0,
             used: 0,
             src,
             origin,

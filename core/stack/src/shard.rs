@@ -315,7 +315,8 @@ impl Shard {
 
     /// When [`Shard::turn`] wants to be called next without other cause; a time that is past: at once.
     pub fn deadline(&self) -> Instant {
-        if !self.loopq.is_empty() || !self.cx.down.is_empty() || !self.cx.frames.is_empty() {
+        let told = self.cx.rt.is_empty();
+        if !told || !self.loopq.is_empty() || !self.cx.down.is_empty() || !self.cx.frames.is_empty() {
             return Instant::ZERO;
         }
         let d = self.domains.iter().map(|d| d.deadline()).min().unwrap_or(Instant::FAR);

@@ -319,6 +319,11 @@ impl Tcb {
         }
     }
 
+    /// Retransmissions in a row without an answer.
+    pub fn backoff(&self) -> u8 {
+        self.backoff
+    }
+
     /// Connection state.
     #[inline]
     pub fn state(&self) -> State {

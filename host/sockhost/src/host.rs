@@ -2,7 +2,7 @@
 
 use crate::end::{End, give, next_message, readable};
 use iopkt_base::{Errno, Result};
-use iopkt_sockproto::{NAME_PREFIX, PairName};
+use iopkt_sockproto::{NAME_PREFIX, PairFamily, PairName};
 use iopkt_sockserver::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair, host::pair};
 use iopkt_sys::{sockopt, unix};
 use rustix::event::epoll;
@@ -118,7 +118,12 @@ impl SockHost {
     }
 
     /// A connected pair, ours first, with name and buffers.
-    fn make_pair(&mut self, stream: bool, nonblock: bool) -> io::Result<(OwnedFd, OwnedFd)> {
+    fn make_pair(
+        &mut self,
+        stream: bool,
+        family: PairFamily,
+        nonblock: bool,
+    ) -> io::Result<(OwnedFd, OwnedFd)> {
         let ty = if stream { SocketType::STREAM } else { SocketType::SEQPACKET };
         let block = if nonblock { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
         let (ours, theirs) = socketpair(AddressFamily::UNIX, ty, SocketFlags::CLOEXEC | block, None)?;
@@ -139,7 +144,7 @@ impl SockHost {
         // Somebody may have taken the name of a pair to annoy us: try others.
         for _ in 0..16 {
             self.pairs += 1;
-            let name = PairName { instance: self.instance, stream, number: self.pairs };
+            let name = PairName { instance: self.instance, stream, family, number: self.pairs };
             let (path, len) = name.encode();
             debug_assert!(path.starts_with(NAME_PREFIX));
             match bind(&ours, &SocketAddrUnix::new_abstract_name(&path[1..len])?) {
@@ -203,9 +208,15 @@ impl Host for SockHost {
         self.conns.try_remove(c.0 as usize);
     }
 
-    fn pair(&mut self, stream: bool, owner: u32, nonblock: bool) -> Result<NewPair<OwnedFd>> {
+    fn pair(
+        &mut self,
+        stream: bool,
+        family: PairFamily,
+        owner: u32,
+        nonblock: bool,
+    ) -> Result<NewPair<OwnedFd>> {
         let make = |host: &mut SockHost| -> io::Result<NewPair<OwnedFd>> {
-            let (fd, client) = host.make_pair(stream, nonblock)?;
+            let (fd, client) = host.make_pair(stream, family, nonblock)?;
             let ino = unix::file_id(&client)?.ino;
             let generation = host.next_generation();
             let index = host.ends.vacant_key();

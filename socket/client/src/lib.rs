@@ -7,10 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod datagram;
+mod route;
 mod session;
 mod tcp;
 mod wait;
 
 pub use datagram::{Meta, RawSocket, UdpSocket};
+pub use iopkt_sockproto::rtmsg;
+pub use route::RouteSocket;
 pub use session::{Answer, Session};
 pub use tcp::{TcpListener, TcpStream};

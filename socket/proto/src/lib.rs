@@ -27,11 +27,12 @@ mod op;
 mod rw;
 
 pub mod linux;
+pub mod rtmsg;
 
 pub use addr::Addr;
 pub use dgram::{DGRAM_HDR_LEN, DgramHdr, df};
 pub use msg::{BadMsg, HDR_LEN, Hello, MAX_MSG, MAX_PAYLOAD, MAX_SOCKOPT, Rep, Req, repf};
-pub use name::{NAME_LEN, NAME_PREFIX, PairName};
+pub use name::{NAME_LEN, NAME_PREFIX, PairFamily, PairName};
 pub use op::{Op, sockf};
 
 /// Version of the message layouts. Both sides must have the same; the server refuses others with EPROTO and

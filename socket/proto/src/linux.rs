@@ -4,6 +4,11 @@
 pub const AF_UNSPEC: i32 = 0;
 pub const AF_INET: i32 = 2;
 pub const AF_INET6: i32 = 10;
+pub const AF_NETLINK: i32 = 16;
+/// QNX's AF_ROUTE (17) would be Linux's AF_PACKET; a routing socket in BSD's layout has a number of its own
+/// here (`IOPKT_AF_ROUTE` of `include/iopkt/route.h`).
+pub const AF_ROUTE: i32 = 0x4011;
+pub const NETLINK_ROUTE: i32 = 0;
 
 pub const SOCK_STREAM: i32 = 1;
 pub const SOCK_DGRAM: i32 = 2;
@@ -21,17 +26,20 @@ pub const IPPROTO_IPV6: i32 = 41;
 pub const IPPROTO_ICMPV6: i32 = 58;
 
 pub const SOL_SOCKET: i32 = 1;
+pub const SOL_NETLINK: i32 = 270;
 pub const SO_REUSEADDR: i32 = 2;
 pub const SO_TYPE: i32 = 3;
 pub const SO_ERROR: i32 = 4;
 pub const SO_SNDBUF: i32 = 7;
 pub const SO_RCVBUF: i32 = 8;
 pub const SO_LINGER: i32 = 13;
+pub const SO_PASSCRED: i32 = 16;
 pub const SO_RCVLOWAT: i32 = 18;
 pub const SO_SNDLOWAT: i32 = 19;
 pub const SO_RCVTIMEO_OLD: i32 = 20;
 pub const SO_SNDTIMEO_OLD: i32 = 21;
 pub const SO_PEERCRED: i32 = 17;
+pub const SO_RCVBUFFORCE: i32 = 33;
 pub const SO_ACCEPTCONN: i32 = 30;
 pub const SO_PROTOCOL: i32 = 38;
 pub const SO_DOMAIN: i32 = 39;

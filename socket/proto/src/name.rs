@@ -9,13 +9,27 @@ pub const NAME_PREFIX: &[u8] = b"\0io-pkt/";
 /// Room that any name fits into, bytes.
 pub const NAME_LEN: usize = 48;
 
+/// What a pair's messages are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PairFamily {
+    /// Bytes of a stream (letter `s`), or datagrams of an IP socket (`d`).
+    #[default]
+    Inet,
+    /// Messages of a BSD routing socket (`r`), see [`crate::rtmsg`].
+    Route,
+    /// Messages of a netlink socket (`n`), netlink(7).
+    Netlink,
+}
+
 /// What the name of a pair says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairName {
     /// [`crate::Hello::instance`] of the server.
     pub instance: u64,
-    /// Byte stream (else datagrams).
+    /// Byte stream (else messages).
     pub stream: bool,
+    /// Whose messages.
+    pub family: PairFamily,
     /// Number of the pair.
     pub number: u64,
 }
@@ -28,7 +42,12 @@ impl PairName {
         let mut at = NAME_PREFIX.len();
         at += hex(&mut b[at..], self.instance, 16);
         b[at] = b'/';
-        b[at + 1] = if self.stream { b's' } else { b'd' };
+        b[at + 1] = match (self.stream, self.family) {
+            (true, _) => b's',
+            (false, PairFamily::Inet) => b'd',
+            (false, PairFamily::Route) => b'r',
+            (false, PairFamily::Netlink) => b'n',
+        };
         at += 2;
         let digits = (16 - self.number.leading_zeros() as usize / 4).max(1);
         at += hex(&mut b[at..], self.number, digits);
@@ -40,12 +59,14 @@ impl PairName {
         let rest = path.strip_prefix(NAME_PREFIX)?;
         let (inst, rest) = rest.split_at_checked(16)?;
         let (kind, num) = rest.strip_prefix(b"/")?.split_first()?;
-        let stream = match kind {
-            b's' => true,
-            b'd' => false,
+        let (stream, family) = match kind {
+            b's' => (true, PairFamily::Inet),
+            b'd' => (false, PairFamily::Inet),
+            b'r' => (false, PairFamily::Route),
+            b'n' => (false, PairFamily::Netlink),
             _ => return None,
         };
-        Some(PairName { instance: unhex(inst)?, stream, number: unhex(num)? })
+        Some(PairName { instance: unhex(inst)?, stream, family, number: unhex(num)? })
     }
 }
 

@@ -62,8 +62,9 @@ proptest! {
     }
 
     #[test]
-    fn name(instance: u64, stream: bool, number: u64) {
-        let n = PairName { instance, stream, number };
+    fn name(instance: u64, letter in 0..4, number: u64) {
+        let family = [PairFamily::Inet, PairFamily::Inet, PairFamily::Route, PairFamily::Netlink][letter as usize];
+        let n = PairName { instance, stream: letter == 0, family, number };
         let (b, len) = n.encode();
         prop_assert!(len <= NAME_LEN && b[0] == 0);
         prop_assert_eq!(PairName::decode(&b[..len]), Some(n));
@@ -144,4 +145,126 @@ fn ipv6_without_scope_is_taken() {
     let a = Addr::from("[fe80::1]:53".parse::<SocketAddr>().unwrap());
     let (b, _) = a.to_sockaddr();
     assert_eq!(Addr::from_sockaddr(&b[..24]), Ok(a));
+}
+
+mod routing {
+    use super::*;
+    use iopkt_sockproto::rtmsg::*;
+
+    fn ip(v4: bool) -> BoxedStrategy<IpAddr> {
+        if v4 {
+            any::<[u8; 4]>().prop_map(IpAddr::from).boxed()
+        } else {
+            any::<[u8; 16]>().prop_map(IpAddr::from).boxed()
+        }
+    }
+
+    fn link() -> impl Strategy<Value = LinkAddr> {
+        ("[a-z]{1,10}[0-9]{1,3}", any::<u16>(), any::<u8>(), any::<Option<[u8; 6]>>())
+            .prop_map(|(n, index, ty, mac)| LinkAddr { index, ty, name: if_name(&n), mac })
+    }
+
+    fn addrs() -> impl Strategy<Value = Addrs> {
+        any::<bool>().prop_flat_map(|v4| {
+            let o = move || proptest::option::of(ip(v4));
+            let gw = prop_oneof![ip(v4).prop_map(Sa::Ip), link().prop_map(Sa::Link)];
+            let most = if v4 { 32u8 } else { 128 };
+            (
+                ip(v4),
+                proptest::option::of(gw),
+                proptest::option::of(0..=most),
+                proptest::option::of(link()),
+                o(),
+                o(),
+                o(),
+            )
+                .prop_map(|(dst, gateway, netmask, ifp, ifa, author, brd)| Addrs {
+                    dst: Some(dst),
+                    gateway,
+                    netmask,
+                    ifp,
+                    ifa,
+                    author,
+                    brd,
+                })
+        })
+    }
+
+    fn msg() -> impl Strategy<Value = RtMsg> {
+        let route =
+            (1u8..=8, any::<[u16; 1]>(), any::<[u32; 2]>(), any::<[i32; 3]>(), any::<[u64; 3]>(), addrs())
+                .prop_map(|(ty, [index], [flags, used], [pid, seq, errno], [inits, locks, mtu], a)| {
+                    RtMsg::route(ty, RouteMsg { index, flags, pid, seq, errno, used, inits, locks, mtu }, a)
+                });
+        let info = (any::<u16>(), any::<u32>(), any::<[u8; 3]>(), any::<u32>(), any::<[u64; 14]>(), link())
+            .prop_map(|(index, flags, [ty, addrlen, hdrlen], link_state, numbers, l)| RtMsg {
+                ty: rtm::IFINFO,
+                body: RtBody::IfInfo {
+                    index,
+                    flags,
+                    data: IfData { ty, addrlen, hdrlen, link_state, numbers },
+                },
+                addrs: Addrs { ifp: Some(l), ..Addrs::default() },
+            });
+        let addr = (any::<bool>(), any::<u16>(), any::<[u32; 2]>(), addrs()).prop_map(
+            |(new, index, [flags, metric], a)| RtMsg {
+                ty: if new { rtm::NEWADDR } else { rtm::DELADDR },
+                body: RtBody::Addr { index, flags, metric },
+                addrs: a,
+            },
+        );
+        let ann =
+            ("[a-z]{1,10}[0-9]{1,3}", any::<u16>(), any::<bool>()).prop_map(|(n, index, arrived)| RtMsg {
+                ty: rtm::IFANNOUNCE,
+                body: RtBody::Announce { index, name: if_name(&n), arrived },
+                addrs: Addrs::default(),
+            });
+        prop_oneof![route, info, addr, ann]
+    }
+
+    proptest! {
+        #[test]
+        fn messages(m in msg(), tail in prop::collection::vec(any::<u8>(), 0..40)) {
+            let b = m.encode();
+            let mut all = b.bytes().to_vec();
+            all.extend(&tail);
+            prop_assert_eq!(RtMsg::decode(&all), Some((m, &tail[..])));
+            // Cut anywhere, it is no message.
+            for n in 0..b.bytes().len() {
+                prop_assert_eq!(RtMsg::decode(&b.bytes()[..n]), None);
+            }
+        }
+
+        #[test]
+        fn garbage_is_read_without_harm(mut b in prop::collection::vec(any::<u8>(), 0..500), ty in 0u8..18) {
+            let _ = RtMsg::decode(&b);
+            if b.len() > 4 {
+                let n = b.len() as u16;
+                b[..2].copy_from_slice(&n.to_ne_bytes());
+                (b[2], b[3]) = (RTM_VERSION, ty);
+                let _ = RtMsg::decode(&b);
+            }
+        }
+    }
+
+    #[test]
+    fn masks_as_bsd_cuts_them() {
+        let a = Addrs { dst: Some(IpAddr::from([10, 2, 0, 0])), netmask: Some(16), ..Addrs::default() };
+        let b = RtMsg::route(rtm::ADD, RouteMsg::default(), a).encode();
+        let mut m = b.bytes().to_vec();
+        // The mask of 10.2/16 as BSD tools send it: 6 bytes, no family.
+        m.truncate(RT_HDR + 16);
+        m.extend([6, 0, 0, 0, 255, 255, 0, 0]);
+        let n = m.len() as u16;
+        m[..2].copy_from_slice(&n.to_ne_bytes());
+        assert_eq!(RtMsg::decode(&m).unwrap().0.addrs, a);
+        // The default route's: nothing at all.
+        m.truncate(RT_HDR + 16);
+        m.extend([0; 8]);
+        assert_eq!(RtMsg::decode(&m).unwrap().0.addrs.netmask, Some(0));
+        // One with a hole is none.
+        m.truncate(RT_HDR + 16);
+        m.extend([7, 0, 0, 0, 255, 0, 255, 0]);
+        assert_eq!(RtMsg::decode(&m), None);
+    }
 }

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 use iopkt_base::{Errno, Result};
+use iopkt_sockproto::PairFamily;
 
 /// Something became ready. Edges: told once per change, so the server looks until there is nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,11 +101,18 @@ pub trait Host {
     /// Ends a session.
     fn hang_up(&mut self, c: ConnId);
 
-    /// Makes a pair, of bytes or of messages. Its events carry `owner`. The program's end is non-blocking if asked.
+    /// Makes a pair, of bytes or of messages (of `family`). Its events carry `owner`. The program's end is
+    /// non-blocking if asked.
     ///
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM.
-    fn pair(&mut self, stream: bool, owner: u32, nonblock: bool) -> Result<NewPair<Self::Fd>>;
+    fn pair(
+        &mut self,
+        stream: bool,
+        family: PairFamily,
+        owner: u32,
+        nonblock: bool,
+    ) -> Result<NewPair<Self::Fd>>;
 
     /// Closes the server's end. `reset`: the program is to see ECONNRESET; else everything in its queue, then the
     /// end of file.

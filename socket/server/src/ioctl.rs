@@ -179,7 +179,7 @@ fn one_interface(shard: &mut Shard, what: u32, ifr: &mut [u8; IFREQ_LEN]) -> Res
 }
 
 /// BSD's interface flags in Linux's numbers (netdevice(7)).
-fn linux_flags(f: u32) -> u16 {
+pub(crate) fn linux_flags(f: u32) -> u16 {
     let map: [(u32, u16); 10] = [
         (iff::UP, 0x1),
         (iff::BROADCAST, 0x2),

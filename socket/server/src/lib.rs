@@ -21,6 +21,7 @@
 //! | `stream` | TCP: connect, pumps, ends |
 //! | `listen` | TCP: listen, accept; shutdown |
 //! | `messages` | datagrams |
+//! | `routing`, `rtconv`, `netlink` | AF_ROUTE and AF_NETLINK sockets |
 //! | `ioctl` | SIOC* |
 //! | `share` | what one user may have |
 //! | `gone` | ports of sockets that were closed a moment ago |
@@ -35,7 +36,10 @@ mod ioctl;
 mod listen;
 pub mod mem;
 mod messages;
+mod netlink;
 mod request;
+mod routing;
+mod rtconv;
 mod server;
 mod session;
 mod share;

@@ -114,7 +114,7 @@ impl<H: Host> Server<H> {
         let how = u8::try_from(how).ok().filter(|h| *h <= 2).ok_or(Errno::EINVAL)?;
         let sk = &mut self.socks[s as usize];
         match &sk.state {
-            State::Fresh => return Err(Errno::ENOTCONN),
+            State::Fresh | State::Routing(_) => return Err(Errno::ENOTCONN),
             State::Connecting { .. } | State::Listening(_) => {
                 // Linux: ends the attempt, or the listening; who polls sees a hang-up.
                 if how != 1 {

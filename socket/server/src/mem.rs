@@ -10,6 +10,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use iopkt_base::{Errno, Result, Rng};
+use iopkt_sockproto::PairFamily;
 use slab::Slab;
 
 /// Bytes that a pair holds each way.
@@ -389,7 +390,13 @@ impl Host for MemHost {
         }
     }
 
-    fn pair(&mut self, stream: bool, owner: u32, _nonblock: bool) -> Result<NewPair<MemFd>> {
+    fn pair(
+        &mut self,
+        stream: bool,
+        _family: PairFamily,
+        owner: u32,
+        _nonblock: bool,
+    ) -> Result<NewPair<MemFd>> {
         if self.fault(|f| f.no_fd) {
             return Err(Errno::EMFILE);
         }

@@ -2,13 +2,14 @@
 
 use crate::Host;
 use crate::host::Cred;
+use crate::routing::is_routing;
 use crate::server::Server;
 use crate::sock::{Kind, Messages, Sock, State};
 use alloc::boxed::Box;
 use core::net::SocketAddr;
 use iopkt_base::{Errno, Result};
 use iopkt_sockproto::linux::*;
-use iopkt_sockproto::{Addr, Hello, MAX_SOCKOPT, Op, Rep, Req, VERSION, repf, sockf};
+use iopkt_sockproto::{Addr, Hello, MAX_SOCKOPT, Op, PairFamily, Rep, Req, VERSION, repf, sockf};
 use iopkt_stack::sockets::SockType;
 use iopkt_stack::{Family, Shard};
 
@@ -88,6 +89,9 @@ impl<H: Host> Server<H> {
             Target::Live(s) => s,
             Target::Dead(ino) => return self.about_dead(shard, k, req, ino),
         };
+        if matches!(self.socks[s as usize].state, State::Routing(_)) {
+            return self.about_routing(shard, k, req, payload, fd, s);
+        }
         let id = self.socks[s as usize].id;
         let mut rep = Rep::ok(req);
         match req.op {
@@ -174,6 +178,9 @@ impl<H: Host> Server<H> {
 
     /// socket(2).
     fn make(&mut self, shard: &mut Shard, cred: Cred, req: &Req) -> Result<H::Fd> {
+        if is_routing(req.args[0]) {
+            return self.make_routing(shard, cred, req);
+        }
         let family = match req.args[0] {
             AF_INET => Family::V4,
             AF_INET6 => Family::V6,
@@ -234,7 +241,7 @@ impl<H: Host> Server<H> {
     ) -> Result<(u32, H::Fd)> {
         let entry = self.socks.vacant_entry();
         let k = entry.key() as u32;
-        let p = self.host.pair(kind.stream(), k, nonblock)?;
+        let p = self.host.pair(kind.stream(), PairFamily::Inet, k, nonblock)?;
         entry.insert(Sock::new(id, p.end, p.ino, kind, uid, state));
         self.gain(uid, |s| s.sockets += 1);
         self.tombs.forget(p.ino);

@@ -70,6 +70,8 @@ pub struct Server<H: Host> {
     pub(crate) socks: Slab<Sock>,
     pub(crate) by_ino: HashMap<u64, u32>,
     pub(crate) by_id: HashMap<SockId, u32>,
+    /// Routing sockets.
+    pub(crate) routing: Vec<u32>,
     pub(crate) tombs: Tombs,
     /// By user.
     pub(crate) shares: HashMap<u32, Share>,
@@ -102,6 +104,7 @@ impl<H: Host> Server<H> {
             socks: Slab::new(),
             by_ino: HashMap::new(),
             by_id: HashMap::new(),
+            routing: Vec::new(),
             tombs,
             shares: HashMap::new(),
             asked: VecDeque::new(),
@@ -149,6 +152,7 @@ impl<H: Host> Server<H> {
                 self.queue(k);
             }
         }
+        self.tell_routing(shard);
         self.accepting || !self.ready.is_empty() || !self.work.is_empty() || !shard.cx.events.is_empty()
     }
 
@@ -295,6 +299,7 @@ impl<H: Host> Server<H> {
             State::Up { .. } => self.pump_stream(shard, k),
             State::Listening(_) => self.look_listener(shard, k),
             State::Dgram(_) => self.pump_messages(shard, k),
+            State::Routing(_) => self.pump_routing(shard, k),
         }
     }
 

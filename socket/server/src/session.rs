@@ -177,7 +177,10 @@ impl<H: Host> Server<H> {
                 format!("only root and user {} may change the configuration of this stack", self.cfg.uid);
             return self.control_reply(k, req.id, &Reply::why(Errno::EPERM, why));
         }
-        if let Some(reply) = shard.ctl(&r) {
+        shard.cx.rt.by = iopkt_stack::By { pid: cred.pid as i32, ..Default::default() };
+        let reply = shard.ctl(&r);
+        shard.cx.rt.by = Default::default();
+        if let Some(reply) = reply {
             return self.control_reply(k, req.id, &reply);
         }
         let Some(s) = self.sessions.get_mut(k as usize) else { return };

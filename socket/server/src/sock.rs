@@ -1,6 +1,7 @@
 //! One socket of a program, as the server knows it, and what is remembered of dead ones.
 
 use crate::host::EndId;
+use crate::routing::Routing;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -38,6 +39,8 @@ pub(crate) enum State {
     Listening(Listening),
     /// UDP, ICMP, raw.
     Dgram(Box<Messages>),
+    /// AF_ROUTE, AF_NETLINK: no socket of the stack.
+    Routing(Box<Routing>),
 }
 
 /// What a listener has besides.

@@ -39,7 +39,7 @@ impl<H: Host> Server<H> {
                 return Ok(());
             }
             State::Connecting { .. } => return Err(Errno::EALREADY),
-            State::Listening(_) => return Err(Errno::EISCONN),
+            State::Listening(_) | State::Routing(_) => return Err(Errno::EISCONN),
             State::Up { told } => {
                 // Linux: the first connect after a finished one reports it.
                 if core::mem::replace(told, true) {

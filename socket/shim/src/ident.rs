@@ -40,6 +40,7 @@ mod tests {
             let name = PairName {
                 instance: 0x1234 << 40 | std::process::id() as u64,
                 stream: true,
+                family: iopkt_sockproto::PairFamily::Inet,
                 number: kind as u64,
             };
             let (path, n) = name.encode();

@@ -196,7 +196,7 @@ pub(crate) fn real_dst(a: IpAddr) -> IpAddr {
 ///
 /// # Errors
 /// Those of [`Net::path`]; EACCES for a broadcast without SO_BROADCAST.
-pub(crate) fn way(s: &Sock, net: &Net, dst: IpAddr, opts: &SendOpts) -> Result<Path> {
+pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts) -> Result<Path> {
     let group = dst.is_multicast();
     let bound = Some(s.local).filter(|a| !a.is_unspecified() && !a.is_multicast());
     let by_group = s.opt.mcast_addr.filter(|_| group);
@@ -206,7 +206,11 @@ pub(crate) fn way(s: &Sock, net: &Net, dst: IpAddr, opts: &SendOpts) -> Result<P
         (0, dev) => dev,
         (oif, _) => oif,
     };
-    let mut p = net.path(dst, src, oif)?;
+    let mut p = net.path(dst, src, oif).inspect_err(|e| {
+        if *e == Errno::ENETUNREACH {
+            net.tell_miss(cx, dst);
+        }
+    })?;
     if p.broadcast && !s.opt.broadcast {
         return Err(Errno::EACCES);
     }

@@ -76,7 +76,7 @@ impl Sockets {
             self.autobind(cx, id)?;
         }
         let s = self.table.get(id)?;
-        let path = way(s, net, dst, opts)?;
+        let path = way(s, cx, net, dst, opts)?;
         let b = m.as_mut_slice();
         b[2..4].fill(0);
         b[4..6].copy_from_slice(&s.lport.to_be_bytes());

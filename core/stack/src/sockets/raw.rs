@@ -72,7 +72,7 @@ impl Sockets {
         if m.len() > max_transport(s.family) + if s.opt.hdrincl { 20 } else { 0 } {
             return Err(Errno::EMSGSIZE);
         }
-        let path = way(s, net, dst, opts)?;
+        let path = way(s, cx, net, dst, opts)?;
         if !s.opt.hdrincl {
             return send(s, cx, &path, dst, opts, s.proto, m);
         }

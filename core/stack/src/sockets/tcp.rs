@@ -27,6 +27,8 @@ use iopkt_tcp::{Fate, Outcome, Seq, State, Tcb, what};
 pub(crate) const MAX_ORPHANS: usize = 8192;
 /// Most connections in TIME-WAIT (Linux: `tcp_max_tw_buckets`).
 pub(crate) const MAX_TIME_WAIT: usize = 32_768;
+/// Retransmissions in a row after which routing sockets are told (a quarter of BSD's TCP_MAXRXTSHIFT).
+const LOSING: u8 = 3;
 
 /// A connection that has sent nothing for this long gives its buffers' memory back.
 const IDLE: Duration = Duration::from_secs(5);
@@ -137,7 +139,7 @@ impl Sockets {
         if to.port() == 0 {
             return Err(Errno::ECONNREFUSED);
         }
-        let path = way(s, net, dst, &SendOpts::default()).map_err(|e| match e {
+        let path = way(s, cx, net, dst, &SendOpts::default()).map_err(|e| match e {
             Errno::EACCES => Errno::ENETUNREACH,
             e => e,
         })?;
@@ -392,7 +394,7 @@ impl Sockets {
                 c.deferred = None;
                 self.child_ready(slot, 0);
             }
-            let Some(Sock { body: Body::Conn(c), .. }) = self.table.at_mut(slot) else { continue };
+            let Some(Sock { body: Body::Conn(c), remote, .. }) = self.table.at_mut(slot) else { continue };
             if c.wrote.is_some_and(|t| t + IDLE <= cx.now) && c.tcb.unsent_or_unacked() == 0 {
                 c.wrote = None;
                 c.tcb.shrink();
@@ -401,7 +403,15 @@ impl Sockets {
                 self.rearm(slot);
                 continue;
             }
+            let before = c.tcb.backoff();
             let out = c.tcb.tick(cx.now);
+            // BSD's in_losing: a quarter of the tries without an answer.
+            if let Some(to) = remote
+                && before == LOSING
+                && c.tcb.backoff() > LOSING
+            {
+                net.tell_losing(cx, to.ip());
+            }
             self.dirty(slot);
             self.apply(cx, net, slot, out);
         }

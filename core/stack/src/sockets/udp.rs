@@ -151,7 +151,7 @@ impl Sockets {
         }
         let s = self.table.get(id)?;
         let dst = real_dst(to.ip());
-        let path = way(s, net, dst, opts)?;
+        let path = way(s, cx, net, dst, opts)?;
         let h = m.prepend(HEADER).ok_or(Errno::ENOBUFS)?;
         h[0..2].copy_from_slice(&s.lport.to_be_bytes());
         h[2..4].copy_from_slice(&to.port().to_be_bytes());
@@ -198,7 +198,7 @@ impl Sockets {
             // The address that an earlier connect chose is not a wish of the program's.
             s.local = super::sock::unspecified(s.family);
         }
-        let path = way(s, net, dst, &SendOpts::default());
+        let path = way(s, cx, net, dst, &SendOpts::default());
         s.local = old;
         let path = path?;
         self.unconnect(id)?;

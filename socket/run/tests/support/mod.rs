@@ -82,8 +82,13 @@ fn pair(w: &mut World, stream: bool) -> (Arc<OwnedFd>, OwnedFd) {
     let mut fds = [0; 2];
     let kind = if stream { libc::SOCK_STREAM } else { libc::SOCK_SEQPACKET };
     w.pairs += 1;
-    let (path, n) =
-        PairName { instance: INSTANCE + u64::from(std::process::id()), stream, number: w.pairs }.encode();
+    let (path, n) = PairName {
+        instance: INSTANCE + u64::from(std::process::id()),
+        stream,
+        family: Default::default(),
+        number: w.pairs,
+    }
+    .encode();
     let (s, len) = sun(&path[..n]);
     unsafe {
         check(libc::socketpair(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr())).unwrap();
