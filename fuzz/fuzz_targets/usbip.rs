@@ -4,7 +4,9 @@
 use iopkt_usbip::Dir;
 use iopkt_usbip::client::{self, Client, Event};
 use iopkt_usbip::desc::Endpoint;
+use iopkt_usbip::hdr::{Submit, Unlink};
 use iopkt_usbip::op::{self, DeviceInfo, WatchEvent};
+use iopkt_usbip::relay::Relay;
 use iopkt_usbip::server::{self, Request, Session};
 use iopkt_usbip::setup::Setup;
 use libfuzzer_sys::fuzz_target;
@@ -17,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
     match mode & 3 {
         0 => serve(data, chunk, false),
         1 => serve(data, chunk, true),
+        2 if chunk > 48 => relay(data, chunk),
         2 => answer(data, chunk),
         _ => {
             let _ = (op::parse_devlist(data), op::parse_import(data), op::parse_describe(data));
@@ -37,7 +40,7 @@ fn serve(data: &[u8], chunk: usize, imported: bool) {
         loop {
             match s.poll() {
                 Ok(Some((Request::Submit(u, d), r))) => {
-                    assert_eq!(d.len(), if u.dir == Dir::Out { u.length as usize } else { 0 });
+                    assert_eq!(d.len(), u.payload_len());
                     r.complete(u.seqnum, 0, d.len(), &[]);
                 }
                 Ok(Some((Request::Unlink(u), r))) => r.unlinked(u.seqnum, false),
@@ -51,6 +54,35 @@ fn serve(data: &[u8], chunk: usize, imported: bool) {
         let n = s.tx().len();
         s.tx_done(n);
     }
+}
+
+/// A hostile server behind a relay.
+fn relay(data: &[u8], chunk: usize) {
+    let limits = server::Limits { transfer: 4096, rx: 8192, tx: 65_536 };
+    let mut near = Session::new(limits);
+    near.replies().imported(Ok(&DeviceInfo::default()));
+    let mut r = Relay::new(1 << 16 | 2);
+    for (i, piece) in data.chunks(chunk).enumerate() {
+        let seqnum = i as u32 + 1;
+        let ep = (i % 3) as u8;
+        let (dir, packets) = (if i % 2 == 0 { Dir::In } else { Dir::Out }, u32::from(i % 7 == 6) * 2);
+        let setup = Setup::get_string(1).to_bytes();
+        let (length, interval, flags, start_frame) = (64, 0, 0, 0);
+        let s = Submit { seqnum, devid: 9, dir, ep, flags, length, start_frame, packets, interval, setup };
+        if r.submit(&s, &vec![0; s.payload_len()]).is_err() {
+            return;
+        }
+        if i % 5 == 4 {
+            let _ = r.unlink(&Unlink { seqnum: 0x1000 + seqnum, devid: 9, victim: seqnum - 1 });
+        }
+        r.space()[..piece.len()].copy_from_slice(piece);
+        r.commit(piece.len());
+        while let Ok(true) = r.poll(near.replies()) {}
+        let n = near.tx().len();
+        near.tx_done(n);
+    }
+    r.abort(near.replies());
+    assert_eq!(r.open(), 0);
 }
 
 fn answer(data: &[u8], chunk: usize) {

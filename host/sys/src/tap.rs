@@ -42,3 +42,10 @@ pub fn open(name: &str) -> io::Result<OwnedFd> {
     }
     Ok(file.into())
 }
+
+/// Whether this network namespace has an interface of that name, TAP or other.
+pub fn exists(name: &str) -> bool {
+    let Ok(name) = std::ffi::CString::new(name) else { return false };
+    // SAFETY: `name` is a C string that lives through the call.
+    unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
+}

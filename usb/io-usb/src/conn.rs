@@ -53,6 +53,15 @@ impl fmt::Display for Peer {
     }
 }
 
+/// What a connection has imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The simulated device in this port.
+    Port(usize),
+    /// The device in this place.
+    Place(u64),
+}
+
 /// A connection with its session.
 #[derive(Debug)]
 pub struct Conn {
@@ -62,16 +71,29 @@ pub struct Conn {
     pub session: Session,
     /// Who it is.
     pub peer: Peer,
-    /// Port of the device that it has imported.
-    pub port: Option<usize>,
+    /// Never used again.
+    pub id: u64,
+    /// The device that it has imported, or waits for.
+    pub claim: Option<Claim>,
+    /// It waits for an answer from elsewhere: what it sends behind its request is left alone.
+    pub waiting: bool,
     /// What the epoll waits for.
     pub interest: Interest,
 }
 
 impl Conn {
     /// A connection that was just accepted.
-    pub fn new(fd: OwnedFd, peer: Peer) -> Conn {
-        Conn { fd, session: Session::new(Limits::default()), peer, port: None, interest: Interest::READ }
+    pub fn new(fd: OwnedFd, peer: Peer, id: u64) -> Conn {
+        let (session, interest) = (Session::new(Limits::default()), Interest::READ);
+        Conn { fd, session, peer, id, claim: None, waiting: false, interest }
+    }
+
+    /// The place that it has.
+    pub fn place(&self) -> Option<u64> {
+        match self.claim {
+            Some(Claim::Place(p)) => Some(p),
+            _ => None,
+        }
     }
 
     /// Reads once: the number of bytes, 0 when nothing waits, or why the connection is over.

@@ -2,6 +2,7 @@
 
 use crate::bus::{Bus, World};
 use crate::conn::Conn;
+use crate::places::Places;
 use iopkt_base::Instant;
 use iopkt_gadget::at::Terminal;
 use iopkt_gadget::faults::{self, Fault};
@@ -12,8 +13,8 @@ use std::fmt::Write;
 pub struct Hosts<'a> {
     /// Connections by number.
     pub conns: &'a mut Vec<Option<Conn>>,
-    /// Their peers.
-    pub peers: Vec<Option<String>>,
+    /// Their ids and peers.
+    pub peers: Vec<Option<(u64, String)>>,
 }
 
 /// Runs a command; the text is for a person.
@@ -24,14 +25,15 @@ pub fn run(
     now: Instant,
     command: &str,
     bus: &mut Bus,
+    places: &Places,
     hosts: &mut Hosts<'_>,
     events: &mut Vec<(usize, Event)>,
     stop: &mut bool,
 ) -> Result<String, String> {
     let words: Vec<&str> = command.split_whitespace().collect();
-    let (verb, rest) = words
-        .split_first()
-        .ok_or("no command; there are list, plug, unplug, replug, fault, signal, network, at, stop")?;
+    let (verb, rest) = words.split_first().ok_or(
+        "no command; there are list, rescan, plug, unplug, replug, fault, signal, network, at, stop",
+    )?;
     if *verb == "list" || *verb == "stop" {
         if !rest.is_empty() {
             return Err(format!("{verb} takes no arguments"));
@@ -40,11 +42,11 @@ pub fn run(
             *stop = true;
             return Ok(String::new());
         }
-        return Ok(list(bus, hosts));
+        return Ok(list(bus, places, hosts));
     }
     if !["plug", "unplug", "replug", "fault", "signal", "network", "at"].contains(verb) {
         return Err(format!(
-            "unknown command \"{verb}\"; there are list, plug, unplug, replug, fault, signal, network, at, stop"
+            "unknown command \"{verb}\"; there are list, rescan, plug, unplug, replug, fault, signal, network, at, stop"
         ));
     }
     let (port, args) = which(bus, rest)?;
@@ -114,11 +116,12 @@ fn which<'a, 'b>(bus: &Bus, words: &'a [&'b str]) -> Result<(usize, &'a [&'b str
         let looks_like_one =
             first.split_once('-').is_some_and(|(a, b)| a.parse::<u8>().is_ok() && b.parse::<u8>().is_ok());
         if looks_like_one {
-            return Err(format!("{first}: no such device; io-usb -c list shows them"));
+            return Err(format!("{first}: no such device that is simulated; io-usb -c list shows them"));
         }
     }
     match bus.ports.len() {
         1 => Ok((0, words)),
+        0 => Err("there is no simulated device; only those are plugged, unplugged and broken here".into()),
         _ => Err("which device? There are several: give its bus id (io-usb -c list shows them)".into()),
     }
 }
@@ -161,7 +164,7 @@ fn at(
     }
 }
 
-fn list(bus: &Bus, hosts: &Hosts<'_>) -> String {
+fn list(bus: &Bus, places: &Places, hosts: &Hosts<'_>) -> String {
     let mut out = String::new();
     for (i, p) in bus.ports.iter().enumerate() {
         let Some((info, d)) = bus.info(i).zip(p.device.as_ref()) else {
@@ -169,7 +172,7 @@ fn list(bus: &Bus, hosts: &Hosts<'_>) -> String {
             continue;
         };
         let m = d.function();
-        let user = p.owner.and_then(|o| hosts.peers.get(o).cloned().flatten());
+        let user = p.owner.and_then(|o| hosts.peers.get(o).cloned().flatten()).map(|u| u.1);
         let _ = writeln!(
             out,
             "{}: {:04x}:{:04x} address {}, {}, call {}, far side {}",
@@ -200,6 +203,10 @@ fn list(bus: &Bus, hosts: &Hosts<'_>) -> String {
                 b.to_host, b.to_host_most, b.from_host, b.from_host_most, b.bad, b.gaps
             );
         }
+    }
+    for p in &places.all {
+        let user = |o| hosts.peers.iter().flatten().find(|c| c.0 == o).map(|c| c.1.clone());
+        let _ = writeln!(out, "{}", places.line(p, p.owner.and_then(user)));
     }
     out.truncate(out.trim_end().len());
     out

@@ -1,28 +1,37 @@
 //! io-usb: the USB stack manager.
 //!
-//! It serves USB/IP on `<root>/dev/usb` (and on TCP when asked), for `devnp-ecm`, `usb` and stock tools. Here
-//! its devices are simulated. One thread does everything: see [`serve`].
+//! It serves USB/IP on `<root>/dev/usb` (and on TCP when asked), for `devnp-ecm`, `usb` and stock tools. Its devices
+//! are simulated ([`bus`]), this machine's own ([`usbfs`]) or those of another server ([`remote`]), under one numbering
+//! ([`places`]). One thread does everything that does not block: see [`serve`].
 
 mod bus;
 mod command;
 mod conn;
 mod control;
 mod far;
+mod mail;
 mod options;
+mod places;
+mod real;
+mod remote;
 mod serve;
+mod usbfs;
 
 use iopkt_slog::{Severity, Writer, major};
 use iopkt_sys::lock::LockFile;
 use iopkt_sys::process::{self, Started};
 use iopkt_sys::signal::{self, Signals};
 use iopkt_sys::{Root, clock, unix};
+use mail::Mailbox;
 use options::{HELP, Invocation, Serve};
+use places::{Places, Policy};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use serve::{Listener, Server};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use usbfs::uevent::Uevents;
 
 const SIGINT: i32 = 2;
 const SIGHUP: i32 = 1;
@@ -88,16 +97,54 @@ fn serve(s: &Serve, signals: Signals, started: &mut Started) -> io::Result<()> {
     if s.verbose > 0 {
         sink.console(Some(if s.verbose > 1 { Severity::Debug2 } else { Severity::Info }));
     }
-    let bus = bus::Bus::new(clock::monotonic(), &s.devices)?;
+    if let Some(p) = s.priority
+        && let Err(e) = process::set_priority(p)
+    {
+        log::warn!("-P {p}: {e} (it needs CAP_SYS_NICE); going on without it");
+    }
+    let now = clock::monotonic();
+    let bus = bus::Bus::new(now, &s.devices)?;
+    let mailbox = Mailbox::new()?;
+    let policy = Policy { retries: s.retries, timeout: s.timeout, priority: s.enumeration };
+    let simulated = !s.devices.is_empty();
+    let mut places = Places::new(s.usbfs.clone(), &s.remotes, simulated, policy, &mailbox.post());
+    let mut uevents = None;
+    if !s.usbfs.is_empty() {
+        // First the ears, then the look: what comes between is heard.
+        match Uevents::open() {
+            Ok(u) => uevents = Some(u),
+            Err(e) => log::warn!("no hot-plug events: {e}; io-usb -c rescan looks again"),
+        }
+        places.scan(now, true)?;
+    }
     let unix = unix::listener(&path, SocketType::STREAM, 64, 0o600)?;
+    if let Some(g) = &s.group {
+        share(&path, g)?;
+    }
     let mut listeners = vec![Listener { fd: unix, tcp: false }];
     for a in &s.listen {
         listeners.push(Listener { fd: tcp_listener(a)?, tcp: true });
     }
-    let mut server = Server::new(signals, listeners, bus)?;
+    let mut server = Server::new(signals, listeners, bus, places, mailbox, uevents)?;
     log::info!("io-usb {} serves {}", env!("CARGO_PKG_VERSION"), path.display());
     started.ok()?;
     server.run()
+}
+
+/// Lets a group use the socket.
+fn share(path: &Path, group: &str) -> io::Result<()> {
+    let failed = |e: io::Error| io::Error::new(e.kind(), format!("-g {group}: {e}"));
+    let table = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let by_name = table.lines().find_map(|l| {
+        let mut f = l.split(':');
+        (f.next() == Some(group)).then(|| f.nth(1)?.parse::<u32>().ok()).flatten()
+    });
+    let gid = by_name
+        .or_else(|| group.parse().ok())
+        .ok_or_else(|| failed(io::Error::new(io::ErrorKind::NotFound, "no such group in /etc/group")))?;
+    std::os::unix::fs::chown(path, None, Some(gid)).map_err(failed)?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o660);
+    std::fs::set_permissions(path, mode).map_err(failed)
 }
 
 fn tcp_listener(a: &SocketAddr) -> io::Result<std::os::fd::OwnedFd> {

@@ -1,6 +1,7 @@
 //! The command line, and the options of `-d sim`.
 
 use crate::far::FarSpec;
+use crate::usbfs::Filter;
 use iopkt_gadget::faults::LinkFaults;
 use iopkt_gadget::modem::{ModemConfig, NcmConfig};
 use std::net::SocketAddr;
@@ -37,6 +38,20 @@ pub struct Serve {
     pub verbose: u8,
     /// Simulated devices.
     pub devices: Vec<SimDevice>,
+    /// `-d usbfs`: which devices of this machine.
+    pub usbfs: Vec<Filter>,
+    /// `-d usbip`: HOST:PORT of other servers.
+    pub remotes: Vec<String>,
+    /// Retries of an import (`-r`).
+    pub retries: u32,
+    /// Time-out of control transfers (`-T`).
+    pub timeout: Duration,
+    /// QNX priority of the loop (`-P`), when given.
+    pub priority: Option<u8>,
+    /// QNX priority of enumeration (`-E`, `-e`), when given.
+    pub enumeration: Option<u8>,
+    /// Group that may use the socket (`-g`).
+    pub group: Option<String>,
 }
 
 /// One `-d sim`.
@@ -65,6 +80,13 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Invoc
         foreground: false,
         verbose: 0,
         devices: Vec::new(),
+        usbfs: Vec::new(),
+        remotes: Vec::new(),
+        retries: 3,
+        timeout: Duration::from_millis(2000),
+        priority: None,
+        enumeration: None,
+        group: None,
     };
     let mut command = None;
     let text = |v: std::ffi::OsString| v.into_string().map_err(|v| format!("{v:?} is not text"));
@@ -96,12 +118,21 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Invoc
                     opts = next.to_owned();
                     raw_skip(&mut p);
                 }
-                if bus != "sim" {
-                    return Err(format!("-d {bus}: no such bus in this build; there is sim"));
-                }
-                let index = s.devices.len();
-                s.devices.push(sim(&opts, index).map_err(|e| format!("-d sim {opts}: {e}"))?);
+                s.bus(&bus, &opts).map_err(|e| format!("-d {bus} {opts}: {e}"))?;
             }
+            Short('r') => s.retries = within("-r", &text(p.value().map_err(|e| e.to_string())?)?, 0..=100)?,
+            Short('T') => {
+                let ms = within("-T", &text(p.value().map_err(|e| e.to_string())?)?, 1..=60_000)?;
+                s.timeout = Duration::from_millis(u64::from(ms));
+            }
+            Short('P') => {
+                s.priority = Some(within("-P", &text(p.value().map_err(|e| e.to_string())?)?, 1..=63)? as u8);
+            }
+            Short('E' | 'e') => {
+                let v = within("-E", &text(p.value().map_err(|e| e.to_string())?)?, 1..=63)?;
+                s.enumeration = Some(v as u8);
+            }
+            Short('g') => s.group = Some(text(p.value().map_err(|e| e.to_string())?)?),
             Short('c') => {
                 let mut words = vec![text(p.value().map_err(|e| e.to_string())?)?];
                 for w in p.raw_args().map_err(|e| e.to_string())? {
@@ -125,10 +156,90 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Invoc
     if let Some(command) = command {
         return Ok(Invocation::Control { name: s.name, command });
     }
-    if s.devices.is_empty() {
+    if s.devices.is_empty() && s.usbfs.is_empty() && s.remotes.is_empty() {
         return Err("no bus: name one with -d, such as io-usb -d sim; try io-usb --help".into());
     }
     Ok(Invocation::Serve(s))
+}
+
+impl Serve {
+    /// One `-d`.
+    fn bus(&mut self, bus: &str, opts: &str) -> Result<(), String> {
+        match bus {
+            "sim" => self.devices.push(sim(opts, self.devices.len())?),
+            "usbfs" => self.usbfs.push(usbfs(opts)?),
+            "usbip" => self.remotes.push(usbip(opts)?),
+            _ => return Err("no such bus; there are sim, usbfs and usbip".into()),
+        }
+        Ok(())
+    }
+}
+
+/// Reads the options of `-d usbfs`.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn usbfs(opts: &str) -> Result<Filter, String> {
+    let mut f = Filter::default();
+    for o in opts.split(',').filter(|o| !o.is_empty()) {
+        match o.split_once('=') {
+            Some(("vid", v)) => f.vendor = Some(hex16(v)?),
+            Some(("did" | "pid", v)) => f.product = Some(hex16(v)?),
+            Some(("busno" | "busnum", v)) => f.bus = Some(byte(v)?),
+            Some(("devno" | "devnum", v)) => f.address = Some(byte(v)?),
+            Some(("busid", v)) if !v.is_empty() => f.busid = Some(v.into()),
+            None if o == "keep" => f.keep = true,
+            _ => {
+                return Err(format!("unknown option \"{o}\"; there are vid= did= busno= devno= busid= keep"));
+            }
+        }
+    }
+    Ok(f)
+}
+
+/// Reads the options of `-d usbip`: `host=HOST:PORT`, or only `HOST:PORT`; the port may be left away.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn usbip(opts: &str) -> Result<String, String> {
+    let mut host = None;
+    for o in opts.split(',').filter(|o| !o.is_empty()) {
+        match o.split_once('=') {
+            Some(("host", v)) if !v.is_empty() => host = Some(v),
+            None => host = Some(o),
+            _ => return Err(format!("unknown option \"{o}\"; there is host=HOST:PORT")),
+        }
+    }
+    let host = host.ok_or("it needs host=HOST:PORT")?;
+    // An IPv6 address stands in brackets when a port follows.
+    let (name, port) = match host.rsplit_once(':') {
+        Some((n, p)) if !n.contains(':') || n.ends_with(']') => (n, Some(p)),
+        _ => (host, None),
+    };
+    let port = match port {
+        None => USBIP_PORT,
+        Some(p) => p.parse().map_err(|_| format!("{p} is no port number"))?,
+    };
+    if name.is_empty() {
+        return Err("it needs host=HOST:PORT".into());
+    }
+    match name.contains(':') && !name.starts_with('[') {
+        true => Ok(format!("[{name}]:{port}")),
+        false => Ok(format!("{name}:{port}")),
+    }
+}
+
+/// Port of USB/IP servers.
+const USBIP_PORT: u16 = 3240;
+
+fn byte(v: &str) -> Result<u8, String> {
+    let n = v.strip_prefix("0x").map_or_else(|| v.parse().ok(), |h| u8::from_str_radix(h, 16).ok());
+    n.ok_or_else(|| format!("{v}: not a number from 0 to 255"))
+}
+
+fn within(name: &str, v: &str, range: std::ops::RangeInclusive<u32>) -> Result<u32, String> {
+    let n = v.parse().ok().filter(|n| range.contains(n));
+    n.ok_or_else(|| format!("{name} {v}: not a number from {} to {}", range.start(), range.end()))
 }
 
 fn raw_skip(p: &mut lexopt::Parser) {

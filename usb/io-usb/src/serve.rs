@@ -1,13 +1,17 @@
 //! The loop: connections, devices, networks, in one thread.
 //!
+//! What blocks runs on threads of its own, which post their results ([`crate::mail`]); [`crate::real`] has the turn of real devices.
 //! A turn waits for descriptors and deadlines, reads what has come, lets devices and networks work, and writes
 //! once to each connection. A connection that does not read what it asked for is not read from; a device whose
 //! host does not fetch is not fed.
 
 use crate::bus::{Bus, World};
-use crate::conn::{Conn, Peer};
+use crate::conn::{Claim, Conn, Peer};
 use crate::control;
 use crate::far::Received;
+use crate::mail::Mailbox;
+use crate::places::Places;
+use crate::usbfs::uevent::Uevents;
 use iopkt_base::Instant;
 use iopkt_gadget::Event;
 use iopkt_sys::{Epoll, Interest, clock, signal::Signals};
@@ -22,9 +26,13 @@ const MAX_CONNS: usize = 256;
 const BUDGET: usize = 256;
 
 const TOKEN_SIGNALS: u64 = 1;
+const TOKEN_MAIL: u64 = 2;
+const TOKEN_UEVENT: u64 = 3;
 const TOKEN_LISTEN: u64 = 0x1_0000;
 const TOKEN_FAR: u64 = 0x2_0000;
 const TOKEN_CONN: u64 = 0x3_0000;
+/// Connections to remote servers: the id of the place is added.
+pub const TOKEN_LINK: u64 = 1 << 32;
 
 /// A listening socket.
 pub struct Listener {
@@ -36,12 +44,16 @@ pub struct Listener {
 
 /// The running manager.
 pub struct Server {
-    epoll: Epoll,
+    pub(crate) epoll: Epoll,
     signals: Signals,
     listeners: Vec<Listener>,
     accepting: bool,
     bus: Bus,
-    conns: Vec<Option<Conn>>,
+    pub(crate) places: Places,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) uevents: Option<Uevents>,
+    pub(crate) conns: Vec<Option<Conn>>,
+    next_conn: u64,
     /// For each port: generation and write interest of its far descriptor as the epoll has it.
     fars: Vec<Option<(u64, bool, bool)>>,
     events: Vec<(usize, Event)>,
@@ -53,16 +65,41 @@ impl Server {
     ///
     /// # Errors
     /// No descriptors are left.
-    pub fn new(signals: Signals, listeners: Vec<Listener>, bus: Bus) -> io::Result<Server> {
+    pub fn new(
+        signals: Signals,
+        listeners: Vec<Listener>,
+        bus: Bus,
+        places: Places,
+        mailbox: Mailbox,
+        uevents: Option<Uevents>,
+    ) -> io::Result<Server> {
         let epoll = Epoll::new()?;
         epoll.add(&signals, TOKEN_SIGNALS, Interest::READ)?;
+        epoll.add(&mailbox, TOKEN_MAIL, Interest::READ)?;
+        if let Some(u) = &uevents {
+            epoll.add(u, TOKEN_UEVENT, Interest::READ)?;
+        }
         for (i, l) in listeners.iter().enumerate() {
             epoll.add(&l.fd, TOKEN_LISTEN + i as u64, Interest::READ)?;
         }
         let fars = vec![None; bus.ports.len()];
         let conns = Vec::new();
-        let (accepting, stop, events) = (true, false, Vec::new());
-        Ok(Server { epoll, signals, listeners, accepting, bus, conns, fars, events, stop })
+        let (accepting, stop, events, next_conn) = (true, false, Vec::new(), 1);
+        Ok(Server {
+            epoll,
+            signals,
+            listeners,
+            accepting,
+            bus,
+            places,
+            mailbox,
+            uevents,
+            conns,
+            next_conn,
+            fars,
+            events,
+            stop,
+        })
     }
 
     /// Runs until SIGTERM, SIGINT or the stop command.
@@ -75,7 +112,7 @@ impl Server {
         while !self.stop {
             self.watch_fars();
             let now = clock::monotonic();
-            let timeout = match self.bus.deadline() {
+            let timeout = match self.bus.deadline().min(self.places.deadline()) {
                 _ if more => Some(core::time::Duration::ZERO),
                 Instant::FAR => None,
                 t => Some(t.since(now)),
@@ -86,13 +123,19 @@ impl Server {
             for e in &ready {
                 match e.token {
                     TOKEN_SIGNALS => self.signal(),
-                    t if t >= TOKEN_CONN => self.conn_ready(now, (t - TOKEN_CONN) as usize, e.write),
+                    TOKEN_MAIL => self.mailbox.quiet(),
+                    TOKEN_UEVENT => self.uevent(now),
+                    t if t >= TOKEN_LINK => {} // looked at below
+                    t if t >= TOKEN_CONN => {
+                        self.conn_ready(now, (t - TOKEN_CONN) as usize, e.write, e.hup || e.error)
+                    }
                     t if t >= TOKEN_FAR => {} // looked at below
                     t => self.accept((t - TOKEN_LISTEN) as usize),
                 }
             }
             more = self.turn(now);
         }
+        self.give_back();
         log::info!("io-usb ends");
         Ok(())
     }
@@ -115,6 +158,7 @@ impl Server {
             self.bus.ports[i].far.turn(now);
         }
         self.handle_events(now);
+        more |= self.real_turn(now);
         self.tell_news();
         for i in 0..self.conns.len() {
             self.flush(i);
@@ -209,7 +253,8 @@ impl Server {
             if free == self.conns.len() {
                 self.conns.push(None);
             }
-            self.conns[free] = Some(Conn::new(fd, peer));
+            self.conns[free] = Some(Conn::new(fd, peer, self.next_conn));
+            self.next_conn += 1;
         }
     }
 
@@ -223,15 +268,19 @@ impl Server {
         }
     }
 
-    fn conn_ready(&mut self, now: Instant, i: usize, writable: bool) {
+    fn conn_ready(&mut self, now: Instant, i: usize, writable: bool, over: bool) {
         if writable {
             self.flush(i);
         }
         let mut rounds = 0;
         loop {
             let Some(Some(c)) = self.conns.get_mut(i) else { return };
-            if c.session.is_congested() {
-                return;
+            let busy = c.place().and_then(|p| self.places.get(p)).is_some_and(|p| p.is_congested());
+            if c.session.is_congested() || c.waiting || busy {
+                // The end of a connection is told even when nobody wants to read.
+                return if over {
+                    self.close(i, "closed by the peer")
+                };
             }
             match c.read() {
                 Ok(0) => return,
@@ -253,36 +302,68 @@ impl Server {
     }
 
     /// Handles what a connection has sent.
-    fn requests(&mut self, now: Instant, i: usize) -> Result<(), String> {
+    pub(crate) fn requests(&mut self, now: Instant, i: usize) -> Result<(), String> {
         loop {
             let Some(Some(c)) = self.conns.get_mut(i) else { return Ok(()) };
+            if c.waiting {
+                return Ok(());
+            }
+            let (claim, id) = (c.claim, c.id);
             let Some((request, replies)) = c.session.poll().map_err(|e| e.to_string())? else {
                 return Ok(());
             };
             match request {
-                Request::Submit(s, data) => {
-                    let Some(p) = c.port.and_then(|p| self.bus.ports.get_mut(p)) else { return Ok(()) };
-                    let Some(d) = p.device.as_mut() else { return Ok(()) };
-                    let port = c.port.unwrap_or(0);
-                    let events = &mut self.events;
-                    let (host, far) = (Some(replies), Some(&mut p.far));
-                    d.submit(now, &s, data, &mut World { host, far, events, port });
-                    if !self.events.is_empty() {
-                        return Ok(()); // the plug may have been pulled
+                Request::Submit(s, data) => match claim {
+                    Some(Claim::Port(port)) => {
+                        let Some(p) = self.bus.ports.get_mut(port) else { return Ok(()) };
+                        let Some(d) = p.device.as_mut() else { return Ok(()) };
+                        let events = &mut self.events;
+                        let (host, far) = (Some(replies), Some(&mut p.far));
+                        d.submit(now, &s, data, &mut World { host, far, events, port });
+                        if !self.events.is_empty() {
+                            return Ok(()); // the plug may have been pulled
+                        }
+                    }
+                    Some(Claim::Place(p)) => {
+                        let Some(p) = self.places.get(p) else { return Ok(()) };
+                        p.submit(&s, data, replies).map_err(|e| e.to_string())?;
+                    }
+                    None => return Ok(()),
+                },
+                Request::Unlink(u) => match claim {
+                    Some(Claim::Place(p)) => {
+                        let Some(p) = self.places.get(p) else { return Ok(()) };
+                        p.unlink(&u, replies).map_err(|e| e.to_string())?;
+                    }
+                    _ => {
+                        let port = claim.and_then(|c| if let Claim::Port(p) = c { Some(p) } else { None });
+                        let device =
+                            port.and_then(|p| self.bus.ports.get_mut(p)).and_then(|p| p.device.as_mut());
+                        let cancelled = device.is_some_and(|d| d.unlink(u.victim));
+                        replies.unlinked(u.seqnum, cancelled);
+                    }
+                },
+                Request::DevList => {
+                    let simulated = self.bus.list();
+                    replies.devlist(simulated.iter().chain(self.places.list()));
+                }
+                Request::Import(busid) if self.bus.find(&busid).is_none() => {
+                    match self.places.import(&busid, id) {
+                        Ok(place) => {
+                            c.claim = Some(Claim::Place(place));
+                            c.waiting = true;
+                        }
+                        Err(status) => {
+                            log::info!("{busid} not given to {}: {}", c.peer, st::text(status));
+                            replies.imported(Err(status));
+                        }
                     }
                 }
-                Request::Unlink(u) => {
-                    let device =
-                        c.port.and_then(|p| self.bus.ports.get_mut(p)).and_then(|p| p.device.as_mut());
-                    let cancelled = device.is_some_and(|d| d.unlink(u.victim));
-                    replies.unlinked(u.seqnum, cancelled);
-                }
-                Request::DevList => replies.devlist(self.bus.list().iter()),
                 Request::Import(busid) => match self.bus.import(&busid, i) {
                     Ok((port, info)) => {
                         log::info!("{busid} imported by {}", c.peer);
                         replies.imported(Ok(&info));
-                        c.port = Some(port);
+                        c.claim = Some(Claim::Port(port));
                     }
                     Err(status) => {
                         log::info!("{busid} not given to {}: {}", c.peer, st::text(status));
@@ -291,13 +372,20 @@ impl Server {
                 },
                 Request::Watch => {
                     replies.watching();
-                    self.bus.list().into_iter().for_each(|d| replies.event(&WatchEvent::Added(d)));
+                    let all = self.bus.list().into_iter().chain(self.places.list().cloned());
+                    all.for_each(|d| replies.event(&WatchEvent::Added(d)));
                     replies.event(&WatchEvent::Settled);
                 }
                 Request::Describe(busid) => {
                     let device = self.bus.find(&busid).and_then(|p| self.bus.ports[p].device.as_ref());
-                    match device.map(|d| d.describe()) {
-                        Some(d) => replies.description(Ok(&d)),
+                    match device.map(|d| Ok(d.describe())).or_else(|| self.places.describe(&busid)) {
+                        Some(Ok(d)) if d.records.is_empty() => replies.description(Err(st::NA)),
+                        Some(Ok(d)) => replies.description(Ok(&d)),
+                        // Another server must be asked.
+                        Some(Err((host, busid))) => {
+                            c.waiting = true;
+                            self.places.ask(id, host, busid);
+                        }
                         None => replies.description(Err(st::NODEV)),
                     }
                 }
@@ -308,11 +396,20 @@ impl Server {
 
     fn control(&mut self, now: Instant, i: usize, command: &str) {
         let Some(Some(c)) = self.conns.get_mut(i) else { return };
+        if command.trim() == "rescan" && c.peer.may_control() {
+            let r = self.rescan(now);
+            if let Some(Some(c)) = self.conns.get_mut(i) {
+                c.session.replies().control(r.as_deref().map_err(String::as_str));
+            }
+            return;
+        }
         let r = if c.peer.may_control() {
             log::info!("command of {}: {command}", c.peer);
-            let peers: Vec<_> = self.conns.iter().map(|c| c.as_ref().map(|c| c.peer.to_string())).collect();
+            let peers: Vec<_> =
+                self.conns.iter().map(|c| c.as_ref().map(|c| (c.id, c.peer.to_string()))).collect();
             let mut hosts = control::Hosts { conns: &mut self.conns, peers };
-            control::run(now, command, &mut self.bus, &mut hosts, &mut self.events, &mut self.stop)
+            let places = &self.places;
+            control::run(now, command, &mut self.bus, places, &mut hosts, &mut self.events, &mut self.stop)
         } else {
             Err("only the user who runs io-usb, and root, may command it, over its Unix socket".into())
         };
@@ -340,14 +437,15 @@ impl Server {
     }
 
     fn tell_news(&mut self) {
-        for e in core::mem::take(&mut self.bus.news) {
+        let news = core::mem::take(&mut self.bus.news).into_iter();
+        for e in news.chain(core::mem::take(&mut self.places.news)) {
             for c in self.conns.iter_mut().flatten().filter(|c| c.session.is_watching()) {
                 c.session.replies().event(&e);
             }
         }
     }
 
-    fn flush(&mut self, i: usize) {
+    pub(crate) fn flush(&mut self, i: usize) {
         let Some(Some(c)) = self.conns.get_mut(i) else { return };
         if let Err(why) = c.write() {
             return self.close(i, why);
@@ -356,17 +454,25 @@ impl Server {
         if c.session.is_watching() && c.session.is_congested() {
             return self.close(i, "it does not read its events");
         }
-        let interest = Interest::of(!c.session.is_congested(), !c.session.tx().is_empty());
+        let busy = c.place().and_then(|p| self.places.get(p)).is_some_and(|p| p.is_congested());
+        let read = !c.session.is_congested() && !c.waiting && !busy;
+        let interest = Interest::of(read, !c.session.tx().is_empty());
         if c.interest != interest {
             c.interest = interest;
             let _ = self.epoll.modify(&c.fd, TOKEN_CONN + i as u64, interest);
         }
     }
 
-    fn close(&mut self, i: usize, why: &str) {
+    pub(crate) fn close(&mut self, i: usize, why: &str) {
         if let Some(c) = self.conns.get_mut(i).and_then(Option::take) {
-            match c.port {
-                Some(p) => log::info!("{} left by {}: {why}", self.bus.ports[p].busid, c.peer),
+            match c.claim {
+                Some(Claim::Port(p)) => log::info!("{} left by {}: {why}", self.bus.ports[p].busid, c.peer),
+                Some(Claim::Place(p)) => {
+                    if let Some(p) = self.places.get(p) {
+                        log::info!("{} left by {}: {why}", p.info.busid, c.peer);
+                    }
+                    self.places.release(p);
+                }
                 None => log::debug!("connection of {} ends: {why}", c.peer),
             }
             drop(c);

@@ -9,6 +9,7 @@
 //! - [`client::Client`] is the importing side, [`server::Session`] the exporting side of one connection. Neither
 //!   does I/O: bytes go in, events come out, bytes to send are collected. Both allocate when made, not per URB,
 //!   and both are bounded.
+//! - [`relay::Relay`] stands between the two: it carries the URBs of a session to another server.
 //! - [`op`] holds the operations, with three of our own that a stock server need not have: hot-plug events, the
 //!   descriptors of a device that somebody else has imported, and control commands for simulated devices.
 //! - [`desc`] reads and writes descriptors, [`cdc`] those of communication devices, [`setup`] control requests.
@@ -24,6 +25,7 @@ mod fifo;
 pub mod hdr;
 pub mod ncm;
 pub mod op;
+pub mod relay;
 pub mod server;
 pub mod setup;
 

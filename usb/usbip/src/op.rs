@@ -55,6 +55,10 @@ pub mod st {
     pub const DEV_ERR: u32 = 3;
     pub const NODEV: u32 = 4;
     pub const ERROR: u32 = 5;
+    /// Ours: the stack manager may not open it (permissions of the device's file).
+    pub const DENIED: u32 = 0x100;
+    /// Ours: it is a hub, which belongs to the USB stack itself.
+    pub const HUB: u32 = 0x101;
 
     /// The status in words.
     pub fn text(status: u32) -> &'static str {
@@ -64,6 +68,8 @@ pub mod st {
             DEV_BUSY => "in use by another client",
             DEV_ERR => "in an error state",
             NODEV => "no such device",
+            DENIED => "io-usb may not open it (no udev rule for its user? see io-usb(8), PERMISSIONS)",
+            HUB => "it is a hub, which the USB stack keeps",
             _ => "request failed",
         }
     }

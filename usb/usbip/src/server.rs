@@ -12,7 +12,7 @@
 //! [`Replies::complete`].
 
 use crate::fifo::Fifo;
-use crate::hdr::{Command, Dir, HDR_LEN, ProtoError, RetSubmit, RetUnlink, Submit, Unlink, status};
+use crate::hdr::{Command, HDR_LEN, ProtoError, RetSubmit, RetUnlink, Submit, Unlink, status};
 use crate::op::{self, Description, DeviceInfo, OP_LEN, WatchEvent};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -47,7 +47,8 @@ pub enum Request<'a> {
     Describe(String),
     /// A command: answer with [`Replies::control`].
     Control(String),
-    /// A URB, with the data of an OUT transfer: answer, now or later, with [`Replies::complete`].
+    /// A URB, with the data of an OUT transfer and behind it the packet descriptors of an isochronous one (16
+    /// bytes each): answer, now or later, with [`Replies::complete`].
     Submit(Submit, &'a [u8]),
     /// To cancel a URB: answer with [`Replies::unlinked`].
     Unlink(Unlink),
@@ -158,10 +159,7 @@ impl Session {
                 self.lent = used;
                 let r = match c {
                     Command::Unlink(u) => Request::Unlink(u),
-                    Command::Submit(s) => {
-                        let end = if s.dir == Dir::Out { HDR_LEN + s.length as usize } else { HDR_LEN };
-                        Request::Submit(s, &self.rx.data()[HDR_LEN..end])
-                    }
+                    Command::Submit(s) => Request::Submit(s, &self.rx.data()[HDR_LEN..used]),
                 };
                 Ok(Some((r, &mut self.out)))
             }
@@ -298,6 +296,17 @@ impl Replies {
         let r = RetSubmit { seqnum, status, actual: actual as u32, start_frame: 0, packets: 0, errors: 0 };
         self.tx.push(&r.to_bytes());
         parts.iter().for_each(|p| self.tx.push(p));
+    }
+
+    /// Ends a URB as another server has: its header and what followed it (data, isochronous packets).
+    pub fn forward(&mut self, r: &RetSubmit, payload: &[u8]) {
+        self.tx.push(&r.to_bytes());
+        self.tx.push(payload);
+    }
+
+    /// Answers an unlink as another server has.
+    pub fn forward_unlinked(&mut self, r: RetUnlink) {
+        self.tx.push(&r.to_bytes());
     }
 
     /// Answers an unlink: `cancelled` says that the URB was outstanding and that no completion follows.

@@ -184,7 +184,7 @@ impl Far {
         match self {
             Far::None => "none".into(),
             Far::Host(_, addr) => format!("host {addr}"),
-            Far::Tap(t) => format!("tap:{}", t.name()),
+            Far::Tap(t) => t.describe(),
             Far::Frames(f) => f.describe(),
         }
     }
