@@ -81,13 +81,12 @@ pub fn parse(args: &[String]) -> Result<Option<Mount>, Failure> {
     Ok(Some(m))
 }
 
+/// Takes a flag with its value.
+type Each<'a> = dyn FnMut(char, Option<&str>) -> Result<(), Failure> + 'a;
+
 /// One word of flags: `-vTio-pkt`, `-T io-pkt`. A flag that lacks its value is left to the system's mount, as
 /// is every word that does not name a type of ours.
-fn flags(
-    word: &str,
-    rest: &mut std::slice::Iter<'_, String>,
-    each: &mut dyn FnMut(char, Option<&str>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn flags(word: &str, rest: &mut std::slice::Iter<'_, String>, each: &mut Each<'_>) -> Result<(), Failure> {
     for (i, c) in word.char_indices() {
         if !"toT".contains(c) {
             each(c, None)?;

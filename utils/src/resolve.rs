@@ -1,7 +1,81 @@
-//! Names of hosts, as far as a file tells them. (DNS through the stack is what programs under io-pkt-run have.)
+//! Names of hosts and networks: numbers, /etc/hosts, /etc/networks, then DNS through the stack itself.
 
 use crate::addr::{inet_aton, inet_network};
+use crate::dns::{self, Conf, Exchange};
+use iopkt_client::Session;
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// The IPv4 address that a user means.
+///
+/// # Errors
+/// BSD's line: `Cannot resolve "NAME" (why)`.
+pub fn host(x: &mut dyn Exchange, name: &str) -> Result<Ipv4Addr, String> {
+    if let Some(a) = inet_aton(name).or_else(|| hosts(name)) {
+        return Ok(a);
+    }
+    if name.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err(format!("{name}: IPv6 is not in this build"));
+    }
+    match dns::addresses(x, &Conf::load(), name) {
+        Ok(list) => list.first().copied().ok_or_else(|| format!("Cannot resolve \"{name}\" (no address)")),
+        Err(e) => Err(format!("Cannot resolve \"{name}\" ({e})")),
+    }
+}
+
+/// Names of addresses for listings: looked up once each, and no more after no server answered.
+pub struct Names<'a> {
+    session: &'a Session,
+    conf: Option<Conf>,
+    known: HashMap<Ipv4Addr, Option<String>>,
+}
+
+impl<'a> Names<'a> {
+    /// Names by this session's stack; `numeric`: none at all.
+    pub fn new(session: &'a Session, numeric: bool) -> Names<'a> {
+        // A name is an ornament here: not worth the minute that a dead server may cost.
+        let mut conf = Conf::load();
+        (conf.timeout, conf.attempts) = (conf.timeout.min(Duration::from_secs(2)), 1);
+        conf.servers.truncate(1);
+        Names { session, conf: (!numeric).then_some(conf), known: HashMap::new() }
+    }
+
+    /// `name (address)`, or the address alone.
+    pub fn of(&mut self, a: Ipv4Addr) -> String {
+        self.name(a).map_or_else(|| a.to_string(), |n| format!("{n} ({a})"))
+    }
+
+    /// The name, if there is one.
+    pub fn name(&mut self, a: Ipv4Addr) -> Option<String> {
+        let conf = self.conf.as_ref()?;
+        if let Some(n) = self.known.get(&a) {
+            return n.clone();
+        }
+        let mut n = host_of(a);
+        if n.is_none() && !conf.servers.is_empty() {
+            match dns::name_of(&mut dns::Net(self.session), conf, a) {
+                Ok(found) => n = found,
+                Err(_) => self.conf.as_mut()?.servers.clear(),
+            }
+        }
+        self.known.insert(a, n.clone());
+        n
+    }
+}
+
+/// The name of an address in /etc/hosts.
+pub fn host_of(a: Ipv4Addr) -> Option<String> {
+    find_name(&std::fs::read_to_string("/etc/hosts").ok()?, a)
+}
+
+fn find_name(text: &str, a: Ipv4Addr) -> Option<String> {
+    text.lines().find_map(|l| {
+        let mut words = l.split('#').next().unwrap_or("").split_whitespace();
+        let here = inet_aton(words.next()?)? == a;
+        words.next().filter(|_| here).map(str::to_string)
+    })
+}
 
 /// The IPv4 address of `name` in /etc/hosts; short forms (`127.1`) are understood.
 pub fn hosts(name: &str) -> Option<Ipv4Addr> {
@@ -49,6 +123,8 @@ mod tests {
         assert_eq!(find(t, "modem"), Some(Ipv4Addr::new(10, 0, 0, 1)));
         assert_eq!(find(t, "localhost"), Some(Ipv4Addr::LOCALHOST));
         assert_eq!(find(t, "no"), None);
+        assert_eq!(find_name(t, Ipv4Addr::new(10, 0, 0, 1)).as_deref(), Some("Modem"));
+        assert_eq!(find_name(t, Ipv4Addr::new(1, 2, 3, 4)), None);
         assert_eq!(find(t, "six"), None);
     }
 }

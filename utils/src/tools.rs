@@ -3,9 +3,8 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    addr, arp, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, system, usb, waitfor,
+    arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, system, usb, waitfor,
 };
-use std::cell::Cell;
 use std::ffi::OsString;
 
 /// Every tool.
@@ -86,20 +85,22 @@ fn run_ping(args: &[String]) -> Outcome {
     let fail = |message: String| Failure { message, code: 2 };
     let Some(o) = ping::Options::parse(args)? else { return print(&format!("{}\n", ping::USAGE)) };
     let conn = Conn::open().map_err(fail)?;
-    let to = match addr::inet_aton(&o.host) {
-        Some(a) => a,
-        None => resolve::hosts(&o.host)
-            .ok_or_else(|| fail(format!("{}: not an address, and not in /etc/hosts", o.host)))?,
-    };
-    let mut s = conn.echo_socket().map_err(fail)?;
+    let to = resolve::host(&mut dns::Net(conn.session()), &o.host).map_err(fail)?;
+    let mut s = ping::Icmp::open(conn.session(), &o).map_err(fail)?;
     // Ctrl-C ends it with the summary.
-    let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT]).ok();
-    let seen = Cell::new(false);
-    let interrupted = move || {
-        if signals.as_ref().is_some_and(|s| s.next().is_some()) {
-            seen.set(true);
-        }
-        seen.get()
+    let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT, libc::SIGQUIT]).ok();
+    let mut names = resolve::Names::new(conn.session(), o.numeric);
+    let mut w = ping::World {
+        signal: &mut || match signals.as_ref().and_then(|s| s.next()) {
+            Some(libc::SIGQUIT) => Some(ping::Signal::Status),
+            Some(_) => Some(ping::Signal::Stop),
+            None => None,
+        },
+        name: &mut |a| names.of(a),
+        random: &mut |b| {
+            // Without randomness the default data does as well.
+            let _ = iopkt_sys::random::fill(b);
+        },
     };
-    ping::run(&mut s, &o, &o.host.clone(), to, &interrupted)
+    ping::run(&mut s, &o, &o.host, to, &mut w)
 }

@@ -1,0 +1,250 @@
+//! Names by DNS, asked through the stack itself: a stub resolver (RFC 1035 section 7) over io-pkt's own UDP, and TCP for
+//! answers that do not fit. Not done: IPv6 addresses and servers, EDNS, DNSSEC, caching.
+
+mod conf;
+mod wire;
+
+pub use conf::Conf;
+use iopkt_client::{Session, TcpStream, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use wire::Answer;
+
+/// How questions travel.
+pub trait Exchange {
+    /// Asks by UDP and waits for a message from that server; `None` when the time is over. `good` says whether a
+    /// message is the answer; others are passed over.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    fn udp(
+        &mut self,
+        server: Ipv4Addr,
+        question: &[u8],
+        wait: Duration,
+        good: &dyn Fn(&[u8]) -> bool,
+    ) -> io::Result<Option<Vec<u8>>>;
+
+    /// Asks by TCP.
+    ///
+    /// # Errors
+    /// As [`Exchange::udp`], and the time is over.
+    fn tcp(&mut self, server: Ipv4Addr, question: &[u8], wait: Duration) -> io::Result<Vec<u8>>;
+
+    /// A number for the next question that nobody can guess.
+    fn id(&mut self) -> u16;
+}
+
+/// Why there is no address.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Error {
+    /// resolv.conf names no server.
+    NoServer(String),
+    /// The name does not exist.
+    Unknown,
+    /// It exists, without an IPv4 address.
+    NoAddress,
+    /// No server answered: what the last one met.
+    NoAnswer(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::NoServer(path) => write!(f, "not in /etc/hosts, and {path} names no IPv4 name server"),
+            Error::Unknown => f.write_str("Unknown host"),
+            Error::NoAddress => f.write_str("No address associated with name"),
+            Error::NoAnswer(why) => write!(f, "Host name lookup failure: {why}"),
+        }
+    }
+}
+
+/// The addresses of a name.
+///
+/// # Errors
+/// See [`Error`].
+pub fn addresses(x: &mut dyn Exchange, c: &Conf, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
+    if c.servers.is_empty() {
+        return Err(Error::NoServer(c.path.display().to_string()));
+    }
+    let mut best = Error::Unknown;
+    for full in c.candidates(name) {
+        match ask(x, c, &full, wire::A) {
+            Ok(Answer::Found(list, _)) if !list.is_empty() => return Ok(list),
+            Ok(Answer::Found(..)) => best = Error::NoAddress,
+            Ok(_) => {}
+            // Who does not answer for one domain will not for the next.
+            Err(e) => return Err(e),
+        }
+    }
+    Err(best)
+}
+
+/// The name of an address, if DNS knows one.
+///
+/// # Errors
+/// No server answered.
+pub fn name_of(x: &mut dyn Exchange, c: &Conf, a: Ipv4Addr) -> Result<Option<String>, Error> {
+    let [p, q, r, s] = a.octets();
+    match ask(x, c, &format!("{s}.{r}.{q}.{p}.in-addr.arpa"), wire::PTR)? {
+        Answer::Found(_, name) => Ok(name.filter(|n| !n.is_empty())),
+        _ => Ok(None),
+    }
+}
+
+/// Asks the servers in turn until one knows.
+fn ask(x: &mut dyn Exchange, c: &Conf, name: &str, ty: u16) -> Result<Answer, Error> {
+    let mut last = "no answer".to_string();
+    for _ in 0..c.attempts {
+        for server in &c.servers {
+            let Some(q) = wire::question(x.id(), name, ty) else { return Ok(Answer::NoName) };
+            let good = |m: &[u8]| wire::answer(&q, m).is_some();
+            let mut got = x.udp(*server, &q, c.timeout, &good);
+            if let Ok(Some(m)) = &got
+                && wire::answer(&q, m) == Some(Answer::Truncated)
+            {
+                got = x.tcp(*server, &q, c.timeout).map(Some);
+            }
+            match got.map(|m| m.and_then(|m| wire::answer(&q, &m))) {
+                Ok(Some(a @ (Answer::Found(..) | Answer::NoName))) => return Ok(a),
+                Ok(Some(Answer::Refused(code))) => last = format!("{server} refuses (code {code})"),
+                Ok(Some(Answer::Truncated)) => last = format!("{server}: the answer is cut off"),
+                Ok(None) => last = format!("{server} does not answer"),
+                Err(e) => last = format!("{server}: {}", text_of(&e)),
+            }
+        }
+    }
+    Err(Error::NoAnswer(last))
+}
+
+/// BSD's words for an error of a socket.
+pub fn text_of(e: &io::Error) -> String {
+    e.raw_os_error().map_or_else(|| e.to_string(), |n| iopkt_base::Errno(n).text().to_string())
+}
+
+/// [`Exchange`] over a session's sockets.
+pub struct Net<'a>(pub &'a Session);
+
+impl Exchange for Net<'_> {
+    fn udp(
+        &mut self,
+        server: Ipv4Addr,
+        question: &[u8],
+        wait: Duration,
+        good: &dyn Fn(&[u8]) -> bool,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let s = UdpSocket::bind(self.0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))?;
+        // Connected: only this server is heard, and a port that nobody has is told.
+        s.connect(Some(SocketAddr::new(server.into(), 53)))?;
+        s.send(question)?;
+        let (end, mut buf) = (Instant::now() + wait, vec![0; 65_536]);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            s.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match s.recv_meta(&mut buf) {
+                Ok((n, _)) if good(&buf[..n]) => return Ok(Some(buf[..n].to_vec())),
+                Ok(_) => {}
+                Err(e) if [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&e.kind()) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    fn tcp(&mut self, server: Ipv4Addr, question: &[u8], wait: Duration) -> io::Result<Vec<u8>> {
+        let mut s = TcpStream::connect_timeout(self.0, SocketAddr::new(server.into(), 53), wait)?;
+        s.set_read_timeout(Some(wait))?;
+        let mut m = (question.len() as u16).to_be_bytes().to_vec();
+        m.extend_from_slice(question);
+        s.write_all(&m)?;
+        let mut len = [0; 2];
+        s.read_exact(&mut len)?;
+        let mut m = vec![0; usize::from(u16::from_be_bytes(len))];
+        s.read_exact(&mut m)?;
+        Ok(m)
+    }
+
+    fn id(&mut self) -> u16 {
+        // Without randomness the source port is all that protects; the stack chooses it at random.
+        iopkt_sys::random::u64().map_or(1, |n| n as u16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wire::tests::reply;
+    use super::*;
+
+    /// What a server does with a question.
+    type Server = fn(&[u8]) -> Option<Vec<u8>>;
+
+    /// Servers by address.
+    struct Far {
+        answers: Vec<(Ipv4Addr, Server)>,
+        asked: Vec<(Ipv4Addr, bool)>,
+    }
+
+    impl Exchange for Far {
+        fn udp(
+            &mut self,
+            server: Ipv4Addr,
+            q: &[u8],
+            _: Duration,
+            good: &dyn Fn(&[u8]) -> bool,
+        ) -> io::Result<Option<Vec<u8>>> {
+            self.asked.push((server, false));
+            let f = self.answers.iter().find(|a| a.0 == server).expect("a server of ours").1;
+            Ok(f(q).filter(|m| good(m)))
+        }
+        fn tcp(&mut self, server: Ipv4Addr, q: &[u8], _: Duration) -> io::Result<Vec<u8>> {
+            self.asked.push((server, true));
+            Ok(reply(q, 0, &[(None, wire::A, vec![10, 0, 0, 9])]))
+        }
+        fn id(&mut self) -> u16 {
+            77
+        }
+    }
+
+    fn far(answers: &[Server]) -> (Far, Conf) {
+        let answers: Vec<_> =
+            answers.iter().enumerate().map(|(i, f)| (Ipv4Addr::new(10, 0, 0, i as u8), *f)).collect();
+        let mut c = Conf::parse("/r/resolv.conf".into(), "search a.test");
+        c.servers = answers.iter().map(|a| a.0).collect();
+        (Far { answers, asked: Vec::new() }, c)
+    }
+
+    #[test]
+    fn the_next_server_is_asked_when_one_fails() {
+        let (mut x, c) =
+            far(&[|_| None, |q| Some(reply(q, 2, &[])), |q| Some(reply(q, 0, &[(None, 1, vec![1; 4])]))]);
+        assert_eq!(addresses(&mut x, &c, "www"), Ok(vec![Ipv4Addr::from([1; 4])]));
+        assert_eq!(x.asked.len(), 3);
+        let (mut x, c) = far(&[|_| None]);
+        assert_eq!(addresses(&mut x, &c, "www"), Err(Error::NoAnswer("10.0.0.0 does not answer".into())));
+        assert_eq!(x.asked.len(), 2, "two rounds, and not again for the next domain");
+    }
+
+    #[test]
+    fn names_that_are_not_there() {
+        let (mut x, c) = far(&[|q| Some(reply(q, 3, &[]))]);
+        assert_eq!(addresses(&mut x, &c, "www"), Err(Error::Unknown));
+        assert_eq!(x.asked.len(), 2, "with the domain, and as it stands");
+        let (mut x, c) = far(&[|q| Some(reply(q, 0, &[]))]);
+        assert_eq!(addresses(&mut x, &c, "www."), Err(Error::NoAddress));
+        assert_eq!(name_of(&mut x, &c, Ipv4Addr::LOCALHOST), Ok(None));
+        let (mut x, mut c) = far(&[]);
+        c.servers.clear();
+        let e = addresses(&mut x, &c, "www").expect_err("no server").to_string();
+        assert_eq!(e, "not in /etc/hosts, and /r/resolv.conf names no IPv4 name server");
+    }
+
+    #[test]
+    fn what_does_not_fit_comes_by_tcp() {
+        let (mut x, c) = far(&[|q| Some(reply(q, 0x200, &[]))]);
+        assert_eq!(addresses(&mut x, &c, "www."), Ok(vec![Ipv4Addr::new(10, 0, 0, 9)]));
+        assert_eq!(x.asked, [(Ipv4Addr::new(10, 0, 0, 0), false), (Ipv4Addr::new(10, 0, 0, 0), true)]);
+    }
+}
