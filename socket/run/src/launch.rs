@@ -158,17 +158,19 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
 fn install_filter() -> io::Result<OwnedFd> {
     let code = filter::program();
     let prog = libc::sock_fprog { len: code.len() as u16, filter: code.as_ptr().cast_mut() };
-    let install = || {
+    let try_with = |flags: libc::c_ulong| {
         // SAFETY: the program lives across the call; the kernel copies it.
         let r = unsafe {
-            libc::syscall(
-                libc::SYS_seccomp,
-                libc::SECCOMP_SET_MODE_FILTER,
-                libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-                &raw const prog,
-            )
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const prog)
         };
         os::check(r as i32)
+    };
+    let install = || {
+        let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+        try_with(flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV).or_else(|e| match e.raw_os_error() {
+            Some(libc::EINVAL) => try_with(flags), // before Linux 5.19
+            _ => Err(e),
+        })
     };
     let fd = install().or_else(|e| {
         if e.raw_os_error() != Some(libc::EACCES) {

@@ -76,7 +76,7 @@ impl Supervisor {
                 let a = read_sockaddr(tid, call.args[1], call.args[2])?;
                 self.confirm(&call, |s| ops::bind(&mut s.stack, fd, &a))
             }
-            libc::SYS_connect => self.connect(job, fd),
+            libc::SYS_connect => self.connect(job, fd, &name),
             libc::SYS_listen => self.confirm(&call, |s| ops::listen(&mut s.stack, fd, call.int(1))),
             libc::SYS_accept => self.accept(job, fd, &name, 0),
             libc::SYS_accept4 => self.accept(job, fd, &name, call.int(3)),
@@ -122,7 +122,7 @@ impl Supervisor {
         Ok(Outcome::Fd(fd, kind & libc::SOCK_CLOEXEC != 0))
     }
 
-    fn connect(&mut self, job: &mut Job, fd: RawFd) -> Result<Outcome, Errno> {
+    fn connect(&mut self, job: &mut Job, fd: RawFd, name: &PairName) -> Result<Outcome, Errno> {
         let call = job.call;
         let waits = may_wait(fd, 0);
         if job.done > 0 {
@@ -135,7 +135,10 @@ impl Supervisor {
         if !self.listener.is_valid(call.id) {
             return Ok(Outcome::Gone);
         }
+        let begun = self.begun.iter().position(|n| *n == name.number).map(|i| self.begun.swap_remove(i));
         let c = match ops::connect(&mut self.stack, fd, &to, waits) {
+            // Its wait was interrupted, and it came up meanwhile: for the caller it is one call.
+            Err(libc::EISCONN) if waits && begun.is_some() => return Ok(Outcome::Value(0)),
             // A second blocking connect waits for the first one's end.
             Err(libc::EALREADY) if waits => ops::Connected { in_progress: true, replace: None },
             r => r?,

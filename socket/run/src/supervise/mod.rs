@@ -5,8 +5,14 @@
 //! the call go on. Otherwise it reads what the arguments point to, asks the stack, writes results back, and answers. A call
 //! that has to wait (accept, connect, recvfrom in blocking mode) is kept as a [`Job`] whose descriptor stands in the
 //! epoll, and runs again when that is ready; the supervisor itself never waits for anything but the stack's immediate
-//! replies. A caller that is killed or interrupted takes its call back: jobs are checked for that once a second while there
-//! are any, and whenever something is to be done for them, so their descriptors are not kept.
+//! replies.
+//!
+//! Signals. A call that has been received is carried out exactly once and answered, whatever signals arrive meanwhile
+//! (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`): a datagram is not sent twice, `getsockname` does not fail with EINTR. The price
+//! is that a call that waits does not hear of signals either, so the supervisor looks for them ([`target::signals`]) every
+//! [`PULSE`] while there are jobs, and ends the wait as the kernel ends one of its own: with ERESTARTSYS, which becomes a
+//! restart or EINTR as the handler has it. A caller that was killed is found at the same time, so its descriptors are not kept.
+//! Kernels before 5.19 do not have the flag; there a signal may make the program repeat a call that was carried out.
 //!
 //! It ends when the last process under the filter has ended (the listener hangs up).
 
@@ -31,8 +37,12 @@ use notif::{Call, Listener};
 use stack::Stack;
 use target::Errno;
 
-/// How often jobs are checked for callers that took their call back.
-const SWEEP: Duration = Duration::from_secs(1);
+/// How often jobs are checked for callers that a signal waits for, or that are gone.
+const PULSE: Duration = Duration::from_millis(40);
+/// Linux's own errno for a call that a signal ended: it never leaves the kernel while a signal is to be delivered.
+const ERESTARTSYS: Errno = 512;
+/// Most connections whose wait was interrupted that are remembered.
+const MAX_BEGUN: usize = 1024;
 
 /// Epoll tokens; jobs count up from [`FIRST_JOB`].
 const LISTENER: u64 = 0;
@@ -91,6 +101,8 @@ struct Supervisor {
     next: u64,
     verbose: bool,
     strays: Vec<Stray>,
+    /// Pairs whose blocking connect was interrupted: the next connect goes on where that one was.
+    begun: Vec<u64>,
 }
 
 /// Whether a stack answers on `path`; the error is for a message.
@@ -243,6 +255,7 @@ impl Supervisor {
             next: FIRST_JOB,
             verbose: plan.verbose,
             strays: Vec::new(),
+            begun: Vec::new(),
         };
         raise_descriptor_limit();
         s.watch(s.listener.raw(), libc::EPOLLIN as u32, LISTENER)?;
@@ -304,7 +317,7 @@ impl Supervisor {
                     (token, seen) => self.resume(token, seen),
                 }
             }
-            if self.is_waiting() && swept.elapsed() >= SWEEP.min(self.nearest()) {
+            if self.is_waiting() && swept.elapsed() >= PULSE.min(self.nearest()) {
                 self.sweep();
                 swept = Instant::now();
             }
@@ -318,7 +331,7 @@ impl Supervisor {
             .filter_map(|j| j.deadline)
             .map(|d| d.saturating_duration_since(now))
             .min()
-            .unwrap_or(SWEEP)
+            .unwrap_or(PULSE)
     }
 
     fn is_waiting(&self) -> bool {
@@ -327,7 +340,7 @@ impl Supervisor {
 
     /// epoll_wait's time-out, milliseconds: for ever when nothing waits.
     fn patience(&self) -> i32 {
-        if !self.is_waiting() { -1 } else { SWEEP.min(self.nearest()).as_millis() as i32 + 1 }
+        if !self.is_waiting() { -1 } else { PULSE.min(self.nearest()).as_millis() as i32 + 1 }
     }
 
     fn next_call(&mut self) {
@@ -359,21 +372,49 @@ impl Supervisor {
         }
     }
 
-    /// Drops jobs whose callers are gone and ends those whose time is over.
+    /// Drops jobs whose callers are gone and ends those whose time is over or that a signal waits for.
     fn sweep(&mut self) {
         let now = Instant::now();
         self.strays.retain(|s| now.duration_since(s.since) < STRAY_LIFE);
-        let gone: Vec<u64> = self
+        let over: Vec<(u64, Errno)> = self
             .jobs
             .iter()
-            .filter(|(_, j)| j.deadline.is_some_and(|d| d <= now) || !self.listener.is_valid(j.call.id))
-            .map(|(t, _)| *t)
+            .filter_map(|(t, j)| {
+                if !self.listener.is_valid(j.call.id) {
+                    return Some((*t, 0));
+                }
+                if j.deadline.is_some_and(|d| d <= now) {
+                    let connects = j.call.nr == libc::SYS_connect;
+                    return Some((*t, if connects { libc::EINPROGRESS } else { libc::EAGAIN }));
+                }
+                let end = target::signals(j.call.tid)?;
+                // signal(7): a call with a time-out is never restarted.
+                let restarts = end == target::Signals::Surely && j.deadline.is_none();
+                Some((*t, if restarts { ERESTARTSYS } else { libc::EINTR }))
+            })
             .collect();
-        for t in gone {
-            if let Some(job) = self.forget(t) {
-                let e = if job.call.nr == libc::SYS_connect { libc::EINPROGRESS } else { libc::EAGAIN };
-                self.finish(&job, Outcome::Fail(e));
+        for (t, e) in over {
+            let Some(job) = self.forget(t) else { continue };
+            match job.call.nr {
+                _ if e == 0 => {}
+                libc::SYS_connect => {
+                    self.remember(&job);
+                    self.finish(&job, Outcome::Fail(e));
+                }
+                // The rest of a send, or of a vector of messages, is the caller's business.
+                _ if job.done > 0 => self.finish(&job, Outcome::Value(job.done as i64)),
+                _ => self.finish(&job, Outcome::Fail(e)),
             }
+        }
+    }
+
+    /// The connection that this job began goes on without it.
+    fn remember(&mut self, job: &Job) {
+        if let Some(name) = job.fd.as_ref().and_then(|fd| iopkt_shim::ident::pair(fd.as_raw_fd())) {
+            if self.begun.len() >= MAX_BEGUN {
+                self.begun.remove(0);
+            }
+            self.begun.push(name.number);
         }
     }
 

@@ -46,6 +46,33 @@ fn process_of(tid: i32) -> Option<i32> {
     status.lines().find_map(|l| l.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
+/// A signal that waits for a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signals {
+    /// For this very thread.
+    Surely,
+    /// For its process, which has other threads that may take it.
+    Perhaps,
+}
+
+/// Whether a signal that the thread does not block waits for it (proc(5), `SigPnd` and its neighbours).
+pub fn signals(tid: i32) -> Option<Signals> {
+    pending(&std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?)
+}
+
+fn pending(status: &str) -> Option<Signals> {
+    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+    let set = |name: &str| field(name).and_then(|v| u64::from_str_radix(v, 16).ok()).unwrap_or(0);
+    let open = !set("SigBlk:");
+    if set("SigPnd:") & open != 0 {
+        return Some(Signals::Surely);
+    }
+    if set("ShdPnd:") & open == 0 {
+        return None;
+    }
+    Some(if field("Threads:") == Some("1") { Signals::Surely } else { Signals::Perhaps })
+}
+
 /// Whether the thread's descriptor is close-on-exec.
 pub fn is_cloexec(tid: i32, fd: i32) -> bool {
     let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}")).unwrap_or_default();
@@ -138,4 +165,24 @@ pub fn scatter(tid: i32, iov: &[libc::iovec], data: &[u8]) -> Result<usize, Errn
         done += n;
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Signals, pending};
+
+    #[test]
+    fn a_signal_counts_if_it_is_not_blocked() {
+        let status = |threads: u32, own: u64, shared: u64, blocked: u64| {
+            format!(
+                "Name:\tx\nThreads:\t{threads}\nSigPnd:\t{own:016x}\nShdPnd:\t{shared:016x}\nSigBlk:\t{blocked:016x}\n"
+            )
+        };
+        assert_eq!(pending(&status(1, 0, 0, 0)), None);
+        assert_eq!(pending(&status(9, 1 << 63, 0, 0)), Some(Signals::Surely));
+        assert_eq!(pending(&status(1, 0, 2, 0)), Some(Signals::Surely));
+        assert_eq!(pending(&status(2, 0, 2, 0)), Some(Signals::Perhaps));
+        assert_eq!(pending(&status(2, 4, 2, 6)), None);
+        assert_eq!(pending(""), None);
+    }
 }

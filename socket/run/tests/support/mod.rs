@@ -278,26 +278,70 @@ fn built(package: &str, file: &str) -> PathBuf {
 
 /// Output of a command, bounded in time: standard output, standard error, status.
 pub fn finish(mut child: Child, limit: Duration) -> (String, String, std::process::ExitStatus) {
+    // Read while it runs: neither a full pipe nor a descendant that keeps one open is waited for in vain.
+    let out = collect(child.stdout.take());
+    let err = collect(child.stderr.take());
+    let text = |b: &Arc<Mutex<Vec<u8>>>| String::from_utf8_lossy(&b.lock().unwrap()).into_owned();
     let end = Instant::now() + limit;
-    loop {
+    let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
-            let mut out = String::new();
-            let mut err = String::new();
-            use io::Read;
-            if let Some(mut o) = child.stdout.take() {
-                o.read_to_string(&mut out).unwrap();
-            }
-            if let Some(mut e) = child.stderr.take() {
-                e.read_to_string(&mut err).unwrap();
-            }
-            return (out, err, status);
+            break status;
         }
         if Instant::now() > end {
+            let family = family(child.id());
             let _ = child.kill();
-            panic!("still running after {limit:?}");
+            let _ = child.wait();
+            panic!(
+                "still running after {limit:?}\n{family}\n--- output\n{}\n--- errors\n{}",
+                text(&out.0),
+                text(&err.0)
+            );
         }
         std::thread::sleep(Duration::from_millis(10));
+    };
+    for reader in [out.1, err.1] {
+        reader.join().unwrap();
     }
+    (text(&out.0), text(&err.0), status)
+}
+
+/// Reads a pipe to its end in a thread of its own.
+fn collect(
+    from: Option<impl io::Read + Send + 'static>,
+) -> (Arc<Mutex<Vec<u8>>>, std::thread::JoinHandle<()>) {
+    let into: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let shared = into.clone();
+    let reader = std::thread::spawn(move || {
+        let Some(mut from) = from else { return };
+        let mut buf = [0; 4096];
+        while let Ok(n) = from.read(&mut buf) {
+            if n == 0 {
+                return;
+            }
+            shared.lock().unwrap().extend_from_slice(&buf[..n]);
+        }
+    });
+    (into, reader)
+}
+
+/// What a process and its descendants are doing, thread by thread: for the report of one that does not end.
+fn family(pid: u32) -> String {
+    let mut report = String::new();
+    let read = |p: String| std::fs::read_to_string(p).unwrap_or_default();
+    let mut queue = vec![pid.to_string()];
+    while let Some(pid) = queue.pop() {
+        let command = read(format!("/proc/{pid}/cmdline")).replace('\0', " ");
+        report.push_str(&format!("process {pid}: {command}\n"));
+        for t in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let at = t.path().display().to_string();
+            let status = read(format!("{at}/status"));
+            let state = status.lines().find(|l| l.starts_with("State:")).unwrap_or_default().to_string();
+            let (wchan, call) = (read(format!("{at}/wchan")), read(format!("{at}/syscall")));
+            report.push_str(&format!("  {} {state} {wchan} {call}\n", t.file_name().display()));
+            queue.extend(read(format!("{at}/children")).split_whitespace().map(str::to_string));
+        }
+    }
+    report
 }
 
 /// Runs to the end, with output.
