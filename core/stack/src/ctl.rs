@@ -47,6 +47,8 @@ impl Shard {
                 Some(Reply::Sockets { list, next })
             }
             Request::Stats => Some(Reply::Stats(self.stats())),
+            // The runtime's: it knows whether and how they change.
+            Request::Sysctl { name, value: Some(_) } if self.cx.cfg.host.iter().any(|v| v.0 == *name) => None,
             Request::Sysctl { name, value } => Some(self.sysctl(name, value.as_deref())),
             Request::Groups => Some(Reply::Groups(self.groups())),
             Request::Arp | Request::AddArp(_) | Request::DelArp { .. } => {
@@ -128,8 +130,20 @@ impl Shard {
         ProtoStats { counters }
     }
 
+    /// A variable of the runtime's has this value now.
+    pub fn set_host_variable(&mut self, name: &str, value: String) {
+        let host = &mut self.cx.cfg.host;
+        match host.iter_mut().find(|v| v.0 == name) {
+            Some(v) => v.1 = value,
+            None => host.push((name.to_string(), value)),
+        }
+    }
+
     fn sysctl(&mut self, name: &str, value: Option<&str>) -> Reply {
         if !name.is_empty() {
+            if let Some(v) = self.cx.cfg.host.iter().find(|v| v.0 == name) {
+                return Reply::Sysctl(alloc::vec![v.clone()]);
+            }
             if let Some(r) = self.own_sysctl(name, value) {
                 return r;
             }
@@ -151,6 +165,7 @@ impl Shard {
                 list.extend(l);
             }
         }
+        list.extend(self.cx.cfg.host.iter().cloned());
         list.sort();
         Reply::Sysctl(list)
     }

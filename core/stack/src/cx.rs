@@ -28,8 +28,11 @@ pub struct Config {
     pub neighbour_hold: usize,
     /// Most datagrams in reassembly.
     pub max_reassembly: usize,
-    /// Host name, for whoever asks.
-    pub hostname: String,
+    /// SO_TXPRIO may be set (`so_txprio_enable`).
+    pub txprio: bool,
+    /// Variables that belong to the runtime (`kern.hostname`, `qnx.kern.droproot`), as they are now. The stack shows
+    /// them; to write them is the runtime's business.
+    pub host: Vec<(String, String)>,
 }
 
 impl Default for Config {
@@ -42,7 +45,8 @@ impl Default for Config {
             max_neighbours: 4096,
             neighbour_hold: 16,
             max_reassembly: 200,
-            hostname: String::new(),
+            txprio: false,
+            host: Vec::new(),
         }
     }
 }

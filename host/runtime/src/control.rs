@@ -1,7 +1,7 @@
 //! The control thread: signals, loading and unloading, and the requests that are not the shard's.
 //!
-//! It waits for signals and messages and never for a driver: what may take long (a load, an unload) runs on a
-//! thread of its own that sends a message at its end.
+//! It waits for signals and messages and never for a driver: what may take long (a load, an unload) takes a
+//! thread of the pool (`workers`), which sends a message at its end.
 
 use crate::cmdline::Load;
 use crate::env::Env;
@@ -11,7 +11,7 @@ use iopkt_base::{Duration, Errno, Instant};
 use iopkt_ctl::{DriverInfo, ModuleInfo, NicInfo, Reply, Request};
 use iopkt_loader::{Driver, DriverId, Error, Gone, Info, Kind, Wanted};
 use iopkt_slog::Severity;
-use iopkt_sys::process::Started;
+use iopkt_sys::process::{HostnameWatch, Started};
 use iopkt_sys::signal::Signals;
 use iopkt_sys::{Epoll, Interest, clock};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -86,10 +86,26 @@ pub(crate) struct Control {
     /// When the start goes on although a driver has not loaded yet.
     patience: Option<Instant>,
     ending: Option<(End, Instant)>,
+    /// Tells when the host's name changes (`confstr_monitor`).
+    _hostname: Option<HostnameWatch>,
+}
+
+/// Follows the host's name, where that can be done.
+fn watch_hostname(env: &Env, epoll: &Epoll) -> Option<HostnameWatch> {
+    let watch = HostnameWatch::new().and_then(|w| {
+        epoll.add(&w, TOKEN_HOSTNAME, Interest::CHANGE)?;
+        Ok(w)
+    });
+    watch
+        .inspect_err(|e| {
+            env.log(Severity::Warning, &format!("confstr_monitor: the host's name cannot be followed: {e}"))
+        })
+        .ok()
 }
 
 const TOKEN_SIGNALS: u64 = 1;
 const TOKEN_INBOX: u64 = 2;
+const TOKEN_HOSTNAME: u64 = 3;
 
 impl Control {
     pub(crate) fn new(
@@ -100,8 +116,10 @@ impl Control {
         signals: Signals,
         started: Started,
         queue: Vec<(Wanted, Load)>,
+        confstr_monitor: bool,
     ) -> std::io::Result<Control> {
         let epoll = Epoll::new()?;
+        let hostname = if confstr_monitor { watch_hostname(&env, &epoll) } else { None };
         epoll.add(&signals, TOKEN_SIGNALS, Interest::READ)?;
         epoll.add(&env.control_waker, TOKEN_INBOX, Interest::READ)?;
         Ok(Control {
@@ -117,6 +135,7 @@ impl Control {
             queue: queue.into(),
             patience: Some(Instant::ZERO),
             ending: None,
+            _hostname: hostname,
         })
     }
 
@@ -132,9 +151,13 @@ impl Control {
             }
             let next = [self.patience, self.ending.map(|e| e.1)].into_iter().flatten().min();
             let timeout = next.map(|at| at.since(clock::monotonic()));
-            if let Err(e) = self.epoll.wait(&mut Vec::new(), 8, timeout) {
+            let mut events = Vec::new();
+            if let Err(e) = self.epoll.wait(&mut events, 8, timeout) {
                 self.env.log(Severity::Critical, &format!("control thread: {e}"));
                 return End::Failed;
+            }
+            if events.iter().any(|e| e.token == TOKEN_HOSTNAME) {
+                self.hostname_changed();
             }
             self.env.control_waker.drain();
             while let Some(s) = self.signals.next() {
@@ -145,6 +168,12 @@ impl Control {
                 self.message(m);
             }
         }
+    }
+
+    fn hostname_changed(&mut self) {
+        let value = iopkt_sys::process::hostname();
+        self.env.log(Severity::Info, &format!("the host's name is now {value}"));
+        self.env.tell_packet(0, ToPacket::Variable { name: "kern.hostname", value });
     }
 
     /// Starts the next driver of the command line when the one before has loaded, failed, or taken too long;
@@ -258,6 +287,10 @@ impl Control {
             Request::NicInfo { name } => {
                 self.env.tell_packet(0, ToPacket::NicInfo { name, ticket });
             }
+            Request::Sysctl { name, .. } if name == "kern.hostname" => {
+                let why = "kern.hostname is the host's: change it there (hostname(1)); -ptcpip confstr_monitor follows it";
+                self.answer(ticket, Reply::why(Errno::EPERM, why));
+            }
             Request::Shutdown => {
                 self.answer(ticket, Reply::Ok);
                 self.env.log(Severity::Info, "asked to end");
@@ -343,15 +376,11 @@ impl Control {
 
     fn wait_for(&mut self, id: DriverId, driver: Arc<Driver>) {
         let env = self.env.clone();
-        let spawned = std::thread::Builder::new().name("load".into()).spawn(move || {
+        self.env.workers.run(Box::new(move || {
             let result = driver.wait();
             drop(driver);
             env.tell_control(ToControl::Loaded { driver: id, result });
-        });
-        if let Err(e) = spawned {
-            let text = format!("cannot make a thread: {e}");
-            self.loaded(id, Err(Error::new(iopkt_sys::errno(&e), text)));
-        }
+        }));
     }
 
     fn load_failed(&mut self, e: &Error, waiter: Option<Waiter>) {
@@ -418,7 +447,7 @@ impl Control {
         self.reap(id);
     }
 
-    /// Unloads on a thread of its own: a driver may take its time. Does nothing while the driver loads (it
+    /// Unloads on a thread of the pool: a driver may take its time. Does nothing while the driver loads (it
     /// happens when that is over) or is being unloaded.
     fn reap(&mut self, id: DriverId) {
         if self.drivers.get(&id).is_none_or(|e| !e.load_over) {
@@ -427,17 +456,14 @@ impl Control {
         // Nobody else has it: the thread that waited for the load gave its share back before it told us.
         let driver = self.drivers.get_mut(&id).and_then(|e| e.driver.take()).and_then(Arc::into_inner);
         let (Some(mut driver), env) = (driver, self.env.clone()) else { return };
-        let spawned = std::thread::Builder::new().name("unload".into()).spawn(move || {
+        self.env.workers.run(Box::new(move || {
             let result = driver.unload(UNLOAD_PATIENCE);
             let result = match result {
                 Ok(_) => Ok(()),
                 Err(e) => Err((e, Arc::new(driver))),
             };
             env.tell_control(ToControl::Unloaded { driver: id, result });
-        });
-        if let Err(e) = spawned {
-            self.env.log(Severity::Error, &format!("cannot make a thread: {e}"));
-        }
+        }));
     }
 
     fn unloaded(&mut self, id: DriverId, result: Result<(), (Error, Arc<Driver>)>) {

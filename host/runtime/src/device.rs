@@ -2,6 +2,7 @@
 
 use crate::crash;
 use crate::env::Env;
+use crate::lanes::Seat;
 use crate::msg::{Ends, Said, ToPacket};
 use iopkt_base::Errno;
 use iopkt_base::Instant;
@@ -25,6 +26,8 @@ pub(crate) struct Slot {
     pub ifindex: u32,
     pub name: String,
     pub dev: Box<Device>,
+    /// Its place on this thread.
+    pub seat: Seat,
     /// Quiets the hardware when the process crashes.
     quiet: Option<crash::Registered>,
     /// Thread 0 knows that it has left.
@@ -45,13 +48,21 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(num: u32, ifindex: u32, name: String, dev: Box<Device>, ends: Option<Ends>) -> Slot {
+    pub(crate) fn new(
+        num: u32,
+        ifindex: u32,
+        name: String,
+        dev: Box<Device>,
+        seat: Seat,
+        ends: Option<Ends>,
+    ) -> Slot {
         Slot {
             num,
             ifindex,
             name,
             checksums: dev.description().caps_tx != 0,
             dev,
+            seat,
             quiet: None,
             leaving: false,
             full: false,
@@ -78,8 +89,8 @@ impl Slot {
 
     /// Ends the device: the driver gets it back.
     pub(crate) fn detach(self, why: Gone) {
-        let Slot { name, dev, quiet, .. } = self;
-        drop(quiet);
+        let Slot { name, dev, quiet, seat, .. } = self;
+        drop((quiet, seat));
         crash::blame(&name, || dev.detach(why));
     }
 

@@ -1,6 +1,8 @@
 //! What all threads share, and the runtime as drivers see it.
 
+use crate::lanes::Lanes;
 use crate::msg::{ToControl, ToPacket};
+use crate::workers::Workers;
 use iopkt_base::Errno;
 use iopkt_ctl::{Reply, Request};
 use iopkt_loader::{Bound, Device, DriverId, Host, Inlet};
@@ -8,7 +10,6 @@ use iopkt_mbuf::Mbuf;
 use iopkt_slog::{Severity, Sink, major};
 use iopkt_sys::{Epoll, Waker};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 
 /// A packet thread from outside.
@@ -25,8 +26,10 @@ pub(crate) struct Env {
     pub control_waker: Waker,
     /// The first has the shard.
     pub packet: Vec<Peer>,
-    /// Devices are dealt to the packet threads in turn.
-    pub next_thread: AtomicUsize,
+    /// Where devices run.
+    pub lanes: Arc<Lanes>,
+    /// Threads for what may block.
+    pub workers: Workers,
     /// `prefix=`, empty for none.
     pub prefix: String,
 }
@@ -65,9 +68,12 @@ impl Host for Env {
     }
 
     fn attach(&self, device: Device) -> Result<Bound, Errno> {
-        let thread = self.next_thread.fetch_add(1, Ordering::Relaxed) % self.packet.len();
+        let (seat, warning) = self.lanes.deal(device.driver().options().priority);
+        if let Some(text) = warning {
+            self.log(Severity::Warning, &format!("{}: {text}", device.driver().info().name));
+        }
         let (reply, answer) = sync_channel(1);
-        if !self.tell_packet(0, ToPacket::Attach { device: Box::new(device), thread, reply }) {
+        if !self.tell_packet(0, ToPacket::Attach { device: Box::new(device), seat, reply }) {
             return Err(Errno::ESHUTDOWN);
         }
         // No answer: the stack is going away, and the device with it.

@@ -9,12 +9,14 @@ mod control;
 mod crash;
 mod device;
 mod env;
+mod lanes;
 mod limits;
 mod msg;
 mod names;
 mod packet;
 mod stack;
 mod start;
+mod workers;
 
 pub use limits::Size;
 pub use start::{Composition, main};

@@ -1,5 +1,6 @@
 //! What the threads say to each other. Packet thread 0 has the shard; `n` below is any packet thread.
 
+use crate::lanes::Seat;
 use iopkt_base::Errno;
 use iopkt_ctl::{NicInfo, Reply, Request};
 use iopkt_loader::{Bound, Device, Driver, DriverId, Error, Gone, Inlet};
@@ -29,10 +30,18 @@ pub(crate) struct Ends {
 
 /// To a packet thread.
 pub(crate) enum ToPacket {
-    /// To 0, from a driver's control thread: make an interface of this device, its calls run on `thread`.
-    Attach { device: Box<Device>, thread: usize, reply: AttachReply },
+    /// To 0, from a driver's control thread: make an interface of this device, its calls run where it has its seat.
+    Attach { device: Box<Device>, seat: Seat, reply: AttachReply },
     /// To n, from 0: bind it.
-    Bind { num: u32, device: Box<Device>, ifindex: u32, name: String, ends: Ends, reply: AttachReply },
+    Bind {
+        num: u32,
+        device: Box<Device>,
+        seat: Seat,
+        ifindex: u32,
+        name: String,
+        ends: Ends,
+        reply: AttachReply,
+    },
     /// To 0, from n: it could not be bound, the interface goes.
     BindFailed { num: u32 },
     /// To n, from 0: an order of the shard.
@@ -63,6 +72,8 @@ pub(crate) enum ToPacket {
     NicInfoOf { num: u32, name: String, ticket: Ticket },
     /// To 0, from control: a request of [`ToControl::Ctl`] has its answer.
     Answer { ticket: Ticket, reply: Box<Reply> },
+    /// To 0, from control: a variable of the runtime's has this value now.
+    Variable { name: &'static str, value: String },
     /// End the thread.
     Quit,
 }

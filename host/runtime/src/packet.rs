@@ -9,6 +9,7 @@
 
 use crate::device::{Slot, forward};
 use crate::env::Env;
+use crate::lanes::Seat;
 use crate::msg::{AttachReply, ToControl, ToPacket};
 use crate::stack::Stack;
 use iopkt_base::Instant;
@@ -47,6 +48,10 @@ pub(crate) struct Packet {
     /// Something is left to do: do not sleep.
     more: bool,
     quit: bool,
+    /// Priority without devices that ask for one; `None`: as the thread was started.
+    base: Option<u8>,
+    /// Priority that it has.
+    priority: Option<u8>,
 }
 
 impl Packet {
@@ -55,6 +60,7 @@ impl Packet {
         env: Arc<Env>,
         inbox: Receiver<ToPacket>,
         stack: Option<Box<Stack>>,
+        base: Option<u8>,
     ) -> std::io::Result<Packet> {
         let (epoll, waker) = (env.packet[me].epoll.clone(), env.packet[me].waker.clone());
         epoll.add(&waker, TOKEN_WAKER, Interest::READ)?;
@@ -71,12 +77,15 @@ impl Packet {
             rx: Vec::new(),
             more: false,
             quit: false,
+            base,
+            priority: None,
         })
     }
 
     /// Runs until told to quit.
     pub(crate) fn run(mut self) {
         let guard = Guard { env: self.env.clone(), me: self.me };
+        self.prioritise();
         while !self.quit {
             if let Err(e) = self.turn() {
                 self.env.log(Severity::Critical, &format!("packet thread {}: {e}", self.me));
@@ -86,6 +95,17 @@ impl Packet {
         std::mem::forget(guard);
         for s in self.slots.drain(..) {
             s.detach(Gone::Removed);
+        }
+    }
+
+    /// Takes the priority that its devices ask for, or its own.
+    fn prioritise(&mut self) {
+        let want = self.env.lanes.priority(self.me).or(self.base);
+        if want != self.priority {
+            let who = format!("packet thread {}", self.me);
+            // Back to where it was: 10 is what an ordinary program has.
+            crate::start::priority(self.env.sink, &who, want.unwrap_or(10));
+            self.priority = want;
         }
     }
 
@@ -176,9 +196,9 @@ impl Packet {
 
     fn message(&mut self, m: ToPacket) {
         match m {
-            ToPacket::Attach { device, thread, reply } => self.attach(device, thread, reply),
-            ToPacket::Bind { num, device, ifindex, name, ends, reply } => {
-                let slot = Slot::new(num, ifindex, name, device, Some(ends));
+            ToPacket::Attach { device, seat, reply } => self.attach(device, seat, reply),
+            ToPacket::Bind { num, device, seat, ifindex, name, ends, reply } => {
+                let slot = Slot::new(num, ifindex, name, device, seat, Some(ends));
                 if !self.bind(slot, &reply) {
                     self.env.tell_packet(0, ToPacket::BindFailed { num });
                 }
@@ -216,9 +236,9 @@ impl Packet {
     }
 
     /// Thread 0: an interface for a device, which is then bound here or on the thread it is dealt to.
-    fn attach(&mut self, device: Box<Device>, thread: usize, reply: AttachReply) {
+    fn attach(&mut self, device: Box<Device>, seat: Seat, reply: AttachReply) {
         let Some(stack) = &mut self.stack else { return };
-        let made = match stack.attach(&self.env, &device, thread) {
+        let made = match stack.attach(&self.env, &device, seat.thread()) {
             Ok(m) => m,
             Err(e) => {
                 let _ = reply.send(Err(e));
@@ -227,7 +247,7 @@ impl Packet {
         };
         match made.ends {
             None => {
-                let slot = Slot::new(made.num, made.ifindex, made.name, device, None);
+                let slot = Slot::new(made.num, made.ifindex, made.name, device, seat, None);
                 if !self.bind(slot, &reply)
                     && let Some(stack) = &mut self.stack
                 {
@@ -236,7 +256,9 @@ impl Packet {
             }
             Some(ends) => {
                 let (num, ifindex, name) = (made.num, made.ifindex, made.name);
-                self.env.tell_packet(thread, ToPacket::Bind { num, device, ifindex, name, ends, reply });
+                let thread = seat.thread();
+                let bind = ToPacket::Bind { num, device, seat, ifindex, name, ends, reply };
+                self.env.tell_packet(thread, bind);
             }
         }
     }
@@ -248,6 +270,7 @@ impl Packet {
             let (driver, legacy) = (slot.dev.driver().id(), slot.dev.description().legacy);
             self.env.tell_control(ToControl::Attached { driver, name: slot.name.clone(), legacy });
             self.slots.push(slot);
+            self.prioritise();
             self.more = true; // it may have spoken already
         }
         let _ = reply.send(r);
@@ -298,6 +321,7 @@ impl Packet {
         let s = self.slots.remove(i);
         let (driver, name) = (s.dev.driver().id(), s.name.clone());
         s.detach(why);
+        self.prioritise();
         self.env.tell_control(ToControl::Detached { driver, name, ticket, why });
     }
 }

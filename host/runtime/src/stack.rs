@@ -68,8 +68,10 @@ impl Stack {
         epoll: &Epoll,
         reseed: bool,
         threads: usize,
+        recv: usize,
     ) -> std::io::Result<Stack> {
-        let service = Service::new(listener, epoll, TAG_SERVER, ServiceConfig::default())?;
+        let cfg = ServiceConfig { recv, ..ServiceConfig::default() };
+        let service = Service::new(listener, epoll, TAG_SERVER, cfg)?;
         Ok(Stack {
             shard,
             service,
@@ -176,6 +178,7 @@ impl Stack {
                 }
             }
             ToPacket::NicInfo { name, ticket } => self.nicinfo(env, slots, name, ticket),
+            ToPacket::Variable { name, value } => self.shard.set_host_variable(name, value),
             ToPacket::Answer { ticket, reply } => self.service.answer(ticket, &reply),
             ToPacket::Ask { request, reply } => {
                 let r = self.shard.ctl(&request).unwrap_or_else(|| Reply::err(Errno::ENOSYS));

@@ -3,11 +3,13 @@
 use crate::cmdline::{self, Command, Config, EXIT_USAGE, Variant};
 use crate::control::{Control, End};
 use crate::env::{Env, Peer};
+use crate::lanes::Lanes;
 use crate::limits::Size;
 use crate::msg::ToPacket;
 use crate::names::Names;
 use crate::packet::Packet;
 use crate::stack::Stack;
+use crate::workers::Workers;
 use crate::{crash, limits};
 use iopkt_base::{Duration, Instant};
 use iopkt_ctl::StackInfo;
@@ -20,9 +22,11 @@ use iopkt_sys::{Epoll, Root, Waker, clock, random};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
+
+/// Stack of a packet thread, on which drivers run too, before what `stacksize` adds.
+const PACKET_STACK: usize = 2 << 20;
 
 /// What a variant is made of: its `main` is this list.
 #[derive(Clone, Copy)]
@@ -143,10 +147,16 @@ fn run(c: &Composition, cfg: &Config, started: Started) -> Result<End, Failed> {
         sink.line(Severity::Warning, &format!("no handler for crashes: {e}"));
     }
     let files = limits::raise_files();
-    let threads = cfg.threads.unwrap_or_else(process::cpus).min(cmdline::MAX_THREADS);
-    let pool = Pool::new(limits::pool(&cfg.tcpip, c.size));
+    limits::heap(&cfg.tcpip);
+    // With -D the stack's thread comes on top of those for layer 2.
+    let threads =
+        cfg.threads.unwrap_or_else(process::cpus).min(cmdline::MAX_THREADS) + usize::from(cfg.stack_thread);
+    let (pool, memory) = match limits::memory(&cfg.tcpip, limits::pool(&cfg.tcpip, c.size)) {
+        Ok(p) => p,
+        Err(text) => return Err((failed(text), started)),
+    };
     let stack_cfg = limits::stack(&cfg.tcpip, c.size, files);
-    let limits = limits::report(&pool, &stack_cfg, threads, files);
+    let limits = limits::report(&cfg.tcpip, &memory, &pool, &stack_cfg, threads, files);
     let facts = Facts {
         variant: c.variant,
         instance: cfg.instance,
@@ -181,6 +191,9 @@ fn run(c: &Composition, cfg: &Config, started: Started) -> Result<End, Failed> {
 /// The lines of every start.
 fn greet(sink: &iopkt_slog::Sink, cfg: &Config, facts: &Facts) {
     sink.line(Severity::Info, "tcpip starting");
+    for text in &cfg.tcpip.unknown {
+        sink.line(Severity::Warning, text);
+    }
     if cfg.tcpip.random {
         sink.line(Severity::Info, "randomness from the kernel in every turn (random)");
     } else {
@@ -201,7 +214,7 @@ fn greet(sink: &iopkt_slog::Sink, cfg: &Config, facts: &Facts) {
     }
 }
 
-fn priority(sink: &iopkt_slog::Sink, who: &str, p: u8) {
+pub(crate) fn priority(sink: &iopkt_slog::Sink, who: &str, p: u8) {
     match process::set_priority(p) {
         Ok(Priority::RealTime(n)) => {
             sink.line(Severity::Info, &format!("{who}: priority {p}: real time, round robin {n}"));
@@ -254,7 +267,8 @@ impl Running {
             control,
             control_waker: Waker::new().map_err(io("eventfd"))?,
             packet,
-            next_thread: AtomicUsize::new(0),
+            lanes: Lanes::new(threads, usize::from(cfg.stack_thread)),
+            workers: Workers::new(limits::workers(&cfg.tcpip), sink).map_err(io("cannot make a thread"))?,
             prefix: cfg.tcpip.prefix.clone(),
         });
         let mut key = [0; 16];
@@ -263,7 +277,8 @@ impl Running {
         let cache = pool.cache(limits::keep(&cfg.tcpip));
         let shard = Shard::new(clock::monotonic(), stack_cfg, seed, key, cache, (c.domains)());
         let listener = names.listen(c.variant.v6)?;
-        let stack = Stack::new(shard, listener, &env.packet[0].epoll, cfg.tcpip.random, threads)
+        let recv = limits::recv(&cfg.tcpip);
+        let stack = Stack::new(shard, listener, &env.packet[0].epoll, cfg.tcpip.random, threads, recv)
             .map_err(io("socket server"))?;
         let mut stack = Some(Box::new(stack));
         let mut running = Running {
@@ -273,14 +288,13 @@ impl Running {
             threads: Vec::new(),
         };
         for (n, inbox) in inboxes.into_iter().enumerate() {
-            let p = Packet::new(n, env.clone(), inbox, stack.take()).map_err(io("epoll"))?;
-            let rx_prio = cfg.tcpip.rx_prio;
-            let spawned = std::thread::Builder::new().name(format!("packet{n}")).spawn(move || {
-                if let Some(prio) = rx_prio {
-                    priority(sink, &format!("packet thread {n}"), prio);
-                }
-                p.run();
-            });
+            // The stack's timers run on the first.
+            let timers = cfg.tcpip.timer_prio.filter(|_| n == 0);
+            let base = cfg.tcpip.rx_prio.max(timers);
+            let p = Packet::new(n, env.clone(), inbox, stack.take(), base).map_err(io("epoll"))?;
+            let name = format!("packet{n}");
+            let size = PACKET_STACK + cfg.tcpip.stacksize.unwrap_or(cmdline::tcpip::STACKSIZE);
+            let spawned = std::thread::Builder::new().name(name).stack_size(size).spawn(move || p.run());
             running.threads.push(spawned.map_err(io("cannot make a packet thread"))?);
         }
         Ok(running)
@@ -294,7 +308,16 @@ impl Running {
         cfg: &Config,
     ) -> std::io::Result<Control> {
         let inbox = self.inbox.take().ok_or(std::io::ErrorKind::NotFound)?;
-        Control::new(self.env.clone(), self.loader.clone(), facts, inbox, signals, started, cfg.loads())
+        Control::new(
+            self.env.clone(),
+            self.loader.clone(),
+            facts,
+            inbox,
+            signals,
+            started,
+            cfg.loads(),
+            cfg.tcpip.confstr_monitor,
+        )
     }
 
     /// Ends the packet threads; the shard and all pairs to programs go with the first.

@@ -14,12 +14,14 @@ pub struct ServiceConfig {
     pub max_sessions: usize,
     /// Most dead sockets whose last error and names are remembered.
     pub max_tombs: usize,
+    /// Most bytes taken from a program's stream at a time (`recv_ctxt`).
+    pub recv: usize,
 }
 
 impl Default for ServiceConfig {
     fn default() -> Self {
         let d = ServerConfig::default();
-        ServiceConfig { max_sessions: d.max_sessions, max_tombs: d.max_tombs }
+        ServiceConfig { max_sessions: d.max_sessions, max_tombs: d.max_tombs, recv: d.recv }
     }
 }
 
@@ -44,6 +46,7 @@ impl Service {
             uid: rustix::process::geteuid().as_raw(),
             max_sessions: cfg.max_sessions,
             max_tombs: cfg.max_tombs,
+            recv: cfg.recv,
         };
         Ok(Service { server: Server::new(host, cfg) })
     }

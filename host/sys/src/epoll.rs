@@ -16,6 +16,8 @@ impl Interest {
     pub const READ: Interest = Interest(epoll::EventFlags::IN.union(epoll::EventFlags::RDHUP));
     /// Writable.
     pub const WRITE: Interest = Interest(epoll::EventFlags::OUT);
+    /// Something has changed (EPOLLPRI), of files that tell so: `/proc/sys/kernel/hostname`.
+    pub const CHANGE: Interest = Interest(epoll::EventFlags::PRI);
     /// Both.
     pub const BOTH: Interest = Interest(Self::READ.0.union(Self::WRITE.0));
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The child's half of [`background`]: tells the waiting parent how the start went.
 #[derive(Debug)]
@@ -106,6 +106,10 @@ pub fn set_priority(prio: u8) -> io::Result<Priority> {
             return Ok(Priority::RealTime(p - 10));
         }
     }
+    // A thread that was real time goes back to time sharing.
+    let plain = libc::sched_param { sched_priority: 0 };
+    // SAFETY: 0 names the calling thread; `plain` is a valid sched_param. Failure is told by what follows.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, &plain) };
     let nice = (10 - p).clamp(-20, 19);
     // SAFETY: plain numbers; on Linux PRIO_PROCESS with 0 names the calling thread.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } == 0 {
@@ -119,7 +123,58 @@ pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Becomes ready ([`crate::Interest::CHANGE`]) when the host's name changes. Looking at it (in an epoll) makes it
+/// silent until the next change.
+#[derive(Debug)]
+pub struct HostnameWatch(File);
+
+impl HostnameWatch {
+    /// Changes from now on.
+    ///
+    /// # Errors
+    /// There is no /proc.
+    pub fn new() -> io::Result<HostnameWatch> {
+        let mut f = File::open("/proc/sys/kernel/hostname")?;
+        // The kernel counts changes from the first read on.
+        let _ = f.read(&mut [0; 256])?;
+        Ok(HostnameWatch(f))
+    }
+}
+
+impl AsFd for HostnameWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// The host's name, empty when it cannot be told.
 pub fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|s| s.trim().to_owned()).unwrap_or_default()
+}
+
+/// Bytes of the calling thread's stack, the guard apart; `None` when that cannot be told.
+pub fn stack_size() -> Option<usize> {
+    // SAFETY: pthread_attr_t is plain data that pthread_getattr_np fills in, and which is destroyed after use.
+    unsafe {
+        let mut attr: libc::pthread_attr_t = std::mem::zeroed();
+        if libc::pthread_getattr_np(libc::pthread_self(), &mut attr) != 0 {
+            return None;
+        }
+        let mut size = 0;
+        let r = libc::pthread_attr_getstacksize(&attr, &mut size);
+        libc::pthread_attr_destroy(&mut attr);
+        (r == 0).then_some(size)
+    }
+}
+
+/// The heap grows by at least `bytes` at a time (M_TOP_PAD of mallopt(3)).
+pub fn heap_step(bytes: usize) {
+    // SAFETY: plain numbers; the call fails without effect for values it does not like.
+    unsafe { libc::mallopt(libc::M_TOP_PAD, i32::try_from(bytes).unwrap_or(i32::MAX)) };
+}
+
+/// Bytes of a page.
+pub fn page_size() -> usize {
+    // SAFETY: a question without arguments of ours.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }

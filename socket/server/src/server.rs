@@ -30,11 +30,21 @@ pub struct ServerConfig {
     pub max_sessions: usize,
     /// Most dead sockets whose last error and names are remembered.
     pub max_tombs: usize,
+    /// Most bytes taken from a program's stream at a time.
+    pub recv: usize,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        ServerConfig { instance: 0, key: 0, pid: 0, uid: 0, max_sessions: 4096, max_tombs: 4096 }
+        ServerConfig {
+            instance: 0,
+            key: 0,
+            pid: 0,
+            uid: 0,
+            max_sessions: 4096,
+            max_tombs: 4096,
+            recv: 65_536,
+        }
     }
 }
 

@@ -188,7 +188,7 @@ impl<H: Host> Server<H> {
             }
             let n = match shard.sockets.write_room(sk.id) {
                 Ok(0) => return false, // ev::WRITE will tell
-                Ok(n) => n.min(left).min(self.buf.len()),
+                Ok(n) => n.min(left).min(self.cfg.recv).min(self.buf.len()),
                 // What the program has written shows by its write that the connection is over.
                 Err(_) => LOST,
             };

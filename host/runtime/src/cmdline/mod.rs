@@ -1,19 +1,22 @@
 //! The command line: a pure function from words to [`Config`] or a message.
 //!
 //! ```text
-//! io-pkt-variant [-d driver [opts]]... [-i instance] [-P priority] [-p protocol [opts]]... [-S] [-t threads] [-v]
-//!                [--foreground] [--help] [--version]
+//! io-pkt-variant [-DISv] [-d driver [opts]]... [-i instance] [-P priority] [-p protocol [opts]]... [-t threads]
+//!                [-U user] [--foreground] [--no-confine] [--help] [--version]
 //! ```
 //! A flag's argument may be glued to it or be the next word (`-decm`, `-d ecm`); flags without arguments may
 //! share a word (`-vS`). The option list of `-d` and `-p` is one word, comma separated, and follows the name as
 //! the next word, unless that word begins with `-`. QNX's own rules; the long options are ours.
 //!
-//! Everything that is known but does nothing in this build is refused, never taken in silence.
+//! Everything that is known but does nothing in this build is refused, never taken in silence. An option of tcpip that
+//! nobody knows is said in the log, and the stack goes on, as QNX's does.
 
 mod help;
-mod tcpip;
+pub(crate) mod tcpip;
+mod user;
 
 pub use tcpip::Tcpip;
+pub use user::{User, Who};
 
 use iopkt_loader::Wanted;
 use std::ffi::OsString;
@@ -54,6 +57,14 @@ pub struct Config {
     pub instance: Option<u32>,
     /// `-P`: QNX priority of the main thread.
     pub priority: Option<u8>,
+    /// `-D`: the stack has a thread of its own, which runs no devices.
+    pub stack_thread: bool,
+    /// `-I`: without the right to raw input and output.
+    pub no_io: bool,
+    /// `-U`: who to become later.
+    pub user: Option<User>,
+    /// `--no-confine`: keep every right that the process was started with.
+    pub no_confine: bool,
     /// `-S`: no handler for SIGSEGV.
     pub no_crash_handler: bool,
     /// `-t`: packet threads; one per processor when not given.
@@ -130,6 +141,7 @@ where
         if let Some(long) = word.strip_prefix("--") {
             match long {
                 "foreground" => p.cfg.foreground = true,
+                "no-confine" => p.cfg.no_confine = true,
                 "help" => return Ok(Command::Print(help::text(variant))),
                 "version" => return Ok(Command::Print(help::version(variant))),
                 "" => return refuse("-- has no meaning here; see --help"),
@@ -141,6 +153,7 @@ where
             return p.stray(word);
         }
     }
+    p.cfg.tcpip.whole()?;
     Ok(Command::Run(Box::new(p.cfg)))
 }
 
@@ -165,6 +178,13 @@ impl<'a> Parser<'a> {
             match c {
                 'v' => self.cfg.verbose = true,
                 'S' => self.cfg.no_crash_handler = true,
+                'D' => self.cfg.stack_thread = true,
+                'I' => self.cfg.no_io = true,
+                'U' => {
+                    let text = self.argument('U', glued, "a user")?;
+                    self.cfg.user = Some(User::parse(text)?);
+                    return Ok(());
+                }
                 'd' => {
                     let load = self.load('d', glued)?;
                     self.cfg.drivers.push(load);
@@ -186,8 +206,10 @@ impl<'a> Parser<'a> {
                     self.cfg.threads = Some(self.number('t', glued, 1, MAX_THREADS as u64)? as usize);
                     return Ok(());
                 }
-                'D' | 'I' | 'U' | 'q' | 'r' | 'u' | 'w' => {
-                    return refuse(format!("flag -{c} (of QNX 7.x) is not in this build; leave it out"));
+                'q' | 'r' | 'u' | 'w' => {
+                    return refuse(format!(
+                        "flag -{c} stands in the synopsis of QNX 7.1 without a word on what it does; it is not in this build, leave it out"
+                    ));
                 }
                 _ => return refuse(format!("unknown flag -{c} in -{flags}; see --help")),
             }

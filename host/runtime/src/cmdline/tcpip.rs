@@ -23,7 +23,40 @@ pub struct Tcpip {
     pub random: bool,
     /// `rx_prio=`, `rx_pulse_prio=`: QNX priority of the packet threads.
     pub rx_prio: Option<u8>,
+    /// `timer_pulse_prio=`: QNX priority of the thread that runs the stack's timers.
+    pub timer_prio: Option<u8>,
+    /// `pagesize=`: quantum of packet memory in bytes; the system's page when not given.
+    pub pagesize: Option<usize>,
+    /// `bigpage_strict`: for all pools.
+    pub bigpage_strict: bool,
+    /// `cache=0`: threads keep no free buffers.
+    pub no_cache: bool,
+    /// `pkt_typed_mem=`: memory of packet buffers.
+    pub typed_mem: Option<String>,
+    /// `recv_ctxt=`: bytes read from a program at a time.
+    pub recv_ctxt: Option<usize>,
+    /// `confstr_monitor`: follow the host's name.
+    pub confstr_monitor: bool,
+    /// `so_txprio_enable`.
+    pub so_txprio: bool,
+    /// `stacksize=`: bytes of a pool thread's stack.
+    pub stacksize: Option<usize>,
+    /// `threads_min=`.
+    pub threads_min: Option<usize>,
+    /// `threads_max=`.
+    pub threads_max: Option<usize>,
+    /// `threads_incr=`.
+    pub threads_incr: Option<usize>,
+    /// Options that nobody knows: said in the log, otherwise without effect.
+    pub unknown: Vec<String>,
 }
+
+/// Defaults of the thread pool, and of `recv_ctxt`.
+pub(crate) const THREADS_MIN: usize = 15;
+pub(crate) const THREADS_MAX: usize = 200;
+pub(crate) const THREADS_INCR: usize = 25;
+pub(crate) const STACKSIZE: usize = 4096;
+pub(crate) const RECV_CTXT: usize = 65_536;
 
 /// Which variants have an option.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +75,7 @@ enum Value {
     Num(u64, u64),
     /// A power of two in this range.
     Pow2(u64, u64),
-    /// Text that is not empty.
+    /// Text that is not empty, without control characters.
     Text,
     /// An absolute path without `..`.
     Prefix,
@@ -65,7 +98,6 @@ struct Opt {
 }
 
 const PRIO: Value = Value::Num(1, super::MAX_PRIORITY as u64);
-const BYTES: u64 = 1 << 30;
 /// SOMAXCONN of the system's headers, which is also the least that may be asked for.
 pub(super) const SOMAXCONN: u64 = 4096;
 
@@ -83,9 +115,20 @@ const fn rx_prio(name: &'static str) -> Opt {
 
 /// All options, by name.
 const OPTIONS: &[Opt] = &[
-    not_yet("bigpage_strict", Value::None, In::All, "large pagesize for all pools"),
-    not_yet("cache", Value::Num(0, 0), In::All, "=0: no caching of packet buffers"),
-    not_yet("confstr_monitor", Value::None, In::All, "follow changes of the host name"),
+    set(
+        "bigpage_strict",
+        Value::None,
+        "pagesize for all pools, large packets and the heap too",
+        |t, _, _| {
+            t.bigpage_strict = true;
+        },
+    ),
+    set("cache", Value::Num(0, 0), "=0: threads keep no free packet buffers (to find bugs)", |t, _, _| {
+        t.no_cache = true;
+    }),
+    set("confstr_monitor", Value::None, "follow changes of the host name", |t, _, _| {
+        t.confstr_monitor = true
+    }),
     set("enmap", Value::None, "do not map enXX names onto the real interfaces", |t, _, _| t.no_enmap = true),
     not_yet("fastforward", Value::Num(0, 1), In::All, "flow-cache forwarding"),
     not_yet("forward", Value::None, In::All, "forward IPv4 between interfaces"),
@@ -95,22 +138,33 @@ const OPTIONS: &[Opt] = &[
     set("mclbytes", Value::Pow2(2048, 65_536), "size of a packet buffer in bytes (2048)", |t, _, n| {
         t.mclbytes = Some(n as usize);
     }),
-    not_yet("pagesize", Value::Pow2(4096, BYTES), In::All, "smallest quantum of internal pools"),
+    set(
+        "pagesize",
+        Value::Pow2(4096, 1 << 24),
+        "least memory taken at a time for packets (system page)",
+        |t, _, n| {
+            t.pagesize = Some(n as usize);
+        },
+    ),
     not_yet("pfil_ipsec", Value::None, In::Hc, "packet filters before encryption"),
     set("pkt_cache", Value::Num(0, 65_536), "the same cache as mbuf_cache", Tcpip::cache),
-    not_yet("pkt_typed_mem", Value::Text, In::All, "packet buffers from typed memory"),
+    set("pkt_typed_mem", Value::Text, "packet buffers from sysram, ram/dma, memfd or a file", |t, s, _| {
+        t.typed_mem = Some(s.to_owned());
+    }),
     set("prefix", Value::Prefix, "prepended to /dev/socket; clients choose it with SOCK", |t, s, _| {
         t.prefix = tidy(s);
     }),
     set("random", Value::None, "fresh randomness from the kernel in every turn", |t, _, _| t.random = true),
-    not_yet("recv_ctxt", Value::Num(2048, BYTES), In::All, "receive buffer of a resource-manager thread"),
+    set("recv_ctxt", Value::Num(2048, 1 << 20), "bytes read from a program at a time (65536)", |t, _, n| {
+        t.recv_ctxt = Some(n as usize);
+    }),
     set("reuseport_unicast", Value::None, "unicast UDP to every SO_REUSEPORT socket of a port", |t, _, _| {
         t.reuseport_unicast = true;
     }),
     rx_prio("rx_prio"),
     rx_prio("rx_prio_pulse"),
     rx_prio("rx_pulse_prio"),
-    not_yet("so_txprio_enable", Value::None, In::All, "permit SO_TXPRIO"),
+    set("so_txprio_enable", Value::None, "permit SO_TXPRIO", |t, _, _| t.so_txprio = true),
     set(
         "somaxconn",
         Value::Num(SOMAXCONN, 1 << 20),
@@ -119,11 +173,26 @@ const OPTIONS: &[Opt] = &[
             t.somaxconn = Some(n as u32);
         },
     ),
-    not_yet("stacksize", Value::Num(4096, BYTES), In::All, "stack of a pool thread in bytes"),
-    not_yet("threads_incr", Value::Num(1, 65_536), In::All, "growth step of the thread pool"),
-    not_yet("threads_max", Value::Num(4, 65_536), In::All, "ceiling of the thread pool"),
-    not_yet("threads_min", Value::Num(4, 65_536), In::All, "floor of the thread pool"),
-    not_yet("timer_pulse_prio", PRIO, In::All, "priority of the timer pulse"),
+    set(
+        "stacksize",
+        Value::Num(4096, 1 << 28),
+        "stack of each thread in bytes (4096), above what Linux needs",
+        |t, _, n| {
+            t.stacksize = Some(n as usize);
+        },
+    ),
+    set("threads_incr", Value::Num(1, 65_536), "growth step of the thread pool (25)", |t, _, n| {
+        t.threads_incr = Some(n as usize);
+    }),
+    set("threads_max", Value::Num(4, 65_536), "ceiling of the thread pool (200)", |t, _, n| {
+        t.threads_max = Some(n as usize);
+    }),
+    set("threads_min", Value::Num(4, 65_536), "floor of the thread pool (15, at least 4)", |t, _, n| {
+        t.threads_min = Some(n as usize);
+    }),
+    set("timer_pulse_prio", PRIO, "priority of the thread with the stack's timers (1 to 63)", |t, _, n| {
+        t.timer_prio = Some(n as u8);
+    }),
 ];
 
 impl Tcpip {
@@ -142,6 +211,16 @@ impl Tcpip {
         Ok(())
     }
 
+    /// Checks what several options mean together.
+    pub(super) fn whole(&self) -> Result<(), Refused> {
+        if let (Some(min), Some(max)) = (self.threads_min, self.threads_max)
+            && max < min
+        {
+            return refuse(format!("-p tcpip: 'threads_max={max}' is less than 'threads_min={min}'"));
+        }
+        Ok(())
+    }
+
     fn one(&mut self, variant: &Variant, item: &str) -> Result<(), Refused> {
         let (name, value) = match item.split_once('=') {
             Some((n, v)) => (n, Some(v)),
@@ -151,7 +230,9 @@ impl Tcpip {
             return refuse("-p tcpip: empty option; the list is name[=value],name[=value],...");
         }
         let Some(o) = OPTIONS.iter().find(|o| o.name == name) else {
-            return refuse(format!("-p tcpip: unknown option '{name}'{}", suggest(name)));
+            // As QNX's: said in the log, and the stack goes on.
+            self.unknown.push(format!("-p tcpip: unknown option '{}'{}", name.escape_debug(), suggest(name)));
+            return Ok(());
         };
         let there = match o.variants {
             In::All => true,
@@ -201,7 +282,7 @@ impl Opt {
                 _ => bad(format!("{} that is a power of two", range(min, max))),
             },
             (Value::Text, v) => {
-                if v.is_some_and(|v| !v.is_empty()) {
+                if v.is_some_and(|v| !v.is_empty() && !v.contains(char::is_control)) {
                     Ok(0)
                 } else {
                     bad("needs a value".into())
@@ -261,7 +342,8 @@ pub(super) fn help(variant: &Variant) -> String {
         let value = match o.value {
             Value::None => "",
             Value::Num(..) | Value::Pow2(..) => "=N",
-            Value::Text | Value::Prefix => "=PATH",
+            Value::Text => "=OBJECT",
+            Value::Prefix => "=PATH",
         };
         out += &format!("      {:<20}{}\n", format!("{}{value}", o.name), o.about);
     }

@@ -69,7 +69,7 @@ impl Host {
     /// The stack refuses the configuration (an address that is none).
     pub fn new(now: Instant, c: &HostConfig) -> Result<Host> {
         let pool = Pool::new(PoolConfig { max_clusters: CLUSTERS, ..PoolConfig::default() });
-        let cfg = Config { hostname: "modem".into(), ..Config::default() };
+        let cfg = Config { host: vec![("kern.hostname".into(), "modem".into())], ..Config::default() };
         let mut shard = Shard::new(now, cfg, c.seed, c.key, pool.cache(64), vec![Box::new(Inet::new())]);
         let mut attach = IfAttach::ethernet("en", c.mac);
         attach.link = LinkState::Up;
