@@ -24,11 +24,20 @@ pub struct Kind {
     serves: bool,
 }
 
-/// Linux's own ECM and ACM gadget, exported over USB/IP.
+/// Linux's own gadgets, exported over USB/IP: one with ECM and ACM, one with NCM.
 pub const GADGET: Kind = Kind {
     name: "gadget",
     init: "usbip-init",
-    modules: &["usbcore", "usbip-vudc", "libcomposite", "usb_f_ecm", "usb_f_acm", "virtio_pci", "virtio_net"],
+    modules: &[
+        "usbcore",
+        "usbip-vudc",
+        "libcomposite",
+        "usb_f_ecm",
+        "usb_f_ncm",
+        "usb_f_acm",
+        "virtio_pci",
+        "virtio_net",
+    ],
     program: "usbipd",
     serves: true,
 };

@@ -295,7 +295,10 @@ pub fn sim(opts: &str, index: usize) -> Result<SimDevice, String> {
                 d.link.delay = Duration::from_millis(u64::from(number::<u32>(name, need()?)?.min(60_000)))
             }
             "unplugged" if value.is_none() => d.plugged = false,
-            "ncm" if value.is_none() => d.modem.ncm = Some(NcmConfig::default()),
+            "ncm" if value.is_none() => {
+                d.modem.ncm = Some(NcmConfig::default());
+                d.modem.identity.model = "Simulated NCM modem".into();
+            }
             _ => return Err(format!("unknown option \"{o}\"; see io-usb --help")),
         }
     }

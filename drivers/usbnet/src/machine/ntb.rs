@@ -53,7 +53,7 @@ pub struct NtbCounts {
     pub bad_blocks: u64,
     /// Frames in good blocks that could not.
     pub bad_frames: u64,
-    /// Blocks whose sequence number was not the next.
+    /// Blocks whose sequence number was neither the next nor, as with devices that do not count, the same.
     pub gaps: u64,
 }
 
@@ -75,8 +75,8 @@ pub(super) struct Ntb {
     crc: bool,
     /// Blocks to us that the function was told, bytes.
     input: u32,
-    /// Sequence number that the next block should have.
-    expect: Option<u16>,
+    /// Sequence number of the last block.
+    last: Option<u16>,
     counts: NtbCounts,
 }
 
@@ -86,7 +86,7 @@ impl Ntb {
         let crc = set.crc && set.caps & cap::CRC_MODE != 0;
         let input = set.params.in_max.min(set.block);
         let builder = Builder::new(shape(&set, format, crc, packet));
-        Ntb { set, builder, packet, format, crc, input, expect: None, counts: NtbCounts::default() }
+        Ntb { set, builder, packet, format, crc, input, last: None, counts: NtbCounts::default() }
     }
 
     /// What the function must be told while it is off.
@@ -105,7 +105,7 @@ impl Ntb {
     /// The function is on, as after a reset.
     pub(super) fn opened(&mut self) {
         self.builder.reset();
-        self.expect = None;
+        self.last = None;
     }
 
     /// Length of receive URBs: a block never fills more.
@@ -132,10 +132,12 @@ impl Ntb {
                 return up.errors(1, 0);
             }
         };
-        if self.expect.is_some_and(|e| e != block.sequence) {
+        // Linux's gadget says 0 each time: that is no gap.
+        let follows = |last: u16| [last, last.wrapping_add(1)].contains(&block.sequence);
+        if !self.last.is_none_or(follows) {
             self.counts.gaps += 1;
         }
-        self.expect = Some(block.sequence.wrapping_add(1));
+        self.last = Some(block.sequence);
         let (mut good, mut bad) = (0, 0);
         for d in block.datagrams(max) {
             match d {
