@@ -33,7 +33,7 @@ impl Shard {
             | Request::SetCaps { .. }
             | Request::SetMedia { .. }
             | Request::ZeroCounters { .. } => Some(self.ctl_interface(r)),
-            Request::Cloners => Some(Reply::Names(alloc::vec!["lo".to_string()])),
+            Request::Cloners => Some(Reply::Names(CLONERS.iter().map(|c| c.to_string()).collect())),
             Request::Create { name } => Some(self.create(name)),
             Request::Destroy { name } => self.destroy(name),
             Request::Routes { .. }
@@ -75,9 +75,13 @@ impl Shard {
                 Ok(_) => Reply::Names(alloc::vec![name.to_string()]),
                 Err(e) => Reply::err(e),
             },
+            Some((prefix, _)) if crate::tun::Node::of(prefix).is_some() => match self.create_node(name) {
+                Ok(_) => Reply::Names(alloc::vec![name.to_string()]),
+                Err(e) => Reply::err(e),
+            },
             _ => Reply::why(
                 Errno::EINVAL,
-                format!("{name}: no cloner makes such an interface; this stack has: lo"),
+                format!("{name}: no cloner makes such an interface; this stack has: {}", CLONERS.join(" ")),
             ),
         }
     }
@@ -89,7 +93,7 @@ impl Shard {
         if !ifc.driver.is_empty() {
             return None;
         }
-        Some(match self.net.detach(&mut self.cx, i) {
+        Some(match self.detach(i) {
             Ok(()) => Reply::Ok,
             Err(Errno::EPERM) => {
                 Reply::why(Errno::EPERM, "lo0 is a part of the stack and cannot be destroyed")
@@ -194,6 +198,9 @@ impl Shard {
         Some(if ok { Reply::Ok } else { Reply::err(Errno::EINVAL) })
     }
 }
+
+/// Kinds of interfaces that `ifconfig NAME create` makes.
+const CLONERS: &[&str] = &["lo", "tap", "tun"];
 
 const OWN: &[&str] = &["net.inet.ip.anonportmin", "net.inet.ip.anonportmax", "kern.somaxconn"];
 

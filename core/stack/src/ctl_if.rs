@@ -167,7 +167,8 @@ pub(crate) fn ifconf(i: &Interface) -> Ifconf {
         alias: i.alias.map(|n| format!("en{n}")),
         index: i.index,
         kind: i.kind,
-        flags: i.flags,
+        // As BSD shows it: whoever asked for it.
+        flags: if crate::ether::wants_everything(i) { i.flags | iff::PROMISC } else { i.flags },
         mtu: i.mtu,
         metric: i.metric,
         caps_rx: i.caps_rx,

@@ -167,6 +167,8 @@ pub struct Interface {
     pub promisc_users: u32,
     /// Complete frames for the device.
     pub tx: VecDeque<Mbuf>,
+    /// Its device is a program.
+    pub node: Option<crate::tun::Node>,
 }
 
 impl Interface {

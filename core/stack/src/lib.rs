@@ -35,6 +35,8 @@ mod rtnote;
 mod shard;
 pub mod sockets;
 mod stats;
+pub mod tap;
+pub mod tun;
 
 pub use counters::{Counters, Stat, Why};
 pub use cx::{Config, Cx, DevOp, Note};

@@ -37,6 +37,8 @@ pub struct Net {
     /// What the domains have not been told yet.
     pub changes: VecDeque<Change>,
     pub(crate) enmap: bool,
+    /// Counts how often an interface with a node came or went.
+    pub nodes_changed: u64,
 }
 
 impl Net {
@@ -50,6 +52,7 @@ impl Net {
             pmtu: PmtuCache::new(secret),
             changes: VecDeque::new(),
             enmap,
+            nodes_changed: 0,
         };
         n.insert(loopback(LO0, "lo0".into()));
         n.set_addr_raw(
@@ -251,6 +254,7 @@ impl Net {
             for m in i.tx.drain(..) {
                 cx.drop(m, Why::IfDown);
             }
+            self.nodes_changed += u64::from(i.node.is_some());
         }
         self.changes.push_back(Change::Detached(ifindex));
         Ok(())
@@ -429,5 +433,6 @@ fn loopback(index: u32, name: String) -> Interface {
         counters: IfCounters::default(),
         promisc_users: 0,
         tx: VecDeque::new(),
+        node: None,
     }
 }

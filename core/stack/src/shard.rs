@@ -16,6 +16,7 @@ use crate::listen::Listeners;
 use crate::net::{LO0, Net};
 use crate::packet::Family;
 use crate::sockets::Sockets;
+use crate::tap::Taps;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -44,6 +45,8 @@ pub struct Shard {
     loopq: VecDeque<Mbuf>,
     /// Stack modules that hear frames.
     pub listeners: Listeners,
+    /// Who looks at frames without being their receiver.
+    pub taps: Taps,
 }
 
 impl Shard {
@@ -73,6 +76,7 @@ impl Shard {
             types,
             loopq: VecDeque::new(),
             listeners: Listeners::default(),
+            taps: Taps::default(),
         };
         s.tell_changes();
         s
@@ -104,6 +108,7 @@ impl Shard {
     /// As [`Net::detach`].
     pub fn detach(&mut self, ifindex: u32) -> Result<()> {
         self.net.detach(&mut self.cx, ifindex)?;
+        self.taps_detached(ifindex);
         self.tell_changes();
         Ok(())
     }
@@ -116,26 +121,34 @@ impl Shard {
 
     /// Frames received by an interface; all are taken.
     pub fn input(&mut self, ifindex: u32, batch: &mut Vec<Mbuf>) {
-        for mut m in batch.drain(..) {
-            m.set_ifindex(ifindex);
-            let kind = match self.net.iface_mut(ifindex) {
-                Some(i) if i.is_up() => i.kind,
-                _ => {
-                    self.cx.drop(m, Why::IfDown);
-                    continue;
-                }
-            };
-            match kind {
-                IfKind::Ethernet => {
-                    let Some(i) = self.net.iface_mut(ifindex) else { continue };
-                    if let Some((ty, m)) = ether::input(&mut self.cx, i, m) {
-                        self.deliver(ifindex, ty, m, ether::HEADER_LEN);
-                    }
-                }
-                IfKind::PointToPoint | IfKind::Loopback => self.raw_input(ifindex, m),
+        if self.taps.is_open() {
+            for m in batch.drain(..) {
+                self.input_tapped(ifindex, m);
+            }
+        } else {
+            for m in batch.drain(..) {
+                self.input_one(ifindex, m);
             }
         }
         self.tell_changes();
+    }
+
+    #[inline]
+    pub(crate) fn input_one(&mut self, ifindex: u32, mut m: Mbuf) {
+        m.set_ifindex(ifindex);
+        let kind = match self.net.iface_mut(ifindex) {
+            Some(i) if i.is_up() => i.kind,
+            _ => return self.cx.drop(m, Why::IfDown),
+        };
+        match kind {
+            IfKind::Ethernet => {
+                let Some(i) = self.net.iface_mut(ifindex) else { return };
+                if let Some((ty, m)) = ether::input(&mut self.cx, i, m) {
+                    self.deliver(ifindex, ty, m, ether::HEADER_LEN);
+                }
+            }
+            IfKind::PointToPoint | IfKind::Loopback => self.raw_input(ifindex, m),
+        }
     }
 
     /// A packet without link header: its version names the family.
@@ -194,6 +207,9 @@ impl Shard {
                 m.set_flags(flags::LOOP);
                 let i = m.ifindex();
                 if i == LO0 || self.net.iface(i).is_some_and(|i| i.is_loopback()) {
+                    if self.taps.is_open() {
+                        self.tap_in(i, &m);
+                    }
                     self.raw_input(i, m);
                 } else {
                     // The copy of a multicast or broadcast packet of ours: as received by the interface it
@@ -253,12 +269,18 @@ impl Shard {
                 None => cx.drop(o.m, Why::NoProtocol),
             }
         }
-        while let Some((ifindex, m)) = self.cx.frames.pop_front() {
-            self.transmit(ifindex, m);
+        if self.taps.is_open() {
+            while let Some((ifindex, m)) = self.cx.frames.pop_front() {
+                self.transmit::<true>(ifindex, m);
+            }
+        } else {
+            while let Some((ifindex, m)) = self.cx.frames.pop_front() {
+                self.transmit::<false>(ifindex, m);
+            }
         }
     }
 
-    fn transmit(&mut self, ifindex: u32, mut m: Mbuf) {
+    fn transmit<const TAPPED: bool>(&mut self, ifindex: u32, mut m: Mbuf) {
         let Some(i) = self.net.iface_mut(ifindex).filter(|i| i.is_up()) else {
             return self.cx.drop(m, Why::IfDown);
         };
@@ -276,6 +298,9 @@ impl Shard {
         if i.tx.len() >= TX_LIMIT || i.link == LinkState::Down {
             i.counters.oqdrops += 1;
             let why = if i.link == LinkState::Down { Why::IfDown } else { Why::TxQueueFull };
+            if TAPPED {
+                Shard::tap_out(&mut self.taps, &self.cx, i, &m, Some(why));
+            }
             return self.cx.drop(m, why);
         }
         let ether = i.kind == IfKind::Ethernet;
@@ -290,6 +315,9 @@ impl Shard {
         }
         m.set_ifindex(ifindex);
         if let Some(i) = self.net.iface_mut(ifindex) {
+            if TAPPED {
+                Shard::tap_out(&mut self.taps, &self.cx, i, &m, None);
+            }
             ether::count_output(i, &m);
             i.tx.push_back(m);
         }

@@ -85,6 +85,14 @@ impl Stack {
         })
     }
 
+    /// Device nodes get names in this directory.
+    pub(crate) fn nodes_in(&mut self, env: &Env, dir: std::path::PathBuf) {
+        let shown = dir.display().to_string();
+        if let Err(e) = self.service.nodes_in(dir) {
+            env.log(Severity::Warning, &format!("no device nodes (bpf, tun, tap) in {shown}: {e}"));
+        }
+    }
+
     /// An event of the socket server's.
     pub(crate) fn event(&mut self, e: &Event) {
         self.service.event(e);
@@ -103,7 +111,7 @@ impl Stack {
     }
 
     pub(crate) fn deadline(&self) -> Instant {
-        self.shard.deadline()
+        self.shard.deadline().min(self.service.deadline())
     }
 
     /// Packets that a device received.
@@ -234,6 +242,7 @@ impl Stack {
             self.more |= self.service.turn(&mut self.shard);
             self.shard.turn();
         }
+        self.more |= self.service.frames(&mut self.shard);
         while let Some((ticket, request)) = self.service.next_asked() {
             env.tell_control(ToControl::Ctl { ticket, request: Box::new(request) });
         }

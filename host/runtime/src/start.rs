@@ -278,8 +278,11 @@ impl Running {
         let shard = Shard::new(clock::monotonic(), stack_cfg, seed, key, cache, (c.domains)());
         let listener = names.listen(c.variant.v6)?;
         let recv = limits::recv(&cfg.tcpip);
-        let stack = Stack::new(shard, listener, &env.packet[0].epoll, cfg.tcpip.random, threads, recv)
+        let mut stack = Stack::new(shard, listener, &env.packet[0].epoll, cfg.tcpip.random, threads, recv)
             .map_err(io("socket server"))?;
+        if let Some(dev) = names.dir.parent() {
+            stack.nodes_in(&env, dev.to_path_buf());
+        }
         let mut stack = Some(Box::new(stack));
         let mut running = Running {
             env: env.clone(),

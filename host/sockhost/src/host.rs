@@ -1,9 +1,10 @@
 //! [`Host`] on Linux.
 
 use crate::end::{End, give, next_message, readable};
-use iopkt_base::{Errno, Result};
+use crate::nodes::Nodes;
+use iopkt_base::{Errno, Instant, Result};
 use iopkt_sockproto::{NAME_PREFIX, PairFamily, PairName};
-use iopkt_sockserver::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair, host::pair};
+use iopkt_sockserver::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair, RingId, host::pair};
 use iopkt_sys::{sockopt, unix};
 use rustix::event::epoll;
 use rustix::net::{
@@ -18,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const LISTENER: u64 = 0;
 const SESSION: u64 = 1;
 const PAIR: u64 = 2;
+const NODE: u64 = 3;
 const GENERATIONS: u32 = 1 << 22;
 
 /// Send buffer of the program's end of a stream, as the kernel counts it. A quarter of it must be more than the largest
@@ -47,6 +49,9 @@ pub struct SockHost {
     scratch: Vec<u8>,
     /// Device number of sockets, once known.
     dev: u64,
+    nodes: Nodes,
+    /// What the wall clock is ahead of the stack's, nanoseconds.
+    epoch: i128,
 }
 
 impl SockHost {
@@ -71,6 +76,8 @@ impl SockHost {
             fds: Vec::new(),
             scratch: vec![0; 64 << 10],
             dev,
+            nodes: Nodes::default(),
+            epoch: epoch(),
         };
         host.watch(&host.listener, LISTENER, 0, 0)?;
         Ok(host)
@@ -87,6 +94,11 @@ impl SockHost {
                     self.ready.push(HostEvent::Session(c.owner));
                 }
             }
+            NODE => {
+                if let Some(n) = self.nodes.names.get(index).filter(|n| n.generation == generation) {
+                    self.ready.push(HostEvent::Node(n.owner));
+                }
+            }
             _ => {
                 let Some(p) = self.ends.get(index).filter(|p| p.generation == generation) else { return };
                 let bit = |on, bit| if on { bit } else { 0 };
@@ -99,6 +111,14 @@ impl SockHost {
         }
     }
 
+    /// Names of device nodes go into `dir`, the stack's `/dev`; what an earlier process left there is removed.
+    ///
+    /// # Errors
+    /// What readdir(3) and open(2) say.
+    pub fn set_node_dir(&mut self, dir: std::path::PathBuf) -> io::Result<()> {
+        self.nodes.set_dir(dir)
+    }
+
     /// Descriptors held: sessions and pairs.
     pub fn descriptors(&self) -> (usize, usize) {
         (self.conns.len(), self.ends.len())
@@ -107,7 +127,7 @@ impl SockHost {
     fn watch(&self, fd: &OwnedFd, kind: u64, generation: u32, index: usize) -> io::Result<()> {
         use epoll::EventFlags as E;
         let token = self.tag | kind << 54 | u64::from(generation) << 32 | index as u64;
-        let out = if kind == LISTENER { E::empty() } else { E::OUT | E::RDHUP };
+        let out = if kind == LISTENER || kind == NODE { E::empty() } else { E::OUT | E::RDHUP };
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), E::IN | E::ET | out)?;
         Ok(())
     }
@@ -332,4 +352,71 @@ impl Host for SockHost {
     fn client_option(&mut self, fd: &OwnedFd, name: i32, value: &[u8]) -> Result<()> {
         sockopt::set_raw(fd, iopkt_sockproto::linux::SOL_SOCKET, name, value).map_err(|e| pure(&e))
     }
+
+    fn wall(&self, at: Instant) -> u64 {
+        (i128::from(at.as_nanos()) + self.epoch).clamp(0, u64::MAX.into()) as u64
+    }
+
+    fn ring_new(&mut self, len: usize) -> Result<RingId> {
+        // A clock that was set while nobody captured is noticed here.
+        self.epoch = epoch();
+        self.nodes.ring(len).map_err(|e| pure(&e))
+    }
+
+    fn ring_fd(&mut self, r: RingId) -> Result<OwnedFd> {
+        let s = self.nodes.shared(r).ok_or(Errno::EBADF)?;
+        s.fd().try_clone_to_owned().map_err(|e| pure(&e))
+    }
+
+    fn ring_write(&mut self, r: RingId, at: usize, bytes: &[u8]) {
+        if let Some(s) = self.nodes.shared(r) {
+            s.write(at, bytes);
+        }
+    }
+
+    fn ring_load(&mut self, r: RingId, at: usize) -> u32 {
+        self.nodes.shared(r).map_or(0, |s| s.load(at))
+    }
+
+    fn ring_store(&mut self, r: RingId, at: usize, v: u32) {
+        if let Some(s) = self.nodes.shared(r) {
+            s.store(at, v);
+        }
+    }
+
+    fn ring_free(&mut self, r: RingId) {
+        self.nodes.free(r);
+    }
+
+    fn node_listen(&mut self, name: &str, owner: u32) -> Result<()> {
+        let generation = self.next_generation();
+        let n = self.nodes.listen(name, owner, generation).map_err(|e| pure(&e))?;
+        let index = self.nodes.names.vacant_key();
+        self.watch(&n.fd, NODE, generation, index).map_err(|e| pure(&e))?;
+        self.nodes.names.insert(n);
+        Ok(())
+    }
+
+    fn node_unlisten(&mut self, owner: u32) {
+        self.nodes.names.retain(|_, n| n.owner != owner);
+    }
+
+    fn node_accept(&mut self, owner: u32, pair_owner: u32) -> Result<Option<(EndId, Cred)>> {
+        let Some((_, n)) = self.nodes.names.iter().find(|(_, n)| n.owner == owner) else { return Ok(None) };
+        loop {
+            let Some(fd) = unix::accept(&n.fd).map_err(|e| pure(&e))? else { return Ok(None) };
+            // A program that is dead already has no credentials to show: on to the next.
+            let Ok(who) = unix::peer_cred(&fd) else { continue };
+            let generation = self.next_generation();
+            let index = self.ends.vacant_key();
+            self.watch(&fd, PAIR, generation, index).map_err(|e| pure(&e))?;
+            self.ends.insert(End { fd, owner: pair_owner, stream: false, generation, filling: 0 });
+            return Ok(Some((EndId(index as u32), Cred { uid: who.uid, pid: who.pid })));
+        }
+    }
+}
+
+fn epoch() -> i128 {
+    use iopkt_sys::clock;
+    clock::realtime().as_nanos() as i128 - i128::from(clock::monotonic().as_nanos())
 }

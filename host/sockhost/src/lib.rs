@@ -19,6 +19,7 @@
 
 mod end;
 mod host;
+mod nodes;
 mod service;
 
 pub use host::SockHost;

@@ -1,6 +1,7 @@
 //! Server and host together, as a packet thread uses them.
 
 use crate::SockHost;
+use iopkt_base::Instant;
 use iopkt_ctl::{Reply, Request};
 use iopkt_sockserver::{Held, Server, ServerConfig, Ticket};
 use iopkt_stack::Shard;
@@ -61,6 +62,25 @@ impl Service {
     /// `cx.events` is for the next call (so: while `cx.events` is not empty, do not sleep).
     pub fn turn(&mut self, shard: &mut Shard) -> bool {
         self.server.turn(shard)
+    }
+
+    /// Gives programs the frames that the stack has for them (packet sockets, BPF, TUN and TAP): when the shard's turn is
+    /// over. True: there is more to do at once.
+    pub fn frames(&mut self, shard: &mut Shard) -> bool {
+        self.server.nodes_down(shard)
+    }
+
+    /// When [`Service::turn`] and [`Service::frames`] want to be called without other cause.
+    pub fn deadline(&self) -> Instant {
+        self.server.deadline()
+    }
+
+    /// Device nodes get names in `dir`, the stack's `/dev`; what an earlier process left there is removed.
+    ///
+    /// # Errors
+    /// What readdir(3) and open(2) say.
+    pub fn nodes_in(&mut self, dir: std::path::PathBuf) -> io::Result<()> {
+        self.server.host.set_node_dir(dir)
     }
 
     /// The next request that only the runtime can answer (drivers, the process), with the ticket for

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod paths;
 pub mod process;
 pub mod random;
+pub mod shared;
 pub mod signal;
 pub mod sockopt;
 pub mod tap;

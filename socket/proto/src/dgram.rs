@@ -32,12 +32,18 @@ pub mod df {
     pub const ERROR: u16 = 16;
     /// To the program: the datagram was longer than the pair could carry.
     pub const TRUNC: u16 = 32;
+    /// The datagram is a link-level frame or its payload: [`super::DgramHdr::link`] stands in the place of `local`, and
+    /// `peer` is none.
+    pub const PACKET: u16 = 64;
 }
+
+/// Length of a `struct sockaddr_ll` (packet(7)) in bytes.
+pub const LINK_ADDR_LEN: usize = 20;
 
 /// What goes with one datagram.
 ///
 /// Layout, 96 bytes: magic u32, flags u16, ttl u8, tos u8, key u64, peer [`Addr`], local [`Addr`], ifindex u32, err
-/// i32, stamp u64, payload length u32, ICMP type u8, ICMP code u8, 2 bytes of 0.
+/// i32, stamp u64, payload length u32, ICMP type u8, ICMP code u8, 2 bytes of 0. With [`df::PACKET`] a `struct sockaddr_ll` of 20 bytes stands in local's place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DgramHdr {
     /// [`df`] bits.
@@ -60,6 +66,8 @@ pub struct DgramHdr {
     pub len: u32,
     /// With [`df::ERROR`]: ICMP type and code it came from.
     pub icmp: (u8, u8),
+    /// With [`df::PACKET`]: the `struct sockaddr_ll` as it lies in memory.
+    pub link: [u8; LINK_ADDR_LEN],
 }
 
 impl DgramHdr {
@@ -72,7 +80,11 @@ impl DgramHdr {
         b[7] = self.tos;
         put(&mut b, 8, &key.to_ne_bytes());
         put(&mut b, 16, &self.peer.encode());
-        put(&mut b, 44, &self.local.encode());
+        if self.flags & df::PACKET != 0 {
+            put(&mut b, 44, &self.link);
+        } else {
+            put(&mut b, 44, &self.local.encode());
+        }
         put(&mut b, 72, &self.ifindex.to_ne_bytes());
         put(&mut b, 76, &self.err.to_ne_bytes());
         put(&mut b, 80, &self.stamp.to_ne_bytes());
@@ -93,17 +105,23 @@ impl DgramHdr {
         if !DgramHdr::is_at(msg, key) {
             return None;
         }
+        let packet = get_u16(msg, 4) & df::PACKET != 0;
+        let mut link = [0; LINK_ADDR_LEN];
+        if packet {
+            link.copy_from_slice(&msg[44..44 + LINK_ADDR_LEN]);
+        }
         let h = DgramHdr {
             flags: get_u16(msg, 4),
             ttl: msg[6],
             tos: msg[7],
             peer: Addr::decode(&msg[16..]).unwrap_or_default(),
-            local: Addr::decode(&msg[44..]).unwrap_or_default(),
+            local: if packet { Addr::NONE } else { Addr::decode(&msg[44..]).unwrap_or_default() },
             ifindex: get_u32(msg, 72),
             err: get_i32(msg, 76),
             stamp: get_u64(msg, 80),
             len: get_u32(msg, 88),
             icmp: (msg[92], msg[93]),
+            link,
         };
         Some((h, &msg[DGRAM_HDR_LEN..]))
     }

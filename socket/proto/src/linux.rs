@@ -9,6 +9,7 @@ pub const AF_NETLINK: i32 = 16;
 /// here (`IOPKT_AF_ROUTE` of `include/iopkt/route.h`).
 pub const AF_ROUTE: i32 = 0x4011;
 pub const NETLINK_ROUTE: i32 = 0;
+pub const AF_PACKET: i32 = 17;
 
 pub const SOCK_STREAM: i32 = 1;
 pub const SOCK_DGRAM: i32 = 2;
@@ -27,11 +28,14 @@ pub const IPPROTO_ICMPV6: i32 = 58;
 
 pub const SOL_SOCKET: i32 = 1;
 pub const SOL_NETLINK: i32 = 270;
+pub const SOL_PACKET: i32 = 263;
 pub const SO_REUSEADDR: i32 = 2;
 pub const SO_TYPE: i32 = 3;
 pub const SO_ERROR: i32 = 4;
+pub const SO_BROADCAST: i32 = 6;
 pub const SO_SNDBUF: i32 = 7;
 pub const SO_RCVBUF: i32 = 8;
+pub const SO_PRIORITY: i32 = 12;
 pub const SO_LINGER: i32 = 13;
 pub const SO_PASSCRED: i32 = 16;
 pub const SO_RCVLOWAT: i32 = 18;
@@ -39,12 +43,30 @@ pub const SO_SNDLOWAT: i32 = 19;
 pub const SO_RCVTIMEO_OLD: i32 = 20;
 pub const SO_SNDTIMEO_OLD: i32 = 21;
 pub const SO_PEERCRED: i32 = 17;
-pub const SO_RCVBUFFORCE: i32 = 33;
+pub const SO_ATTACH_FILTER: i32 = 26;
+pub const SO_DETACH_FILTER: i32 = 27;
+pub const SO_TIMESTAMP: i32 = 29;
 pub const SO_ACCEPTCONN: i32 = 30;
+pub const SO_RCVBUFFORCE: i32 = 33;
+pub const SO_TIMESTAMPNS: i32 = 35;
 pub const SO_PROTOCOL: i32 = 38;
 pub const SO_DOMAIN: i32 = 39;
 pub const SO_RCVTIMEO_NEW: i32 = 66;
 pub const SO_SNDTIMEO_NEW: i32 = 67;
+
+pub const PACKET_ADD_MEMBERSHIP: i32 = 1;
+pub const PACKET_DROP_MEMBERSHIP: i32 = 2;
+pub const PACKET_RX_RING: i32 = 5;
+pub const PACKET_STATISTICS: i32 = 6;
+pub const PACKET_AUXDATA: i32 = 8;
+pub const PACKET_VERSION: i32 = 10;
+pub const PACKET_HDRLEN: i32 = 11;
+pub const PACKET_RESERVE: i32 = 12;
+pub const PACKET_IGNORE_OUTGOING: i32 = 23;
+pub const PACKET_MR_MULTICAST: u16 = 0;
+pub const PACKET_MR_PROMISC: u16 = 1;
+pub const PACKET_MR_ALLMULTI: u16 = 2;
+pub const ETH_P_ALL: u16 = 3;
 
 pub const MSG_OOB: i32 = 0x1;
 pub const MSG_PEEK: i32 = 0x2;

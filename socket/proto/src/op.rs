@@ -74,6 +74,15 @@ ops! {
     /// What this descriptor is. fd. Reply: `val`: domain, type, protocol; args of the socket's mode in
     /// [`crate::repf`] bits; addr: peer. ENOTSOCK when it is none of this server's.
     Info = 17,
+    /// open(2) of a device node of the stack. args: open(2) flags (O_NONBLOCK counts), 0, 0, [`sockf`] bits;
+    /// payload: the node's documented name (`/dev/bpf`, `/dev/tun0`). Reply: fd; ENXIO without such a node, EBUSY when only
+    /// one may have it open.
+    Open = 18,
+    /// The memory of a packet socket's receive ring (PACKET_RX_RING). fd; args: 1 only makes the descriptor readable if a
+    /// frame waits. Reply: fd (mmap(2) it: the ring, and behind it one page, whose bytes 4 to 7 say where in
+    /// the ring the status word of the block or frame that was filled last is: while that is not 0, there is something to
+    /// read); `val[0]`: length of the ring in bytes.
+    Ring = 19,
 }
 
 /// `args[3]` of [`Op::Socket`].

@@ -44,8 +44,11 @@ proptest! {
     }
 
     #[test]
-    fn datagram_header(flags: u16, ttl: u8, tos: u8, peer in addr(), local in addr(), ifindex: u32, err: i32, stamp: u64, key: u64, icmp: (u8, u8), payload in prop::collection::vec(any::<u8>(), 0..300)) {
-        let h = DgramHdr { flags, ttl, tos, peer, local, ifindex, err, stamp, len: payload.len() as u32, icmp };
+    fn datagram_header(flags: u16, ttl: u8, tos: u8, peer in addr(), local in addr(), ifindex: u32, err: i32, stamp: u64, key: u64, icmp: (u8, u8), link: [u8; 20], payload in prop::collection::vec(any::<u8>(), 0..300)) {
+        // Either a local address or a link-level one stands in one place.
+        let packet = flags & df::PACKET != 0;
+        let (local, link) = if packet { (Addr::NONE, link) } else { (local, [0; 20]) };
+        let h = DgramHdr { flags, ttl, tos, peer, local, ifindex, err, stamp, len: payload.len() as u32, icmp, link };
         let mut m = h.encode(key).to_vec();
         m.extend(&payload);
         prop_assert_eq!(DgramHdr::decode(&m, key), Some((h, &payload[..])));

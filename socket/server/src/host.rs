@@ -2,7 +2,7 @@
 //! tests and the simulator.
 
 use alloc::vec::Vec;
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Errno, Instant, Result};
 use iopkt_sockproto::PairFamily;
 
 /// Something became ready. Edges: told once per change, so the server looks until there is nothing more.
@@ -14,6 +14,8 @@ pub enum HostEvent {
     Session(u32),
     /// Something about the server's end of a pair; [`pair`] bits.
     Pair(u32, u8),
+    /// A program connected to a node ([`Host::node_listen`]).
+    Node(u32),
 }
 
 /// Bits of [`HostEvent::Pair`]: they are hints; a hint too many does no harm.
@@ -51,6 +53,10 @@ pub struct NewPair<F> {
 /// The server's end of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndId(pub u32);
+
+/// Memory that is shared with a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RingId(pub u32);
 
 /// A session's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,6 +191,74 @@ pub trait Host {
     /// # Errors
     /// EINVAL, EDOM.
     fn client_option(&mut self, fd: &Self::Fd, name: i32, value: &[u8]) -> Result<()>;
+
+    /// The wall clock's time at a time of the stack's clock, nanoseconds since 1970 (UTC).
+    fn wall(&self, at: Instant) -> u64 {
+        at.as_nanos()
+    }
+
+    /// Memory of `len` bytes, all 0, that can be given to a program. A host that has none says EOPNOTSUPP, and is asked for
+    /// nothing else of it.
+    ///
+    /// # Errors
+    /// ENOMEM, EMFILE, EOPNOTSUPP.
+    fn ring_new(&mut self, len: usize) -> Result<RingId> {
+        let _ = len;
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// A descriptor of it for the program.
+    ///
+    /// # Errors
+    /// EMFILE, EBADF.
+    fn ring_fd(&mut self, r: RingId) -> Result<Self::Fd> {
+        let _ = r;
+        Err(Errno::EBADF)
+    }
+
+    /// Writes bytes; what would lie outside is left out.
+    fn ring_write(&mut self, r: RingId, at: usize, bytes: &[u8]) {
+        let _ = (r, at, bytes);
+    }
+
+    /// Reads a word (at a multiple of 4) before everything that is read or written later.
+    fn ring_load(&mut self, r: RingId, at: usize) -> u32 {
+        let _ = (r, at);
+        0
+    }
+
+    /// Writes a word (at a multiple of 4) after everything that was written before.
+    fn ring_store(&mut self, r: RingId, at: usize, v: u32) {
+        let _ = (r, at, v);
+    }
+
+    /// Lets go of it; a program that has it mapped keeps it.
+    fn ring_free(&mut self, r: RingId) {
+        let _ = r;
+    }
+
+    /// Makes the name `/dev/<name>` in the stack's name space, to which programs connect; events carry `owner`.
+    ///
+    /// # Errors
+    /// What bind(2) says; EOPNOTSUPP when this host has no names.
+    fn node_listen(&mut self, name: &str, owner: u32) -> Result<()> {
+        let _ = (name, owner);
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Takes such a name away.
+    fn node_unlisten(&mut self, owner: u32) {
+        let _ = owner;
+    }
+
+    /// A program that connected: the server's end of a pair of messages whose events carry `pair_owner`.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    fn node_accept(&mut self, owner: u32, pair_owner: u32) -> Result<Option<(EndId, Cred)>> {
+        let _ = (owner, pair_owner);
+        Ok(None)
+    }
 }
 
 /// EAGAIN as a plain "not now".

@@ -123,6 +123,14 @@ fn put_int(ifr: &mut [u8; IFREQ_LEN], v: i32) {
     ifr[IFNAMSIZ..IFNAMSIZ + 4].copy_from_slice(&v.to_ne_bytes());
 }
 
+/// A request about an interface, on a descriptor that is no IP socket: its `struct ifreq` as it comes back.
+pub(crate) fn interface(shard: &mut Shard, what: u32, arg: &[u8]) -> Result<Vec<u8>> {
+    let mut ifr = [0; IFREQ_LEN];
+    ifr.copy_from_slice(arg.get(..IFREQ_LEN).ok_or(Errno::EINVAL)?);
+    one_interface(shard, what, &mut ifr)?;
+    Ok(ifr.to_vec())
+}
+
 fn one_interface(shard: &mut Shard, what: u32, ifr: &mut [u8; IFREQ_LEN]) -> Result<()> {
     let wanted: Option<Ifconf> = if what == SIOCGIFNAME {
         let mut n = [0; 4];
@@ -149,11 +157,11 @@ fn one_interface(shard: &mut Shard, what: u32, ifr: &mut [u8; IFREQ_LEN]) -> Res
         SIOCGIFTXQLEN => put_int(ifr, 0),
         SIOCGIFHWADDR => {
             ifr[IFNAMSIZ..].fill(0);
-            // ARPHRD_ETHER, ARPHRD_LOOPBACK, ARPHRD_PPP.
+            // ARPHRD_ETHER, ARPHRD_LOOPBACK, ARPHRD_NONE: bare IP packets.
             let kind: u16 = match i.kind {
                 IfKind::Ethernet => 1,
                 IfKind::Loopback => 772,
-                IfKind::PointToPoint => 512,
+                IfKind::PointToPoint => 65534,
             };
             ifr[IFNAMSIZ..IFNAMSIZ + 2].copy_from_slice(&kind.to_ne_bytes());
             ifr[IFNAMSIZ + 2..IFNAMSIZ + 8].copy_from_slice(&i.mac);

@@ -24,6 +24,7 @@
 //! | `routing`, `rtconv`, `netlink` | AF_ROUTE and AF_NETLINK sockets |
 //! | `ioctl` | SIOC* |
 //! | `share` | what one user may have |
+//! | `nodes` | packet sockets, BPF devices, TUN and TAP |
 //! | `gone` | ports of sockets that were closed a moment ago |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -37,6 +38,7 @@ mod listen;
 pub mod mem;
 mod messages;
 mod netlink;
+mod nodes;
 mod request;
 mod routing;
 mod rtconv;
@@ -46,6 +48,6 @@ mod share;
 mod sock;
 mod stream;
 
-pub use host::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair};
+pub use host::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair, RingId};
 pub use server::{Held, Server, ServerConfig};
 pub use session::Ticket;

@@ -291,7 +291,7 @@ fn header(d: &Datagram, local_port: u16) -> DgramHdr {
         err: 0,
         stamp: d.at.as_nanos(),
         len: d.m.len() as u32,
-        icmp: (0, 0),
+        ..DgramHdr::default()
     }
 }
 

@@ -54,8 +54,15 @@ impl<H: Host> Server<H> {
                 Err(e) => self.reply(k, Rep::err(req, e), &[], None),
             },
             Op::Ctl => self.control(shard, k, cred, req, payload),
+            Op::Open => match self.open_node(shard, cred, req, payload) {
+                Ok(client) => self.reply(k, ok, &[], Some(client)),
+                Err(e) => self.reply(k, Rep::err(req, e), &[], None),
+            },
             _ => {
                 let Some(fd) = fd else { return self.reply(k, Rep::err(req, Errno::EBADF), &[], None) };
+                if self.node_request(shard, k, req, payload, &fd) {
+                    return;
+                }
                 let target = match self.target(&fd) {
                     Ok(t) => t,
                     Err(e) => return self.reply(k, Rep::err(req, e), &[], None),
@@ -127,7 +134,7 @@ impl<H: Host> Server<H> {
                 };
                 rep.addr = Addr(self.peer(shard, s).ok());
             }
-            Op::Hello | Op::Socket | Op::Ctl => return Err(Errno::EINVAL),
+            Op::Hello | Op::Socket | Op::Ctl | Op::Open | Op::Ring => return Err(Errno::EINVAL),
         }
         self.reply(k, rep, &[], None);
         Ok(())
@@ -182,6 +189,7 @@ impl<H: Host> Server<H> {
             return self.make_routing(shard, cred, req);
         }
         let family = match req.args[0] {
+            AF_PACKET => return self.make_packet(shard, cred, req),
             AF_INET => Family::V4,
             AF_INET6 => Family::V6,
             _ => return Err(Errno::EAFNOSUPPORT),

@@ -1,6 +1,7 @@
 //! The server itself: what it holds, and its turn.
 
 use crate::host::{Host, HostEvent, pair};
+use crate::nodes::{NODE, Nodes};
 use crate::session::{Session, Ticket};
 use crate::share::Share;
 use crate::sock::{Sock, State, Tomb, Tombs};
@@ -65,6 +66,8 @@ pub struct Held {
     pub sessions: usize,
     /// Sockets with a pair.
     pub sockets: usize,
+    /// Packet sockets, BPF devices, TUN and TAP that are open.
+    pub nodes: usize,
     /// Dead sockets remembered.
     pub tombs: usize,
     /// Requests that wait for the runtime's answer.
@@ -83,6 +86,8 @@ pub struct Server<H: Host> {
     /// Routing sockets.
     pub(crate) routing: Vec<u32>,
     pub(crate) tombs: Tombs,
+    /// Packet sockets, BPF devices, TUN and TAP.
+    pub(crate) nodes: Nodes,
     /// By user.
     pub(crate) shares: HashMap<u32, Share>,
     pub(crate) asked: VecDeque<(Ticket, Request)>,
@@ -116,6 +121,7 @@ impl<H: Host> Server<H> {
             by_id: HashMap::new(),
             routing: Vec::new(),
             tombs,
+            nodes: Nodes::new(),
             shares: HashMap::new(),
             asked: VecDeque::new(),
             outstanding: 0,
@@ -136,6 +142,7 @@ impl<H: Host> Server<H> {
         Held {
             sessions: self.sessions.len(),
             sockets: self.socks.len(),
+            nodes: self.nodes.len(),
             tombs: self.tombs.len(),
             asked: self.outstanding,
         }
@@ -163,7 +170,12 @@ impl<H: Host> Server<H> {
             }
         }
         self.tell_routing(shard);
-        self.accepting || !self.ready.is_empty() || !self.work.is_empty() || !shard.cx.events.is_empty()
+        let nodes = self.nodes_up(shard);
+        nodes
+            || self.accepting
+            || !self.ready.is_empty()
+            || !self.work.is_empty()
+            || !shard.cx.events.is_empty()
     }
 
     fn hear_host(&mut self) {
@@ -173,6 +185,8 @@ impl<H: Host> Server<H> {
             match e {
                 HostEvent::Listener => self.accepting = true,
                 HostEvent::Session(k) => self.queue_session(k),
+                HostEvent::Node(owner) => self.nodes.knocked(owner),
+                HostEvent::Pair(k, what) if k & NODE != 0 => self.nodes.heard(k & !NODE, what),
                 HostEvent::Pair(k, what) => {
                     let Some(s) = self.socks.get_mut(k as usize) else { continue };
                     s.readable |= what & (pair::READ | pair::RDHUP | pair::HUP) != 0;
