@@ -20,6 +20,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("libdevnp_ecm.so", "devnp-ecm.so"),
     ("libdevnp_ncm.so", "devnp-ncm.so"),
     ("libdevnp_tap.so", "devnp-tap.so"),
+    ("libdevnp_shim.so", "devnp-shim.so"),
     ("libiopkt_preload.so", "libiopkt_preload.so"),
 ];
 
@@ -30,7 +31,7 @@ pub fn run() -> Result<PathBuf, String> {
     for p in PROGRAMS {
         build.args(["-p", p]);
     }
-    for p in ["devnp-ecm", "devnp-ncm", "devnp-tap", "iopkt-preload"] {
+    for p in ["devnp-ecm", "devnp-ncm", "devnp-tap", "devnp-shim", "iopkt-preload"] {
         build.args(["-p", p]);
     }
     sh::run(&mut build)?;

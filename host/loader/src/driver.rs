@@ -6,7 +6,6 @@ use crate::info::{Info, Kind};
 use crate::inlet::{Inlet, Queue};
 use crate::options::{self, Options};
 use crate::port::{Port, WAKE_SLOT, ready_bits};
-use crate::search::SHIM;
 use crate::table::HOST;
 use crate::table_module::MODULE_HOST;
 use crate::{Error, Search};
@@ -360,7 +359,7 @@ impl Driver {
         }
         let options = match &found.legacy {
             Some(driver) => format!("{} {options}", shim_word(driver)?),
-            None if info.file() == SHIM => shim_list(&env.search, &path, options)?,
+            None if info.name == "shim" && info.raw_options => shim_list(&env.search, &path, options)?,
             None => options.to_owned(),
         };
         let options = options::split(&options, &info)?;

@@ -23,7 +23,7 @@ pub struct Found {
 const ELSEWHERE: &[&str] = &["avb", "pf-v4", "pf-v6", "qnet", "slip"];
 
 /// File name of the shim.
-pub(crate) const SHIM: &str = "devnp-shim.so";
+const SHIM: &str = "devnp-shim.so";
 
 /// Where objects are looked for.
 #[derive(Clone, Debug, Default)]

@@ -58,6 +58,7 @@ impl Names {
             }
         };
         clear(&socket)?;
+        clear_legacy(&socket);
         let (instance, note) = take_instance(root, instance, &format!("{prefix}{}", paths::INET))?;
         Ok((Names { dir: socket, instance, _lock: lock }, note))
     }
@@ -95,6 +96,7 @@ impl Drop for Names {
         // Both are ours: we hold their locks.
         let _ = clear(&self.dir);
         let _ = clear(&self.dir.with_file_name(NEW));
+        clear_legacy(&self.dir);
         if let Some((path, _)) = &self.instance {
             let _ = std::fs::remove_file(path);
         }
@@ -155,6 +157,18 @@ fn clear(path: &Path) -> Result<(), String> {
         Err(e) => gone(Err(e)),
     };
     take().map_err(|e| format!("cannot remove stale {}: {e}; remove it by hand", path.display()))
+}
+
+/// Removes the nodes of legacy drivers, which are links beside the socket's directory; one that is kept by something
+/// else stays.
+fn clear_legacy(socket: &Path) {
+    let dir = socket.with_file_name("io-net");
+    for e in fs::read_dir(&dir).into_iter().flatten().flatten() {
+        if e.file_type().is_ok_and(|t| t.is_symlink()) {
+            let _ = fs::remove_file(e.path());
+        }
+    }
+    let _ = fs::remove_dir(dir);
 }
 
 #[cfg(test)]

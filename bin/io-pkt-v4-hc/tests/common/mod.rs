@@ -97,6 +97,13 @@ impl Stack {
         s
     }
 
+    /// A child of [`Dir::command`] with words that blanks do not part.
+    pub fn of(child: Child, dir: Dir) -> Stack {
+        let mut s = Stack { child, prefix: String::new(), dir };
+        s.wait_ready();
+        s
+    }
+
     fn wait_ready(&mut self) {
         let path = self.dir.socket(&self.prefix);
         until("the stack answers", || {
@@ -211,7 +218,7 @@ pub fn build(source: &Path, name: &str) -> PathBuf {
     std::fs::create_dir_all(&dir).unwrap();
     let tmp = dir.join(format!("{name}.{}", std::process::id()));
     let out = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-o"])
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-pthread", "-o"])
         .arg(&tmp)
         .arg("-I")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include"))
