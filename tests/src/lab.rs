@@ -10,7 +10,18 @@ use std::time::{Duration, Instant};
 
 /// Tools that are names of `iopkt-utils`.
 const TOOLS: &[&str] = &[
-    "arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb",
+    "arp",
+    "if_up",
+    "ifconfig",
+    "mount",
+    "netstat",
+    "nicinfo",
+    "ping",
+    "route",
+    "sloginfo",
+    "traceroute",
+    "umount",
+    "usb",
     "waitfor",
 ];
 

@@ -20,5 +20,6 @@ pub mod sloginfo;
 pub mod system;
 pub mod tool;
 pub mod tools;
+pub mod traceroute;
 pub mod usb;
 pub mod waitfor;

@@ -3,13 +3,25 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, system, usb, waitfor,
+    arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, system, traceroute,
+    usb, waitfor,
 };
 use std::ffi::OsString;
 
 /// Every tool.
 pub const NAMES: &[&str] = &[
-    "arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb",
+    "arp",
+    "if_up",
+    "ifconfig",
+    "mount",
+    "netstat",
+    "nicinfo",
+    "ping",
+    "route",
+    "sloginfo",
+    "traceroute",
+    "umount",
+    "usb",
     "waitfor",
 ];
 
@@ -60,6 +72,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "ping" => run_ping(args),
         "route" => route::run(&mut stack, args),
         "sloginfo" => sloginfo::run(args),
+        "traceroute" => run_traceroute(args),
         "usb" => usb::run(args),
         "waitfor" => waitfor::run(args),
         _ => Err(Failure::new("no such tool")),
@@ -103,4 +116,15 @@ fn run_ping(args: &[String]) -> Outcome {
         },
     };
     ping::run(&mut s, &o, &o.host, to, &mut w)
+}
+
+fn run_traceroute(args: &[String]) -> Outcome {
+    let Some(o) = traceroute::Options::parse(args)? else {
+        return print(&format!("{}\n", traceroute::USAGE));
+    };
+    let conn = Conn::open().map_err(Failure::new)?;
+    let to = resolve::host(&mut dns::Net(conn.session()), &o.host).map_err(Failure::new)?;
+    let mut net = traceroute::Net::open(conn.session(), &o, to).map_err(Failure::new)?;
+    let mut names = resolve::Names::new(conn.session(), o.numeric);
+    traceroute::run(&mut net, &o, to, &mut |a| names.name(a))
 }

@@ -11,7 +11,18 @@ const PROGRAMS: &[&str] =
 
 /// Names under which `iopkt-utils` is called.
 pub const TOOLS: &[&str] = &[
-    "arp", "if_up", "ifconfig", "mount", "netstat", "nicinfo", "ping", "route", "sloginfo", "umount", "usb",
+    "arp",
+    "if_up",
+    "ifconfig",
+    "mount",
+    "netstat",
+    "nicinfo",
+    "ping",
+    "route",
+    "sloginfo",
+    "traceroute",
+    "umount",
+    "usb",
     "waitfor",
 ];
 
