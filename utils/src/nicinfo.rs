@@ -3,10 +3,12 @@
 use crate::getopt;
 use crate::tool::{Failure, Outcome, Stack, ask, odd, print, print_json};
 use iopkt_ctl::{NicInfo, Reply, Request};
+use serde::Serialize;
 
 /// Usage, as `--help` prints it.
 pub const USAGE: &str = "usage: nicinfo [--json] [interface...]
-Without an interface: all that a driver made.  SOCK=/prefix selects the stack.";
+Without an interface: all that a driver made. Only what the driver knows is shown.
+SOCK=/prefix selects the stack.";
 
 /// Column at which the value begins.
 const COLUMN: usize = 45;
@@ -30,7 +32,31 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
             r => return Err(odd(&r)),
         }
     }
-    if f.has('J') { print_json(&all) } else { print(&all.iter().map(block).collect::<String>()) }
+    if f.has('J') {
+        print_json(&all.iter().map(json).collect::<Vec<_>>())
+    } else {
+        print(&all.iter().map(block).collect::<String>())
+    }
+}
+
+/// What `--json` prints of a device; docs/json.md.
+#[derive(Serialize)]
+struct Device<'a> {
+    interface: &'a str,
+    description: &'a str,
+    fields: Vec<Field<'a>>,
+}
+
+#[derive(Serialize)]
+struct Field<'a> {
+    label: &'a str,
+    value: &'a str,
+}
+
+fn json(n: &NicInfo) -> Device<'_> {
+    let given = n.fields.iter().filter(|f| !f.0.is_empty());
+    let fields = given.map(|(label, value)| Field { label, value }).collect();
+    Device { interface: &n.ifname, description: &n.description, fields }
 }
 
 /// Old scripts name `/dev/io-net/en0` or `/dev/io-pkt/en0`.
@@ -73,5 +99,8 @@ mod tests {
         assert!(l[2].starts_with("  Physical Node ID ....") && l[2].ends_with(".. 000102 C510D4"));
         assert_eq!(l[2].find(" 0001"), l[4].find(" 3"), "values begin in one column");
         assert_eq!(strip("/dev/io-net/en0"), "en0");
+        let v = serde_json::to_value(json(&n)).expect("serialises");
+        assert_eq!(v["fields"].as_array().map(Vec::len), Some(2), "the blank line is none");
+        assert_eq!(v["fields"][1]["value"], "3");
     }
 }

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
+/// Makes a message of a request.
+type Answer = fn(&[u8]) -> std::io::Result<Message>;
+
 /// Answers every request but those whose number is in `lose`; says some things twice.
 #[derive(Default)]
 struct Far {
@@ -13,7 +16,7 @@ struct Far {
     queue: VecDeque<std::io::Result<Message>>,
     asked: u32,
     /// Makes the answer to a request, instead of an echo.
-    answer: Option<fn(&[u8]) -> std::io::Result<Message>>,
+    answer: Option<Answer>,
 }
 
 fn echo(icmp: &[u8]) -> Message {

@@ -58,8 +58,11 @@ impl Net {
     }
 }
 
+/// setsockopt(2) of one of the two kinds of sockets.
+type Set<'a> = dyn FnMut(i32, i32, &[u8]) -> io::Result<()> + 'a;
+
 /// Sets what the options ask for.
-fn settings(o: &Options, set: &mut dyn FnMut(i32, i32, &[u8]) -> io::Result<()>) -> Result<(), String> {
+fn settings(o: &Options, set: &mut Set<'_>) -> Result<(), String> {
     let mut one = |what: &str, level, name, v: &[u8]| {
         set(level, name, v).map_err(|e| format!("{what}: {}", text_of(&e)))
     };
