@@ -17,6 +17,7 @@ pub mod ping;
 pub mod resolve;
 pub mod route;
 pub mod sloginfo;
+pub mod sysctl;
 pub mod system;
 pub mod tool;
 pub mod tools;

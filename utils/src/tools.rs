@@ -3,8 +3,8 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, system, traceroute,
-    usb, waitfor,
+    arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, sysctl, system,
+    traceroute, usb, waitfor,
 };
 use std::ffi::OsString;
 
@@ -19,6 +19,7 @@ pub const NAMES: &[&str] = &[
     "ping",
     "route",
     "sloginfo",
+    "sysctl",
     "traceroute",
     "umount",
     "usb",
@@ -72,6 +73,8 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "ping" => run_ping(args),
         "route" => route::run(&mut stack, args),
         "sloginfo" => sloginfo::run(args),
+        "sysctl" if sysctl::is_systems(args) => Err(system::exec(name, raw)),
+        "sysctl" => sysctl::run(&mut stack, args),
         "traceroute" => run_traceroute(args),
         "usb" => usb::run(args),
         "waitfor" => waitfor::run(args),

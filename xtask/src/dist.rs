@@ -20,6 +20,7 @@ pub const TOOLS: &[&str] = &[
     "ping",
     "route",
     "sloginfo",
+    "sysctl",
     "traceroute",
     "umount",
     "usb",

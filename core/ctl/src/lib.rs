@@ -16,10 +16,12 @@ extern crate alloc;
 mod iface;
 mod report;
 mod request;
+mod variables;
 
 pub use iface::*;
 pub use report::*;
 pub use request::*;
+pub use variables::{ROOTS, VARIABLES, Variable, variable};
 
 /// Version of this vocabulary; both sides of a session must have the same.
 pub const VERSION: u16 = 1;

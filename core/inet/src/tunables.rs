@@ -49,6 +49,8 @@ const FIXED: &[(&str, &str, &str)] = &[
     ("net.inet.ip.forwarding", "0", "forwarding is not in this build"),
     ("net.inet.ip.allowsrcrt", "0", "source-routed packets are refused (RFC 7126 4.3)"),
     ("net.inet.ip.forwsrcrt", "0", "source-routed packets are refused (RFC 7126 4.3)"),
+    ("net.inet.ip.redirect", "1", "forwarding is not in this build"),
+    ("net.inet.ip.maxflows", "256", "fast forwarding is not in this build"),
     ("net.inet.ip.directed-broadcast", "0", "forwarding is not in this build"),
     ("net.inet.icmp.maskrepl", "0", "address mask replies are not made (RFC 6918)"),
 ];
@@ -111,7 +113,7 @@ impl Tunables {
             return Some(match value {
                 None => Reply::Sysctl(alloc::vec![((*n).to_string(), (*v).to_string())]),
                 Some(x) if x.trim() == *v => Reply::Ok,
-                Some(_) => Reply::why(Errno::EOPNOTSUPP, format!("{n}: {why}")),
+                Some(_) => Reply::why(Errno::EPERM, format!("{n}: read only ({why})")),
             });
         }
         let now = self.get(name)?;
@@ -140,7 +142,7 @@ mod tests {
         }
         for (n, v, _) in FIXED {
             assert_eq!(t.sysctl(n, Some(v)), Some(Reply::Ok));
-            assert!(matches!(t.sysctl(n, Some("1")), Some(Reply::Err { errno: Errno::EOPNOTSUPP, .. })));
+            assert!(matches!(t.sysctl(n, Some("77")), Some(Reply::Err { errno: Errno::EPERM, .. })));
         }
         assert_eq!(t.sysctl("net.inet.tcp.mssdflt", None), None);
         let Some(Reply::Sysctl(all)) = t.sysctl("", None) else { panic!() };

@@ -164,7 +164,7 @@ impl Shard {
                 list.extend(l);
             }
         }
-        for n in OWN.iter().chain(Sockets::tunables()) {
+        for n in OWN.iter().chain(Sockets::tunables()).chain(crate::sysctl::NAMES) {
             if let Some(Reply::Sysctl(l)) = self.own_sysctl(n, None) {
                 list.extend(l);
             }
@@ -176,6 +176,9 @@ impl Shard {
 
     /// Variables of the shard itself.
     fn own_sysctl(&mut self, name: &str, value: Option<&str>) -> Option<Reply> {
+        if let Some(r) = self.shard_sysctl(name, value) {
+            return Some(r);
+        }
         let (first, last) = self.sockets.port_range();
         let now = match name {
             "net.inet.ip.anonportmin" => u64::from(first),
@@ -186,7 +189,8 @@ impl Shard {
         let Some(v) = value else {
             return Some(Reply::Sysctl(alloc::vec![(name.to_string(), now.to_string())]));
         };
-        let Ok(v) = v.trim().parse::<u32>() else { return Some(Reply::err(Errno::EINVAL)) };
+        let bad = || Some(Reply::why(Errno::EINVAL, format!("{name}: {v} is not a value for it")));
+        let Ok(v) = v.trim().parse::<u32>() else { return bad() };
         let ok = match name {
             "net.inet.ip.anonportmin" => u16::try_from(v).is_ok_and(|v| self.sockets.set_port_range(v, last)),
             "net.inet.ip.anonportmax" => {
@@ -195,7 +199,7 @@ impl Shard {
             "kern.somaxconn" => set_somaxconn(&mut self.cx, v),
             _ => self.sockets.set_tunable(name, v),
         };
-        Some(if ok { Reply::Ok } else { Reply::err(Errno::EINVAL) })
+        if ok { Some(Reply::Ok) } else { bad() }
     }
 }
 

@@ -35,6 +35,7 @@ mod rtnote;
 mod shard;
 pub mod sockets;
 mod stats;
+mod sysctl;
 pub mod tap;
 pub mod tun;
 

@@ -16,6 +16,7 @@ use crate::listen::Listeners;
 use crate::net::{LO0, Net};
 use crate::packet::Family;
 use crate::sockets::Sockets;
+use crate::sysctl::LoopTune;
 use crate::tap::Taps;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -27,8 +28,6 @@ use iopkt_wire::ethernet::{TYPE_IPV4, TYPE_IPV6};
 
 /// Packets over loopback in one turn; the rest waits for the next, so that a turn ends.
 const LOOP_BUDGET: usize = 256;
-/// Packets that may wait on loopback.
-const LOOP_LIMIT: usize = 4096;
 
 /// All layer 2 to 4 state, owned by one packet thread.
 pub struct Shard {
@@ -43,6 +42,7 @@ pub struct Shard {
     /// Ethernet type → place in `domains`.
     types: Vec<(u16, usize)>,
     loopq: VecDeque<Mbuf>,
+    pub(crate) looped: LoopTune,
     /// Stack modules that hear frames.
     pub listeners: Listeners,
     /// Who looks at frames without being their receiver.
@@ -75,6 +75,7 @@ impl Shard {
             domains,
             types,
             loopq: VecDeque::new(),
+            looped: LoopTune::default(),
             listeners: Listeners::default(),
             taps: Taps::default(),
         };
@@ -289,9 +290,11 @@ impl Shard {
                 m.set_ifindex(ifindex);
                 ether::count_output(i, &m);
             }
-            if self.loopq.len() >= LOOP_LIMIT {
+            if self.loopq.len() >= self.looped.limit {
+                self.looped.drops += 1;
                 return self.cx.drop(m, Why::TxQueueFull);
             }
+            self.looped.checksum(&mut m);
             self.loopq.push_back(m);
             return;
         }
@@ -339,6 +342,11 @@ impl Shard {
         let n = i.tx.len().min(max);
         out.extend(i.tx.drain(..n));
         n
+    }
+
+    /// Packets that wait on loopback.
+    pub(crate) fn loop_len(&self) -> usize {
+        self.loopq.len()
     }
 
     /// When [`Shard::turn`] wants to be called next without other cause; a time that is past: at once.

@@ -91,7 +91,7 @@ fn values_out_of_range_change_nothing() {
         assert!(w.hosts[A].sockets.set_tunable(name, before), "{name}: its own value");
         assert_eq!(w.hosts[A].sockets.tunable(name), Some(before));
     }
-    assert_eq!(w.hosts[A].sockets.tunable("net.inet.tcp.mssdflt"), None);
-    assert!(!w.hosts[A].sockets.set_tunable("net.inet.tcp.mssdflt", 536));
+    assert_eq!(w.hosts[A].sockets.tunable("net.inet.tcp.bogus"), None);
+    assert!(!w.hosts[A].sockets.set_tunable("net.inet.tcp.bogus", 536));
     let _ = w.socket(A, SockType::Dgram, 0);
 }

@@ -121,17 +121,21 @@ impl Sockets {
     pub(super) fn no_connection(&mut self, cx: &mut Cx, a: &Arrived, m: Mbuf) {
         cx.drop(m, Why::NoSocket);
         self.stats.tcp.no_socket += 1;
-        self.reset(cx, a);
+        // At the pace at which they are answered: a scan must not fill the log.
+        let first = a.seg.flags.has(Flags::SYN) && !a.seg.flags.has(Flags::ACK);
+        if self.reset(cx, a) && first && self.tune.log_refused {
+            cx.log(5, alloc::format!("Connection attempt to TCP {} from {}", a.local, a.remote));
+        }
     }
 
-    /// Sends the reset that answers a segment.
-    pub(super) fn reset(&mut self, cx: &mut Cx, a: &Arrived) {
-        if let Some(seg) = iopkt_tcp::listen::reset(&a.seg, a.len)
-            && self.rst_allowed(cx)
-        {
-            self.stats.tcp.resets_sent += 1;
-            self.bare(cx, a, &seg);
-        }
+    /// Sends the reset that answers a segment; whether there was one to send.
+    pub(super) fn reset(&mut self, cx: &mut Cx, a: &Arrived) -> bool {
+        let Some(seg) = iopkt_tcp::listen::reset(&a.seg, a.len).filter(|_| self.rst_allowed(cx)) else {
+            return false;
+        };
+        self.stats.tcp.resets_sent += 1;
+        self.bare(cx, a, &seg);
+        true
     }
 
     /// Sends a segment that belongs to no connection, in answer to `a`.

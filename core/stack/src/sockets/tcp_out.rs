@@ -142,6 +142,7 @@ impl Sockets {
             rcvbuf_max: super::sock::BUF_MAX.max(rcvbuf),
             mss_in: mss.min(user),
             mss_path: mss.min(user),
+            init_cwnd: self.tune.init_win(path),
             cc: if t.newreno { CcKind::NewReno } else { CcKind::Cubic },
             nodelay: t.nodelay && !t.cork,
             delack: t.delack(),

@@ -2,14 +2,15 @@
 //!
 //! A change acts on sockets made later; accepted connections take after their listener. The defaults are those of the
 //! stack (socket(7), tcp(7)), not NetBSD's; the units are NetBSD's: times of keepalives in half seconds, ticks in hundredths
-//! of a second. What has no counterpart (`net.inet.tcp.mssdflt`, `init_win`, `log_refused` ...) is no variable.
+//! of a second.
 
 use super::Sockets;
 use super::sock::{BUF_MAX, BUF_MIN, Opts};
 use super::types::SockType;
+use crate::packet::Path;
 
 /// The variables. Sizes are in bytes.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 14] = [
     "net.inet.tcp.sendspace",
     "net.inet.tcp.recvspace",
     "net.inet.tcp.sack.enable",
@@ -18,6 +19,9 @@ pub(crate) const NAMES: [&str; 11] = [
     "net.inet.tcp.keepintvl",
     "net.inet.tcp.keepcnt",
     "net.inet.tcp.delack_ticks",
+    "net.inet.tcp.init_win",
+    "net.inet.tcp.init_win_local",
+    "net.inet.tcp.log_refused",
     "net.inet.udp.checksum",
     "net.inet.udp.sendspace",
     "net.inet.udp.recvspace",
@@ -29,10 +33,19 @@ const KEEP_MAX: u32 = 32_767;
 const TICK: u16 = 10;
 
 /// Options of new sockets.
-#[derive(Default)]
 pub(crate) struct Tune {
     tcp: Opts,
     udp: Opts,
+    /// Initial windows in segments (RFC 6928): beyond a router, and on the same network.
+    init_win: [u8; 2],
+    /// Connections to closed ports are logged.
+    pub log_refused: bool,
+}
+
+impl Default for Tune {
+    fn default() -> Self {
+        Tune { tcp: Opts::default(), udp: Opts::default(), init_win: [10, 10], log_refused: false }
+    }
 }
 
 impl Tune {
@@ -41,6 +54,11 @@ impl Tune {
             SockType::Stream => &self.tcp,
             SockType::Dgram | SockType::Raw => &self.udp,
         }
+    }
+
+    /// The initial window of a connection, segments.
+    pub fn init_win(&self, path: &Path) -> u8 {
+        self.init_win[usize::from(path.local || path.on_link)]
     }
 
     fn get(&self, name: &str) -> Option<u32> {
@@ -54,6 +72,9 @@ impl Tune {
             "net.inet.tcp.keepintvl" => t.keep_intvl * 2,
             "net.inet.tcp.keepcnt" => t.keep_cnt.into(),
             "net.inet.tcp.delack_ticks" => (t.delack_ms / TICK).into(),
+            "net.inet.tcp.init_win" => self.init_win[0].into(),
+            "net.inet.tcp.init_win_local" => self.init_win[1].into(),
+            "net.inet.tcp.log_refused" => self.log_refused.into(),
             "net.inet.udp.checksum" => (!self.udp.no_check).into(),
             "net.inet.udp.sendspace" => self.udp.sndbuf,
             "net.inet.udp.recvspace" => self.udp.rcvbuf,
@@ -67,6 +88,7 @@ impl Tune {
         let flag = (v <= 1).then_some(v == 1);
         // Half seconds to whole ones, upwards.
         let secs = Some(v.div_ceil(2)).filter(|s| (1..=KEEP_MAX).contains(s));
+        let segments = u8::try_from(v).ok().filter(|n| (1..=64).contains(n));
         let t = &mut self.tcp.tcp;
         match name {
             "net.inet.tcp.sendspace" => put(&mut self.tcp.sndbuf, size),
@@ -80,6 +102,9 @@ impl Tune {
             }
             // RFC 9293: less than half a second.
             "net.inet.tcp.delack_ticks" => put(&mut t.delack_ms, (v < 50).then(|| v as u16 * TICK)),
+            "net.inet.tcp.init_win" => put(&mut self.init_win[0], segments),
+            "net.inet.tcp.init_win_local" => put(&mut self.init_win[1], segments),
+            "net.inet.tcp.log_refused" => put(&mut self.log_refused, flag),
             "net.inet.udp.checksum" => put(&mut self.udp.no_check, flag.map(|on| !on)),
             "net.inet.udp.sendspace" => put(&mut self.udp.sndbuf, size),
             "net.inet.udp.recvspace" => put(&mut self.udp.rcvbuf, size),

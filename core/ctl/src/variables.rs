@@ -1,0 +1,87 @@
+//! The sysctl tree: every variable with what it is. The stack answers for values; this is for tools.
+
+/// One variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Dotted name.
+    pub name: &'static str,
+    /// What `sysctl -d` prints.
+    pub text: &'static str,
+    /// It may be written (by root and the user of io-pkt).
+    pub writable: bool,
+    /// It is a number; text otherwise.
+    pub number: bool,
+}
+
+const fn rw(name: &'static str, text: &'static str) -> Variable {
+    Variable { name, text, writable: true, number: true }
+}
+
+const fn ro(name: &'static str, text: &'static str) -> Variable {
+    Variable { name, text, writable: false, number: true }
+}
+
+/// Every variable, in order of name.
+pub const VARIABLES: &[Variable] = &[
+    Variable { name: "kern.hostname", text: "Name of the host", writable: true, number: false },
+    ro("kern.mbuf.mblowat", "Free clusters that a device's thread keeps"),
+    ro("kern.mbuf.mcllowat", "Free clusters that a device's thread keeps"),
+    ro("kern.mbuf.mclbytes", "Bytes of a cluster"),
+    ro("kern.mbuf.msize", "Bytes of an mbuf: a packet is one cluster here"),
+    ro("kern.mbuf.nmbclusters", "Most clusters"),
+    rw("kern.somaxconn", "Cap of listen backlogs"),
+    rw("net.inet.icmp.bmcastecho", "Answer echo requests to broadcast and multicast addresses"),
+    rw("net.inet.icmp.errppslimit", "ICMP errors per second, negative for no limit"),
+    ro("net.inet.icmp.maskrepl", "Answer address mask requests"),
+    rw("net.inet.icmp.rediraccept", "Believe ICMP redirects"),
+    rw("net.inet.icmp.redirtimeout", "Seconds that a route made by a redirect lives"),
+    ro("net.inet.ip.allowsrcrt", "Accept packets with source routes"),
+    rw("net.inet.ip.anonportmax", "Highest ephemeral port"),
+    rw("net.inet.ip.anonportmin", "Lowest ephemeral port"),
+    rw("net.inet.ip.dad_count", "ARP probes for a new address"),
+    ro("net.inet.ip.directed-broadcast", "Forward broadcasts to a network"),
+    ro("net.inet.ip.do_loopback_cksum", "Sum headers of packets to ourselves"),
+    ro("net.inet.ip.forwarding", "Forward packets between interfaces"),
+    ro("net.inet.ip.forwsrcrt", "Forward packets with source routes"),
+    ro("net.inet.ip.ifq.drops", "Packets to ourselves that found the queue full"),
+    ro("net.inet.ip.ifq.len", "Packets to ourselves that wait"),
+    rw("net.inet.ip.ifq.maxlen", "Most packets to ourselves that may wait"),
+    ro("net.inet.ip.lowportmax", "Highest low port"),
+    ro("net.inet.ip.lowportmin", "Lowest low port"),
+    ro("net.inet.ip.maxflows", "Flows of the forwarding cache"),
+    rw("net.inet.ip.maxfragpackets", "Datagrams in reassembly, -1 for no limit"),
+    rw("net.inet.ip.mtudisc", "Path MTU discovery"),
+    ro("net.inet.ip.redirect", "Send redirects when forwarding"),
+    rw("net.inet.ip.ttl", "TTL of packets that the stack itself makes"),
+    rw("net.inet.tcp.delack_ticks", "Delay of acknowledgements, 1/100 s"),
+    rw("net.inet.tcp.do_loopback_cksum", "Sum TCP segments to ourselves"),
+    rw("net.inet.tcp.init_win", "Initial window, segments"),
+    rw("net.inet.tcp.init_win_local", "Initial window on the same network, segments"),
+    rw("net.inet.tcp.keepcnt", "Keepalive probes before a connection is given up"),
+    rw("net.inet.tcp.keepidle", "Idle time before keepalive probes, 1/2 s"),
+    rw("net.inet.tcp.keepintvl", "Time between keepalive probes, 1/2 s"),
+    rw("net.inet.tcp.log_refused", "Log connections to closed ports"),
+    ro("net.inet.tcp.mssdflt", "MSS of a peer that announces none"),
+    rw("net.inet.tcp.recvspace", "Receive buffer of new sockets, bytes"),
+    rw("net.inet.tcp.rfc1323", "Timestamps and window scaling"),
+    rw("net.inet.tcp.sack.enable", "Selective acknowledgements"),
+    rw("net.inet.tcp.sendspace", "Send buffer of new sockets, bytes"),
+    rw("net.inet.udp.checksum", "Sum UDP datagrams"),
+    rw("net.inet.udp.do_loopback_cksum", "Sum UDP datagrams to ourselves"),
+    rw("net.inet.udp.recvspace", "Receive buffer of new sockets, bytes"),
+    rw("net.inet.udp.sendspace", "Send buffer of new sockets, bytes"),
+    Variable {
+        name: "qnx.kern.droproot",
+        text: "Written: become the user of -U, keeping the abilities of this mask (hexadecimal)",
+        writable: true,
+        number: false,
+    },
+];
+
+/// Names of these begin a variable of ours; every other name is the system's.
+pub const ROOTS: &[&str] = &["net.inet.", "net.inet6.", "net.link.", "kern.mbuf.", "qnx."];
+
+/// What is known of a variable.
+pub fn variable(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().find(|v| v.name == name)
+}

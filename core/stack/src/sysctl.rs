@@ -1,0 +1,123 @@
+//! Variables of the shard itself: packet memory, the loopback queue, what a later build will have.
+
+use crate::cx::Cx;
+use crate::shard::Shard;
+use alloc::format;
+use alloc::string::ToString;
+use iopkt_base::Errno;
+use iopkt_ctl::Reply;
+use iopkt_mbuf::{Mbuf, flags};
+
+/// Places of a pending checksum behind the start of its header: TCP's, UDP's.
+const TCP_CSUM: u16 = 16;
+const UDP_CSUM: u16 = 6;
+
+/// What the loopback interface does.
+#[derive(Debug)]
+pub(crate) struct LoopTune {
+    /// Packets that may wait (`net.inet.ip.ifq.maxlen`).
+    pub limit: usize,
+    /// Packets that found the queue full.
+    pub drops: u64,
+    /// Checksums are made and verified although the packet stays in memory.
+    tcp: bool,
+    udp: bool,
+}
+
+impl Default for LoopTune {
+    fn default() -> Self {
+        LoopTune { limit: 4096, drops: 0, tcp: false, udp: false }
+    }
+}
+
+impl LoopTune {
+    /// Completes the checksum of a packet that goes by loopback, if it is to have one.
+    pub fn checksum(&self, m: &mut Mbuf) {
+        let wanted = match m.meta().csum_offset {
+            TCP_CSUM => self.tcp,
+            UDP_CSUM => self.udp,
+            _ => false,
+        };
+        if wanted && m.flags() & flags::CSUM_PARTIAL != 0 {
+            Cx::finish_checksum(m);
+        }
+    }
+}
+
+/// The variables answered here.
+pub(crate) const NAMES: &[&str] = &[
+    "kern.mbuf.mclbytes",
+    "kern.mbuf.msize",
+    "kern.mbuf.nmbclusters",
+    "kern.mbuf.mblowat",
+    "kern.mbuf.mcllowat",
+    "net.inet.ip.ifq.len",
+    "net.inet.ip.ifq.maxlen",
+    "net.inet.ip.ifq.drops",
+    "net.inet.ip.do_loopback_cksum",
+    "net.inet.tcp.do_loopback_cksum",
+    "net.inet.udp.do_loopback_cksum",
+    "net.inet.ip.lowportmin",
+    "net.inet.ip.lowportmax",
+    "net.inet.tcp.mssdflt",
+];
+
+/// Subtrees of other builds, each with the reason why it is not in this one.
+const ABSENT: &[(&str, &str)] = &[
+    ("net.inet6", "this stack does not speak IPv6 yet"),
+    ("net.link.ieee80211", "this stack has no 802.11 layer"),
+    ("net.inet.ipsec", "IPsec is not in this build"),
+    ("qnx.kern.secpol", "there are no security policies outside QNX; qnx.kern.droproot changes the user"),
+];
+
+impl Shard {
+    /// Reads (`None`) or writes a variable; `None` for a name that is not here.
+    pub(crate) fn shard_sysctl(&mut self, name: &str, value: Option<&str>) -> Option<Reply> {
+        if let Some((_, why)) = ABSENT
+            .iter()
+            .find(|(p, _)| name.strip_prefix(p).is_some_and(|r| r.is_empty() || r.starts_with('.')))
+        {
+            return Some(Reply::why(Errno::ENOENT, format!("{name}: {why}")));
+        }
+        let pool = self.cx.mbufs.pool().config();
+        let (now, fixed) = match name {
+            "kern.mbuf.mclbytes" => (pool.cluster as u64, "set at the start, by -p tcpip mclbytes="),
+            // A packet is one contiguous buffer: there are no small mbufs beside the clusters.
+            "kern.mbuf.msize" => (pool.cluster as u64, "a packet is one buffer; see kern.mbuf.mclbytes"),
+            "kern.mbuf.nmbclusters" => (pool.max_clusters as u64, "set at the start"),
+            "kern.mbuf.mblowat" | "kern.mbuf.mcllowat" => {
+                (pool.keep as u64, "set at the start, by -p tcpip pkt_cache= and mbuf_cache=")
+            }
+            "net.inet.ip.ifq.len" => (self.loop_len() as u64, "it is a measure"),
+            "net.inet.ip.ifq.drops" => (self.looped.drops, "it is a measure"),
+            "net.inet.ip.ifq.maxlen" => (self.looped.limit as u64, ""),
+            "net.inet.ip.do_loopback_cksum" => (1, "headers are summed everywhere: it costs nothing"),
+            "net.inet.tcp.do_loopback_cksum" => (self.looped.tcp.into(), ""),
+            "net.inet.udp.do_loopback_cksum" => (self.looped.udp.into(), ""),
+            "net.inet.ip.lowportmin" => (600, "no socket option asks for a low port"),
+            "net.inet.ip.lowportmax" => (1023, "no socket option asks for a low port"),
+            "net.inet.tcp.mssdflt" => (536, "RFC 9293 MUST-15 names it"),
+            _ => return None,
+        };
+        let Some(v) = value else {
+            return Some(Reply::Sysctl(alloc::vec![(name.to_string(), now.to_string())]));
+        };
+        let v = v.trim();
+        Some(match (fixed, v.parse::<u64>()) {
+            (_, Ok(v)) if v == now && !fixed.is_empty() => Reply::Ok,
+            ("", Ok(v)) if self.set_loop(name, v) => Reply::Ok,
+            ("", _) => Reply::why(Errno::EINVAL, format!("{name}: {v} is not a value for it")),
+            (why, _) => Reply::why(Errno::EPERM, format!("{name}: read only ({why})")),
+        })
+    }
+
+    fn set_loop(&mut self, name: &str, v: u64) -> bool {
+        match name {
+            "net.inet.ip.ifq.maxlen" if (50..=65_536).contains(&v) => self.looped.limit = v as usize,
+            "net.inet.tcp.do_loopback_cksum" if v < 2 => self.looped.tcp = v == 1,
+            "net.inet.udp.do_loopback_cksum" if v < 2 => self.looped.udp = v == 1,
+            _ => return false,
+        }
+        true
+    }
+}
