@@ -5,11 +5,11 @@ use core::ffi::{c_int, c_ulong, c_void};
 use iopkt_shim::sys::{self, Result};
 use iopkt_shim::{ident, ops};
 use iopkt_sockproto::linux::IFREQ_LEN;
-use iopkt_sockproto::sockf;
+use iopkt_sockproto::{bpf, sockf};
 use libc::{sockaddr, socklen_t};
 
 use crate::session::{self, Stack};
-use crate::{datagram, fail, status, wait};
+use crate::{datagram, fail, nodes, rings, status, wait};
 
 /// The kernel's own call.
 fn native(nr: libc::c_long, args: [usize; 5]) -> c_int {
@@ -77,7 +77,7 @@ fn inheritable(fd: c_int, flags: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     match domain {
-        libc::AF_INET | libc::AF_INET6 => {
+        libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET => {
             match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS) {
                 Ok(fd) => {
                     datagram::notice(fd);
@@ -269,6 +269,13 @@ pub unsafe extern "C" fn setsockopt(
             [fd as usize, level as usize, name as usize, value as usize, len as usize],
         );
     };
+    if (level, name) == (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER) && len == 16 {
+        // SAFETY: a `struct sock_fprog` of the program.
+        let r = unsafe { counted(value, |count| u32::from(count as u16)) }
+            .and_then(|insns| ops::attach_filter(&mut Stack, fd, insns));
+        let args = [fd as usize, level as usize, name as usize, value as usize, len as usize];
+        return settled(r, libc::SYS_setsockopt, args);
+    }
     let Some(n) = usize::try_from(len as i32).ok().filter(|&n| n <= iopkt_sockproto::MAX_SOCKOPT) else {
         return fail(libc::EINVAL);
     };
@@ -279,6 +286,9 @@ pub unsafe extern "C" fn setsockopt(
     let bytes = if n == 0 { &[][..] } else { unsafe { core::slice::from_raw_parts(value.cast::<u8>(), n) } };
     let r = ops::setsockopt(&mut Stack, fd, level, name, bytes);
     datagram::option_set(&pair, level, name);
+    if (level, name) == (libc::SOL_PACKET, libc::PACKET_RX_RING) {
+        rings::forget(&pair);
+    }
     settled(
         r,
         libc::SYS_setsockopt,
@@ -326,6 +336,26 @@ pub unsafe extern "C" fn getsockopt(
     }
 }
 
+/// The instructions that a `struct sock_fprog` or `struct bpf_program` names: a count, padding, a pointer.
+///
+/// # Safety
+/// `at` must be such a structure, as the program says, or null.
+pub unsafe fn counted<'a>(at: *const c_void, count: impl Fn(u32) -> u32) -> Result<&'a [u8]> {
+    if at.is_null() {
+        return Err(libc::EFAULT);
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let n = ops::program_length(count(at.cast::<u32>().read_unaligned()))?;
+        let insns = at.cast::<u8>().add(8).cast::<*const u8>().read_unaligned();
+        match (n, insns.is_null()) {
+            (0, _) => Ok(&[]),
+            (_, true) => Err(libc::EFAULT),
+            _ => Ok(core::slice::from_raw_parts(insns, n)),
+        }
+    }
+}
+
 /// ioctl(2). The third argument is variadic in C; its register is the same on this project's machines.
 ///
 /// # Safety
@@ -336,6 +366,12 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) ->
     let is_socket = r & 0xffff_ff00 == 0x8900;
     let is_queue = r == iopkt_sockproto::linux::SIOCINQ || r == iopkt_sockproto::linux::SIOCOUTQ;
     let ours = if is_socket || is_queue { ident::pair(fd) } else { None };
+    if bpf::is_node_request(r)
+        && let Some(p) = datagram::pair(fd)
+    {
+        // SAFETY: the program's argument.
+        return status(unsafe { nodes::ioctl(fd, &p, r, arg) }.map(|()| 0));
+    }
     match ours {
         // How much of a stream is there to read, the pair knows itself.
         Some(p) if !p.stream && r == iopkt_sockproto::linux::SIOCINQ && !arg.is_null() => {

@@ -139,8 +139,7 @@ pub unsafe fn send(
     let known = slot(&DESTINATIONS, key >> 1).load(Ordering::Relaxed) == key;
     let bare = to.is_empty() && control.is_empty();
     if !bare || !known {
-        let peer = if to.is_empty() { Addr::NONE } else { Addr::from_sockaddr(to).map_err(|e| e.raw())? };
-        head = dgram::outgoing(peer, control, flags)?.encode(session::greeting_of(name)?.key);
+        head = dgram::addressed(to, control, flags)?.encode(session::greeting_of(name)?.key);
     }
     if !known && payload > 0 {
         // The first one to a destination goes by request: no route, too long, not allowed are known at once.
@@ -189,7 +188,7 @@ impl Received {
     /// The sender: in the header, or the peer of a connected socket.
     pub fn sender(&self, fd: c_int) -> ops::SockAddr {
         match &self.head {
-            Some(h) => ops::SockAddr::new(&h.peer),
+            Some(h) => ops::SockAddr::of(h),
             None => ops::getpeername(&mut Stack, fd).unwrap_or(ops::SockAddr::new(&Addr::NONE)),
         }
     }

@@ -18,8 +18,10 @@
 
 mod control;
 mod datagram;
+mod nodes;
 mod passing;
 mod real;
+mod rings;
 mod session;
 mod wait;
 

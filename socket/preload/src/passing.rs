@@ -9,7 +9,7 @@ use iopkt_sockproto::{Addr, PairName};
 use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
 use crate::control::{give_address, sockaddr_bytes};
-use crate::{datagram, length, real, status};
+use crate::{datagram, length, nodes, real, status};
 
 const UNUSUAL_SEND: c_int = libc::MSG_OOB | libc::MSG_FASTOPEN;
 const UNUSUAL_RECV: c_int = libc::MSG_OOB | libc::MSG_ERRQUEUE;
@@ -420,6 +420,8 @@ pub unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize
     unsafe {
         match datagram::pair(fd) {
             None => real::read(fd, buf, len),
+            // bpf(4): a read is of the buffer's length.
+            Some(p) if nodes::read_length(&p).is_some_and(|n| n != len) => length(Err(libc::EINVAL)),
             Some(p) => {
                 let part = one(buf, len);
                 length(received(datagram::receive(fd, &p, &part, 1, 0).map(|r| r.len), fd, &part, 0))

@@ -40,6 +40,20 @@ real! {
     readv(fd: c_int, iov: *const libc::iovec, n: c_int) -> libc::ssize_t = c"readv";
     /// recv(2).
     recv(fd: c_int, buf: *mut c_void, len: usize, flags: c_int) -> libc::ssize_t = c"recv";
+    /// write(2).
+    write(fd: c_int, buf: *const c_void, len: usize) -> libc::ssize_t = c"write";
+    /// poll(2).
+    poll(fds: *mut libc::pollfd, n: libc::nfds_t, timeout: c_int) -> c_int = c"poll";
+    /// ppoll(2).
+    ppoll(fds: *mut libc::pollfd, n: libc::nfds_t, timeout: *const libc::timespec, mask: *const libc::sigset_t) -> c_int = c"ppoll";
+    /// select(2).
+    select(n: c_int, r: *mut libc::fd_set, w: *mut libc::fd_set, e: *mut libc::fd_set, timeout: *mut libc::timeval) -> c_int = c"select";
+    /// pselect(2).
+    pselect(n: c_int, r: *mut libc::fd_set, w: *mut libc::fd_set, e: *mut libc::fd_set, timeout: *const libc::timespec, mask: *const libc::sigset_t) -> c_int = c"pselect";
+    /// epoll_wait(2).
+    epoll_wait(fd: c_int, events: *mut libc::epoll_event, n: c_int, timeout: c_int) -> c_int = c"epoll_wait";
+    /// epoll_pwait(2).
+    epoll_pwait(fd: c_int, events: *mut libc::epoll_event, n: c_int, timeout: c_int, mask: *const libc::sigset_t) -> c_int = c"epoll_pwait";
     /// send(2).
     send(fd: c_int, buf: *const c_void, len: usize, flags: c_int) -> libc::ssize_t = c"send";
 }
@@ -52,6 +66,16 @@ pub fn start() {
         readv(-1, core::ptr::null(), 0);
         recv(-1, core::ptr::null_mut(), 0, 0);
         send(-1, core::ptr::null(), 0, 0);
+        write(-1, core::ptr::null(), 0);
+        let (set, none) = (core::ptr::null_mut(), core::ptr::null_mut());
+        poll(core::ptr::null_mut(), 0, 0);
+        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        ppoll(core::ptr::null_mut(), 0, &raw const now, core::ptr::null());
+        let mut at_once = libc::timeval { tv_sec: 0, tv_usec: 0 };
+        select(0, set, set, set, &raw mut at_once);
+        pselect(0, set, set, set, &raw const now, core::ptr::null());
+        epoll_wait(-1, none, 0, 0);
+        epoll_pwait(-1, none, 0, 0, core::ptr::null());
         *libc::__errno_location() = 0;
     }
 }

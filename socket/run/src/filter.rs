@@ -161,12 +161,13 @@ pub fn program() -> Vec<sock_filter> {
         a.jump(JEQ, nr as u32, To::Magic, To::Next);
     }
 
-    // socket(domain, type, protocol): IPv4 and IPv6 are the stack's. Route sockets would show the kernel's interfaces, which
+    // socket(domain, type, protocol): IPv4, IPv6 and packet sockets are the stack's. Route sockets would show the kernel's interfaces, which
     // this program cannot use; refused, glibc's getaddrinfo(AI_ADDRCONFIG) and Go assume that both families exist.
-    a.jump(JEQ, libc::SYS_socket as u32, To::Next, To::Skip(7));
+    a.jump(JEQ, libc::SYS_socket as u32, To::Next, To::Skip(8));
     a.op(LD, arg(0, false));
     a.jump(JEQ, libc::AF_INET as u32, To::Magic, To::Next);
     a.jump(JEQ, libc::AF_INET6 as u32, To::Magic, To::Next);
+    a.jump(JEQ, libc::AF_PACKET as u32, To::Magic, To::Next);
     a.jump(JEQ, libc::AF_NETLINK as u32, To::Next, To::Allow);
     a.op(LD, arg(2, false));
     a.jump(JEQ, libc::NETLINK_ROUTE as u32, To::NoFamily, To::Next);
@@ -246,11 +247,11 @@ mod tests {
 
     #[test]
     fn ip_sockets_are_the_stacks_and_others_the_kernels() {
-        for family in [libc::AF_INET, libc::AF_INET6] {
+        for family in [libc::AF_INET, libc::AF_INET6, libc::AF_PACKET] {
             assert_eq!(ask(libc::SYS_socket, [family as u64, 1, 0, 0, 0, 0]), NOTIFY);
             assert_eq!(ask(libc::SYS_socket, [family as u64, 1, 0, 0, 0, MAGIC]), ALLOW);
         }
-        for family in [libc::AF_UNIX, libc::AF_PACKET, libc::AF_VSOCK] {
+        for family in [libc::AF_UNIX, libc::AF_VSOCK] {
             assert_eq!(ask(libc::SYS_socket, [family as u64, 1, 0, 0, 0, 0]), ALLOW);
         }
         // The high half of an int argument is garbage by right.

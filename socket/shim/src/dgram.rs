@@ -25,6 +25,18 @@ fn int(b: &[u8]) -> Option<c_int> {
     }
 }
 
+/// As [`outgoing`], to a `struct sockaddr` as the program has it (empty: none), IP or link-level.
+pub fn addressed(to: &[u8], control: &[u8], flags: c_int) -> Result<DgramHdr> {
+    if to.is_empty() {
+        return outgoing(Addr::NONE, control, flags);
+    }
+    if let Some(link) = ops::link_address(to)? {
+        let h = outgoing(Addr::NONE, control, flags)?;
+        return Ok(DgramHdr { flags: h.flags | df::PACKET, link, ..h });
+    }
+    outgoing(Addr::from_sockaddr(to).map_err(|e| e.raw())?, control, flags)
+}
+
 /// The header for a datagram to `to` with the program's control messages. Unknown ones are EINVAL, as in Linux.
 pub fn outgoing(to: Addr, control: &[u8], flags: c_int) -> Result<DgramHdr> {
     let mut h = DgramHdr { peer: to, ..DgramHdr::default() };

@@ -5,9 +5,9 @@
 
 use core::ffi::c_int;
 
-use iopkt_sockproto::{Addr, MAX_SOCKOPT, Op, Req, repf};
+use iopkt_sockproto::{Addr, DgramHdr, LINK_ADDR_LEN, MAX_SOCKOPT, Op, Req, df, repf};
 
-use iopkt_sockproto::linux::IFREQ_LEN;
+use iopkt_sockproto::linux::{AF_PACKET, IFREQ_LEN, PACKET_HDRLEN, SO_ATTACH_FILTER, SOL_PACKET, SOL_SOCKET};
 
 use crate::session::{Answer, Rpc};
 use crate::sys::{self, Result};
@@ -23,6 +23,21 @@ impl SockAddr {
     /// From the protocol's form.
     pub fn new(a: &Addr) -> SockAddr {
         let (bytes, len) = a.to_sockaddr();
+        SockAddr { bytes, len }
+    }
+
+    /// A datagram's sender: an IP address, or with [`df::PACKET`] a link-level one.
+    pub fn of(h: &DgramHdr) -> SockAddr {
+        if h.flags & df::PACKET == 0 { SockAddr::new(&h.peer) } else { SockAddr::raw(&h.link) }
+    }
+
+    /// From a structure's bytes.
+    fn raw(b: &[u8]) -> SockAddr {
+        let mut bytes = [0; 28];
+        let len = b.len().min(bytes.len());
+        if let (Some(to), Some(from)) = (bytes.get_mut(..len), b.get(..len)) {
+            to.copy_from_slice(from);
+        }
         SockAddr { bytes, len }
     }
 
@@ -87,7 +102,27 @@ fn with_mode(fd: c_int, flags: c_int) -> Result<c_int> {
 
 /// bind(2).
 pub fn bind(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8]) -> Result<()> {
+    if let Some(b) = link_address(sockaddr)? {
+        // Protocol and interface are all that is bound to.
+        let protocol = u16::from_ne_bytes([b[2], b[3]]);
+        let ifindex = i32::from_ne_bytes([b[4], b[5], b[6], b[7]]);
+        return ask(rpc, fd, Op::Bind, [ifindex, protocol.into(), 0, 0, 0], Addr::NONE).map(drop);
+    }
     ask(rpc, fd, Op::Bind, [0; 5], addr(sockaddr)?).map(drop)
+}
+
+/// The bytes of a `struct sockaddr_ll`, if it is one. As in Linux the link-level address may be cut short.
+pub fn link_address(sockaddr: &[u8]) -> Result<Option<[u8; LINK_ADDR_LEN]>> {
+    if sockaddr.get(..2) != Some(&(AF_PACKET as u16).to_ne_bytes()) {
+        return Ok(None);
+    }
+    let n = sockaddr.len().min(LINK_ADDR_LEN);
+    let mut b = [0; LINK_ADDR_LEN];
+    match (b.get_mut(..n), sockaddr.get(..n)) {
+        (Some(to), Some(from)) if n >= 12 => to.copy_from_slice(from),
+        _ => return Err(libc::EINVAL),
+    }
+    Ok(Some(b))
 }
 
 /// What connect(2) came to.
@@ -139,7 +174,10 @@ pub fn accept(rpc: &mut impl Rpc, fd: c_int, flags: c_int) -> Result<(c_int, Soc
 
 /// getsockname(2).
 pub fn getsockname(rpc: &mut impl Rpc, fd: c_int) -> Result<SockAddr> {
-    ask(rpc, fd, Op::Getsockname, [0; 5], Addr::NONE).map(|a| SockAddr::new(&a.rep.addr))
+    let mut out = [0; LINK_ADDR_LEN];
+    let a = checked(rpc, Req::new(Op::Getsockname, 0), Some(fd), [&[], &[]], &mut out)?;
+    // A packet socket's is no IP address.
+    Ok(if a.len == LINK_ADDR_LEN { SockAddr::raw(&out) } else { SockAddr::new(&a.rep.addr) })
 }
 
 /// getpeername(2).
@@ -168,8 +206,62 @@ pub fn setsockopt(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int, valu
     checked(rpc, req, Some(fd), [value, &[]], &mut []).map(drop)
 }
 
-/// getsockopt(2), for options that are not native; returns the length of the value.
+/// setsockopt(2) with SO_ATTACH_FILTER: the filter's instructions as they lie in memory.
+pub fn attach_filter(rpc: &mut impl Rpc, fd: c_int, insns: &[u8]) -> Result<()> {
+    let req = Req { args: [SOL_SOCKET, SO_ATTACH_FILTER, 0, 0, 0], ..Req::new(Op::Setsockopt, 0) };
+    checked(rpc, req, Some(fd), [insns, &[]], &mut []).map(drop)
+}
+
+/// Length in bytes of what a `struct sock_fprog` or `struct bpf_program` counts, EINVAL if it is too long.
+pub fn program_length(count: u32) -> Result<usize> {
+    const MAX: u32 = 4096;
+    if count > MAX { Err(libc::EINVAL) } else { Ok(count as usize * 8) }
+}
+
+/// open(2) of a device node, by its documented name. The descriptor is close-on-exec; O_NONBLOCK is as `flags` ask.
+pub fn open(rpc: &mut impl Rpc, name: &[u8], flags: c_int, sockf: i32) -> Result<c_int> {
+    let req = Req { args: [flags, 0, 0, sockf, 0], ..Req::new(Op::Open, 0) };
+    let a = checked(rpc, req, None, [name, &[]], &mut [])?;
+    with_mode(a.fd.ok_or(libc::EPROTO)?, flags)
+}
+
+/// ioctl(2) of a device node: what goes in, and room for what comes out; returns the length of that.
+pub fn ioctl_node(
+    rpc: &mut impl Rpc,
+    fd: c_int,
+    request: u32,
+    input: &[u8],
+    out: &mut [u8],
+) -> Result<usize> {
+    let req = Req { args: [request as i32, 0, 0, 0, 0], ..Req::new(Op::Ioctl, 0) };
+    checked(rpc, req, Some(fd), [input, &[]], out).map(|a| a.len)
+}
+
+/// The memory of a packet socket's ring: a descriptor to map, and the ring's length in bytes.
+pub fn ring(rpc: &mut impl Rpc, fd: c_int) -> Result<(c_int, usize)> {
+    let a = checked(rpc, Req::new(Op::Ring, 0), Some(fd), [&[], &[]], &mut [])?;
+    Ok((a.fd.ok_or(libc::EPROTO)?, usize::try_from(a.rep.val[0]).map_err(|_| libc::EPROTO)?))
+}
+
+/// Asks for the descriptor to be readable if something is in the ring.
+pub fn ring_look(rpc: &mut impl Rpc, fd: c_int) -> Result<()> {
+    ask(rpc, fd, Op::Ring, [1, 0, 0, 0, 0], Addr::NONE).map(drop)
+}
+
+/// getsockopt(2), for options that are not native; returns the length of the value. `out` also holds what the caller put into
+/// it: PACKET_HDRLEN asks with it.
 pub fn getsockopt(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int, out: &mut [u8]) -> Result<usize> {
+    if (level, name) == (SOL_PACKET, PACKET_HDRLEN) {
+        let v = out.get(..4).and_then(|b| b.try_into().ok()).map(c_int::from_ne_bytes);
+        // `struct tpacket_hdr`, `tpacket2_hdr`, `tpacket3_hdr`.
+        let len: c_int = match v.ok_or(libc::EINVAL)? {
+            0 | 1 => 32,
+            2 => 48,
+            _ => return Err(libc::EINVAL),
+        };
+        out.get_mut(..4).ok_or(libc::EINVAL)?.copy_from_slice(&len.to_ne_bytes());
+        return Ok(4);
+    }
     let req = Req { args: [level, name, out.len() as i32, 0, 0], ..Req::new(Op::Getsockopt, 0) };
     checked(rpc, req, Some(fd), [&[], &[]], out).map(|a| a.len)
 }

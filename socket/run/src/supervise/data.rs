@@ -136,7 +136,7 @@ impl Supervisor {
     /// The sender's address: in the header, or the peer of a connected datagram socket; none for streams.
     fn sender(&mut self, fd: RawFd, name: &PairName, t: &Taken) -> Result<ops::SockAddr, Errno> {
         match &t.head {
-            Some(h) => Ok(ops::SockAddr::new(&h.peer)),
+            Some(h) => Ok(ops::SockAddr::of(h)),
             None if name.stream => Ok(ops::SockAddr::new(&Addr::NONE)),
             None => ops::getpeername(&mut self.stack, fd).or_else(|_| Ok(ops::SockAddr::new(&Addr::NONE))),
         }
@@ -239,9 +239,8 @@ impl Supervisor {
         if flags & libc::MSG_OOB != 0 {
             return Err(libc::EOPNOTSUPP);
         }
-        let to = if to.is_empty() { Addr::NONE } else { Addr::from_sockaddr(to).map_err(|e| e.raw())? };
         let key = self.stack.greeting()?.key;
-        let head = dgram::outgoing(to, control, flags)?.encode(key);
+        let head = dgram::addressed(to, control, flags)?.encode(key);
         match ops::send(&mut self.stack, fd, flags, &head, payload) {
             // The stack has no room now: the pair makes the caller wait for it.
             Err(libc::EAGAIN) => send(fd, [&head, payload]).map(|n| n.saturating_sub(head.len())),
