@@ -1,7 +1,7 @@
 //! slogger: the log ring and its readers.
 //!
 //! # Theory of operation
-//! The log is one file of fixed size under the root (`/dev/slog`), shared by every process of the product:
+//! The log is one file of a size that slogger(1) sets, under the root (`/dev/slog`), shared by every process of the product:
 //! io-pkt, io-usb, their drivers. It holds a header and a ring of records. Positions are byte counts since
 //! the log was made and never wrap; position `p` lies at `p % capacity` in the ring. The header names
 //! `tail` (the oldest record) and `head` (where the next one goes).
@@ -27,7 +27,7 @@ mod writer;
 
 pub use facade::{Sink, init};
 pub use reader::{Reader, Records};
-pub use ring::{CAPACITY, MAX_TEXT, Record};
+pub use ring::{CAPACITIES, CAPACITY, MAX_TEXT, Record};
 pub use writer::{PATIENCE, Writer};
 
 /// How serious a record is (QNX's `_SLOG_*`).

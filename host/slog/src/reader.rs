@@ -1,6 +1,6 @@
 //! Reading and following.
 
-use crate::ring::{self, ALIGN, CAPACITY, HEADER, Header, Record};
+use crate::ring::{self, ALIGN, HEADER, Header, Record};
 use crate::writer::read_ring;
 use iopkt_sys::{Epoll, Interest, Root, paths};
 use rustix::fs::inotify;
@@ -18,6 +18,10 @@ pub struct Reader {
     path: PathBuf,
     file: File,
     pos: u64,
+    /// The ring's size at the last look, and the newest record that was seen: after another size was set the positions
+    /// are others, the numbers are not.
+    capacity: u64,
+    seen: u64,
     watch: Option<OwnedFd>,
 }
 
@@ -39,8 +43,9 @@ impl Reader {
         let path = root.path(paths::SLOG);
         let file = File::open(&path)
             .map_err(|e| io::Error::new(e.kind(), format!("log {}: {e}", path.display())))?;
-        let mut r = Reader { path, file, pos: 0, watch: None };
-        r.pos = r.header()?.tail;
+        let mut r = Reader { path, file, pos: 0, capacity: 0, seen: 0, watch: None };
+        let h = r.header()?;
+        (r.pos, r.capacity) = (h.tail, h.capacity);
         Ok(r)
     }
 
@@ -49,7 +54,8 @@ impl Reader {
     /// # Errors
     /// As [`Reader::read`].
     pub fn skip_to_end(&mut self) -> io::Result<()> {
-        self.pos = self.header()?.head;
+        let h = self.header()?;
+        (self.pos, self.capacity, self.seen) = (h.head, h.capacity, h.seq);
         Ok(())
     }
 
@@ -79,25 +85,40 @@ impl Reader {
     /// InvalidData when the file is no log; what read(2) says.
     pub fn read(&mut self) -> io::Result<Records> {
         let mut out = Records::default();
-        let h = self.header()?;
+        let mut h = self.header()?;
+        if h.capacity != self.capacity {
+            (self.pos, self.capacity) = (h.tail, h.capacity);
+        }
         if self.pos > h.head {
-            self.pos = h.tail; // begun anew behind our back
+            (self.pos, self.seen) = (h.tail, 0); // begun anew behind our back
         }
         if self.pos < h.tail {
             out.missed += h.tail - self.pos;
             self.pos = h.tail;
         }
-        let mut bytes = vec![0; (h.head - self.pos).min(CAPACITY) as usize];
-        read_ring(&self.file, self.pos, &mut bytes)?;
+        let mut bytes = vec![0; (h.head - self.pos).min(h.capacity) as usize];
+        let tail = loop {
+            read_ring(&self.file, h.capacity, self.pos, &mut bytes)?;
+            let now = self.header()?;
+            if now.capacity == h.capacity {
+                break now.tail;
+            }
+            // Made larger or smaller under our hands.
+            h = now;
+            (self.pos, self.capacity) = (h.tail, h.capacity);
+            bytes.resize((h.head - h.tail) as usize, 0);
+        };
         // What writers passed while we copied may be torn.
-        let tail = self.header()?.tail;
         let torn = tail.saturating_sub(self.pos).min(bytes.len() as u64);
         out.missed += torn;
         let mut at = torn as usize;
         while at < bytes.len() {
             match ring::decode(&bytes[at..]) {
                 Some((r, n)) => {
-                    out.list.push(r);
+                    if r.seq > self.seen {
+                        self.seen = r.seq;
+                        out.list.push(r);
+                    }
                     at += n;
                 }
                 None => {

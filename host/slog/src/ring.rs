@@ -3,8 +3,10 @@
 use crate::Severity;
 use iopkt_base::Duration;
 
-/// Size of the ring in bytes.
+/// Size of the ring in bytes, unless slogger(1) made it another.
 pub const CAPACITY: u64 = 256 * 1024;
+/// Smallest and largest ring.
+pub const CAPACITIES: std::ops::RangeInclusive<u64> = 4096..=16 << 20;
 /// Longest text of a record in bytes; more is cut off at a character's end.
 pub const MAX_TEXT: usize = 1000;
 
@@ -40,6 +42,8 @@ pub struct Record {
 /// What the header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// Size of the ring.
+    pub capacity: u64,
     /// Position of the oldest record.
     pub tail: u64,
     /// Position after the newest record.
@@ -49,13 +53,13 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    pub(crate) const EMPTY: Header = Header { tail: 0, head: 0, seq: 0 };
+    pub(crate) const EMPTY: Header = Header { capacity: CAPACITY, tail: 0, head: 0, seq: 0 };
 
     pub(crate) fn encode(&self) -> [u8; HEADER as usize] {
         let mut b = [0; HEADER as usize];
         b[..8].copy_from_slice(&MAGIC);
         b[8..12].copy_from_slice(&VERSION.to_ne_bytes());
-        b[12..16].copy_from_slice(&(CAPACITY as u32).to_ne_bytes());
+        b[12..16].copy_from_slice(&(self.capacity as u32).to_ne_bytes());
         b[16..24].copy_from_slice(&self.tail.to_ne_bytes());
         b[24..32].copy_from_slice(&self.head.to_ne_bytes());
         b[32..40].copy_from_slice(&self.seq.to_ne_bytes());
@@ -66,15 +70,17 @@ impl Header {
 
     /// `None` for what is no header of this version, or makes no sense.
     pub(crate) fn decode(b: &[u8; HEADER as usize]) -> Option<Header> {
-        let h = Header { tail: u64_at(b, 16)?, head: u64_at(b, 24)?, seq: u64_at(b, 32)? };
+        let capacity = u64::from(u32_at(b, 12)?);
+        let h = Header { capacity, tail: u64_at(b, 16)?, head: u64_at(b, 24)?, seq: u64_at(b, 32)? };
         let ok = b[..8] == MAGIC
             && u32_at(b, 8)? == VERSION
-            && u64::from(u32_at(b, 12)?) == CAPACITY
+            && CAPACITIES.contains(&capacity)
+            && capacity.is_multiple_of(ALIGN as u64)
             && u32_at(b, 40)? == checksum(&[&b[..40]])
             && h.tail <= h.head
             && h.head <= MAX_HEAD
             && h.seq <= MAX_HEAD
-            && h.head - h.tail <= CAPACITY
+            && h.head - h.tail <= capacity
             && h.tail.is_multiple_of(ALIGN as u64)
             && h.head.is_multiple_of(ALIGN as u64);
         ok.then_some(h)
@@ -167,10 +173,10 @@ mod tests {
     #[test]
     fn a_header_that_counting_would_overflow_is_none() {
         let end = !(ALIGN as u64 - 1);
-        for h in [Header { tail: end - 64, head: end, seq: 1 }, Header { tail: 0, head: 0, seq: u64::MAX }] {
+        for h in [Header { capacity: CAPACITY, tail: end - 64, head: end, seq: 1 }, Header { capacity: CAPACITY, tail: 0, head: 0, seq: u64::MAX }] {
             assert_eq!(Header::decode(&h.encode()), None);
         }
-        let good = Header { tail: 1 << 40, head: (1 << 40) + 64, seq: 7 };
+        let good = Header { capacity: CAPACITY, tail: 1 << 40, head: (1 << 40) + 64, seq: 7 };
         assert_eq!(Header::decode(&good.encode()), Some(good));
     }
 }

@@ -1,7 +1,7 @@
 //! Appending.
 
 use crate::Severity;
-use crate::ring::{self, ALIGN, CAPACITY, HEADER, Header, Record};
+use crate::ring::{self, ALIGN, CAPACITIES, CAPACITY, HEADER, Header, Record};
 use iopkt_base::Duration;
 use iopkt_sys::{Root, clock, paths};
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
@@ -43,10 +43,10 @@ impl Writer {
             .custom_flags(libc_nofollow())
             .open(&path)
             .map_err(named)?;
-        // Space is taken now, so that a full disk later cannot stop the log.
-        fallocate(&file, FallocateFlags::empty(), 0, HEADER + CAPACITY)
-            .or_else(|e| if e == rustix::io::Errno::OPNOTSUPP { Ok(()) } else { Err(e) })
-            .map_err(|e| named(e.into()))?;
+        // Space is taken now, so that a full disk later cannot stop the log. One that is there has its own size.
+        if file.metadata().map_err(named)?.len() == 0 {
+            take_space(&file, CAPACITY).map_err(named)?;
+        }
         Ok(Writer { state: Mutex::new(State { file, lost: 0, bytes: Vec::new() }) })
     }
 
@@ -77,6 +77,22 @@ impl Writer {
         ok.is_ok()
     }
 
+    /// Makes the ring `capacity` bytes large (rounded up to whole records' alignment); the newest records that fit stay.
+    /// Every writer and reader goes on with it. Returns the size it has now.
+    ///
+    /// # Errors
+    /// InvalidInput for a size outside [`CAPACITIES`]; TimedOut when another process holds the lock; no space.
+    pub fn resize(&self, capacity: u64) -> io::Result<u64> {
+        if !CAPACITIES.contains(&capacity) {
+            let (least, most) = (CAPACITIES.start(), CAPACITIES.end());
+            let text = format!("a log of {capacity} bytes: {least} to {most} are possible");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let capacity = capacity.next_multiple_of(ALIGN as u64);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).locked(|s| s.resize(capacity))?;
+        Ok(capacity)
+    }
+
     /// Empties the log (`sloginfo -c`).
     ///
     /// # Errors
@@ -87,6 +103,11 @@ impl Writer {
             s.file.write_all_at(&Header { tail: h.head, ..h }.encode(), 0)
         })
     }
+}
+
+fn take_space(file: &File, capacity: u64) -> io::Result<()> {
+    fallocate(file, FallocateFlags::empty(), 0, HEADER + capacity)
+        .or_else(|e| if e == rustix::io::Errno::OPNOTSUPP { Ok(()) } else { Err(e.into()) })
 }
 
 fn libc_nofollow() -> i32 {
@@ -127,6 +148,29 @@ impl State {
         }
     }
 
+    fn resize(&mut self, capacity: u64) -> io::Result<()> {
+        let h = self.header()?;
+        if h.capacity == capacity {
+            return Ok(());
+        }
+        // Space first: a full disk leaves the log as it was.
+        if capacity > h.capacity {
+            take_space(&self.file, capacity)?;
+        }
+        let mut bytes = vec![0; (h.head - h.tail) as usize];
+        read_ring(&self.file, h.capacity, h.tail, &mut bytes)?;
+        let mut from = 0;
+        while (bytes.len() - from) as u64 > capacity {
+            from += ring::decode(&bytes[from..]).map_or(ALIGN, |(_, n)| n);
+        }
+        // Positions go on growing, and the records lie at the ring's begin.
+        let tail = h.head.next_multiple_of(capacity);
+        let head = tail + (bytes.len() - from) as u64;
+        self.file.write_all_at(&bytes[from..], HEADER)?;
+        self.file.write_all_at(&Header { capacity, tail, head, seq: h.seq }.encode(), 0)?;
+        self.file.set_len(HEADER + capacity)
+    }
+
     fn append(&mut self, mut r: Record) -> io::Result<()> {
         let mut h = self.header()?;
         h.seq += 1;
@@ -141,14 +185,14 @@ impl State {
     fn place(&mut self, h: &mut Header, bytes: &[u8]) -> io::Result<()> {
         let need = bytes.len() as u64;
         let old_tail = h.tail;
-        while h.head + need - h.tail > CAPACITY {
+        while h.head + need - h.tail > h.capacity {
             h.tail += self.step(h)?;
         }
         if h.tail != old_tail {
             self.file.write_all_at(&h.encode(), 0)?;
         }
-        let at = h.head % CAPACITY;
-        let first = need.min(CAPACITY - at) as usize;
+        let at = h.head % h.capacity;
+        let first = need.min(h.capacity - at) as usize;
         self.file.write_all_at(&bytes[..first], HEADER + at)?;
         self.file.write_all_at(&bytes[first..], HEADER)?;
         h.head += need;
@@ -159,15 +203,15 @@ impl State {
     fn step(&self, h: &Header) -> io::Result<u64> {
         let have = h.head - h.tail;
         let mut b = vec![0; have.min(ring::size(ring::MAX_TEXT) as u64) as usize];
-        read_ring(&self.file, h.tail, &mut b)?;
+        read_ring(&self.file, h.capacity, h.tail, &mut b)?;
         Ok(ring::decode(&b).map_or(ALIGN as u64, |(_, n)| n as u64))
     }
 }
 
-/// Reads the ring from position `pos` on. A file shorter than a log reads as zeroes.
-pub(crate) fn read_ring(file: &File, pos: u64, out: &mut [u8]) -> io::Result<()> {
-    let at = pos % CAPACITY;
-    let first = (out.len() as u64).min(CAPACITY - at) as usize;
+/// Reads a ring of `capacity` bytes from position `pos` on. A file shorter than a log reads as zeroes.
+pub(crate) fn read_ring(file: &File, capacity: u64, pos: u64, out: &mut [u8]) -> io::Result<()> {
+    let at = pos % capacity;
+    let first = (out.len() as u64).min(capacity - at) as usize;
     let (a, b) = out.split_at_mut(first);
     for (part, off) in [(a, HEADER + at), (b, HEADER)] {
         match file.read_exact_at(part, off) {
