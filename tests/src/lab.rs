@@ -18,6 +18,7 @@ const TOOLS: &[&str] = &[
     "nicinfo",
     "ping",
     "route",
+    "slogger",
     "sloginfo",
     "traceroute",
     "umount",

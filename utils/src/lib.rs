@@ -1,4 +1,4 @@
-//! ifconfig, route, netstat, arp, ping, if_up, nicinfo, sloginfo, usb, mount, umount, waitfor.
+//! ifconfig, route, netstat, arp, ping, if_up, nicinfo, slogger, sloginfo, usb, mount, umount, waitfor.
 //!
 //! One program for all of them (`iopkt-utils`), called by their names. Each tool is a function of its words and
 //! a [`tool::Stack`], so that its grammar and output are tested without one.
@@ -16,6 +16,7 @@ pub mod nicinfo;
 pub mod ping;
 pub mod resolve;
 pub mod route;
+pub mod slogger;
 pub mod sloginfo;
 pub mod sysctl;
 pub mod system;

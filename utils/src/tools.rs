@@ -3,8 +3,8 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, sloginfo, sysctl, system,
-    traceroute, usb, waitfor,
+    arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, slogger, sloginfo, sysctl,
+    system, traceroute, usb, waitfor,
 };
 use std::ffi::OsString;
 
@@ -18,6 +18,7 @@ pub const NAMES: &[&str] = &[
     "nicinfo",
     "ping",
     "route",
+    "slogger",
     "sloginfo",
     "sysctl",
     "traceroute",
@@ -72,6 +73,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "nicinfo" => nicinfo::run(&mut stack, args),
         "ping" => run_ping(args),
         "route" => route::run(&mut stack, args),
+        "slogger" => slogger::run(args),
         "sloginfo" => sloginfo::run(args),
         "sysctl" if sysctl::is_systems(args) => Err(system::exec(name, raw)),
         "sysctl" => sysctl::run(&mut stack, args),

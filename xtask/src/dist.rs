@@ -19,6 +19,7 @@ pub const TOOLS: &[&str] = &[
     "nicinfo",
     "ping",
     "route",
+    "slogger",
     "sloginfo",
     "sysctl",
     "traceroute",

@@ -173,7 +173,10 @@ mod tests {
     #[test]
     fn a_header_that_counting_would_overflow_is_none() {
         let end = !(ALIGN as u64 - 1);
-        for h in [Header { capacity: CAPACITY, tail: end - 64, head: end, seq: 1 }, Header { capacity: CAPACITY, tail: 0, head: 0, seq: u64::MAX }] {
+        for h in [
+            Header { capacity: CAPACITY, tail: end - 64, head: end, seq: 1 },
+            Header { capacity: CAPACITY, tail: 0, head: 0, seq: u64::MAX },
+        ] {
             assert_eq!(Header::decode(&h.encode()), None);
         }
         let good = Header { capacity: CAPACITY, tail: 1 << 40, head: (1 << 40) + 64, seq: 7 };

@@ -93,6 +93,14 @@ impl Writer {
         Ok(capacity)
     }
 
+    /// Size of the ring in bytes.
+    ///
+    /// # Errors
+    /// As [`Writer::clear`].
+    pub fn capacity(&self) -> io::Result<u64> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).locked(|s| Ok(s.header()?.capacity))
+    }
+
     /// Empties the log (`sloginfo -c`).
     ///
     /// # Errors

@@ -238,7 +238,9 @@ fn another_size_keeps_the_newest_and_everybody_goes_on() {
     (0..1000).for_each(|i| info(&w, &format!("number {i:04}")));
     let mut follower = Reader::open(&root).unwrap();
     assert_eq!(follower.read().unwrap().list.len(), 1000);
-    for (size, kept) in [(8 << 10, 8192 / 56), (8 << 10, 8192 / 56), (1 << 20, 8192 / 56 + 1), (4096, 4096 / 56)] {
+    for (size, kept) in
+        [(8 << 10, 8192 / 56), (8 << 10, 8192 / 56), (1 << 20, 8192 / 56 + 1), (4096, 4096 / 56)]
+    {
         assert_eq!(w.resize(size).unwrap(), size);
         assert_eq!(std::fs::metadata(root.path(paths::SLOG)).unwrap().len(), 64 + size);
         let list = Reader::open(&root).unwrap().read().unwrap().list;
