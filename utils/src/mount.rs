@@ -9,7 +9,7 @@ pub const USAGE: &str = "usage: mount [-v] -T io-pkt[N] [-o option[,option...]] 
   -T  type: io-pkt, with the instance number of io-pkt -i behind it; tcpip and io-net mean io-pkt
   -o  options for the module, what would follow -d or -p on the command line of io-pkt
   -v  print the interfaces that came of it
-  module: devnp-ecm.so, ecm, lsm-pf-v4.so, or a full path
+  module: file name (devnp-ecm.so, lsm-pf-v4.so) or full path
 SOCK=/prefix selects the stack.
 Every other type, and mount without a type, is the system's own mount.";
 

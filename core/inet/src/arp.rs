@@ -93,7 +93,10 @@ impl Inet {
         }
         let now = l.cx.now;
         for ((ifindex, a), o) in self.arp.own.iter_mut().filter(|(_, o)| o.next <= now) {
-            if o.probes > 0 {
+            if l.net.iface(*ifindex).is_some_and(|i| i.flags & iff::NOARP != 0) {
+                // ARP was switched off meanwhile: nothing more is said of the address.
+                (o.probes, o.announces, o.next) = (0, 0, Instant::FAR);
+            } else if o.probes > 0 {
                 o.probes -= 1;
                 o.next = now + PROBE_INTERVAL;
                 send(l, *ifindex, REQUEST, Ipv4Addr::UNSPECIFIED, [0; 6], *a, BROADCAST);

@@ -343,6 +343,14 @@ fn without_arp_nothing_is_asked_or_answered() {
     let s = h.udp("10.0.0.1:1000");
     h.send(s, "10.0.0.9:2000", b"x").unwrap();
     assert!(h.turn(t, &mut vec![]).is_empty());
+    // What a link that comes back would have us announce is not said either.
+    let eth = h.eth;
+    for l in [iopkt_ctl::LinkState::Down, iopkt_ctl::LinkState::Up] {
+        h.s.link_changed(eth, l, (0, 0), true);
+    }
+    for ms in (0..9000).step_by(10) {
+        assert!(h.turn(t + Duration::from_millis(ms), &mut vec![]).is_empty());
+    }
     h.end();
 }
 

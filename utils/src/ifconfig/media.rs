@@ -5,14 +5,11 @@
 //! autoselect.
 
 use crate::tool::Failure;
-use iopkt_ctl::{Ifconf, LinkState};
+use iopkt_ctl::{
+    IFM_ETHER as ETHER, IFM_FDX as FULL, IFM_HDX as HALF, IFM_SUBTYPE as SUBTYPE, Ifconf, LinkState,
+};
 
-/// The link is Ethernet.
-pub const ETHER: u32 = 0x20;
-const SUBTYPE: u32 = 0x1f;
 const NONE: u32 = 2;
-const FULL: u32 = 0x0010_0000;
-const HALF: u32 = 0x0020_0000;
 const OPTIONS: u32 = 0x0fff_0000 | 0xff00;
 const INSTANCE_SHIFT: u32 = 28;
 
@@ -145,14 +142,12 @@ impl Change {
 
 /// The selected word.
 pub fn now(i: &Ifconf) -> u32 {
-    let _ = i;
-    ETHER
+    i.media_now
 }
 
 /// The words that a driver offers; one that says nothing of them selects by itself.
 pub fn words(i: &Ifconf) -> Vec<u32> {
-    let _ = i;
-    vec![ETHER]
+    if i.media_words.is_empty() { vec![ETHER] } else { i.media_words.clone() }
 }
 
 /// Name of a word's subtype.

@@ -184,7 +184,6 @@ fn capabilities(i: &Ifconf, c: &words::CapChange) -> Result<Request, Failure> {
 }
 
 /// The request that selects a medium; none when it is selected already.
-fn select(i: &Ifconf, word: u32) -> Option<Request> {
-    debug_assert_eq!(word, media::now(i));
-    None
+fn select(i: &Ifconf, media: u32) -> Option<Request> {
+    (media != i.media_now).then(|| Request::SetMedia { name: i.name.clone(), media })
 }

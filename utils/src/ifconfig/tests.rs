@@ -129,6 +129,51 @@ fn capabilities_start_from_what_is_enabled() {
 }
 
 #[test]
+fn media_are_chosen_from_what_the_driver_offers() {
+    let fdx = 0x26 | 0x0010_0000;
+    let answer = || {
+        Reply::Interfaces(vec![Ifconf {
+            media_words: vec![0x20, 0x23, fdx, 0x1000_0026],
+            media_now: 0x20,
+            ..wm0()
+        }])
+    };
+    let select = |line: &str| {
+        let mut f = Fake::with([answer()]);
+        go(&mut f, line).map(|_| f.asked)
+    };
+    let wants = |line: &str, media| {
+        let asked = select(line).unwrap_or_else(|e| panic!("{line}: {}", e.message));
+        assert_eq!(asked[1], Request::SetMedia { name: "wm0".into(), media }, "{line}");
+    };
+    wants("wm0 media 100baseTX mediaopt full-duplex", fdx);
+    wants("wm0 mediaopt fdx media 100TX mode auto", fdx);
+    wants("wm0 media UTP", 0x23);
+    wants("wm0 media 100baseTX instance 1", 0x1000_0026);
+    assert_eq!(select("wm0 media auto").map(|a| a.len()), Ok(1), "selected already");
+    assert_eq!(
+        select("wm0 media 1000baseT").expect_err("not offered").message,
+        "wm0: media 1000baseT: the driver does not offer it; it offers: media autoselect; media 10baseT; \
+         media 100baseTX mediaopt full-duplex; media 100baseTX instance 1"
+    );
+    let mut f = Fake::with([Reply::Interfaces(vec![Ifconf { media: false, ..wm0() }])]);
+    assert_eq!(
+        go(&mut f, "wm0 media auto").expect_err("no media").message,
+        "wm0: the driver has no media to select"
+    );
+    let i = Ifconf { media_words: vec![0x20, fdx], media_now: fdx, ..wm0() };
+    let x = Extra { media: true, ..Extra::default() };
+    let b = show::block(&i, x);
+    assert!(b.contains("\tmedia: Ethernet 100baseTX full-duplex (1000baseT full-duplex)\n"), "{b}");
+    assert!(
+        b.ends_with(
+            "\tsupported Ethernet media:\n\t\tmedia autoselect\n\t\tmedia 100baseTX mediaopt full-duplex\n"
+        ),
+        "{b}"
+    );
+}
+
+#[test]
 fn what_is_created_is_there_before_it_is_asked_about() {
     let mut f = Fake::with([Reply::Names(vec!["lo1".into()]), Reply::Interfaces(vec![wm0()])]);
     assert_eq!(go(&mut f, "lo1 media auto 127.0.0.2 create up"), Ok(0));
