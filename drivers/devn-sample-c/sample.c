@@ -3,7 +3,7 @@
  *
  * It has no hardware. A frame that is sent waits in a ring until the driver's own thread (an io-net driver has one, for
  * its interrupts) sends it back with the link-level addresses swapped. Options: verbose, count=N interfaces,
- * depth=N frames in the ring, beat=MS a broadcast that often, fail, none.
+ * depth=N frames in the ring, beat=MS a broadcast that often; for tests fail, none, crash.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -34,7 +34,7 @@ struct nic {
 static const struct devn_io_net *net;
 static struct nic *nics[MAX_IFS];
 static unsigned nnics, depth, beat_ms;
-static int verbose;
+static int verbose, crash;
 
 static int nic_up(void *hdl)
 {
@@ -117,8 +117,11 @@ static void later(struct timespec *t, unsigned ms)
 
 static void beat(struct nic *n)
 {
+    volatile int *volatile nowhere = (volatile int *)8;
     uint8_t f[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 0x88, 0xb5 };
 
+    if (crash)
+        *nowhere = 1;
     net->rx(n->reg, f, sizeof f);
 }
 
@@ -223,6 +226,8 @@ static int init(const struct devn_io_net *ion, const char *options)
             verbose = 1;
         else if (strcmp(o, "fail") == 0)
             return ENXIO;
+        else if (strcmp(o, "crash") == 0)
+            crash = 1;
         else if (strcmp(o, "none") == 0)
             count = 0;
         else if (sscanf(o, "count=%u", &count) == 1 && count <= MAX_IFS)
@@ -242,5 +247,5 @@ static int init(const struct devn_io_net *ion, const char *options)
 }
 
 __attribute__((visibility("default"))) const struct devn_entry devn_entry = {
-    .version = DEVN_VERSION, .options = "verbose,count=,depth=,beat=,fail,none", .init = init, .shutdown = shut,
+    .version = DEVN_VERSION, .options = "verbose,count=,depth=,beat=,fail,none,crash", .init = init, .shutdown = shut,
 };

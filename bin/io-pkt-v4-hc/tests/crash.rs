@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Stack, build, until};
+use devnp_shim as _; // so that it is built
 use iopkt_ctl::{AddrInfo, AddrState, Request, iff};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -37,17 +38,17 @@ fn says(log: &[String], parts: &[&str]) {
 #[test]
 fn on_the_control_thread() {
     let (log, quiet) = crash("load", "", |_| {});
-    says(&log, &["crash: signal 11", "in thread crash"]);
+    says(&log, &["crash: signal 11 at devnp-crash.so+0x", "in thread crash"]);
     assert_eq!(quiet, "AB");
 }
 
 #[test]
 fn on_either_packet_thread() {
     let (log, quiet) = crash("start", "", |s| up(s, "cr0"));
-    says(&log, &["crash: signal 11 in a driver's call for cr0 in thread packet0"]);
+    says(&log, &["crash: signal 11 at devnp-crash.so+0x", "in a driver's call for cr0 in thread packet0"]);
     assert_eq!(quiet, "AB");
     let (log, quiet) = crash("start", "", |s| up(s, "cr1"));
-    says(&log, &["crash: signal 11 in a driver's call for cr1 in thread packet1"]);
+    says(&log, &["crash: signal 11 at devnp-crash.so+0x", "in a driver's call for cr1 in thread packet1"]);
     assert_eq!(quiet, "AB");
 }
 
@@ -64,8 +65,33 @@ fn in_the_middle_of_traffic() {
         // The address is announced.
         let _ = s.session().ctl(&Request::AddAddr { name: "cr1".into(), addr, replace: true });
     });
-    says(&log, &["crash: signal 11 in a driver's call for cr1"]);
+    says(&log, &["crash: signal 11 at devnp-crash.so+0x", "in a driver's call for cr1"]);
     assert_eq!(quiet, "AB");
+}
+
+/// Runs until the crash; the log.
+fn ends(mut s: Stack) -> Vec<String> {
+    let mut status = None;
+    until("it has ended", || {
+        status = s.child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().signal(), Some(11), "{:?}", s.dir.log());
+    s.dir.log()
+}
+
+#[test]
+fn in_a_module_and_in_a_legacy_drivers_own_thread() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    common::drivers();
+    build(&root.join("modules/lsm-sample-c/sample.c"), "lsm-sample.so");
+    let s = Stack::start("");
+    let _ = s.load("lsm-sample.so", "crash=1");
+    says(&ends(s), &["crash: signal 11 at lsm-sample.so+0x", "in thread sample"]);
+    build(&root.join("drivers/devn-sample-c/sample.c"), "devn-oldsample.so");
+    let s = Stack::start("-d oldsample crash,beat=1");
+    up(&s, "en0");
+    says(&ends(s), &["crash: signal 11 at devn-oldsample.so+0x", "in thread shim"]);
 }
 
 #[test]

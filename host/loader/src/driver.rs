@@ -146,6 +146,8 @@ pub(crate) struct Core {
     pub(crate) why: Mutex<String>,
     /// Buffers that the driver owns.
     pub(crate) out: AtomicIsize,
+    /// Counts the driver's looks at `stopping`, and its lines.
+    pub(crate) pulse: AtomicU64,
     /// What the stack has for a module.
     pub(crate) inlet: Queue,
     control: Mutex<Option<Arc<Port>>>,
@@ -388,6 +390,7 @@ impl Driver {
             names: Mutex::default(),
             tx: Mutex::new(tx),
             misuses: AtomicU64::new(0),
+            pulse: AtomicU64::new(0),
             inlet: Queue::default(),
         });
         let port = Arc::new(Port::new(Arc::downgrade(&core), true, &core.info.name));
@@ -474,6 +477,11 @@ impl Driver {
             Gone::Destroyed => abi::STAY_DESTROYED,
         };
         self.core.stay.load(Ordering::Acquire) & bit != 0
+    }
+
+    /// A number that changes whenever it looks at whether it should stop, or logs.
+    pub fn pulse(&self) -> u64 {
+        self.core.pulse.load(Ordering::Relaxed)
     }
 
     /// Packet buffers that it holds.

@@ -109,6 +109,7 @@ unsafe extern "C" fn log(p: *mut abi::Port, severity: c_int, text: *const c_char
     // SAFETY: the driver gives a port of its own and `len` bytes of text.
     let (both, text) = unsafe { (both(p), lossy(text, len)) };
     if let Some((port, core)) = both {
+        core.pulse.fetch_add(1, Ordering::Relaxed);
         core.host.log(severity.clamp(0, 7) as u8, &port.label(), &text);
     }
 }
@@ -123,7 +124,10 @@ unsafe extern "C" fn now(p: *mut abi::Port) -> u64 {
 
 unsafe extern "C" fn stopping(p: *mut abi::Port) -> c_int {
     // SAFETY: the driver gives a port of its own.
-    unsafe { both(p) }.map_or(1, |(_, core)| c_int::from(core.stopping.load(Ordering::Acquire)))
+    unsafe { both(p) }.map_or(1, |(_, core)| {
+        core.pulse.fetch_add(1, Ordering::Relaxed);
+        c_int::from(core.stopping.load(Ordering::Acquire))
+    })
 }
 
 unsafe extern "C" fn random(p: *mut abi::Port, buf: *mut c_void, len: usize) {

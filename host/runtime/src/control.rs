@@ -7,6 +7,7 @@ use crate::cmdline::Load;
 use crate::env::Env;
 use crate::msg::{Ticket, ToControl, ToPacket};
 use crate::start::Facts;
+use crate::watch::Watch;
 use iopkt_base::{Duration, Errno, Instant};
 use iopkt_ctl::{DriverInfo, ModuleInfo, NicInfo, Reply, Request};
 use iopkt_loader::{Driver, DriverId, Error, Gone, Info, Kind, Wanted};
@@ -37,6 +38,8 @@ struct Entry {
     legacy: bool,
     /// Its load has ended (and, without [`Entry::failed`], well).
     load_over: bool,
+    /// While it loads: when it is looked at again, and what [`Driver::pulse`] was then.
+    pulse: Option<(Instant, u64)>,
     /// Who waits for its load.
     loading: Option<Waiter>,
     /// Who waits for its unload.
@@ -61,6 +64,9 @@ struct Gather {
     left: usize,
     list: Vec<NicInfo>,
 }
+
+/// How long a load may go without a word to the host before it is reported.
+const LOAD_SILENCE: Duration = Duration::from_secs(5);
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +93,7 @@ pub(crate) struct Control {
     patience: Option<Instant>,
     ending: Option<(End, Instant)>,
     /// Tells when the host's name changes (`confstr_monitor`).
+    watch: Watch,
     _hostname: Option<HostnameWatch>,
 }
 
@@ -119,6 +126,7 @@ impl Control {
         confstr_monitor: bool,
     ) -> std::io::Result<Control> {
         let epoll = Epoll::new()?;
+        let threads = env.packet.len();
         let hostname = if confstr_monitor { watch_hostname(&env, &epoll) } else { None };
         epoll.add(&signals, TOKEN_SIGNALS, Interest::READ)?;
         epoll.add(&env.control_waker, TOKEN_INBOX, Interest::READ)?;
@@ -135,6 +143,7 @@ impl Control {
             queue: queue.into(),
             patience: Some(Instant::ZERO),
             ending: None,
+            watch: Watch::new(threads),
             _hostname: hostname,
         })
     }
@@ -149,7 +158,11 @@ impl Control {
                 self.report_left();
                 return end;
             }
-            let next = [self.patience, self.ending.map(|e| e.1)].into_iter().flatten().min();
+            self.watch.look(clock::monotonic(), &self.env);
+            self.silent_loads();
+            let pulses = self.drivers.values().filter_map(|e| e.pulse.filter(|_| !e.load_over)).map(|p| p.0);
+            let next = [self.patience, self.ending.map(|e| e.1), self.watch.deadline()];
+            let next = next.into_iter().flatten().chain(pulses).min();
             let timeout = next.map(|at| at.since(clock::monotonic()));
             let mut events = Vec::new();
             if let Err(e) = self.epoll.wait(&mut events, 8, timeout) {
@@ -166,6 +179,28 @@ impl Control {
             }
             while let Ok(m) = self.inbox.try_recv() {
                 self.message(m);
+            }
+        }
+    }
+
+    /// Names a driver whose load neither returns nor says anything: it must look at `stopping` now and then.
+    fn silent_loads(&mut self) {
+        let now = clock::monotonic();
+        for e in self.drivers.values_mut().filter(|e| !e.load_over) {
+            let (Some((at, before)), Some(d)) = (e.pulse, &e.driver) else { continue };
+            if at > now {
+                continue;
+            }
+            let pulse = d.pulse();
+            e.pulse = (pulse != before).then(|| (now + LOAD_SILENCE, pulse));
+            if e.pulse.is_none() {
+                let text = format!(
+                    "{}: its load hangs: no word for {} s and no look at whether it should stop, a fault of the \
+                     driver; everything else goes on, but it cannot be unloaded before it returns",
+                    e.info.path.display(),
+                    LOAD_SILENCE.as_secs()
+                );
+                self.env.log(Severity::Error, &text);
             }
         }
     }
@@ -364,6 +399,7 @@ impl Control {
                     interfaces: Vec::new(),
                     legacy: false,
                     load_over: false,
+                    pulse: Some((clock::monotonic() + LOAD_SILENCE, driver.pulse())),
                     loading: Some(waiter),
                     unloading: None,
                     failed: None,

@@ -4,6 +4,7 @@
 //! The handler may only do what signal-safety(7) allows, so all it needs lies ready in static memory:
 //! a table of quiesce calls, and the name of the driver that each thread is in.
 
+use crate::culprit;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -64,10 +65,10 @@ pub(crate) fn quiesce_all() {
     }
 }
 
-/// Runs `f`, during which a crash of this thread is blamed on `who`.
-pub(crate) fn blame<R>(who: &str, f: impl FnOnce() -> R) -> R {
+/// Runs `f`, a call into the driver of device `num`, during which a crash of this thread is blamed on `who`.
+pub(crate) fn blame<R>(num: u32, who: &str, f: impl FnOnce() -> R) -> R {
     let before = INSIDE.replace((who.as_ptr(), who.len()));
-    let r = f();
+    let r = crate::watch::inside(num, f);
     INSIDE.set(before);
     r
 }
@@ -83,10 +84,19 @@ pub(crate) fn install(log: Option<&'static iopkt_slog::Sink>) -> std::io::Result
     unsafe { iopkt_sys::signal::on_crash(handler) }
 }
 
-extern "C" fn handler(signal: i32, _info: *mut libc::siginfo_t, _ctx: *mut c_void) {
-    let mut line = Line { bytes: [0; 256], len: 0 };
+extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, ctx: *mut c_void) {
+    let mut line = Line { bytes: [0; 320], len: 0 };
     line.push(b"io-pkt: crash: signal ");
     line.number(signal);
+    let mut file = [0u8; 64];
+    // SAFETY: the handler is installed with SA_SIGINFO; the two are the kernel's.
+    let at = unsafe { info.as_ref().filter(|i| i.si_code > 0).map(|_| culprit::instruction(ctx)) };
+    if let Some((n, offset)) = at.and_then(|at| culprit::file_at(at, &mut file)) {
+        line.push(b" at ");
+        line.push(&file[..n]);
+        line.push(b"+0x");
+        line.hex(offset);
+    }
     let (at, len) = INSIDE.get();
     if !at.is_null() {
         line.push(b" in a driver's call for ");
@@ -115,7 +125,7 @@ extern "C" fn handler(signal: i32, _info: *mut libc::siginfo_t, _ctx: *mut c_voi
 }
 
 struct Line {
-    bytes: [u8; 256],
+    bytes: [u8; 320],
     len: usize,
 }
 
@@ -124,6 +134,12 @@ impl Line {
         let n = b.len().min(self.bytes.len() - self.len);
         self.bytes[self.len..self.len + n].copy_from_slice(&b[..n]);
         self.len += n;
+    }
+    fn hex(&mut self, n: usize) {
+        if n >= 16 {
+            self.hex(n / 16);
+        }
+        self.push(&b"0123456789abcdef"[n % 16..=n % 16]);
     }
     fn number(&mut self, n: i32) {
         let n = n.unsigned_abs();

@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     pub dev: Box<Device>,
     /// Its place on this thread.
     pub seat: Seat,
+    /// The watch knows its name.
+    named: crate::watch::Named,
     /// Quiets the hardware when the process crashes.
     quiet: Option<crash::Registered>,
     /// Thread 0 knows that it has left.
@@ -59,6 +61,7 @@ impl Slot {
         Slot {
             num,
             ifindex,
+            named: crate::watch::Named::new(num, &name),
             name,
             checksums: dev.description().caps_tx != 0,
             dev,
@@ -82,33 +85,34 @@ impl Slot {
     /// Binds the device to the calling thread.
     pub(crate) fn bind(&mut self, epoll: &Arc<Epoll>) -> Result<Bound, Errno> {
         let place = Place { epoll, token: self.num, ifindex: self.ifindex, name: &self.name };
-        let b = crash::blame(&self.name, || self.dev.bind(place))?;
+        let b = crash::blame(self.num, &self.name, || self.dev.bind(place))?;
         self.quiet = self.dev.quiesce().and_then(|(f, dev)| crash::register(f, dev));
         Ok(b)
     }
 
     /// Ends the device: the driver gets it back.
     pub(crate) fn detach(self, why: Gone) {
-        let Slot { name, dev, quiet, seat, .. } = self;
+        let Slot { num, name, dev, quiet, seat, named, .. } = self;
         drop((quiet, seat));
-        crash::blame(&name, || dev.detach(why));
+        crash::blame(num, &name, || dev.detach(why));
+        drop(named);
     }
 
     /// One of its descriptors is ready.
     pub(crate) fn ready(&mut self, e: &Event) {
-        crash::blame(&self.name, || self.dev.ready(e));
+        crash::blame(self.num, &self.name, || self.dev.ready(e));
     }
 
     /// Runs its timer if it is due.
     pub(crate) fn tick(&mut self, now: Instant) {
         if self.deadline() <= now {
-            crash::blame(&self.name, || self.dev.tick(now));
+            crash::blame(self.num, &self.name, || self.dev.tick(now));
         }
     }
 
     /// An order of the shard.
     pub(crate) fn order(&mut self, env: &Env, op: &DevOp) {
-        let (what, r) = crash::blame(&self.name, || match op {
+        let (what, r) = crash::blame(self.num, &self.name, || match op {
             DevOp::Start(_) => {
                 self.full = false;
                 ("start", self.dev.start())
@@ -172,7 +176,7 @@ impl Slot {
             self.finish_checksums(q);
         }
         while !self.full && !q.is_empty() {
-            let sent = crash::blame(&self.name, || self.dev.transmit(q));
+            let sent = crash::blame(self.num, &self.name, || self.dev.transmit(q));
             self.full = sent.full;
             if sent.packets == 0 {
                 break;
@@ -194,7 +198,7 @@ impl Slot {
 
     /// Whether the user may destroy it.
     pub(crate) fn may_destroy(&mut self) -> Result<(), (Errno, String)> {
-        crash::blame(&self.name, || self.dev.may_destroy())
+        crash::blame(self.num, &self.name, || self.dev.may_destroy())
     }
 
     /// On another thread than the shard's: hands received packets over and sends what the shard has put
@@ -235,7 +239,7 @@ impl Slot {
 
     /// What the driver knows of the hardware.
     pub(crate) fn nicinfo(&mut self, name: String) -> Option<NicInfo> {
-        let fields = match crash::blame(&self.name, || self.dev.nicinfo()) {
+        let fields = match crash::blame(self.num, &self.name, || self.dev.nicinfo()) {
             Ok(f) => f,
             Err(Errno::EOPNOTSUPP) => Vec::new(),
             Err(_) => return None,

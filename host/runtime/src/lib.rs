@@ -7,6 +7,7 @@
 pub mod cmdline;
 mod control;
 mod crash;
+mod culprit;
 mod device;
 mod env;
 mod lanes;
@@ -16,6 +17,7 @@ mod names;
 mod packet;
 mod stack;
 mod start;
+mod watch;
 mod workers;
 
 pub use limits::Size;

@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::lanes::Seat;
 use crate::msg::{AttachReply, ToControl, ToPacket};
 use crate::stack::Stack;
+use crate::watch;
 use iopkt_base::Instant;
 use iopkt_loader::{Device, Gone};
 use iopkt_mbuf::Mbuf;
@@ -113,6 +114,7 @@ impl Packet {
         let timeout = self.timeout();
         self.events.clear();
         self.epoll.wait(&mut self.events, EVENTS, timeout)?;
+        watch::begin(self.me, &self.env);
         let now = clock::monotonic();
         self.now = now;
         self.more = false;
@@ -136,6 +138,7 @@ impl Packet {
         }
         self.events = events;
         self.serve(now);
+        watch::end(self.me);
         Ok(())
     }
 
