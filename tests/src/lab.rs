@@ -23,6 +23,7 @@ const TOOLS: &[&str] = &[
     "traceroute",
     "umount",
     "usb",
+    "usblauncher",
     "waitfor",
 ];
 

@@ -24,4 +24,5 @@ pub mod tool;
 pub mod tools;
 pub mod traceroute;
 pub mod usb;
+pub mod usblauncher;
 pub mod waitfor;

@@ -4,7 +4,7 @@ use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
     arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, slogger, sloginfo, sysctl,
-    system, traceroute, usb, waitfor,
+    system, traceroute, usb, usblauncher, waitfor,
 };
 use std::ffi::OsString;
 
@@ -24,6 +24,7 @@ pub const NAMES: &[&str] = &[
     "traceroute",
     "umount",
     "usb",
+    "usblauncher",
     "waitfor",
 ];
 
@@ -79,6 +80,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "sysctl" => sysctl::run(&mut stack, args),
         "traceroute" => run_traceroute(args),
         "usb" => usb::run(args),
+        "usblauncher" => usblauncher::run(args),
         "waitfor" => waitfor::run(args),
         _ => Err(Failure::new("no such tool")),
     }

@@ -25,6 +25,7 @@ pub const TOOLS: &[&str] = &[
     "traceroute",
     "umount",
     "usb",
+    "usblauncher",
     "waitfor",
 ];
 

@@ -1,7 +1,7 @@
 //! `usb`: shows the devices of the USB stack.
 
 mod show;
-mod stack;
+pub(crate) mod stack;
 
 use crate::getopt;
 use crate::tool::{Failure, Outcome, print, print_json};

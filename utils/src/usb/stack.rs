@@ -17,10 +17,32 @@ pub struct Device {
     pub description: Description,
 }
 
-trait Conn: Read + Write {}
-impl<T: Read + Write> Conn for T {}
+/// A connection to a USB stack; reads time out.
+pub trait Conn: Read + Write {
+    /// How long a read waits; `None` for ever.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn patience(&self, d: Option<Duration>) -> io::Result<()>;
+}
 
-fn connect(path: &str) -> io::Result<Box<dyn Conn>> {
+impl Conn for TcpStream {
+    fn patience(&self, d: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(d)
+    }
+}
+
+impl Conn for UnixStream {
+    fn patience(&self, d: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(d)
+    }
+}
+
+/// Connects to HOST:PORT or to a documented name.
+///
+/// # Errors
+/// What connect(2) says.
+pub fn connect(path: &str) -> io::Result<Box<dyn Conn>> {
     if !path.starts_with('/') && path.contains(':') {
         let a = path.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
         let s = TcpStream::connect_timeout(&a, TIMEOUT)?;
@@ -37,7 +59,6 @@ fn ask<T>(path: &str, request: &[u8], parse: impl Fn(&[u8]) -> Parsed<T>) -> io:
     s.write_all(request)?;
     let (mut b, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
-        let bad = |e| io::Error::new(io::ErrorKind::InvalidData, format!("no USB/IP server ({e:?})"));
         if let Some((r, _)) = parse(&b).map_err(bad)? {
             return Ok(r);
         }
@@ -48,12 +69,33 @@ fn ask<T>(path: &str, request: &[u8], parse: impl Fn(&[u8]) -> Parsed<T>) -> io:
     }
 }
 
+/// A protocol error as an I/O error.
+pub fn bad(e: iopkt_usbip::ProtoError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("no USB/IP server ({e:?})"))
+}
+
+/// The device list.
+///
+/// # Errors
+/// No connection, no list.
+pub fn list(path: &str) -> io::Result<Vec<DeviceInfo>> {
+    ask(path, &op::request(op::REQ_DEVLIST), op::parse_devlist)?
+        .map_err(|st| io::Error::other(format!("device list: {}", op::st::text(st))))
+}
+
+/// The descriptors of a device; none when the server is not io-usb: a stock one closes the connection on a request
+/// that it does not know.
+pub fn describe(path: &str, busid: &str) -> Description {
+    let d = ask(path, &op::request_busid(op::REQ_DESCRIBE, busid), op::parse_describe);
+    d.ok().and_then(Result::ok).unwrap_or_default()
+}
+
 /// All devices.
 ///
 /// # Errors
 /// A line for people: no USB stack there, and how to start one.
 pub fn devices(path: &str) -> Result<Vec<Device>, String> {
-    let list = ask(path, &op::request(op::REQ_DEVLIST), op::parse_devlist).map_err(|e| match e.kind() {
+    let list = list(path).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             format!(
                 "no USB stack at {path} ({}): {e}; start one: io-usb -d sim",
@@ -62,11 +104,9 @@ pub fn devices(path: &str) -> Result<Vec<Device>, String> {
         }
         _ => format!("{path}: {e}"),
     })?;
-    let list = list.map_err(|st| format!("{path}: device list: {}", op::st::text(st)))?;
     let described = |info: DeviceInfo| {
-        // A stock server closes the connection on a request that it does not know.
-        let d = ask(path, &op::request_busid(op::REQ_DESCRIBE, &info.busid), op::parse_describe);
-        Device { info, description: d.ok().and_then(Result::ok).unwrap_or_default() }
+        let description = describe(path, &info.busid);
+        Device { info, description }
     };
     Ok(list.into_iter().map(described).collect())
 }
