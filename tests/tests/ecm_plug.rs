@@ -10,7 +10,7 @@ fn start(lab: &mut Lab, sims: &str, options: &str) {
     lab.spawn(&format!("io-usb --foreground {sims}"));
     lab.wait(LONG, "test -S $IO_PKT_ROOT/dev/usb");
     lab.spawn(&format!("io-pkt-v4-hc --foreground -d ecm {options} -ptcpip"));
-    lab.wait(LONG, "test -S $IO_PKT_ROOT/dev/socket");
+    lab.wait(LONG, "test -S $IO_PKT_ROOT/dev/socket/2");
 }
 
 /// Waits until exactly these interfaces are there.
@@ -137,14 +137,21 @@ fn a_launcher_mounts_and_destroys_one_device_at_a_time() {
     lab.spawn("io-usb --foreground -d sim -d sim");
     lab.wait(LONG, "test -S $IO_PKT_ROOT/dev/usb");
     lab.spawn("io-pkt-v4-hc --foreground");
-    lab.wait(LONG, "test -S $IO_PKT_ROOT/dev/socket");
+    lab.wait(LONG, "test -S $IO_PKT_ROOT/dev/socket/2");
     lab.sh("mount -T io-pkt -o busnum=1,devnum=3,ign_remove devnp-ecm.so");
     interfaces(&lab, "ecm0 lo0");
     assert!(lab.sh("io-usb -c list").lines().any(|l| l.starts_with("1-1:") && l.contains("free")));
     lab.sh("mount -T io-pkt -o busnum=0x1,devnum=0x2,ign_remove devnp-ecm.so");
     interfaces(&lab, "ecm0 ecm1 lo0");
+    // NetBSD's spelling means the same; both at once mean nothing.
+    let (_, err) = lab.sh_fails("mount -T io-pkt -o vid=0x1d6b,did=0x104,busno=1,devno=2 devnp-ecm.so");
+    assert!(err.contains("in use"), "{err}");
+    let (_, err) = lab.sh_fails("mount -T io-pkt -o vid=0x1d6b,did=0x105 devnp-ecm.so");
+    assert!(err.contains("no CDC-ECM device with vid=0x1d6b,did=0x0105"), "{err}");
+    let (_, err) = lab.sh_fails("mount -T io-pkt -o busno=1,devnum=2 devnp-ecm.so");
+    assert!(err.contains("two spellings"), "{err}");
     let (_, err) = lab.sh_fails("mount -T io-pkt -o busnum=1,devnum=9 devnp-ecm.so");
-    assert!(err.contains("no CDC-ECM device with busnum 1 and devnum 9"), "{err}");
+    assert!(err.contains("no CDC-ECM device with busnum=1,devnum=9"), "{err}");
     lab.sh("io-usb -c unplug 1-2");
     logged(&lab, "ign_remove");
     lab.sh("ifconfig ecm0 destroy");

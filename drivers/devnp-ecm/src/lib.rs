@@ -1,4 +1,5 @@
-//! devnp-ecm.so: USB CDC-ECM over USB/IP. The code is `drivers/usbnet`; this is the object.
+//! devnp-ecm.so: USB CDC-ECM over USB/IP. The code is `drivers/usbnet`; this is the object. It is installed as
+//! devnp-ecmplus.so too, whose options are among these; so are devnp-usbnet's, as far as they make sense here.
 
 iopkt_sdk::iopkt_driver! {
     driver: iopkt_usbnet::driver::EcmDriver,
@@ -8,14 +9,31 @@ iopkt_sdk::iopkt_driver! {
     description: "USB CDC-ECM Ethernet",
     options: [
         "bufsz=N" => "bytes of the AT port's buffer (2048)",
+        "busno=N" => "busnum, as drivers from NetBSD spell it",
         "busnum=N" => "only devices of this USB bus",
+        "cache=N" => "refused: there is nothing to make cacheable",
+        "cfg=N" => "the configuration to use (with busnum and devnum)",
+        "classid=HEX" => "another class of the control interface (with subclassid)",
+        "control_timeout=MS" => "longest control request (2000)",
+        "ctrlbufsz=N" => "longest encapsulated response, bytes (1024)",
+        "ctrlrxurb=N" => "encapsulated responses that may be asked for in a row (64)",
+        "devno=N" => "devnum, as drivers from NetBSD spell it",
         "devnum=N" => "only the device with this address",
+        "disable_set_packet_filter" => "no packet filter requests",
+        "ext_name" => "refused: use name= and unit=",
+        "iface=N" => "the control interface to use (with busnum and devnum)",
+        "did=ID" => "only devices of this product",
         "ign_remove" => "keep the interface when its device is removed",
+        "intf=N" => "lowest interface number to look at",
+        "keepalive_timeout=MS" => "refused: RNDIS's",
         "path=NAME" => "the USB stack: a name under the root (/dev/usb) or HOST:PORT",
         "pnp" => "stay loaded, take devices as they are plugged in",
+        "prio=N" => "refused: use rx_prio of the tcpip options",
         "receive=N" => "receive URBs (64)",
+        "subclassid=HEX" => "another subclass of the control interface (with classid)",
         "transmit=N" => "transmit URBs (64)",
         "verbose[=N]" => "say more in the log",
+        "vid=ID" => "only devices of this vendor",
         "wait=N" => "seconds to wait for the USB stack (60)",
     ],
 }

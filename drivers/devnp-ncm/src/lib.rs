@@ -35,9 +35,12 @@ iopkt_sdk::iopkt_driver! {
     description: "USB CDC-NCM Ethernet",
     options: [
         "bufsz=N" => "bytes of the AT port's buffer (2048)",
+        "busno=N" => "busnum, as drivers from NetBSD spell it",
         "busnum=N" => "only devices of this USB bus",
         "crc" => "frames carry their CRC, if the device can",
+        "devno=N" => "devnum, as drivers from NetBSD spell it",
         "devnum=N" => "only the device with this address",
+        "did=ID" => "only devices of this product",
         "ign_remove" => "keep the interface when its device is removed",
         "npkt=N" => "most frames in a block to the device (0: what fits)",
         "ntb32" => "blocks of 32-bit numbers, if the device has them",
@@ -47,6 +50,7 @@ iopkt_sdk::iopkt_driver! {
         "receive=N" => "receive URBs (64)",
         "transmit=N" => "transmit URBs (64)",
         "verbose[=N]" => "say more in the log",
+        "vid=ID" => "only devices of this vendor",
         "wait=N" => "seconds to wait for the USB stack (60)",
     ],
 }

@@ -141,6 +141,12 @@ impl Ecm {
             receive: o.receive,
             transmit: o.transmit,
             bufsz: o.bufsz,
+            control_timeout: o.control_timeout.as_nanos() as u64,
+            response_len: o.ctrlbufsz,
+            responses: o.ctrlrxurb,
+            no_filter: o.no_filter,
+            fcs: f.quirks.fcs,
+            fix_dst: f.quirks.bogus_mac,
             ..Setting::new(f.ecm, f.acm)
         };
         Ecm {

@@ -2,8 +2,9 @@
 
 use crate::bus::{Bus, Stream, bad, fill};
 use crate::device::Ecm;
+use crate::find::other_kind;
 use crate::options::Options;
-use crate::probe::{Found, Not, may_match, probe};
+use crate::probe::{Found, Not, is_meant, may_match, probe};
 use crate::serial::Serial;
 use crate::shared::Shared;
 use crate::units::Units;
@@ -165,12 +166,9 @@ impl EcmDriver {
             }
         }
         if d.mine.is_empty() && !d.o.pnp {
-            let what = match (d.o.busnum, d.o.devnum) {
-                (None, None) => format!("no {} device", d.o.kind()),
-                (b, n) => {
-                    let text = |v: Option<u32>| v.map_or_else(|| "any".to_string(), |v| v.to_string());
-                    format!("no {} device with busnum {} and devnum {}", d.o.kind(), text(b), text(n))
-                }
+            let what = match d.o.select.is_any() {
+                true => format!("no {} device", d.o.kind()),
+                false => format!("no {} device with {}", d.o.kind(), d.o.select),
             };
             let detail =
                 if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };
@@ -182,8 +180,12 @@ impl EcmDriver {
 
     /// Attaches `dev` if it is one for us; a line when it should have worked.
     fn take(&mut self, ctl: &Control<'_>, dev: &DeviceInfo) -> Result<(), String> {
-        if !may_match(dev, &self.o) {
+        if !is_meant(dev, &self.o) {
             return Ok(());
+        }
+        if !may_match(dev, &self.o) {
+            let what = dev.interfaces.iter().find_map(|i| other_kind(*i));
+            return what.map_or(Ok(()), |w| Err(format!("USB device {} is {w}", dev.busid)));
         }
         let random = || {
             let mut m = [0; 6];
@@ -196,7 +198,8 @@ impl EcmDriver {
                 ctl.error(&line);
                 line
             }),
-            Err(Not::Ours) => Ok(()),
+            Err(Not::Ours(None)) => Ok(()),
+            Err(Not::Ours(Some(what))) => Err(format!("USB device {} is {what}", dev.busid)),
             Err(Not::Gone) => Ok(()),
             Err(Not::Busy) => {
                 if self.o.pnp {
@@ -215,8 +218,8 @@ impl EcmDriver {
     }
 
     fn attach(&mut self, ctl: &Control<'_>, dev: &DeviceInfo, f: Found) -> Result<(), Fail> {
-        if !f.mac_good {
-            ctl.warn(&format!("USB device {}: bad MAC address string, using a random address", dev.busid));
+        for what in &f.odd {
+            ctl.warn(&format!("USB device {}: {what}", dev.busid));
         }
         let serial = Serial::new().map_err(|e| ctl.warn(&format!("no AT port: {e}"))).ok();
         let path = serial.as_ref().map(|s| s.path().to_string());

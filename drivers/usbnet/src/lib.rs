@@ -10,6 +10,9 @@ pub mod at;
 pub mod bus;
 pub mod device;
 pub mod driver;
+#[cfg(test)]
+mod fault_tests;
+pub mod find;
 pub mod machine;
 #[cfg(test)]
 mod machine_tests;
@@ -17,6 +20,9 @@ mod machine_tests;
 mod ncm_tests;
 pub mod options;
 pub mod probe;
+pub mod quirks;
+#[cfg(test)]
+mod rig;
 pub mod serial;
 pub mod shared;
 pub mod units;

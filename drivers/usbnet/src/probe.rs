@@ -2,8 +2,10 @@
 //! Runs on the control thread and may block, each step for a bounded time.
 
 use crate::bus::{Bus, Stream, bad};
+use crate::find::{self, Want};
 use crate::machine::NtbSetting;
 use crate::options::{NcmOptions, Options};
+use crate::quirks::{self, Quirks};
 use iopkt_usbip::cdc::{self, Function};
 use iopkt_usbip::client::{Client, Event, Limits};
 use iopkt_usbip::op::{self, DeviceInfo};
@@ -14,6 +16,8 @@ use std::io::{self, Read, Write};
 
 /// Largest segment that we take: standard Ethernet with a VLAN tag and some more, below our cluster size.
 const MAX_SEGMENT: u16 = 1700;
+/// Most configurations to look at; devices have one or two.
+const MAX_CONFIGS: u8 = 8;
 
 /// A device, imported and configured.
 pub struct Found {
@@ -29,12 +33,12 @@ pub struct Found {
     pub acm: Option<Function>,
     /// MAC address.
     pub mac: [u8; 6],
-    /// Whether `mac` is the device's own (not made up because its string is bad).
-    pub mac_good: bool,
     /// Longest Ethernet frame, bytes.
     pub max_segment: u16,
-    /// Multicast addresses that its filter holds (0: none).
-    pub mc_filters: u16,
+    /// How this kind of device is treated.
+    pub quirks: Quirks,
+    /// What is odd about it, in words.
+    pub odd: Vec<String>,
     /// "Manufacturer Product".
     pub name: String,
     /// Serial number string; empty without.
@@ -54,8 +58,8 @@ impl Found {
 /// Why a device was not taken.
 #[derive(Debug)]
 pub enum Not {
-    /// It is no such device, or the options exclude it: nothing to say.
-    Ours,
+    /// It is no such device, or the options exclude it: nothing to say, but perhaps what it is instead.
+    Ours(Option<&'static str>),
     /// Somebody else has it.
     Busy,
     /// It was unplugged meanwhile: nothing to say.
@@ -75,19 +79,29 @@ impl From<io::Error> for Not {
     }
 }
 
+/// Whether the options mean this device.
+pub fn is_meant(d: &DeviceInfo, o: &Options) -> bool {
+    o.select.takes(d.vendor, d.product, d.busnum, d.devnum)
+}
+
 /// Whether the list's entry may be one of ours, so that importing it is worth it.
 pub fn may_match(d: &DeviceInfo, o: &Options) -> bool {
-    if o.busnum.is_some_and(|b| b != d.busnum) || o.devnum.is_some_and(|n| n != d.devnum) {
-        return false;
-    }
-    // Lists show the interfaces of the current configuration only; a server may show none at all.
-    let ours = |i: &[u8; 3]| i[0] == cdc::CLASS_COMM && i[1] == subclass(o);
+    // Lists show the interfaces of the current configuration only; a server may show none at all. Which kinds
+    // of MDLM are ours only the descriptors tell.
+    let w = want(o);
+    let ours =
+        |i: &[u8; 3]| (i[0], i[1]) == w.class || (o.ncm.is_none() && i[0] == cdc::CLASS_COMM && i[1] == 0x0a);
     d.interfaces.is_empty() || d.configs > 1 || d.interfaces.iter().any(ours)
 }
 
-/// Subclass of the control interface that is looked for.
-fn subclass(o: &Options) -> u8 {
-    if o.ncm.is_some() { ncm::SUBCLASS_NCM } else { cdc::SUBCLASS_ECM }
+/// The function that is looked for.
+fn want(o: &Options) -> Want {
+    let subclass = if o.ncm.is_some() { ncm::SUBCLASS_NCM } else { cdc::SUBCLASS_ECM };
+    let mut w = Want { lowest: o.intf, exact: o.iface, ..Want::cdc(subclass) };
+    if let Some(c) = o.class {
+        w.class = c;
+    }
+    w
 }
 
 /// Imports and configures.
@@ -96,14 +110,18 @@ fn subclass(o: &Options) -> u8 {
 /// [`Not`].
 pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u8; 6]) -> Result<Found, Not> {
     let stream = bus.connect()?;
-    let limits = Limits { urbs: o.receive + 2 * o.transmit + 64, ..Limits::default() };
+    // Each URB may have an unlink beside it.
+    let limits = Limits { urbs: 2 * (o.receive + o.transmit) + 64, ..Limits::default() };
     let mut s = Session { stream, client: Client::import(&d.busid, limits) };
     let info = s.import()?;
     let device = s.descriptor(desc::DEVICE, 0, desc::Device::LEN as u16)?;
     let device = desc::Device::parse(&device).ok_or_else(|| wrong("its device descriptor is bad"))?;
-    let (config, ecm) = s.configuration(device.configs, subclass(o))?;
+    let quirks = quirks::of(device.vendor, device.product);
+    if let Some(why) = quirks.refuse {
+        return Err(Not::Working(why.into()));
+    }
+    let (config, find::Found { function: ecm, mut odd }) = s.configuration(device.configs, o)?;
     let acm = cdc::functions(&config, cdc::SUBCLASS_ACM).next();
-    let ether = ecm.ethernet.ok_or(Not::Ours)?;
     s.control(Setup::set_configuration(ecm.config), &[])
         .map_err(|e| wrong(format!("SET_CONFIGURATION: {e}")))?;
     if ecm.has_alts {
@@ -111,22 +129,24 @@ pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u
         let off = if ecm.data_alt == 0 { 1 } else { 0 };
         let _ = s.control(Setup::set_interface(ecm.data, off), &[]);
     }
-    // 0 is met in the field; 14 bytes of header and an IPv4 minimum packet are the least that makes sense.
-    let max_segment = if ether.max_segment < 14 + 68 { 1514 } else { ether.max_segment.min(MAX_SEGMENT) };
+    let max_segment = max_segment(ecm.ethernet.map(|e| e.max_segment), &mut odd);
     let blocks = match &o.ncm {
         Some(n) => Some(s.blocks(&config, ecm.control, max_segment, n)?),
         None => None,
     };
-    let own = s.string(ether.mac_str).and_then(|t| cdc::parse_mac(&t));
+    let mac = s.mac(ecm.ethernet.map(|e| e.mac_str), quirks.bogus_mac).unwrap_or_else(|why| {
+        odd.push(format!("it has no good MAC address ({why}), using a random one"));
+        local_mac(random())
+    });
     let maker = s.string(device.manufacturer_str).unwrap_or_default();
     let serial = s.string(device.serial_str).unwrap_or_default();
     let product = s.string(device.product_str).unwrap_or_else(|| format!("{} device", o.kind()));
     Ok(Found {
-        mac: own.unwrap_or_else(|| local_mac(random())),
-        mac_good: own.is_some(),
+        mac,
         max_segment,
+        quirks,
+        odd,
         blocks,
-        mc_filters: ether.mc_filters & 0x7fff,
         serial: serial.trim().to_string(),
         name: format!("{maker} {product}").trim().to_string(),
         stream: s.stream,
@@ -135,6 +155,19 @@ pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u
         ecm,
         acm,
     })
+}
+
+/// Longest frame of a device that says this. 0 is met in the field; 14 bytes of header and an IPv4 minimum packet
+/// are the least that makes sense.
+fn max_segment(said: Option<u16>, odd: &mut Vec<String>) -> u16 {
+    match said {
+        None => 1514,
+        Some(n) if n < 14 + 68 => {
+            odd.push(format!("its largest segment of {n} bytes makes no sense, using 1514"));
+            1514
+        }
+        Some(n) => n.min(MAX_SEGMENT),
+    }
 }
 
 fn wrong(why: impl Into<String>) -> Not {
@@ -213,6 +246,17 @@ impl Session {
         desc::string(&self.control(Setup::get_string(index), &[]).ok()?)
     }
 
+    /// The address of the device's string. One with the vendor's habit of made-up local addresses has none.
+    fn mac(&mut self, index: Option<u8>, bogus: bool) -> Result<[u8; 6], String> {
+        let index = index.filter(|i| *i != 0).ok_or("it names no string")?;
+        let text = self.string(index).ok_or("its string cannot be read")?;
+        let mac = quirks::mac(&text)?;
+        if bogus && mac[0] & 2 != 0 {
+            return Err("this vendor's local addresses are all the same".into());
+        }
+        Ok(mac)
+    }
+
     /// Asks an NCM function what its blocks may be like.
     fn blocks(
         &mut self,
@@ -238,19 +282,30 @@ impl Session {
         Ok(NtbSetting { params, caps, format, crc: o.crc, frames: o.npkt, block: o.ntbsize })
     }
 
-    /// The first configuration that has a function of this subclass, whole.
-    fn configuration(&mut self, count: u8, subclass: u8) -> Result<(Vec<u8>, Function), Not> {
-        for i in 0..count {
+    /// The first configuration that has the function, whole.
+    fn configuration(&mut self, count: u8, o: &Options) -> Result<(Vec<u8>, find::Found), Not> {
+        let (w, mut why, mut instead) = (want(o), None, None);
+        for i in 0..count.min(MAX_CONFIGS) {
             let head = self.descriptor(desc::CONFIG, i, desc::Config::LEN as u16)?;
             let Some(c) = desc::Config::parse(&head) else {
-                return Err(wrong("its configuration descriptor is bad"));
+                why = Some("its configuration descriptor is bad".to_string());
+                continue;
             };
+            if o.cfg.is_some_and(|v| v != c.value) {
+                continue;
+            }
             let whole = self.descriptor(desc::CONFIG, i, c.total_len)?;
-            let found = cdc::functions(&whole, subclass).next();
-            if let Some(f) = found {
-                return Ok((whole, f));
+            match find::function(&whole, &w) {
+                Ok(Some(mut f)) => {
+                    if whole.len() < usize::from(c.total_len) {
+                        f.odd.push("its configuration breaks off".into());
+                    }
+                    return Ok((whole, f));
+                }
+                Ok(None) => instead = instead.or(find::instead(&whole)),
+                Err(e) => why = Some(e),
             }
         }
-        Err(Not::Ours)
+        Err(why.map_or(Not::Ours(instead), Not::Working))
     }
 }

@@ -4,7 +4,7 @@
 //! walks the function's configuration once and makes a pipe for each endpoint; an endpoint works while the
 //! setting that has it is selected.
 
-use crate::faults::Fault;
+use crate::faults::{Fault, Remark, Until};
 use crate::pipe::{InPipe, OutPipe, Received};
 use crate::{Event, Outside};
 use alloc::collections::VecDeque;
@@ -49,6 +49,10 @@ pub trait Function {
     fn tick(&mut self, io: &mut Io<'_>);
     /// When [`Function::tick`] is wanted next.
     fn deadline(&self) -> Instant;
+    /// Says something on its notification endpoint, true or not.
+    fn remark(&mut self, io: &mut Io<'_>, what: Remark) {
+        let _ = (io, what);
+    }
     /// A fault that is the function's own business; false when it has no such thing.
     fn fault(&mut self, f: &Fault) -> bool;
 }
@@ -154,9 +158,15 @@ pub struct Device<F> {
     stall_control: u32,
     late_control: (u32, core::time::Duration),
     unplug: Option<(u32, bool)>,
+    /// Silent until then; what the host sends meanwhile.
+    asleep: Instant,
+    missed: VecDeque<(Submit, Vec<u8>)>,
     /// Transfers submitted since power-on.
     submitted: u64,
 }
+
+/// Transfers of the host that wait while the device is asleep.
+const MAX_MISSED: usize = 8192;
 
 /// Transfers that an IN endpoint queues while the host does not ask for them.
 pub const IN_QUEUE: usize = 1024;
@@ -176,8 +186,15 @@ impl<F: Function> Device<F> {
             stall_control: 0,
             late_control: (0, core::time::Duration::ZERO),
             unplug: None,
+            asleep: Instant::ZERO,
+            missed: VecDeque::new(),
             submitted: 0,
         }
+    }
+
+    /// Zero-length packets from the host are bus errors, or not.
+    pub fn set_no_zlp(&mut self, on: bool) {
+        self.pipes.outs.iter_mut().for_each(|(_, p)| p.no_zlp = on);
     }
 
     /// The function.
@@ -254,6 +271,13 @@ impl<F: Function> Device<F> {
             }
             self.unplug = Some((left - 1, torn));
         }
+        if now < self.asleep && self.missed.len() < MAX_MISSED {
+            return self.missed.push_back((*s, data.to_vec()));
+        }
+        self.take(now, s, data, out);
+    }
+
+    fn take(&mut self, now: Instant, s: &Submit, data: &[u8], out: &mut dyn Outside) {
         if s.packets > 0 {
             return out.complete(s.seqnum, status::EINVAL, 0, &[]); // no isochronous endpoints here
         }
@@ -289,6 +313,9 @@ impl<F: Function> Device<F> {
         let class = setup.kind() != rt::STANDARD;
         let answer = if !sane {
             Answer::Stall
+        } else if setup.is_port_reset() {
+            self.detach_pipes(out);
+            Answer::Done
         } else if class && self.stall_control > 0 {
             self.stall_control -= 1;
             Answer::Stall
@@ -392,6 +419,7 @@ impl<F: Function> Device<F> {
         if value != 0 && value != ours {
             return Answer::Stall;
         }
+        self.pipes.outs.iter_mut().for_each(|(_, p)| p.revive(Until::Reset));
         self.pipes.off(out);
         self.func.reset();
         self.config = value;
@@ -413,6 +441,8 @@ impl<F: Function> Device<F> {
             return Answer::Stall;
         }
         self.alts[usize::from(interface)] = alt;
+        let of = |p: &Place| p.interface == interface;
+        self.pipes.outs.iter_mut().filter(|(p, _)| of(p)).for_each(|(_, p)| p.revive(Until::Setting));
         self.pipes.select(interface, alt, out);
         self.func.selected(&mut Io { now, pipes: &mut self.pipes, out }, interface, alt);
         Answer::Done
@@ -420,7 +450,14 @@ impl<F: Function> Device<F> {
 
     /// Forgets a URB; false when it has ended before.
     pub fn unlink(&mut self, seqnum: u32) -> bool {
-        if self.pipes.ins.iter_mut().any(|(_, p)| p.unlink(seqnum)) {
+        if self.pipes.ins.iter_mut().any(|(_, p)| p.unlink(seqnum))
+            || self.pipes.outs.iter_mut().any(|(_, p)| p.unlink(seqnum))
+        {
+            return true;
+        }
+        let waiting = self.missed.len();
+        self.missed.retain(|m| m.0.seqnum != seqnum);
+        if self.missed.len() < waiting {
             return true;
         }
         match self.delayed.iter().position(|d| d.seqnum == seqnum) {
@@ -433,7 +470,18 @@ impl<F: Function> Device<F> {
     pub fn detach(&mut self) {
         self.pipes.ins.iter_mut().for_each(|(_, p)| p.clear());
         self.pipes.outs.iter_mut().for_each(|(_, p)| p.set_enabled(false));
+        self.pipes.outs.iter_mut().for_each(|(_, p)| p.hang = None);
         self.delayed.clear();
+        self.missed.clear();
+        self.config = 0;
+        self.alts.fill(0);
+        self.func.reset();
+    }
+
+    /// The port was reset: every URB ends, the device is as it was plugged in.
+    fn detach_pipes(&mut self, out: &mut dyn Outside) {
+        self.pipes.outs.iter_mut().for_each(|(_, p)| p.revive(Until::Reset));
+        self.pipes.off(out);
         self.config = 0;
         self.alts.fill(0);
         self.func.reset();
@@ -441,6 +489,11 @@ impl<F: Function> Device<F> {
 
     /// Does what is due at `now`.
     pub fn tick(&mut self, now: Instant, out: &mut dyn Outside) {
+        if now >= self.asleep {
+            for (s, data) in core::mem::take(&mut self.missed) {
+                self.take(now, &s, &data, out);
+            }
+        }
         while self.delayed.front().is_some_and(|d| d.at <= now) {
             if let Some(d) = self.delayed.pop_front() {
                 out.complete(d.seqnum, d.status, d.actual, &[&d.data]);
@@ -460,7 +513,8 @@ impl<F: Function> Device<F> {
     pub fn deadline(&self) -> Instant {
         let pipes = self.pipes.ins.iter().map(|(_, p)| p.deadline());
         let delayed = self.delayed.front().map(|d| d.at);
-        pipes.chain(delayed).fold(self.func.deadline(), Instant::min)
+        let awake = (!self.missed.is_empty()).then_some(self.asleep);
+        pipes.chain(delayed).chain(awake).fold(self.func.deadline(), Instant::min)
     }
 
     /// Makes something go wrong.
@@ -479,6 +533,23 @@ impl<F: Function> Device<F> {
                 self.late_control = (count, delay);
                 self.pipes.ins.iter_mut().for_each(|(_, p)| p.hold_until(now + delay));
             }
+            Fault::Noise { ep, count } => match (self.pipes.input(ep).is_some(), self.pipes.output(ep)) {
+                (true, _) => self.pipes.input(ep).into_iter().for_each(|p| p.noise = count),
+                (_, Some(p)) => p.noise = count,
+                _ => return Err(alloc::format!("there is no endpoint {ep:#04x}")),
+            },
+            Fault::Hang { ep, until } => match self.pipes.output(ep) {
+                Some(p) => p.hang = Some(until),
+                None => return Err(alloc::format!("{ep:#04x} is no OUT endpoint")),
+            },
+            Fault::Suspend(delay) => {
+                self.asleep = now + delay;
+                self.pipes.ins.iter_mut().for_each(|(_, p)| p.hold_until(now + delay));
+            }
+            Fault::Notify(what, n) => {
+                let io = &mut Io { now, pipes: &mut self.pipes, out };
+                (0..n).for_each(|_| self.func.remark(io, what));
+            }
             Fault::NoZlp(n) => self.pipes.ins.iter_mut().for_each(|(_, p)| p.omit_zlp = n),
             Fault::Babble(n) => self.bulk_in(|p| p.babble = n),
             Fault::Unplug { after, torn } => self.unplug = Some((after, torn)),
@@ -486,8 +557,10 @@ impl<F: Function> Device<F> {
                 self.stall_control = 0;
                 self.late_control.0 = 0;
                 self.unplug = None;
+                self.asleep = now;
+                self.pipes.outs.iter_mut().for_each(|(_, p)| (p.noise, p.hang) = (0, None));
                 for (_, p) in &mut self.pipes.ins {
-                    (p.omit_zlp, p.babble) = (0, 0);
+                    (p.omit_zlp, p.babble, p.noise) = (0, 0, 0);
                     p.hold_until(now);
                     p.pump(now, out);
                 }

@@ -35,6 +35,26 @@ pub enum Fault {
     NoZlp(u32),
     /// Send more than asked for in the next `count` transfers.
     Babble(u32),
+    /// Make the next `count` frames to the host longer than the host was told they can be.
+    Oversize(u32),
+    /// The next `count` transfers on this endpoint end with a bus error.
+    Noise {
+        /// Endpoint address.
+        ep: u8,
+        /// Transfers.
+        count: u32,
+    },
+    /// This OUT endpoint takes nothing any more.
+    Hang {
+        /// Endpoint address.
+        ep: u8,
+        /// What makes it work again.
+        until: Until,
+    },
+    /// The whole device is silent for this long, as a suspended one.
+    Suspend(Duration),
+    /// Say this on the notification endpoint, so many times, whether it is true or not.
+    Notify(Remark, u32),
     /// Something wrong with the next `count` blocks of an NCM function.
     Ntb(NtbFault, u32),
     /// Chances on the link, each in `0.0..=1.0`.
@@ -48,6 +68,53 @@ pub enum Fault {
     },
     /// No more faults.
     Clear,
+}
+
+/// What makes an endpoint that hangs work again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Until {
+    /// Selecting a setting of its interface.
+    Setting,
+    /// Setting the configuration, or a reset.
+    Reset,
+    /// Pulling the plug.
+    Unplug,
+}
+
+const UNTIL: [(&str, Until); 3] =
+    [("setting", Until::Setting), ("reset", Until::Reset), ("unplug", Until::Unplug)];
+
+/// A notification without a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remark {
+    /// NETWORK_CONNECTION, connected.
+    Connect,
+    /// NETWORK_CONNECTION, disconnected.
+    Disconnect,
+    /// CONNECTION_SPEED_CHANGE.
+    Speed,
+    /// RESPONSE_AVAILABLE, although there is none.
+    Response,
+    /// A code that nobody knows.
+    Unknown,
+    /// Bytes that are no notification.
+    Garbage,
+}
+
+const REMARKS: [(&str, Remark); 6] = [
+    ("connect", Remark::Connect),
+    ("disconnect", Remark::Disconnect),
+    ("speed", Remark::Speed),
+    ("response", Remark::Response),
+    ("unknown", Remark::Unknown),
+    ("garbage", Remark::Garbage),
+];
+
+fn word<T: Copy>(table: &[(&str, T)], name: &str, value: &str) -> Result<T, String> {
+    table.iter().find(|t| t.0 == value).map(|t| t.1).ok_or_else(|| {
+        let all: Vec<&str> = table.iter().map(|t| t.0).collect();
+        format!("{name} is one of {}", all.join(", "))
+    })
 }
 
 /// What can be wrong with a block (NTB) to the host.
@@ -116,6 +183,13 @@ stall [ep=ADDR] [count=N]      halt an endpoint until CLEAR_FEATURE; ep=0: stall
 late ms=N [count=N]            hold back what the device sends for N ms; the next `count` control answers too
 short [count=N]                cut the next N frames to the host to half
 nozlp [count=N]                no zero-length packet after the next N frames that need one
+oversize [count=N]             the next N frames to the host are longer than it was told
+noise ep=ADDR [count=N]        the next N transfers on this endpoint end with a bus error
+hang ep=ADDR [until=setting|reset|unplug]
+                               the OUT endpoint takes nothing until then
+suspend ms=N                   the device is silent for N ms
+notify say=connect|disconnect|speed|response|unknown|garbage [count=N]
+                               a notification, true or not, N times
 babble [count=N]               the next N transfers to the host are larger than was asked for
 ntb bad=WHAT [count=N]         the next N blocks to the host (NCM) have a bad header, sequence, length, table,
                                chain, place, datagram, crc, or are short or oversize
@@ -132,7 +206,7 @@ clear                          no more faults";
 pub fn parse(words: &[&str]) -> Result<Fault, String> {
     let (kind, args) = words
         .split_first()
-        .ok_or("which fault? One of stall, late, short, nozlp, babble, ntb, link, unplug, clear")?;
+        .ok_or("which fault? One of stall, late, short, nozlp, oversize, noise, hang, suspend, notify, babble, ntb, link, unplug, clear")?;
     let mut a = Args::new(args)?;
     let fault = match *kind {
         "stall" => Fault::Stall {
@@ -148,6 +222,23 @@ pub fn parse(words: &[&str]) -> Result<Fault, String> {
         }
         "short" => Fault::Short(a.number("count", 1)?),
         "nozlp" => Fault::NoZlp(a.number("count", 1)?),
+        "oversize" => Fault::Oversize(a.number("count", 1)?),
+        "noise" => Fault::Noise { ep: a.endpoint()?, count: a.number("count", 1)? },
+        "hang" => {
+            let until = a.take("until").flatten().unwrap_or("setting");
+            Fault::Hang { ep: a.endpoint()?, until: word(&UNTIL, "until=", until)? }
+        }
+        "suspend" => {
+            let ms = a.number("ms", 0)?;
+            if ms == 0 || ms > 3_600_000 {
+                return Err("suspend needs ms=N with N from 1 to 3600000".into());
+            }
+            Fault::Suspend(Duration::from_millis(u64::from(ms)))
+        }
+        "notify" => {
+            let say = a.take("say").flatten().unwrap_or_default();
+            Fault::Notify(word(&REMARKS, "notify needs say=; it", say)?, a.number("count", 1)?.min(10_000))
+        }
         "babble" => Fault::Babble(a.number("count", 1)?),
         "ntb" => {
             let bad = a.take("bad").flatten().unwrap_or_default();
@@ -168,7 +259,7 @@ pub fn parse(words: &[&str]) -> Result<Fault, String> {
         "clear" => Fault::Clear,
         other => {
             return Err(format!(
-                "unknown fault \"{other}\"; there are stall, late, short, nozlp, babble, ntb, link, unplug, clear"
+                "unknown fault \"{other}\"; there are stall, late, short, nozlp, oversize, noise, hang, suspend, notify, babble, ntb, link, unplug, clear"
             ));
         }
     };
@@ -212,6 +303,13 @@ impl<'a> Args<'a> {
             Some(v) => v
                 .and_then(number)
                 .ok_or_else(|| format!("{name}= needs a number (decimal, or hexadecimal after 0x)")),
+        }
+    }
+
+    fn endpoint(&mut self) -> Result<u8, String> {
+        match self.number("ep", 0)? {
+            0 => Err("ep= needs an endpoint address, such as 0x81".into()),
+            n => n.try_into().map_err(|_| "ep= is 1 to 255".into()),
         }
     }
 

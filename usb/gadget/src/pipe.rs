@@ -9,6 +9,7 @@
 //! An OUT endpoint takes packets at once and puts transfers together by the same rule. Both are bounded.
 
 use crate::Outside;
+use crate::faults::Until;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use iopkt_base::Instant;
@@ -58,6 +59,8 @@ pub struct InPipe {
     pub(crate) omit_zlp: u32,
     /// The next so many transfers babble.
     pub(crate) babble: u32,
+    /// The next so many transfers end with a bus error.
+    pub(crate) noise: u32,
 }
 
 impl InPipe {
@@ -76,6 +79,7 @@ impl InPipe {
             hold: Instant::ZERO,
             omit_zlp: 0,
             babble: 0,
+            noise: 0,
         }
     }
 
@@ -134,6 +138,9 @@ impl InPipe {
             status::ENOENT
         } else if self.halted {
             status::EPIPE
+        } else if self.noise > 0 {
+            self.noise -= 1;
+            status::EPROTO
         } else if self.urbs.len() >= MAX_URBS {
             status::ENOMEM
         } else {
@@ -297,6 +304,14 @@ pub struct OutPipe {
     given: bool,
     /// A transfer of this many bytes is whole although it ends with a full packet; 0: there is no such length.
     pub(crate) whole: usize,
+    /// The next so many transfers end with a bus error.
+    pub(crate) noise: u32,
+    /// It takes nothing until then.
+    pub(crate) hang: Option<Until>,
+    /// Zero-length packets are bus errors.
+    pub(crate) no_zlp: bool,
+    /// URBs that wait while it hangs.
+    held: VecDeque<u32>,
 }
 
 impl OutPipe {
@@ -304,7 +319,19 @@ impl OutPipe {
     pub fn new(e: &Endpoint) -> OutPipe {
         let packet = usize::from(e.max_packet().max(1));
         let part = Vec::new();
-        OutPipe { packet, enabled: false, halted: false, part, oversized: false, given: false, whole: 0 }
+        OutPipe {
+            packet,
+            enabled: false,
+            halted: false,
+            part,
+            oversized: false,
+            given: false,
+            whole: 0,
+            noise: 0,
+            hang: None,
+            no_zlp: false,
+            held: VecDeque::new(),
+        }
     }
 
     /// Whether a setting that has the endpoint is selected.
@@ -317,8 +344,23 @@ impl OutPipe {
         self.halted
     }
 
+    /// Forgets a URB; false when it does not wait here.
+    pub fn unlink(&mut self, seqnum: u32) -> bool {
+        let n = self.held.len();
+        self.held.retain(|s| *s != seqnum);
+        self.held.len() < n
+    }
+
+    /// Something happens that may make it work again.
+    pub(crate) fn revive(&mut self, by: Until) {
+        if self.hang.is_some_and(|h| h <= by) {
+            self.hang = None;
+        }
+    }
+
     /// Takes or loses the endpoint with a setting.
     pub fn set_enabled(&mut self, on: bool) {
+        self.held.clear();
         self.enabled = on;
         self.halted = false;
         self.forget();
@@ -341,6 +383,15 @@ impl OutPipe {
         if !self.enabled || self.halted {
             let why = if self.enabled { status::EPIPE } else { status::ENOENT };
             out.complete(s.seqnum, why, 0, &[]);
+            return Received::Nothing;
+        }
+        if self.hang.is_some() && self.held.len() < MAX_URBS {
+            self.held.push_back(s.seqnum);
+            return Received::Nothing;
+        }
+        if self.noise > 0 || (self.no_zlp && data.is_empty()) {
+            self.noise = self.noise.saturating_sub(1);
+            out.complete(s.seqnum, status::EPROTO, 0, &[]);
             return Received::Nothing;
         }
         out.complete(s.seqnum, status::OK, data.len(), &[]);

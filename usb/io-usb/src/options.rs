@@ -3,7 +3,7 @@
 use crate::far::FarSpec;
 use crate::usbfs::Filter;
 use iopkt_gadget::faults::LinkFaults;
-use iopkt_gadget::modem::{ModemConfig, NcmConfig};
+use iopkt_gadget::modem::{ModemConfig, NcmConfig, Odd};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -295,6 +295,7 @@ pub fn sim(opts: &str, index: usize) -> Result<SimDevice, String> {
                 d.link.delay = Duration::from_millis(u64::from(number::<u32>(name, need()?)?.min(60_000)))
             }
             "unplugged" if value.is_none() => d.plugged = false,
+            "odd" => d.modem.odd.extend(Odd::parse(need()?)?),
             "ncm" if value.is_none() => {
                 d.modem.ncm = Some(NcmConfig::default());
                 d.modem.identity.model = "Simulated NCM modem".into();
@@ -372,6 +373,7 @@ opts of sim, separated by commas:
   loss=P dup=P reorder=P corrupt=P delay=MS seed=N
                    faults of the link between modem and network, percent and milliseconds
   unplugged        not plugged in at the start
+  odd=WORD+WORD... what is wrong with it, as with devices in the field: mac-short, no-union, mute, ... (odd=? lists)
   ncm              its Ethernet function is CDC-NCM (for devnp-ncm.so) instead of CDC-ECM
 
 commands of -c (BUSID may be left away when there is one device):

@@ -2,7 +2,7 @@
 
 use super::pipes::Note;
 use super::{MAX_ERRORS, Machine, Pipe, TOKENS, TRANSIENT, Tok, Up};
-use iopkt_usbip::cdc::{self, Notification};
+use iopkt_usbip::cdc::Notification;
 use iopkt_usbip::client::{Completion, Event};
 use iopkt_usbip::{Dir, ProtoError, status};
 
@@ -144,6 +144,7 @@ impl Machine {
         self.at_note.dead |= self.at_note.errors >= MAX_ERRORS;
         for (tok, what) in [(Tok::Rx, "receive"), (Tok::Tx, "transmit")] {
             let pipe = if tok == Tok::Rx { &mut self.rx } else { &mut self.tx };
+            pipe.pace(self.now);
             if pipe.errors >= MAX_ERRORS {
                 pipe.errors = 0;
                 self.recover(tok, &format!("{MAX_ERRORS} {what} errors in a row"), up);
@@ -235,20 +236,20 @@ fn note(n: &mut Note, c: &Completion<'_>, todo: &mut Todo, ours: bool) {
     if !ours {
         return; // states of the serial line: nobody asks for them
     }
-    // CONNECTION_SPEED_CHANGE has 16 bytes; devices with packets of 8 are known to send them as two messages.
-    if let (Some(head), Some(data)) = (n.half.take(), c.data.first_chunk::<8>())
-        && c.data.len() == 8
-        && data[0] != 0xa1
-    {
-        let whole = [head, *data].concat();
-        return todo.notes.extend(Notification::parse(&whole).map(|p| p.1));
+    // CONNECTION_SPEED_CHANGE has 16 bytes, more than a packet of some endpoints, and devices are known that send
+    // it as two messages.
+    let mut whole = std::mem::take(&mut n.half);
+    if !whole.is_empty() && c.data.first() == Some(&0xa1) {
+        whole.clear(); // the rest never came
     }
-    match Notification::parse(c.data) {
-        Some((_, what)) => todo.notes.push(what),
-        None => {
-            n.half = c.data.first_chunk().copied().filter(|h: &[u8; 8]| {
-                c.data.len() == 8 && h[0] == 0xa1 && h[1] == cdc::note::CONNECTION_SPEED_CHANGE
-            });
-        }
+    whole.extend_from_slice(c.data);
+    let wanted = match *whole.as_slice() {
+        [0xa1, _, _, _, _, _, low, high, ..] => 8 + usize::from(u16::from_le_bytes([low, high])),
+        _ => 0,
+    };
+    if whole.len() < wanted.min(16) {
+        n.half = whole;
+    } else {
+        todo.notes.extend(Notification::parse(&whole).map(|p| p.1));
     }
 }

@@ -264,7 +264,8 @@ impl Machine {
         }
         let control = if self.busy.is_some() { self.busy_until } else { NEVER };
         let tx = if self.tx.out > 0 { self.tx.since.saturating_add(TX_TIMEOUT) } else { NEVER };
-        control.min(tx).min(self.recovery.deadline()).min(self.silence_ends())
+        let pause = self.rx.deadline(self.now).min(self.tx.deadline(self.now));
+        control.min(tx).min(pause).min(self.recovery.deadline()).min(self.silence_ends())
     }
 
     /// Does what is due.

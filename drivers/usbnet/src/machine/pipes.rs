@@ -17,11 +17,33 @@ pub(super) struct Pipe {
     pub(super) errors: u32,
     /// When it moved last.
     pub(super) since: u64,
+    /// Nothing is submitted before: a burst of noise passes sooner than 64 errors come.
+    pub(super) pause: u64,
+    paused: u32,
 }
 
+/// Errors in a row after which a pipe pauses, and for how long (nanoseconds).
+const PAUSE_AFTER: u32 = 8;
+const PAUSE: u64 = 10_000_000;
+
 impl Pipe {
-    fn works(&self) -> bool {
-        !self.halted && !self.draining
+    fn works(&self, now: u64) -> bool {
+        !self.halted && !self.draining && now >= self.pause
+    }
+
+    /// Pauses after some more errors.
+    pub(super) fn pace(&mut self, now: u64) {
+        if self.errors >= PAUSE_AFTER && now >= self.pause && self.errors / PAUSE_AFTER != self.paused {
+            (self.paused, self.pause) = (self.errors / PAUSE_AFTER, now + PAUSE);
+        }
+        if self.errors == 0 {
+            self.paused = 0;
+        }
+    }
+
+    /// When its pause ends.
+    pub(super) fn deadline(&self, now: u64) -> u64 {
+        if self.pause > now { self.pause } else { super::NEVER }
     }
 
     /// A URB ended.
@@ -40,8 +62,8 @@ pub(super) struct Note {
     pub(super) errors: u32,
     /// It fails all the time: not listened to any more.
     pub(super) dead: bool,
-    /// The first half of a notification that came in two packets.
-    pub(super) half: Option<[u8; 8]>,
+    /// The beginning of a notification that comes in several packets.
+    pub(super) half: Vec<u8>,
 }
 
 impl Machine {
@@ -70,7 +92,7 @@ impl Machine {
             self.scratch.clear();
             self.scratch.extend_from_slice(frame);
             if self.set.fcs {
-                self.scratch.extend_from_slice(&fcs(frame).to_le_bytes());
+                self.scratch.extend_from_slice(&iopkt_usbip::ncm::crc32(frame).to_le_bytes());
             }
             if full && self.set.pad {
                 self.scratch.push(0);
@@ -96,13 +118,13 @@ impl Machine {
 
     /// Whether a frame may be submitted.
     pub(super) fn can_send(&self) -> bool {
-        self.open && self.tx.works()
+        self.open && self.tx.works(self.now)
     }
 
     /// Keeps the receive URBs outstanding.
     pub(super) fn feed(&mut self) {
         let bulk_in = self.set.ecm.bulk_in;
-        while self.open && self.rx.works() && self.rx.out < self.set.receive {
+        while self.open && self.rx.works(self.now) && self.rx.out < self.set.receive {
             if self.client.submit_in(&bulk_in, Tok::Rx as u32, self.rx_len).is_err() {
                 break;
             }
@@ -185,8 +207,8 @@ impl Machine {
             (&mut self.at_note, self.set.acm.and_then(|a| a.notify), Tok::AtNote),
         ] {
             if let Some(ep) = ep.filter(|_| !note.out && !note.halted && !note.dead) {
-                // Longer than the longest notification (16 bytes), in whole packets.
-                let len = 16usize.next_multiple_of(usize::from(ep.max_packet()).max(1));
+                // One packet: a message in several would run into the next, where they fill their packets.
+                let len = usize::from(ep.max_packet()).max(8);
                 note.out = self.client.submit_in(&ep, tok as u32, len).is_ok();
             }
         }
@@ -214,24 +236,5 @@ impl Machine {
             // One at a time: what the modem does not take stays in the terminal's bounded buffer.
             self.jobs.push_back(Job::Command(line));
         }
-    }
-}
-
-/// The frame check sequence of IEEE 802.3, as it stands behind a frame in little-endian order.
-fn fcs(frame: &[u8]) -> u32 {
-    !frame.iter().fold(u32::MAX, |mut c, b| {
-        c ^= u32::from(*b);
-        for _ in 0..8 {
-            c = if c & 1 != 0 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 };
-        }
-        c
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_fcs_is_that_of_ieee_802_3() {
-        assert_eq!(super::fcs(b"123456789"), 0xcbf4_3926); // the check value of CRC-32
     }
 }

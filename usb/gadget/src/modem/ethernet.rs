@@ -2,11 +2,13 @@
 
 use super::blocks::{BlockCounters, Blocks, NcmConfig};
 use super::descriptors::{ECM_IN, MAX_SEGMENT, MC_FILTERS};
+use super::odd::Odd;
 use crate::device::{Answer, Io};
 use crate::faults::{Fault, Link, LinkFaults, NtbFault};
 use alloc::vec::Vec;
 use iopkt_base::Instant;
-use iopkt_usbip::cdc::{filter, req, stat};
+use iopkt_usbip::cdc::{self, filter, req, stat};
+use iopkt_usbip::ncm;
 use iopkt_usbip::setup::Setup;
 
 /// What the function counts, since power-on. "To the host" is what the host receives.
@@ -40,6 +42,11 @@ pub(super) struct Ethernet {
     down: Link,
     up: Link,
     short: u32,
+    /// The next so many frames to the host are too long.
+    oversize: u32,
+    odd: Vec<Odd>,
+    /// Wake-up patterns.
+    pub(super) power: [Option<Vec<(u8, bool)>>; 2],
     /// Frames travel in blocks (NCM).
     blocks: Option<Blocks>,
 }
@@ -48,9 +55,12 @@ pub(super) struct Ethernet {
 const DEFAULT_FILTER: u16 = filter::DIRECTED | filter::BROADCAST | filter::ALL_MULTICAST;
 
 impl Ethernet {
-    pub(super) fn new(mac: [u8; 6], seed: u64, ncm: Option<NcmConfig>) -> Ethernet {
+    pub(super) fn new(mac: [u8; 6], seed: u64, ncm: Option<NcmConfig>, odd: &[Odd]) -> Ethernet {
         Ethernet {
             mac,
+            odd: odd.to_vec(),
+            oversize: 0,
+            power: [const { None }; 2],
             on: false,
             filter: DEFAULT_FILTER,
             multicast: Vec::new(),
@@ -99,7 +109,23 @@ impl Ethernet {
         if let Some(a) = self.blocks.as_mut().and_then(|b| b.control(s, data, self.on)) {
             return a;
         }
+        let is = |o| self.odd.contains(&o);
         match (s.request, s.is_in()) {
+            (req::SET_ETHERNET_PACKET_FILTER, false) if is(Odd::NoFilter) => return Answer::Stall,
+            (req::SET_ETHERNET_MULTICAST_FILTERS, false) if is(Odd::BadMulticast) || is(Odd::NoMulticast) => {
+                return Answer::Stall;
+            }
+            (req::SET_ETHERNET_PM_PATTERN, false) if is(Odd::Power) && s.value < 2 => {
+                let pattern = cdc::parse_power_pattern(data);
+                if pattern.is_none() && !data.is_empty() {
+                    return Answer::Stall;
+                }
+                self.power[usize::from(s.value)] = pattern.filter(|p| !p.is_empty());
+            }
+            (req::GET_ETHERNET_PM_PATTERN, true) if is(Odd::Power) && s.value < 2 => {
+                let on = self.power[usize::from(s.value)].is_some();
+                return Answer::Data(alloc::vec![u8::from(on), 0]);
+            }
             (req::SET_ETHERNET_PACKET_FILTER, false) => self.filter = s.value & 0x1f,
             (req::SET_ETHERNET_MULTICAST_FILTERS, false) => {
                 let n = usize::from(s.value);
@@ -126,6 +152,11 @@ impl Ethernet {
         Answer::Done
     }
 
+    /// Whether the multicast filter takes `dst` for `m`: a hash table of eight buckets mixes them up.
+    fn same(&self, m: &[u8; 6], dst: &[u8]) -> bool {
+        m[..] == *dst || (self.odd.contains(&Odd::Hashed) && m[5] & 7 == dst[5] & 7)
+    }
+
     fn wants(&self, dst: &[u8]) -> bool {
         let on = |bit| self.filter & bit != 0;
         on(filter::PROMISCUOUS)
@@ -133,7 +164,7 @@ impl Ethernet {
                 [0xff, 0xff, 0xff, 0xff, 0xff, 0xff] => on(filter::BROADCAST),
                 [first, ..] if first & 1 == 1 => {
                     on(filter::ALL_MULTICAST)
-                        || (on(filter::MULTICAST) && self.multicast.iter().any(|m| m[..] == *dst))
+                        || (on(filter::MULTICAST) && self.multicast.iter().any(|m| self.same(m, dst)))
                 }
                 _ => on(filter::DIRECTED) && *dst == self.mac,
             }
@@ -147,12 +178,31 @@ impl Ethernet {
             self.counters.to_host_errors += 1;
         } else if !self.wants(&frame[..6]) {
             self.counters.filtered += 1;
+        } else if self.odd.contains(&Odd::Fcs) || self.odd.contains(&Odd::BogusDst) || self.oversize > 0 {
+            let f = self.odd_frame(frame);
+            deliver(io, &mut self.counters, &mut self.short, &mut self.blocks, &f);
         } else if self.down.is_clean() {
             deliver(io, &mut self.counters, &mut self.short, &mut self.blocks, frame);
         } else {
             let (c, short, blocks) = (&mut self.counters, &mut self.short, &mut self.blocks);
             self.down.pass(io.now, frame, |f| deliver(io, c, short, blocks, f));
         }
+    }
+
+    fn odd_frame(&mut self, frame: &[u8]) -> Vec<u8> {
+        let mut f = frame.to_vec();
+        if self.oversize > 0 {
+            self.oversize -= 1;
+            f.resize(usize::from(MAX_SEGMENT) + 3, 0xee);
+        }
+        if self.odd.contains(&Odd::BogusDst) && f[0] & 1 == 0 {
+            f[..6].copy_from_slice(&[0x02, 0xde, 0xad, 0xbe, 0xef, 0x00]);
+        }
+        if self.odd.contains(&Odd::Fcs) {
+            let sum = ncm::crc32(&f).to_le_bytes();
+            f.extend_from_slice(&sum);
+        }
+        f
     }
 
     /// A transfer of the host: a frame, or a block of them.
@@ -171,6 +221,15 @@ impl Ethernet {
     }
 
     fn frame_from_host(&mut self, io: &mut Io<'_>, frame: &[u8], link: bool) {
+        let mut frame = frame;
+        if self.odd.contains(&Odd::Fcs) {
+            let (f, sum) = frame.split_at(frame.len().saturating_sub(4));
+            if ncm::crc32(f).to_le_bytes() != *sum {
+                self.counters.from_host_errors += 1;
+                return;
+            }
+            frame = f;
+        }
         // A host without zero-length packets pads with a byte, at most to one byte more than a frame.
         if frame.len() < HEADER || frame.len() > usize::from(MAX_SEGMENT) + 1 {
             self.counters.from_host_errors += 1;
@@ -214,9 +273,10 @@ impl Ethernet {
                 Some(b) => b.set_fault(Some((*f, *n)).filter(|f| f.1 > 0)),
                 None => return false,
             },
+            Fault::Oversize(n) => self.oversize = *n,
             Fault::Link(l) => (self.down.faults, self.up.faults) = (*l, *l),
             Fault::Clear => {
-                self.short = 0;
+                (self.short, self.oversize) = (0, 0);
                 if let Some(b) = &mut self.blocks {
                     b.set_fault(None);
                 }

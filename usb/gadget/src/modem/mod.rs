@@ -8,15 +8,16 @@
 mod blocks;
 pub mod descriptors;
 mod ethernet;
+mod odd;
 
 pub use blocks::{BlockCounters, NcmConfig};
 pub use ethernet::Counters;
+pub use odd::Odd;
 
 use crate::at::{Identity, Radio, Terminal};
 use crate::device::{Answer, Function, Io};
-use crate::faults::{Fault, LinkFaults};
+use crate::faults::{Fault, LinkFaults, Remark};
 use crate::{Device, Event, Outside};
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use descriptors::{ACM_CONTROL, ACM_IN, ACM_NOTIFY, ECM_CONTROL, ECM_DATA, ECM_NOTIFY, strings};
@@ -54,6 +55,8 @@ pub struct ModemConfig {
     pub seed: u64,
     /// The Ethernet function is an NCM one.
     pub ncm: Option<NcmConfig>,
+    /// What is wrong with it.
+    pub odd: Vec<Odd>,
 }
 
 impl Default for ModemConfig {
@@ -70,6 +73,7 @@ impl Default for ModemConfig {
             up: 50_000_000,
             seed: 1,
             ncm: None,
+            odd: Vec::new(),
         }
     }
 }
@@ -96,9 +100,9 @@ impl Modem {
     /// A modem that was just switched on.
     pub fn new(cfg: ModemConfig) -> Modem {
         Modem {
-            config: descriptors::config(cfg.ncm.as_ref()),
+            config: odd::spoil(descriptors::config(cfg.ncm.as_ref()), &cfg.odd),
             radio: Radio::new(cfg.identity.clone(), cfg.pin.clone(), cfg.auto_call),
-            ethernet: Ethernet::new(cfg.mac, cfg.seed, cfg.ncm),
+            ethernet: Ethernet::new(cfg.mac, cfg.seed, cfg.ncm, &cfg.odd),
             acm: Terminal::new(true),
             // Nobody sees himself type there: an echo would only mix with the answers.
             encapsulated: Terminal::new(false),
@@ -113,7 +117,14 @@ impl Modem {
 
     /// A device with this modem in it.
     pub fn device(cfg: ModemConfig) -> Device<Modem> {
-        Device::new(Modem::new(cfg))
+        let no_zlp = cfg.odd.contains(&Odd::NoZlp);
+        let mut d = Device::new(Modem::new(cfg));
+        d.set_no_zlp(no_zlp);
+        d
+    }
+
+    fn is(&self, o: Odd) -> bool {
+        self.cfg.odd.contains(&o)
     }
 
     /// The radio.
@@ -129,6 +140,11 @@ impl Modem {
     /// Counters of the blocks of an NCM function.
     pub fn block_counters(&self) -> Option<BlockCounters> {
         self.ethernet.block_counters()
+    }
+
+    /// Whether it holds a pattern of frames to wake up for.
+    pub fn wakes_up(&self) -> bool {
+        self.ethernet.power.iter().any(Option::is_some)
     }
 
     /// MAC address of the host's interface.
@@ -184,10 +200,28 @@ impl Modem {
 
     fn tell_link(&mut self, io: &mut Io<'_>, link: bool) {
         self.told = Some(link);
-        notify(io, ECM_NOTIFY, ECM_CONTROL, Notification::NetworkConnection(link));
+        if self.is(Odd::Mute) {
+            return;
+        }
+        let interface = self.told_interface();
+        for _ in 0..if self.is(Odd::Twice) { 2 } else { 1 } {
+            notify(io, ECM_NOTIFY, interface, Notification::NetworkConnection(link));
+        }
         if link {
-            let n = Notification::SpeedChange { down: self.cfg.down, up: self.cfg.up };
-            notify(io, ECM_NOTIFY, ECM_CONTROL, n);
+            self.tell_speed(io);
+        }
+    }
+
+    fn told_interface(&self) -> u8 {
+        if self.is(Odd::WrongIndex) { ECM_DATA } else { ECM_CONTROL }
+    }
+
+    fn tell_speed(&mut self, io: &mut Io<'_>) {
+        let n = Notification::SpeedChange { down: self.cfg.down, up: self.cfg.up };
+        let (bytes, len) = n.to_bytes(self.told_interface());
+        // Two messages where the endpoint has packets of eight bytes, as Linux's driver expects of those.
+        for part in bytes[..len].chunks(if self.is(Odd::SmallNotify) { 8 } else { 16 }) {
+            io.send(ECM_NOTIFY, part);
         }
     }
 
@@ -241,7 +275,7 @@ impl Function for Modem {
             strings::SERIAL => self.cfg.serial.clone(),
             strings::CONFIG if self.cfg.ncm.is_some() => "CDC NCM + ACM".into(),
             strings::CONFIG => "CDC ECM + ACM".into(),
-            strings::MAC => self.cfg.mac.iter().map(|b| format!("{b:02X}")).collect(),
+            strings::MAC => odd::mac_text(&self.cfg.odd, &self.cfg.mac)?,
             strings::ECM if self.cfg.ncm.is_some() => "CDC Network Control Model (NCM)".into(),
             strings::ECM => "CDC Ethernet Control Model (ECM)".into(),
             strings::ECM_DATA => "CDC Ethernet Data".into(),
@@ -281,10 +315,11 @@ impl Function for Modem {
 
     fn selected(&mut self, io: &mut Io<'_>, interface: u8, alt: u8) {
         if interface == ECM_DATA {
-            self.ethernet.select(alt == 1);
+            let on = alt == 1 || self.is(Odd::OneSetting);
+            self.ethernet.select(on);
             self.ethernet.opened(io);
             // As Linux's gadget does: the state is told whenever the host looks anew.
-            let link = self.radio.link() && alt == 1;
+            let link = self.radio.link() && on;
             self.tell_link(io, link);
             self.told = Some(self.radio.link());
         }
@@ -327,6 +362,21 @@ impl Function for Modem {
 
     fn deadline(&self) -> Instant {
         self.radio.deadline().min(self.ethernet.deadline())
+    }
+
+    fn remark(&mut self, io: &mut Io<'_>, what: Remark) {
+        let n = match what {
+            Remark::Connect => Notification::NetworkConnection(true),
+            Remark::Disconnect => Notification::NetworkConnection(false),
+            Remark::Speed => return self.tell_speed(io),
+            Remark::Response => Notification::ResponseAvailable,
+            Remark::Unknown => Notification::Other(0x7f),
+            Remark::Garbage => {
+                io.send(ECM_NOTIFY, &[0xff, 0, 1, 2, 3]);
+                return;
+            }
+        };
+        notify(io, ECM_NOTIFY, ECM_CONTROL, n);
     }
 
     fn fault(&mut self, f: &Fault) -> bool {
