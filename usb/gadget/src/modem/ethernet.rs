@@ -166,7 +166,7 @@ impl Ethernet {
                     on(filter::ALL_MULTICAST)
                         || (on(filter::MULTICAST) && self.multicast.iter().any(|m| self.same(m, dst)))
                 }
-                _ => on(filter::DIRECTED) && *dst == self.mac,
+                _ => on(filter::DIRECTED) && (*dst == self.mac || self.odd.iter().any(|o| o.hides_mac())),
             }
     }
 

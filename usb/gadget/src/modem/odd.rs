@@ -100,6 +100,12 @@ odd! {
 }
 
 impl Odd {
+    /// The host cannot know the modem's idea of its address: frames to any get through.
+    pub(super) fn hides_mac(self) -> bool {
+        use Odd::*;
+        matches!(self, MacShort | MacZero | MacGroup | MacGarbage | MacStall | MacNone | NoEthernet)
+    }
+
     /// Reads words joined by `+`.
     ///
     /// # Errors
