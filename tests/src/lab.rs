@@ -13,6 +13,7 @@ const TOOLS: &[&str] = &[
     "arp",
     "if_up",
     "ifconfig",
+    "io-pkt-dump",
     "mount",
     "netstat",
     "nicinfo",

@@ -7,6 +7,7 @@ pub mod addr;
 pub mod arp;
 pub mod conn;
 pub mod dns;
+pub mod dump;
 pub mod getopt;
 pub mod if_up;
 pub mod ifconfig;

@@ -3,8 +3,8 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, dns, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, slogger, sloginfo, sysctl,
-    system, traceroute, usb, usblauncher, waitfor,
+    arp, dns, dump, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, slogger, sloginfo,
+    sysctl, system, traceroute, usb, usblauncher, waitfor,
 };
 use std::ffi::OsString;
 
@@ -13,6 +13,7 @@ pub const NAMES: &[&str] = &[
     "arp",
     "if_up",
     "ifconfig",
+    "io-pkt-dump",
     "mount",
     "netstat",
     "nicinfo",
@@ -53,6 +54,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "arp" => arp::run(&mut stack, args),
         "if_up" => if_up::run(&mut || Conn::open().map(|c| Box::new(c) as Box<dyn Stack>), args),
         "ifconfig" => ifconfig::run(&mut stack, args),
+        "io-pkt-dump" => dump::run(&mut stack, args),
         "mount" => match mount::parse(args)? {
             Some(m) => {
                 // The type's number alone finds its stack; SOCK, where it is set, has the say (and is checked).

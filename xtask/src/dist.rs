@@ -14,6 +14,7 @@ pub const TOOLS: &[&str] = &[
     "arp",
     "if_up",
     "ifconfig",
+    "io-pkt-dump",
     "mount",
     "netstat",
     "nicinfo",

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod datagram;
+mod packet;
 mod route;
 mod session;
 mod tcp;
@@ -14,6 +15,7 @@ mod wait;
 
 pub use datagram::{Meta, RawSocket, UdpSocket};
 pub use iopkt_sockproto::rtmsg;
+pub use packet::{Frame, PacketSocket};
 pub use route::RouteSocket;
 pub use session::{Answer, Session};
 pub use tcp::{TcpListener, TcpStream};

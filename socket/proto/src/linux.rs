@@ -63,6 +63,8 @@ pub const PACKET_VERSION: i32 = 10;
 pub const PACKET_HDRLEN: i32 = 11;
 pub const PACKET_RESERVE: i32 = 12;
 pub const PACKET_IGNORE_OUTGOING: i32 = 23;
+/// Of our own: the reasons of drops are told (int).
+pub const PACKET_FATE: i32 = 0x6970;
 pub const PACKET_MR_MULTICAST: u16 = 0;
 pub const PACKET_MR_PROMISC: u16 = 1;
 pub const PACKET_MR_ALLMULTI: u16 = 2;

@@ -140,6 +140,7 @@ impl Packet {
                 self.ignore_outgoing = int(v)? != 0;
                 self.listen(shard, self.protocol);
             }
+            (SOL_PACKET, PACKET_FATE) => self.tap(shard)?.cfg.fate = int(v)? != 0,
             (SOL_PACKET, PACKET_VERSION) => {
                 if self.ring.is_some() {
                     return Err(Errno::EBUSY);
@@ -288,7 +289,9 @@ impl Packet {
                     flags: df::PACKET,
                     ifindex: s.ifindex,
                     stamp: s.at.as_nanos(),
-                    len: s.len,
+                    len: s.wire_len,
+                    err: s.why.map_or(0, |w| w as i32 + 1),
+                    icmp: (s.csum_pending.into(), 0),
                     link: sender(s),
                     ..DgramHdr::default()
                 };
