@@ -123,6 +123,15 @@ pub fn text_of(e: &io::Error) -> String {
     e.raw_os_error().map_or_else(|| e.to_string(), |n| iopkt_base::Errno(n).text().to_string())
 }
 
+/// The same for an interface that was named: Linux's ENODEV for one that is not there is BSD's ENXIO.
+pub fn text_of_if(e: &io::Error) -> String {
+    if e.raw_os_error() == Some(libc::ENODEV) {
+        iopkt_base::Errno::ENXIO.text().to_string()
+    } else {
+        text_of(e)
+    }
+}
+
 /// [`Exchange`] over a session's sockets.
 pub struct Net<'a>(pub &'a Session);
 

@@ -79,7 +79,7 @@ struct Run<'a> {
     /// What every request carries behind the time.
     data: Vec<u8>,
     last_route: Vec<Ipv4Addr>,
-    /// Of the message in the socket that tells of an error: printed once per request at most.
+    /// What is to be printed.
     out: String,
 }
 
@@ -138,7 +138,9 @@ impl Run<'_> {
                 return Ok(());
             }
             if self.over() {
-                if self.t.received >= self.t.sent || now >= last_sent + self.o.wait {
+                // Whoever said that a request is lost need not be waited for.
+                let heard = self.t.received + self.t.errors + self.t.unsent;
+                if heard >= self.t.sent || now >= last_sent + self.o.wait {
                     return Ok(());
                 }
             } else if now >= next {

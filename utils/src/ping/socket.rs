@@ -3,7 +3,7 @@
 
 use super::text;
 use super::{EchoSocket, Message, Options};
-use crate::dns::text_of;
+use crate::dns::{text_of, text_of_if};
 use iopkt_client::{RawSocket, Session};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -48,7 +48,7 @@ impl Icmp {
         }
         if let Some(i) = &o.interface {
             s.set_option(libc::SOL_SOCKET, libc::SO_BINDTODEVICE, i.as_bytes())
-                .map_err(|e| format!("{i}: {}", text_of(&e)))?;
+                .map_err(|e| format!("{i}: {}", text_of_if(&e)))?;
         }
         set(&s, "SO_BROADCAST", libc::SOL_SOCKET, libc::SO_BROADCAST, 1)?;
         if let Some(t) = o.ttl {

@@ -2,7 +2,7 @@
 
 use super::options::HEADERS;
 use super::{Options, Prober};
-use crate::dns::text_of;
+use crate::dns::{text_of, text_of_if};
 use crate::ping::{Message, checksum, packet};
 use iopkt_client::{Meta, RawSocket, Session, UdpSocket};
 use std::io::{self, ErrorKind};
@@ -63,12 +63,13 @@ type Set<'a> = dyn FnMut(i32, i32, &[u8]) -> io::Result<()> + 'a;
 
 /// Sets what the options ask for.
 fn settings(o: &Options, set: &mut Set<'_>) -> Result<(), String> {
+    if let Some(i) = &o.interface {
+        let r = set(libc::SOL_SOCKET, libc::SO_BINDTODEVICE, i.as_bytes());
+        r.map_err(|e| format!("{i}: {}", text_of_if(&e)))?;
+    }
     let mut one = |what: &str, level, name, v: &[u8]| {
         set(level, name, v).map_err(|e| format!("{what}: {}", text_of(&e)))
     };
-    if let Some(i) = &o.interface {
-        one(i, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, i.as_bytes())?;
-    }
     if let Some(t) = o.tos {
         one("IP_TOS", libc::IPPROTO_IP, libc::IP_TOS, &i32::from(t).to_ne_bytes())?;
     }

@@ -214,6 +214,10 @@ pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts
     if p.broadcast && !s.opt.broadcast {
         return Err(Errno::EACCES);
     }
+    if opts.dontroute || s.opt.dontroute {
+        // Said here, where the sender hears it: only hosts on the link.
+        net.hop(dst, oif, true)?;
+    }
     if let Some(src) = src {
         p.src = src;
     }
