@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "iopkt-ctl",
     "iopkt-stack",
     "iopkt-inet",
+    "iopkt-autoconf",
     "iopkt-sockproto",
     "iopkt-sockserver",
     "iopkt-abi",

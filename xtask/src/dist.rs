@@ -36,6 +36,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("libdevnp_ncm.so", "devnp-ncm.so"),
     ("libdevnp_tap.so", "devnp-tap.so"),
     ("libdevnp_shim.so", "devnp-shim.so"),
+    ("liblsm_autoip.so", "lsm-autoip.so"),
     ("libiopkt_preload.so", "libiopkt_preload.so"),
 ];
 
@@ -46,7 +47,7 @@ pub fn run() -> Result<PathBuf, String> {
     for p in PROGRAMS {
         build.args(["-p", p]);
     }
-    for p in ["devnp-ecm", "devnp-ncm", "devnp-tap", "devnp-shim", "iopkt-preload"] {
+    for p in ["devnp-ecm", "devnp-ncm", "devnp-tap", "devnp-shim", "lsm-autoip", "iopkt-preload"] {
         build.args(["-p", p]);
     }
     sh::run(&mut build)?;

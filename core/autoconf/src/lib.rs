@@ -1,0 +1,11 @@
+//! How an interface gets its IPv4 address without a person: pure machines, driven by packets and time.
+//!
+//! [`linklocal`] takes an address of 169.254/16 for itself (RFC 3927, with the conflict detection of RFC 5227).
+//!
+//! A machine owns its state and nothing else. Its owner hands it what was received and what time it is, does the actions that
+//! come back, and calls again at the time that the machine names.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod linklocal;
