@@ -6,6 +6,7 @@
 use crate::cmdline::Load;
 use crate::env::Env;
 use crate::msg::{Ticket, ToControl, ToPacket};
+use crate::privilege::{DROPROOT, Privilege};
 use crate::start::Facts;
 use crate::watch::Watch;
 use iopkt_base::{Duration, Errno, Instant};
@@ -95,6 +96,7 @@ pub(crate) struct Control {
     /// Tells when the host's name changes (`confstr_monitor`).
     watch: Watch,
     _hostname: Option<HostnameWatch>,
+    privilege: Privilege,
 }
 
 /// Follows the host's name, where that can be done.
@@ -124,6 +126,7 @@ impl Control {
         started: Started,
         queue: Vec<(Wanted, Load)>,
         confstr_monitor: bool,
+        privilege: Privilege,
     ) -> std::io::Result<Control> {
         let epoll = Epoll::new()?;
         let threads = env.packet.len();
@@ -145,6 +148,7 @@ impl Control {
             ending: None,
             watch: Watch::new(threads),
             _hostname: hostname,
+            privilege,
         })
     }
 
@@ -322,6 +326,16 @@ impl Control {
             Request::NicInfo { name } => {
                 self.env.tell_packet(0, ToPacket::NicInfo { name, ticket });
             }
+            Request::Sysctl { name, value: Some(value) } if name == DROPROOT => {
+                let reply = match self.privilege.write(&value, self.env.sink) {
+                    Ok(now) => {
+                        self.env.tell_packet(0, ToPacket::Variable { name: DROPROOT, value: now.clone() });
+                        Reply::Sysctl(vec![(name, now)])
+                    }
+                    Err((e, why)) => Reply::why(e, why),
+                };
+                self.answer(ticket, reply);
+            }
             Request::Sysctl { name, .. } if name == "kern.hostname" => {
                 let why = "kern.hostname is the host's: change it there (hostname(1)); -ptcpip confstr_monitor follows it";
                 self.answer(ticket, Reply::why(Errno::EPERM, why));
@@ -387,6 +401,11 @@ impl Control {
     }
 
     fn load(&mut self, wanted: Wanted, what: &str, options: &str, waiter: Waiter) {
+        if !self.privilege.may_load() {
+            let text =
+                format!("{what}: nothing more can be loaded since {DROPROOT} was written (without bit 0x10)");
+            return self.load_failed(&Error::new(Errno::EPERM, text), Some(waiter));
+        }
         match Driver::start_as(self.env.clone(), &self.loader, wanted, what, options) {
             Err(e) => self.load_failed(&e, Some(waiter)),
             Ok(d) => {

@@ -15,6 +15,7 @@ mod limits;
 mod msg;
 mod names;
 mod packet;
+mod privilege;
 mod stack;
 mod start;
 mod watch;

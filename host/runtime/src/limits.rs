@@ -134,7 +134,10 @@ pub(crate) fn stack(t: &Tcpip, size: Size, files: u64) -> Config {
         max_sockets: size.sockets.min(sockets),
         max_neighbours: size.neighbours,
         txprio: t.so_txprio,
-        host: vec![("kern.hostname".into(), iopkt_sys::process::hostname())],
+        host: vec![
+            ("kern.hostname".into(), iopkt_sys::process::hostname()),
+            (crate::privilege::DROPROOT.into(), "0x0".into()),
+        ],
         ..d
     }
 }

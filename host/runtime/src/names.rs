@@ -63,6 +63,34 @@ impl Names {
         Ok((Names { dir: socket, instance, _lock: lock }, note))
     }
 
+    /// Gives the names to a user, who can then remove them at the end: those of this stack are his, and in their directories he may
+    /// make and remove names of his own (for `tun0` and the like), not those of others.
+    ///
+    /// # Errors
+    /// What chown(2) and chmod(2) say, of the first that fails.
+    pub(crate) fn hand_over(&self, uid: u32, gid: u32) -> io::Result<()> {
+        use std::os::unix::fs::{PermissionsExt, lchown};
+        let mut all: Vec<PathBuf> =
+            FAMILIES.iter().map(|f| self.dir.join(f)).filter(|p| p.symlink_metadata().is_ok()).collect();
+        all.push(self.dir.clone());
+        all.extend(self.instance.iter().map(|i| i.0.clone()));
+        all.extend(self.beside().filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(is_node)));
+        for p in &all {
+            lchown(p, Some(uid), Some(gid))?;
+        }
+        let places = [Some(&self.dir), self.instance.as_ref().map(|i| &i.0)];
+        for dir in places.into_iter().flatten().filter_map(|p| p.parent()) {
+            lchown(dir, None, Some(gid))?;
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o1775))?;
+        }
+        Ok(())
+    }
+
+    /// What stands beside the socket's directory.
+    fn beside(&self) -> impl Iterator<Item = PathBuf> {
+        self.dir.parent().and_then(|d| fs::read_dir(d).ok()).into_iter().flatten().flatten().map(|e| e.path())
+    }
+
     /// Makes the directory, with the listener in it.
     ///
     /// # Errors
@@ -101,6 +129,12 @@ impl Drop for Names {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Names of the stack's device nodes: bpf, tunN, tapN.
+fn is_node(name: &str) -> bool {
+    let number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+    name == "bpf" || ["tun", "tap"].iter().any(|p| name.strip_prefix(p).is_some_and(number))
 }
 
 type Instance = Option<(PathBuf, LockFile)>;

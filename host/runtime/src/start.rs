@@ -8,6 +8,7 @@ use crate::limits::Size;
 use crate::msg::ToPacket;
 use crate::names::Names;
 use crate::packet::Packet;
+use crate::privilege::{self, Identity, Privilege};
 use crate::stack::Stack;
 use crate::workers::Workers;
 use crate::{crash, limits};
@@ -155,8 +156,13 @@ fn run(c: &Composition, cfg: &Config, started: Started) -> Result<End, Failed> {
         Ok(p) => p,
         Err(text) => return Err((failed(text), started)),
     };
+    let user = match cfg.user.as_ref().map(Identity::find).transpose() {
+        Ok(u) => u,
+        Err(text) => return Err((failed(text), started)),
+    };
     let stack_cfg = limits::stack(&cfg.tcpip, c.size, files);
-    let limits = limits::report(&cfg.tcpip, &memory, &pool, &stack_cfg, threads, files);
+    let mut limits = limits::report(&cfg.tcpip, &memory, &pool, &stack_cfg, threads, files);
+    limits.push(("confined by".into(), privilege::confine(cfg, &root, sink)));
     let facts = Facts {
         variant: c.variant,
         instance: cfg.instance,
@@ -166,6 +172,8 @@ fn run(c: &Composition, cfg: &Config, started: Started) -> Result<End, Failed> {
         since: clock::monotonic(),
     };
     greet(sink, cfg, &facts);
+    let names = Arc::new(names);
+    let privilege = Privilege { user, names: names.clone(), confined: !cfg.no_confine, dropped: 0 };
     let mut running = match Running::start(c, cfg, root, pool, stack_cfg, sink, &names, threads) {
         Ok(r) => r,
         Err(text) => return Err((failed(text), started)),
@@ -173,7 +181,7 @@ fn run(c: &Composition, cfg: &Config, started: Started) -> Result<End, Failed> {
     if let Some(p) = cfg.priority {
         priority(sink, "main thread", p);
     }
-    let control = running.control(facts, signals, started, cfg);
+    let control = running.control(facts, signals, started, cfg, privilege);
     let end = match control {
         Ok(c) => c.run(),
         Err(e) => {
@@ -309,6 +317,7 @@ impl Running {
         signals: Signals,
         started: Started,
         cfg: &Config,
+        privilege: Privilege,
     ) -> std::io::Result<Control> {
         let inbox = self.inbox.take().ok_or(std::io::ErrorKind::NotFound)?;
         Control::new(
@@ -320,6 +329,7 @@ impl Running {
             started,
             cfg.loads(),
             cfg.tcpip.confstr_monitor,
+            privilege,
         )
     }
 

@@ -11,6 +11,7 @@
 
 pub mod civil;
 pub mod clock;
+pub mod confine;
 mod epoll;
 mod event;
 pub mod lock;
@@ -23,6 +24,7 @@ pub mod signal;
 pub mod sockopt;
 pub mod tap;
 pub mod unix;
+pub mod user;
 
 pub use epoll::{Epoll, Event, Interest};
 pub use event::{Timer, Waker};

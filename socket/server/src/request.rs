@@ -21,6 +21,9 @@ pub(crate) enum Target {
     Dead(u64),
 }
 
+/// Ports from 1 up to here (IPPORT_RESERVED) are for users that the stack trusts.
+const RESERVED: u16 = 1024;
+
 impl<H: Host> Server<H> {
     pub(crate) fn request(
         &mut self,
@@ -74,6 +77,12 @@ impl<H: Host> Server<H> {
         }
     }
 
+    /// Whether a user may do what changes the stack or speaks for it: configure it, make raw sockets, have a port
+    /// below 1024. Root, and who started it.
+    pub(crate) fn trusts(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.cfg.uid
+    }
+
     fn target(&mut self, fd: &H::Fd) -> Result<Target> {
         let ino = self.host.identify(fd).ok_or(Errno::ENOTSOCK)?;
         if let Some(&k) = self.by_ino.get(&ino) {
@@ -104,6 +113,10 @@ impl<H: Host> Server<H> {
         match req.op {
             Op::Bind => {
                 let to = req.addr.0.ok_or(Errno::EAFNOSUPPORT)?;
+                let trusted = self.sessions.get(k as usize).is_some_and(|s| self.trusts(s.cred.uid));
+                if (1..RESERVED).contains(&to.port()) && !trusted {
+                    return Err(Errno::EACCES);
+                }
                 self.with_port(shard, s, to.port(), |_, shard| {
                     shard.sockets.bind(&mut shard.cx, &shard.net, id, to)
                 })?;
@@ -204,7 +217,7 @@ impl<H: Host> Server<H> {
             _ => return Err(Errno::ESOCKTNOSUPPORT),
         };
         let proto = u8::try_from(req.args[2]).map_err(|_| Errno::EPROTONOSUPPORT)?;
-        if ty == SockType::Raw && cred.uid != 0 && cred.uid != self.cfg.uid {
+        if ty == SockType::Raw && !self.trusts(cred.uid) {
             return Err(Errno::EPERM);
         }
         let state = match ty {

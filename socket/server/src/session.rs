@@ -172,7 +172,7 @@ impl<H: Host> Server<H> {
             let why = "this is no request that this stack knows: use tools and stack of one build";
             return self.control_reply(k, req.id, &Reply::why(Errno::EPROTO, why));
         };
-        if changes(&r) && cred.uid != 0 && cred.uid != self.cfg.uid {
+        if changes(&r) && !self.trusts(cred.uid) {
             let why =
                 format!("only root and user {} may change the configuration of this stack", self.cfg.uid);
             return self.control_reply(k, req.id, &Reply::why(Errno::EPERM, why));

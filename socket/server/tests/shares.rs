@@ -7,6 +7,7 @@ use iopkt_sockproto::linux::*;
 use iopkt_sockproto::{Addr, Op, Req};
 use iopkt_sockserver::ServerConfig;
 use iopkt_stack::Config;
+use std::net::{Ipv4Addr, SocketAddr};
 
 fn world() -> World {
     let stack = Config { max_sockets: 40, ..Config::default() };
@@ -43,9 +44,9 @@ fn a_user_has_a_quarter_of_the_sockets() {
 fn who_may_not_accept_leaves_the_connection_waiting() {
     let mut w = world();
     let (p, q) = (w.user(0, 1000), w.user(1, 1000));
-    let l = w.listener(&q, "10.0.0.2:80");
+    let l = w.listener(&q, "10.0.0.2:8080");
     let c = w.socket(&p, SOCK_STREAM).unwrap();
-    let to = Req { addr: Addr(Some(common::sa("10.0.0.2:80"))), ..Req::new(Op::Connect, 1) };
+    let to = Req { addr: Addr(Some(common::sa("10.0.0.2:8080"))), ..Req::new(Op::Connect, 1) };
     assert_eq!(w.call(&p, to, &[], Some(&c)).err(), Some(Errno::EINPROGRESS));
     w.until("a connection", |_| l.poll().readable);
     let mut held: Vec<_> = (0..9).map(|_| w.socket(&q, SOCK_DGRAM).unwrap()).collect();
@@ -72,5 +73,30 @@ fn a_user_has_a_quarter_of_the_sessions() {
     w.settle();
     of.push(w.user(0, 1000));
     drop((of, refused, _other, _root));
+    w.end();
+}
+
+#[test]
+fn ports_below_1024_are_for_root_and_who_started_the_stack() {
+    let mut w = world();
+    let bind = |w: &mut World, p: &iopkt_sockserver::mem::Program, ty: i32, port: u16| {
+        let s = w.socket(p, ty).unwrap();
+        let to = Req {
+            addr: Addr(Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))),
+            ..Req::new(Op::Bind, 1)
+        };
+        w.call(p, to, &[], Some(&s)).map(|_| ())
+    };
+    let (stranger, root, own) = (w.user(0, 1000), w.user(0, 0), w.user(0, 7));
+    for ty in [SOCK_STREAM, SOCK_DGRAM] {
+        for port in [1, 53, 80, 1023] {
+            assert_eq!(bind(&mut w, &stranger, ty, port), Err(Errno::EACCES), "{port}");
+            assert_eq!(bind(&mut w, &root, ty, port), Ok(()), "{port}");
+            assert_eq!(bind(&mut w, &own, ty, port), Ok(()), "{port}");
+        }
+        assert_eq!(bind(&mut w, &stranger, ty, 1024), Ok(()));
+        assert_eq!(bind(&mut w, &stranger, ty, 0), Ok(()));
+    }
+    drop((stranger, root, own));
     w.end();
 }
