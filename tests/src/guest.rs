@@ -22,6 +22,10 @@ pub struct Kind {
     program: &'static str,
     /// It serves USB/IP on its port 3240.
     serves: bool,
+    /// Programs and objects of ours that lie in its /opt: name in the build, name there.
+    ours: &'static [(&'static str, &'static str)],
+    /// More of QEMU's devices.
+    devices: &'static [&'static str],
 }
 
 /// Linux's own gadgets, exported over USB/IP: one with ECM and ACM, one with NCM.
@@ -40,6 +44,8 @@ pub const GADGET: Kind = Kind {
     ],
     program: "usbipd",
     serves: true,
+    ours: &[],
+    devices: &[],
 };
 
 /// A Linux USB host with its own class drivers, which attaches to a USB/IP server of ours.
@@ -49,6 +55,35 @@ pub const HOST: Kind = Kind {
     modules: &["usbcore", "vhci-hcd", "cdc_ether", "cdc_acm", "virtio_pci", "virtio_net"],
     program: "usbip",
     serves: false,
+    ours: &[],
+    devices: &[],
+};
+
+/// A Linux host with two of QEMU's own usb-net devices (full speed, 64-byte endpoints, RNDIS configuration first), its
+/// drivers for them, usbip-host, and io-usb and io-pkt inside. Their networks are 10.7.0.0/24 and 10.8.0.0/24,
+/// where 10.7.0.2 and 10.8.0.2 are this machine's loopback. Port 3241 of the guest is reached as
+/// [`Guest::second`].
+pub const USB_NET: Kind = Kind {
+    name: "usbnet",
+    init: "usbnet-init",
+    modules: &["usbcore", "xhci_pci", "rndis_host", "cdc_ether", "usbip-host", "virtio_pci", "virtio_net"],
+    program: "usbipd",
+    serves: true,
+    ours: &[
+        ("io-usb", "bin/io-usb"),
+        ("io-pkt-v4-hc", "bin/io-pkt-v4-hc"),
+        ("io-pkt-run", "bin/io-pkt-run"),
+        ("iopkt-utils", "bin/iopkt-utils"),
+        ("libdevnp_ecm.so", "lib/devnp-ecm.so"),
+        ("libiopkt_preload.so", "lib/libiopkt_preload.so"),
+    ],
+    devices: &[
+        "-device qemu-xhci,id=x",
+        "-netdev user,id=n1,net=10.7.0.0/24,ipv6=off",
+        "-netdev user,id=n2,net=10.8.0.0/24,ipv6=off",
+        "-device usb-net,bus=x.0,port=1,netdev=n1,id=un1,mac=52:54:00:07:00:15",
+        "-device usb-net,bus=x.0,port=2,netdev=n2,id=un2,mac=52:54:00:08:00:15",
+    ],
 };
 
 /// Why the tests with a guest cannot run here, or `None`. In CI that is a failure, elsewhere a loud skip.
@@ -80,6 +115,8 @@ pub struct Guest {
     console: BufReader<UnixStream>,
     /// Where its USB/IP server answers.
     pub addr: String,
+    /// Where its port 3241 answers.
+    pub second: String,
 }
 
 impl Guest {
@@ -89,7 +126,7 @@ impl Guest {
         let dir = std::env::temp_dir().join(format!("iopkt-guest-{}-{}", kind.name, std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).expect("make the guest's directory");
-        let port = free_port();
+        let (port, second) = (free_port(), free_port());
         let con = dir.join("console");
         let mut c = Command::new("qemu-system-x86_64");
         c.args([
@@ -111,12 +148,14 @@ impl Guest {
         c.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off"]);
         // One that serves is reached through a port of ours; one that attaches reaches our loopback as 10.0.2.2.
         let net = if kind.serves {
-            format!("restrict=on,hostfwd=tcp:127.0.0.1:{port}-:3240")
+            format!("restrict=on,hostfwd=tcp:127.0.0.1:{port}-:3240,hostfwd=tcp:127.0.0.1:{second}-:3241")
         } else {
             "ipv6=off".into()
         };
         c.arg("-netdev").arg(format!("user,id=n0,{net}"));
         c.args(["-device", "virtio-net-pci,netdev=n0,romfile="]);
+        c.args(kind.devices.iter().flat_map(|d| d.split(' ')));
+        c.arg("-qmp").arg(format!("unix:{},server=on,wait=off", dir.join("qmp").display()));
         let log = fs::File::create(dir.join("qemu.log")).expect("log file");
         c.stdin(Stdio::null()).stdout(log.try_clone().expect("log handle")).stderr(log);
         let qemu = c.spawn().expect("qemu starts");
@@ -124,7 +163,8 @@ impl Guest {
             panic!("QEMU gave no console: {}", fs::read_to_string(dir.join("qemu.log")).unwrap_or_default())
         });
         stream.set_read_timeout(Some(Duration::from_secs(90))).expect("time-out");
-        let mut g = Guest { qemu, dir, console: BufReader::new(stream), addr: format!("127.0.0.1:{port}") };
+        let (addr, second) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{second}"));
+        let mut g = Guest { qemu, dir, console: BufReader::new(stream), addr, second };
         g.read_until("GUEST: ready");
         if kind.serves {
             let up = until(Duration::from_secs(20), || g.device_list_answers().then_some(()));
@@ -152,6 +192,27 @@ impl Guest {
     pub fn run(&mut self, line: &str) -> String {
         writeln!(self.console.get_mut(), "{line}").expect("console takes the line");
         self.read_until("GUEST: done")
+    }
+
+    /// Gives QEMU's monitor a command (QMP, as JSON without the braces around it) and waits for its end.
+    ///
+    /// # Panics
+    /// When QEMU refuses it.
+    #[track_caller]
+    pub fn qmp(&mut self, command: &str) {
+        let s = UnixStream::connect(self.dir.join("qmp")).expect("QEMU's monitor");
+        s.set_read_timeout(Some(Duration::from_secs(90))).expect("time-out");
+        let mut r = BufReader::new(s);
+        for line in ["\"execute\":\"qmp_capabilities\"", command] {
+            writeln!(r.get_mut(), "{{{line}}}").expect("the monitor takes a line");
+            // The greeting and events come between.
+            let mut answer = String::new();
+            while !answer.contains("\"return\"") {
+                answer.clear();
+                let n = r.read_line(&mut answer).expect("the monitor answers");
+                assert!(n > 0 && !answer.contains("\"error\""), "{command}: {answer}");
+            }
+        }
     }
 
     /// Asks for the device list as a stock client would (OP_REQ_DEVLIST).
@@ -202,7 +263,8 @@ fn images(kind: Kind) -> (PathBuf, PathBuf) {
         t(a) > t(b)
     };
     let initrd = base.join(format!("{}.gz", kind.name));
-    if !initrd.exists() || newer(&init, &initrd) {
+    let fresh = kind.ours.iter().any(|(from, _)| newer(&built().join(from), &initrd));
+    if !initrd.exists() || newer(&init, &initrd) || fresh {
         initramfs(&base, &init, kind);
     }
     (base.join("vmlinux"), initrd)
@@ -278,6 +340,10 @@ for m in $MODULES; do
 done
 p=$(readlink -f "$(command -v $PROGRAM)")
 for f in $p $(ldd $p | grep -oE '/[^ ]+'); do mkdir -p $r$(dirname $f); cp -L $f $r$f; done
+for o in $OURS; do
+  f=$BUILT/${o%%:*}; t=$r/opt/${o#*:}; mkdir -p $(dirname $t); strip -o $t $f 2>/dev/null || cp $f $t
+  for l in $(ldd $f | grep -oE '/[^ ]+'); do mkdir -p $r$(dirname $l); cp -L $l $r$l; done
+done
 [ $p = /usr/sbin/$PROGRAM ] || ln -sf $p $r/usr/sbin/$PROGRAM
 (cd $r && find . | cpio -o -H newc --quiet | gzip -1) >initrd.new; mv initrd.new $NAME.gz; rm -rf $r
 "#;
@@ -287,6 +353,8 @@ for f in $p $(ldd $p | grep -oE '/[^ ]+'); do mkdir -p $r$(dirname $f); cp -L $f
         .env("MODULES", kind.modules.join(" "))
         .env("PROGRAM", kind.program)
         .env("NAME", kind.name)
+        .env("BUILT", built())
+        .env("OURS", kind.ours.iter().map(|(a, b)| format!("{a}:{b} ")).collect::<String>())
         .current_dir(base)
         .output()
         .expect("bash runs");

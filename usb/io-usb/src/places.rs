@@ -12,7 +12,7 @@ use iopkt_base::Instant;
 use iopkt_usbip::hdr::{ProtoError, Submit, Unlink, status};
 use iopkt_usbip::op::{Description, DeviceInfo, WatchEvent, st};
 use iopkt_usbip::server::Replies;
-use std::io;
+use std::io::{self, Write};
 use std::time::Duration;
 
 /// How long a device that was just plugged in may take until it is told of anyway.
@@ -66,6 +66,10 @@ pub struct Place {
     state: State,
     /// What a client has read of its descriptors (remote ones).
     learned: Description,
+    /// Lists of a stock server in a row that did not have it.
+    absent: u8,
+    /// Why the last import failed: a client that keeps asking does not fill the log.
+    complaint: String,
     /// Version of its link, as the loop's epoll has it.
     pub watched: Option<(bool, bool)>,
 }
@@ -119,7 +123,7 @@ pub struct Places {
     policy: Policy,
     filters: Vec<Filter>,
     servers: Vec<Server>,
-    /// (0 for here, server + 1), its bus number, ours.
+    /// (0 for here, server + 1), their bus number, ours.
     numbers: Vec<(usize, u32, u32)>,
     /// Devices that were seen and are not settled yet: name, address, when they are told of anyway.
     settling: Vec<(String, u32, Instant)>,
@@ -190,8 +194,8 @@ impl Places {
             return Ok(Vec::new());
         }
         let mut found = usbfs::scan(&self.filters)?;
-        let mut settling = std::mem::take(&mut self.settling);
-        let mut told = Vec::new();
+        let settling = std::mem::take(&mut self.settling);
+        let (mut told, mut barred) = (Vec::new(), Vec::new());
         for p in &mut self.all {
             let Origin::Local(f) = &p.origin else { continue };
             let same = |x: &Found| x.name == f.name && x.info.device_address() == f.info.device_address();
@@ -214,13 +218,23 @@ impl Places {
                 continue;
             }
             let info = usbfs::device_info(&f);
-            let node = open::node(&f.info);
-            if !usbfs::is_accessible(&node) {
-                log::warn!("{}: {}", info.busid, open::denied(&node));
+            if !usbfs::is_accessible(&open::node(&f.info)) {
+                barred.push(open::node(&f.info));
             }
             self.add(0, info, Origin::Local(Box::new(f)));
         }
-        settling.clear();
+        if let Some(one) = barred.first() {
+            let others = match barred.len() {
+                1 => String::new(),
+                n => format!(" (and {} others)", n - 1),
+            };
+            let text = format!("-d usbfs: {}{others}", open::denied(one));
+            log::warn!("{text}");
+            if first {
+                // Whoever starts us should read it, with or without -v.
+                let _ = writeln!(io::stderr(), "io-usb: {text}");
+            }
+        }
         Ok(told)
     }
 
@@ -228,9 +242,19 @@ impl Places {
     pub fn listed(&mut self, server: usize, list: Vec<DeviceInfo>) -> Vec<Tell> {
         for p in &mut self.all {
             let Origin::Remote(s, busid) = &p.origin else { continue };
+            if *s != server {
+                continue;
+            }
             // After a new stay the device has another address.
-            let there = |d: &DeviceInfo| d.busid == *busid && d.devnum == p.info.devnum;
-            p.gone |= *s == server && !list.iter().any(there);
+            if list.iter().any(|d| d.busid == *busid && d.devnum == p.info.devnum) {
+                p.absent = 0;
+            } else if self.servers[server].extended {
+                p.gone = true;
+            } else if !matches!(p.state, State::Opening | State::Remote(_)) {
+                // A stock server does not list what is in use, by us or just now still by us.
+                p.absent += 1;
+                p.gone = p.absent >= 2;
+            }
         }
         let told = self.sweep();
         for d in list {
@@ -243,6 +267,18 @@ impl Places {
             }
         }
         told
+    }
+
+    /// The connection over which a remote device was used has ended from afar. A stock server does that when the device is
+    /// unplugged, and will list it again when it is not.
+    pub fn lost(&mut self, id: u64) -> Vec<Tell> {
+        let stock = |p: &Place, s: &[Server]| matches!(&p.origin, Origin::Remote(n, _) if !s[*n].extended);
+        if let Some(p) = self.all.iter_mut().find(|p| p.id == id)
+            && stock(p, &self.servers)
+        {
+            p.gone = true;
+        }
+        self.sweep()
     }
 
     /// Whether a server has io-usb's own operations.
@@ -269,7 +305,19 @@ impl Places {
         let id = self.next_id;
         self.next_id += 1;
         let (owner, gone, state, learned, watched) = (None, false, State::Free, Description::default(), None);
-        self.all.push(Place { id, info, owner, gone, origin: from, state, learned, watched });
+        let (complaint, absent) = (String::new(), 0);
+        self.all.push(Place {
+            id,
+            info,
+            owner,
+            gone,
+            origin: from,
+            state,
+            learned,
+            absent,
+            complaint,
+            watched,
+        });
     }
 
     /// Removes what is gone, as far as nobody is busy with it; the owners are to be told.
@@ -373,6 +421,7 @@ impl Places {
                     p.info.config = c;
                 }
                 p.state = State::Local(d);
+                p.complaint.clear();
                 Some(Tell::Imported(o, p.info.clone()))
             }
             (Ok(d), None) => {
@@ -390,6 +439,7 @@ impl Places {
         match (r, p.owner) {
             (Ok(l), Some(o)) => {
                 p.state = State::Remote(l);
+                p.complaint.clear();
                 p.watched = None;
                 Some(Tell::Imported(o, p.info.clone()))
             }
@@ -403,7 +453,10 @@ impl Places {
 
     fn failed(&mut self, id: u64, f: &Failure, owner: Option<u64>) -> Option<Tell> {
         let p = self.all.iter_mut().find(|p| p.id == id)?;
-        log::warn!("{}: {}", p.info.busid, f.why);
+        if p.complaint != f.why {
+            log::warn!("{}: {}", p.info.busid, f.why);
+            p.complaint.clone_from(&f.why);
+        }
         (p.state, p.owner) = (State::Free, None);
         owner.map(|o| Tell::Refused(o, f.status))
     }

@@ -21,8 +21,12 @@ impl Server {
             self.look(now);
         }
         let mut more = false;
-        for k in 0..self.places.all.len() {
+        let mut k = 0;
+        while k < self.places.all.len() {
+            let id = self.places.all[k].id;
             more |= self.place_turn(k);
+            // One that is lost leaves the list.
+            k += usize::from(self.places.all.get(k).is_some_and(|p| p.id == id));
         }
         more
     }
@@ -164,7 +168,10 @@ impl Server {
                 // Its release frees the place.
                 self.close(i, &why);
                 log::info!("{busid}: {why}");
-                false
+                for t in self.places.lost(id) {
+                    self.tell(clock::monotonic(), t);
+                }
+                true
             }
         }
     }

@@ -12,6 +12,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn free_port() -> String {
@@ -194,37 +196,52 @@ fn a_server_that_goes_and_comes_back() {
 
 /// A server like Linux's: it closes the connection on what it does not know, and shows descriptors to nobody.
 fn stock(listener: TcpListener, info: DeviceInfo) {
+    let used = Arc::new(AtomicBool::new(false));
     for s in listener.incoming() {
         let Ok(s) = s else { return };
-        let info = info.clone();
-        std::thread::spawn(move || stock_connection(s, &info));
+        let (info, used) = (info.clone(), used.clone());
+        std::thread::spawn(move || {
+            if stock_connection(s, &info, &used) {
+                used.store(false, Ordering::SeqCst);
+            }
+        });
     }
 }
 
-fn stock_connection(mut s: TcpStream, info: &DeviceInfo) {
+/// Serves one connection; whether it has had the device.
+fn stock_connection(mut s: TcpStream, info: &DeviceInfo, used: &AtomicBool) -> bool {
+    let mut mine = false;
     let mut session = Session::new(Limits::default());
     let text = desc::string_bytes("Far away");
     loop {
         let n = match s.read(session.space()) {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return mine,
             Ok(n) => n,
         };
         session.commit(n);
         while let Ok(Some((r, replies))) = session.poll() {
             match r {
+                // What is in use is not listed.
+                Request::DevList if used.load(Ordering::SeqCst) => replies.devlist([].into_iter()),
                 Request::DevList => replies.devlist([info].into_iter()),
-                Request::Import(id) if id == info.busid => replies.imported(Ok(info)),
+                Request::Import(id) if id == info.busid => {
+                    mine = true;
+                    used.store(true, Ordering::SeqCst);
+                    replies.imported(Ok(info));
+                }
                 Request::Import(_) => replies.imported(Err(op::st::NA)),
-                Request::Submit(u, _) if u.devid != info.devid() => return,
+                Request::Submit(u, _) if u.devid != info.devid() => return mine,
+                // The device is unplugged.
+                Request::Submit(u, _) if u.ep == 1 => return mine,
                 Request::Submit(u, _) => replies.complete(u.seqnum, 0, text.len(), &[&text]),
                 Request::Unlink(u) => replies.unlinked(u.seqnum, false),
-                _ => return,
+                _ => return mine,
             }
         }
         let tx = session.tx().to_vec();
         session.tx_done(tx.len());
         if s.write_all(&tx).is_err() {
-            return;
+            return mine;
         }
     }
 }
@@ -263,9 +280,22 @@ fn a_stock_server_is_polled_and_its_descriptors_learned() {
     let mut h = Host::import(&n.socket(), "usbip-vudc.0").unwrap();
     assert_eq!(desc::string(&h.control(Setup::get_string(3), &[])).as_deref(), Some("Far away"));
     assert_eq!(describe().unwrap().string(3).as_deref(), Some("Far away"));
+    // In use it is not listed there, and here it stays while we use it: three lists come and go.
+    let mut w = Watch::new(&n.socket());
+    let mut all = [w.next(), w.next(), w.next()];
+    all.sort();
+    assert_eq!(all, ["+1-1", "+usbip-vudc.0", "="]);
+    std::thread::sleep(Duration::from_secs(5));
+    assert!(near.ask(&["list"]).contains("usbip-vudc.0: 1d6b:0104 address 0, used by process"));
     drop(h);
     wait_for("the release", || near.ask(&["list"]).contains("usbip-vudc.0: 1d6b:0104 address 0, free"));
     assert_eq!(describe().unwrap().string(3).as_deref(), Some("Far away"));
+    // Unplugged there with a URB in flight: the connection ends, the URB first; then it is away, until it is listed again.
+    let mut h = Host::import(&n.socket(), "usbip-vudc.0").unwrap();
+    h.c.submit_in(&BULK_IN, 4, 512).unwrap();
+    assert_eq!(h.next().map(|e| (e.0, e.1)), Some((4, status::ESHUTDOWN)));
+    assert_eq!(h.next(), None);
+    assert_eq!([w.next(), w.next()], ["-usbip-vudc.0", "+usbip-vudc.0"]);
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! `usb`'s listing in QNX's layout: a label column 27 wide, a colon, the value.
 
+use super::decode::{class_name, controller, descriptor_name, hex, parent, ports, product, speed_name};
+use super::decode::{transfer_name, vendor};
+use super::ids::Names;
 use super::stack::Device;
-use iopkt_usbip::desc::{self, Transfer};
+use iopkt_usbip::desc;
 use iopkt_usbip::op::speed;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// How much to show.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -14,88 +17,70 @@ pub enum Detail {
     Device,
     /// Interfaces and endpoints too.
     Interfaces,
+    /// Every descriptor too.
+    Descriptors,
 }
 
-fn class_name(c: u8) -> &'static str {
-    match c {
-        0x00 => "Independent per interface",
-        0x01 => "Audio",
-        0x02 => "Communications",
-        0x03 => "HID",
-        0x05 => "Physical",
-        0x06 => "Imaging",
-        0x07 => "Printer",
-        0x08 => "Mass Storage",
-        0x09 => "Hub",
-        0x0a => "CDC Data",
-        0x0b => "Smart Card",
-        0x0e => "Video",
-        0xdc => "Diagnostic",
-        0xe0 => "Wireless",
-        0xef => "Miscellaneous",
-        0xfe => "Application specific",
-        0xff => "Vendor specific",
-        _ => "Unknown",
-    }
-}
-
-fn speed_name(s: u32) -> &'static str {
-    match s {
-        speed::LOW => "Low",
-        speed::FULL => "Full",
-        speed::HIGH => "High",
-        speed::SUPER => "Super",
-        _ => "Unknown",
-    }
-}
-
-fn row(o: &mut String, indent: usize, label: &str, value: impl std::fmt::Display) {
+fn row(o: &mut String, indent: usize, label: &str, value: impl Display) {
     let l = format!("{:indent$}{label}", "");
     let _ = writeln!(o, "{l:<27}: {value}");
 }
 
-/// `0x0483 (STMicroelectronics)`: a number with the device's own words for it.
+/// `0x0483 (STMicroelectronics)`: a number with a name for it.
 fn named(n: u16, text: Option<String>) -> String {
-    text.filter(|t| !t.is_empty()).map_or_else(|| format!("0x{n:04x}"), |t| format!("0x{n:04x} ({t})"))
+    text.map_or_else(|| format!("0x{n:04x}"), |t| format!("0x{n:04x} ({t})"))
 }
 
-/// Every device, under a heading for its bus.
-pub fn list(all: &[Device], detail: Detail) -> String {
+/// The devices to show, under a heading for each bus; `all` is where hubs are looked up.
+pub fn list(shown: &[&Device], all: &[Device], names: &Names, detail: Detail) -> String {
     let mut o = String::new();
     let mut bus = None;
-    for d in all {
+    for d in shown {
         if bus != Some(d.info.busnum) {
-            bus = Some(d.info.busnum);
-            let _ = writeln!(o, "USB {} (USB/IP) v1.11, {}", d.info.busnum, d.info.path);
-            if detail >= Detail::Device {
-                o.push_str("    Control, Interrupt, Bulk, High Speed\n");
+            if bus.is_some() {
+                o.push('\n');
             }
+            bus = Some(d.info.busnum);
+            heading(&mut o, d, all, detail);
         }
         o.push('\n');
-        device(&mut o, d, detail);
+        device(&mut o, d, all, names, detail);
     }
-    if all.is_empty() {
+    if shown.is_empty() {
         o.push_str("no devices\n");
     }
     o
 }
 
-fn device(o: &mut String, d: &Device, detail: Detail) {
+fn heading(o: &mut String, d: &Device, all: &[Device], detail: Detail) {
+    let n = d.info.busnum;
+    let _ = writeln!(o, "USB {n} ({}) v1.11, DLL: Active", controller(d));
+    if detail >= Detail::Device {
+        let fastest = all.iter().filter(|d| d.info.busnum == n).map(|d| d.info.speed).max();
+        let speeds: &[&str] = match fastest {
+            Some(s) if s >= speed::SUPER => &["High Speed", "Super Speed"],
+            Some(speed::HIGH) => &["High Speed"],
+            _ => &["Full Speed"],
+        };
+        let _ = writeln!(o, "    Control, Interrupt, Bulk, {}", speeds.join(", "));
+    }
+}
+
+fn device(o: &mut String, d: &Device, all: &[Device], names: &Names, detail: Detail) {
     let (i, x) = (&d.info, &d.description);
     let dev = x.device();
-    let text = |n: Option<u8>| n.and_then(|n| x.string(n));
     row(o, 0, "Device Address", i.devnum);
     if detail >= Detail::Device {
         row(o, 0, "Upstream Host Controller", i.busnum);
-        row(o, 0, "Upstream Device Address", 0);
-        row(o, 0, "Upstream Port", i.busid.rsplit(['-', '.']).next().unwrap_or("1"));
+        row(o, 0, "Upstream Device Address", parent(d, all).map_or(0, |p| p.info.devnum));
+        row(o, 0, "Upstream Port", ports(&i.busid).1);
         row(o, 0, "Upstream Port Speed", speed_name(i.speed));
     }
-    row(o, 0, "Vendor", named(i.vendor, text(dev.map(|v| v.manufacturer_str))));
-    row(o, 0, "Product", named(i.product, text(dev.map(|v| v.product_str))));
+    row(o, 0, "Vendor", named(i.vendor, vendor(d, names)));
+    row(o, 0, "Product", named(i.product, product(d, names)));
     if detail >= Detail::Device {
         row(o, 0, "Device Release", format!("r{:x}.{:02x}", i.release >> 8, i.release & 0xff));
-        if let Some(s) = text(dev.map(|v| v.serial_str)) {
+        if let Some(s) = dev.and_then(|v| x.string(v.serial_str)) {
             row(o, 0, "Serial Number", s);
         }
     }
@@ -107,115 +92,85 @@ fn device(o: &mut String, d: &Device, detail: Detail) {
     }
     if let Some(v) = dev {
         row(o, 0, "Max PacketSize0", v.max_packet0);
+        if detail >= Detail::Descriptors {
+            row(o, 0, "USB Version", format!("{:x}.{:02x}", v.usb >> 8, v.usb & 0xff));
+        }
     }
     row(o, 0, "Configurations", i.configs);
     for c in x.configs() {
-        configuration(o, c, detail);
+        configuration(o, d, c, detail);
+    }
+    // A stock server shows only the interfaces of the configuration that is set.
+    if x.configs().next().is_none() && detail >= Detail::Interfaces {
+        row(o, 0, "Interfaces", i.interfaces.len());
+        for (n, c) in i.interfaces.iter().enumerate() {
+            row(o, 2, "Interface", n);
+            class(o, 4, *c);
+        }
+    }
+    if detail >= Detail::Descriptors {
+        for (ty, index, bytes) in &x.records {
+            match *ty {
+                desc::STRING => {
+                    row(o, 0, &format!("String {index}"), desc::string(bytes).unwrap_or_default())
+                }
+                desc::DEVICE => row(o, 0, "Device Descriptor", hex(bytes)),
+                _ => {}
+            }
+        }
     }
 }
 
-fn configuration(o: &mut String, bytes: &[u8], detail: Detail) {
+fn class(o: &mut String, indent: usize, c: [u8; 3]) {
+    row(o, indent, "Class", format!("0x{:02x} ({})", c[0], class_name(c[0])));
+    row(o, indent, "Subclass", format!("0x{:02x}", c[1]));
+    row(o, indent, "Protocol", format!("0x{:02x}", c[2]));
+}
+
+fn configuration(o: &mut String, d: &Device, bytes: &[u8], detail: Detail) {
     let Some(c) = desc::Config::parse(bytes) else { return };
-    row(o, 2, "Configuration", c.value);
+    let all = detail >= Detail::Descriptors;
+    let text = |n: u8| d.description.string(n);
+    let active = if d.info.config == c.value { " (active)" } else { "" };
+    let active = if detail >= Detail::Interfaces { active } else { "" };
+    row(o, 2, "Configuration", format!("{}{active}", c.value));
+    if let Some(t) = text(c.name_str).filter(|_| all) {
+        row(o, 4, "Name", t);
+    }
     let power = if c.attributes & 0x40 != 0 { "Self-powered" } else { "Bus-powered" };
-    row(o, 4, "Attributes", format!("0x{:02x} ({power})", c.attributes));
+    let wake = if c.attributes & 0x20 != 0 { ", Remote-wakeup" } else { "" };
+    row(o, 4, "Attributes", format!("0x{:02x} ({power}{wake})", c.attributes));
     row(o, 4, "Max Power", format!("{} mA", u32::from(c.max_power) * 2));
     if detail < Detail::Interfaces {
         return;
     }
     row(o, 4, "Interfaces", c.interfaces);
+    let mut descriptors = desc::iter(bytes);
+    if all {
+        // What stands before the first interface.
+        for b in descriptors.by_ref().take_while(|b| b[1] != desc::INTERFACE) {
+            row(o, 4, descriptor_name(b, 0), hex(b));
+        }
+    }
     for s in desc::settings(bytes) {
         let n = s.interface;
         row(o, 6, "Interface", format!("{} / {}", n.number, n.alt));
-        row(o, 8, "Class", format!("0x{:02x} ({})", n.class, class_name(n.class)));
-        row(o, 8, "Subclass", format!("0x{:02x}", n.subclass));
-        row(o, 8, "Protocol", format!("0x{:02x}", n.protocol));
+        if let Some(t) = text(n.name_str).filter(|_| all) {
+            row(o, 8, "Name", t);
+        }
+        class(o, 8, [n.class, n.subclass, n.protocol]);
+        let functional = desc::iter(s.body).filter(|b| desc::Endpoint::parse(b).is_none());
+        for b in functional.filter(|_| all) {
+            row(o, 8, descriptor_name(b, n.class), hex(b));
+        }
         let eps: Vec<desc::Endpoint> = s.endpoints().collect();
         row(o, 8, "Endpoints", eps.len());
         for e in eps {
             row(o, 10, "Endpoint", e.number());
-            let kind = match e.transfer() {
-                Transfer::Control => "Control",
-                Transfer::Isochronous => "Isochronous",
-                Transfer::Bulk => "Bulk",
-                Transfer::Interrupt => "Interrupt",
-            };
-            row(o, 12, "Attributes", format!("{kind}/{}", if e.is_in() { "IN" } else { "OUT" }));
+            let way = if e.is_in() { "IN" } else { "OUT" };
+            row(o, 12, "Attributes", format!("{}/{way}", transfer_name(&e)));
             row(o, 12, "Max Packet Size", e.max_packet());
             row(o, 12, "Interval", e.interval);
         }
-    }
-}
-
-/// One line a device, indented below its bus.
-pub fn tree(all: &[Device]) -> String {
-    let (mut o, mut bus) = (String::new(), None);
-    for d in all {
-        if bus != Some(d.info.busnum) {
-            bus = Some(d.info.busnum);
-            let _ = writeln!(o, "USB {}", d.info.busnum);
-        }
-        let name =
-            d.description.device().and_then(|v| d.description.string(v.product_str)).unwrap_or_default();
-        let _ = writeln!(
-            o,
-            "  +- {} {:04x}:{:04x} {} speed {name}",
-            d.info.devnum,
-            d.info.vendor,
-            d.info.product,
-            speed_name(d.info.speed)
-        );
-    }
-    o
-}
-
-/// A device for `--json`.
-pub fn json(d: &Device) -> serde_json::Value {
-    let (i, x) = (&d.info, &d.description);
-    let text = |f: fn(&desc::Device) -> u8| x.device().and_then(|v| x.string(f(&v)));
-    serde_json::json!({
-        "bus": i.busnum, "address": i.devnum, "busid": i.busid, "speed": speed_name(i.speed),
-        "vendor": i.vendor, "product": i.product, "release": i.release, "class": i.class,
-        "configuration": i.config, "configurations": i.configs, "interfaces": i.interfaces,
-        "manufacturer": text(|v| v.manufacturer_str), "product_name": text(|v| v.product_str),
-        "serial": text(|v| v.serial_str),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use iopkt_usbip::op::{Description, DeviceInfo};
-
-    #[test]
-    fn labels_stand_in_a_column_27_wide() {
-        let d = Device {
-            info: DeviceInfo {
-                busid: "1-1".into(),
-                busnum: 1,
-                devnum: 2,
-                vendor: 0x483,
-                product: 0x374b,
-                release: 0x100,
-                class: [0xef, 2, 1],
-                configs: 1,
-                speed: speed::FULL,
-                ..DeviceInfo::default()
-            },
-            description: Description::default(),
-        };
-        let t = list(&[d], Detail::Device);
-        for l in [
-            "Device Address             : 2",
-            "Upstream Port Speed        : Full",
-            "Vendor                     : 0x0483",
-            "Device Release             : r1.00",
-            "Class                      : 0xef (Miscellaneous)",
-            "Subclass                   : 0x02",
-            "Configurations             : 1",
-        ] {
-            assert!(t.lines().any(|x| x == l), "{l}\n{t}");
-        }
-        assert_eq!(list(&[], Detail::Short), "no devices\n");
     }
 }

@@ -96,9 +96,13 @@ pub fn describe(path: &str, busid: &str) -> Description {
 /// A line for people: no USB stack there, and how to start one.
 pub fn devices(path: &str) -> Result<Vec<Device>, String> {
     let list = list(path).map_err(|e| match e.kind() {
+        io::ErrorKind::PermissionDenied => format!(
+            "{path} ({}): {e}: it belongs to the user who started io-usb (or give io-usb -g GROUP)",
+            Root::find().path(path).display()
+        ),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             format!(
-                "no USB stack at {path} ({}): {e}; start one: io-usb -d sim",
+                "no USB stack at {path} ({}): {e}; start one: io-usb -d sim, or -d usbfs",
                 Root::find().path(path).display()
             )
         }
@@ -108,5 +112,7 @@ pub fn devices(path: &str) -> Result<Vec<Device>, String> {
         let description = describe(path, &info.busid);
         Device { info, description }
     };
-    Ok(list.into_iter().map(described).collect())
+    let mut all: Vec<Device> = list.into_iter().map(described).collect();
+    all.sort_by_key(|d| (d.info.busnum, d.info.devnum));
+    Ok(all)
 }

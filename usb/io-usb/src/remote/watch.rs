@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How often a server without watch operation is asked.
 const POLL: Duration = Duration::from_secs(2);
+/// Least time that a server has to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Longest pause between attempts to reach a server.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
@@ -18,6 +20,8 @@ pub fn run(bus: usize, host: &str, timeout: Duration, post: &Post) {
     let mut pause = Duration::from_millis(250);
     let mut quiet = false;
     let mut stock = false;
+    // A slow answer is no reason to call everything unplugged.
+    let timeout = timeout.max(PATIENCE);
     loop {
         let told = |list| {
             post.send(Mail::List(bus, list));
@@ -34,6 +38,10 @@ pub fn run(bus: usize, host: &str, timeout: Duration, post: &Post) {
             (pause, quiet) = (Duration::from_millis(250), false);
         }
         if !quiet {
+            let why = match why.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer".to_owned(),
+                _ => why.to_string(),
+            };
             log::warn!("-d usbip {host}: {why}; trying again until it answers");
             quiet = true;
         }
@@ -48,18 +56,14 @@ pub fn run(bus: usize, host: &str, timeout: Duration, post: &Post) {
 type End = Result<(), (io::Error, bool)>;
 
 fn poll(host: &str, timeout: Duration, told: &dyn Fn(Vec<DeviceInfo>)) -> End {
-    let mut had: Option<Vec<DeviceInfo>> = None;
+    let mut had = false;
     loop {
-        let r = connect(host, timeout).and_then(|mut s| list(&mut s));
-        match r {
-            Ok(l) => {
-                if had.as_ref() != Some(&l) {
-                    told(l.clone());
-                }
-                had = Some(l);
-            }
-            Err(e) => return Err((e, had.is_some())),
+        match connect(host, timeout).and_then(|mut s| list(&mut s)) {
+            // Told whether it has changed or not: what is not listed may be in use, which only the loop knows.
+            Ok(l) => told(l),
+            Err(e) => return Err((e, had)),
         }
+        had = true;
         sleep(POLL);
     }
 }

@@ -42,6 +42,13 @@ fn driver(sysfs: &Path, config: u8, interface: u8) -> Option<String> {
     Some(link.file_name()?.to_str()?.to_owned())
 }
 
+/// Driver of the device itself: "usb" for the kernel's own that sets a configuration, another (such as usbip-host) for one
+/// that has taken the whole device.
+fn device_driver(sysfs: &Path) -> Option<String> {
+    let link = std::fs::read_link(sysfs.join("driver")).ok()?;
+    Some(link.file_name()?.to_str()?.to_owned())
+}
+
 fn set_config(sysfs: &Path) -> u8 {
     let text = std::fs::read_to_string(sysfs.join("bConfigurationValue")).unwrap_or_default();
     text.trim().parse().unwrap_or(0)
@@ -89,6 +96,9 @@ fn interfaces(config: &[u8]) -> Vec<u8> {
 /// Why not; nothing is held then, and drivers have back what they had.
 pub fn open(info: &DeviceInfo, manners: Manners) -> Result<Claimed, Failure> {
     let node = node(info);
+    if let Some(d) = device_driver(info.sysfs_path()).filter(|d| d != "usb") {
+        return Err(Failure { status: st::DEV_BUSY, why: format!("it belongs to the kernel's {d}") });
+    }
     let dev = info.open().wait().map_err(|e| match e.kind() {
         ErrorKind::PermissionDenied => Failure { status: st::DENIED, why: denied(&node) },
         _ => failure(&node.display().to_string(), &e),
