@@ -25,7 +25,7 @@
 #define COOKIE_LEAK 2
 
 struct options {
-    int null_mode, devices, nodev, stay, fail, attachfail, slow, leakfd, stranger, named, verbose;
+    int caps, media, refuse_caps, refuse_media, keep, null_mode, devices, nodev, stay, fail, attachfail, slow, leakfd, stranger, named, verbose;
     unsigned wait, hold, depart_ms, beat_ms, mtu;
     uint8_t mac[6];
 };
@@ -44,7 +44,8 @@ struct device {
     int up, unit;
     unsigned mtu;
     uint64_t sent, received, wakes, timers, groups, depart_at;
-    uint32_t promisc, caps_tx;
+    uint32_t promisc, caps_rx, caps_tx, media;
+    uint64_t finished, unfinished;
 };
 
 struct driver {
@@ -140,6 +141,33 @@ static void turn_round(struct iopkt_mbuf *m)
     memcpy(f + 6, t, 6);
 }
 
+/* What hardware does that completes checksums: the field holds the sum of the pseudo-header. */
+static void finish_checksum(struct device *s, struct iopkt_mbuf *m)
+{
+    uint8_t *d = iopkt_mbuf_data(m);
+    uint32_t i, at = (uint32_t)m->csum_start + m->csum_offset, sum = 0;
+
+    if ((m->flags & IOPKT_M_CSUM_PARTIAL) == 0)
+        return;
+    if ((s->caps_tx & (IOPKT_CAP_TCP4CSUM | IOPKT_CAP_UDP4CSUM)) == 0 || at + 2 > m->len) {
+        s->unfinished++; /* nobody has told us that we should */
+        return;
+    }
+    for (i = m->csum_start; i + 1 < m->len; i += 2)
+        sum += (uint32_t)d[i] << 8 | d[i + 1];
+    if (i < m->len)
+        sum += (uint32_t)d[i] << 8;
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    sum = ~sum & 0xffff;
+    if (sum == 0)
+        sum = 0xffff;
+    d[at] = (uint8_t)(sum >> 8);
+    d[at + 1] = (uint8_t)sum;
+    m->flags &= ~IOPKT_M_CSUM_PARTIAL;
+    s->finished++;
+}
+
 static uint32_t dev_transmit(void *p, struct iopkt_mbuf **v, uint32_t n)
 {
     struct device *s = p;
@@ -155,6 +183,7 @@ static uint32_t dev_transmit(void *p, struct iopkt_mbuf **v, uint32_t n)
         return n;
     }
     for (i = 0; i < n && s->count < RING; i++) {
+        finish_checksum(s, v[i]);
         turn_round(v[i]);
         s->ring[(s->head + s->count++) % RING] = v[i];
         s->sent++;
@@ -258,9 +287,31 @@ static int dev_set_caps(void *p, uint32_t rx, uint32_t tx)
 {
     struct device *s = p;
 
-    (void)rx;
+    if (s->drv->opt.refuse_caps)
+        return EIO;
+    s->caps_rx = rx;
     s->caps_tx = tx;
     return 0;
+}
+
+static int dev_set_media(void *p, uint32_t media)
+{
+    struct device *s = p;
+
+    if (s->drv->opt.refuse_media)
+        return EIO;
+    s->media = media;
+    return 0;
+}
+
+static int dev_may_destroy(void *p)
+{
+    struct device *s = p;
+
+    if (!s->drv->opt.keep)
+        return 0;
+    why(s->drv, "the cable is connected; unplug it first");
+    return EBUSY;
 }
 
 static int dev_nicinfo(void *p, const struct iopkt_nicinfo *out)
@@ -280,8 +331,12 @@ static int dev_nicinfo(void *p, const struct iopkt_nicinfo *out)
     out->put(out->cookie, "Wakes", t);
     snprintf(t, sizeof t, "%llu", (unsigned long long)s->groups);
     out->put(out->cookie, "Groups", t);
-    snprintf(t, sizeof t, "%#x", (unsigned)s->caps_tx);
+    snprintf(t, sizeof t, "%#x %#x", (unsigned)s->caps_rx, (unsigned)s->caps_tx);
     out->put(out->cookie, "Capabilities", t);
+    snprintf(t, sizeof t, "%llu %llu", (unsigned long long)s->finished, (unsigned long long)s->unfinished);
+    out->put(out->cookie, "Checksums", t);
+    snprintf(t, sizeof t, "%#x", (unsigned)s->media);
+    out->put(out->cookie, "Medium", t);
     return 0;
 }
 
@@ -331,6 +386,8 @@ static const struct iopkt_device_ops device_ops = {
     .nicinfo = dev_nicinfo,
     .detach = dev_detach,
     .quiesce = dev_quiesce,
+    .set_media = dev_set_media,
+    .may_destroy = dev_may_destroy,
 };
 
 /* --- the object, on its control thread --- */
@@ -401,6 +458,17 @@ static int parse_one(struct options *o, const char *name, const char *v)
         o->leakfd = 1;
     else if (strcmp(name, "stranger") == 0)
         o->stranger = 1;
+    else if (strcmp(name, "caps") == 0)
+        o->caps = 1;
+    else if (strcmp(name, "media") == 0)
+        o->media = 1;
+    else if (strcmp(name, "keep") == 0)
+        o->keep = 1;
+    else if (strcmp(name, "refuse") == 0) {
+        o->refuse_caps = strcmp(v, "caps") == 0;
+        o->refuse_media = strcmp(v, "media") == 0;
+        e = o->refuse_caps || o->refuse_media ? 0 : EINVAL;
+    }
     else
         e = EINVAL;
     return e;
@@ -461,6 +529,18 @@ static int attach_one(struct driver *d, int unit)
         e = errno;
         free_device(s);
         return e;
+    }
+    if (d->opt.caps)
+        desc.caps_rx = desc.caps_tx = IOPKT_CAP_IP4CSUM | IOPKT_CAP_TCP4CSUM | IOPKT_CAP_UDP4CSUM;
+    if (d->opt.media) {
+        static const uint32_t words[] = {
+            IOPKT_MEDIA_ETHER | IOPKT_MEDIA_AUTO,
+            IOPKT_MEDIA_ETHER | IOPKT_MEDIA_100_TX | IOPKT_MEDIA_FDX,
+            IOPKT_MEDIA_ETHER | IOPKT_MEDIA_10_T | IOPKT_MEDIA_HDX,
+        };
+        desc.flags = IOPKT_DEV_MEDIA;
+        memcpy(desc.media, words, sizeof words);
+        s->media = words[0];
     }
     desc.dev = s;
     desc.cookie = (uint64_t)unit;
@@ -586,6 +666,10 @@ IOPKT_EXPORT const struct iopkt_object iopkt_object = {
         "mtu=N\tMTU (default 1500)\n"
         "beat=MS\treceive a broadcast frame every MS milliseconds\n"
         "named\tmake /dev/sampleN\n"
+        "caps\tcan complete TCP and UDP checksums\n"
+        "media\tcan be set to autoselect, 100baseTX full-duplex, 10baseT half-duplex\n"
+        "keep\tmay not be destroyed: the cable is connected\n"
+        "refuse=caps|media\tmisbehave: refuse a change\n"
         "stay\tstay loaded without devices\n"
         "wait=N\twait N seconds before attaching\n"
         "verbose\tlog more\n"

@@ -9,6 +9,7 @@ use crate::net::Net;
 use crate::packet::{IpOut, Path};
 use core::net::SocketAddr;
 use iopkt_base::Duration;
+use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TCP6CSUM};
 use iopkt_tcp::{CcKind, Config, Csum, SegOut};
 use iopkt_wire::checksum::pseudo;
 
@@ -50,11 +51,16 @@ impl Sockets {
                     continue;
                 }
             }
-            match self.table.at_mut(slot) {
-                Some(Sock { body: Body::Conn(c), .. }) => c.dirty = false,
+            let offload = match self.table.at_mut(slot) {
+                Some(Sock { body: Body::Conn(c), remote, .. }) => {
+                    c.dirty = false;
+                    let v4 = remote.is_some_and(|r| r.is_ipv4());
+                    let cap = if v4 { IFCAP_TCP4CSUM } else { IFCAP_TCP6CSUM };
+                    net.iface(c.ifindex).is_some_and(|i| i.enabled_tx & cap != 0)
+                }
                 _ => continue,
-            }
-            if self.flush_one(cx, slot) {
+            };
+            if self.flush(cx, slot, offload) {
                 self.dirty(slot);
             }
         }
@@ -65,11 +71,16 @@ impl Sockets {
 
     /// Sends what one connection has to send; true when it has more.
     pub(super) fn flush_one(&mut self, cx: &mut Cx, slot: u32) -> bool {
+        self.flush(cx, slot, false)
+    }
+
+    /// The same; with `offload` the device completes checksums (the shard does it where that turns out wrong).
+    fn flush(&mut self, cx: &mut Cx, slot: u32, offload: bool) -> bool {
         let Some(s) = self.table.at_mut(slot) else { return false };
         let (src, lport, opt) = (s.local, s.lport, &s.opt);
         let (Some(remote), Body::Conn(c)) = (s.remote, &mut s.body) else { return false };
         let dst = remote.ip();
-        let csum = if c.local { Csum::Partial } else { Csum::Full };
+        let csum = if c.local || offload { Csum::Partial } else { Csum::Full };
         let (ttl, tos) = (opt.ttl.unwrap_or(super::sock::DEFAULT_TTL), opt.tos);
         let df = !matches!(opt.mtu_discover, pmtudisc::DONT | pmtudisc::OMIT);
         let (oif, dontroute) = (opt.bound_dev, opt.dontroute);

@@ -17,6 +17,7 @@ use crate::net::Net;
 use crate::packet::{IcmpErr, IpInfo};
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Errno, Result};
+use iopkt_ctl::{IFCAP_UDP4CSUM, IFCAP_UDP6CSUM};
 use iopkt_mbuf::Mbuf;
 use iopkt_wire::checksum::pseudo;
 
@@ -159,9 +160,15 @@ impl Sockets {
         h[6..8].fill(0);
         if !(s.opt.no_check && dst.is_ipv4()) {
             let mut sum = pseudo(path.src, dst, proto::UDP, len as u32);
-            sum.add(m.as_slice());
-            // RFC 768: a sum of zero is sent as all ones, zero means "not summed".
-            let c = if sum.finish() == 0 { 0xffff } else { sum.finish() };
+            let cap = if dst.is_ipv4() { IFCAP_UDP4CSUM } else { IFCAP_UDP6CSUM };
+            let c = if net.iface(path.ifindex).is_some_and(|i| i.enabled_tx & cap != 0) {
+                m.set_csum_partial(0, iopkt_wire::udp::CHECKSUM_OFFSET as u16);
+                sum.partial()
+            } else {
+                sum.add(m.as_slice());
+                // RFC 768: a sum of zero is sent as all ones, zero means "not summed".
+                if sum.finish() == 0 { 0xffff } else { sum.finish() }
+            };
             m.as_mut_slice()[6..8].copy_from_slice(&c.to_be_bytes());
         }
         send(s, cx, &path, dst, opts, proto::UDP, m)?;
