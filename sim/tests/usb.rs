@@ -1,18 +1,20 @@
-//! The whole way over USB in virtual time: a shard, the ECM driver's machine, USB/IP bytes in pieces, the simulated
-//! modem, a faulty link, another shard. TCP gets through whatever stalls, tears, babbles and is pulled out.
+//! The whole way over USB in virtual time: a shard, the machine of devnp-ecm or devnp-ncm, USB/IP bytes in pieces, the
+//! simulated modem, a faulty link, another shard. TCP gets through whatever stalls, tears, babbles and is pulled out,
+//! and whatever blocks of frames look like.
 
 use iopkt_base::{Duration, Instant, Rng};
 use iopkt_ctl::LinkState;
-use iopkt_gadget::faults::{Fault, LinkFaults};
-use iopkt_gadget::modem::ModemConfig;
+use iopkt_gadget::faults::{Fault, LinkFaults, NtbFault};
+use iopkt_gadget::modem::{ModemConfig, NcmConfig};
 use iopkt_gadget::{Device, Event, Modem, Outside};
 use iopkt_sim::{Faults, Flow, Host, Link, for_seeds, sa};
 use iopkt_stack::Config;
 use iopkt_usbip::cdc;
+use iopkt_usbip::ncm::{self, Format};
 use iopkt_usbip::client::{Client, Event as ClientEvent, Limits};
 use iopkt_usbip::server::{self, Replies, Request, Session};
 use iopkt_usbip::setup::Setup;
-use iopkt_usbnet::machine::{Machine, Setting, Up};
+use iopkt_usbnet::machine::{Machine, NtbSetting, Setting, Up};
 use std::collections::VecDeque;
 
 /// A microframe of high speed: so often the bus moves bytes.
@@ -79,6 +81,8 @@ struct Plugged {
 }
 
 struct World {
+    /// The modem's Ethernet function is an NCM one.
+    blocks: bool,
     now: Instant,
     rng: Rng,
     hosts: Vec<Host>,
@@ -109,13 +113,19 @@ fn carry(rng: &mut Rng, from: &[u8], space: &mut [u8]) -> usize {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(seed: u64, blocks: bool) -> World {
         let now = Instant::from_millis(1000);
         let mut w = World {
             now,
             rng: Rng::new(seed ^ 0x05b),
             hosts: (1..=2).map(|n| Host::new(n, seed, now, Config::default())).collect(),
-            device: Modem::device(ModemConfig { mac: [2, 0, 0, 0, 0, 1], seed, ..ModemConfig::default() }),
+            device: Modem::device(ModemConfig {
+                mac: [2, 0, 0, 0, 0, 1],
+                seed,
+                ncm: blocks.then(NcmConfig::default),
+                ..ModemConfig::default()
+            }),
+            blocks,
             plugged: None,
             replug: now,
             bus: now,
@@ -160,13 +170,21 @@ impl World {
         assert!(matches!(c.poll(), Ok(Some(ClientEvent::Imported(_)))));
         let description = self.device.describe();
         let config = description.configs().next().expect("one configuration").to_vec();
-        let ecm = cdc::functions(&config, cdc::SUBCLASS_ECM).next().expect("an ECM function");
+        let subclass = if self.blocks { ncm::SUBCLASS_NCM } else { cdc::SUBCLASS_ECM };
+        let ecm = cdc::functions(&config, subclass).next().expect("an Ethernet function");
         let acm = cdc::functions(&config, cdc::SUBCLASS_ACM).next().filter(|_| self.rng.chance(0.5));
         c.control(99, Setup::set_configuration(ecm.config), &[]).expect("room");
         let (receive, transmit) = (1 + self.rng.below(16) as usize, 2 + self.rng.below(16) as usize);
         let set = Setting { receive, transmit, mc_filters: 0, ..Setting::new(ecm, acm) };
         let bulk = [ecm.bulk_in.addr, ecm.bulk_out.addr, ecm.notify.map_or(0, |n| n.addr)];
         let mut m = Machine::new(c, set);
+        if self.blocks {
+            let (params, caps) = (NcmConfig::default().params, NcmConfig::default().caps);
+            let format = if self.rng.chance(0.5) { Format::Ntb16 } else { Format::Ntb32 };
+            let (crc, frames, block) =
+                (self.rng.chance(0.5), self.rng.below(20) as usize, 2048 + self.rng.below(20_000));
+            m.use_blocks(NtbSetting { params, caps, format, crc, frames, block });
+        }
         m.begin(self.now.as_nanos(), &mut self.heard);
         m.start(self.now.as_nanos(), &mut self.heard);
         self.full = false;
@@ -271,6 +289,7 @@ impl World {
                         self.full = true;
                     }
                 }
+                p.m.flush();
             }
             None => self.queue.clear(),
         }
@@ -353,6 +372,10 @@ impl World {
     fn mishap(&mut self) {
         let bulk = self.plugged.as_ref().map_or([0; 3], |p| p.bulk);
         let some = 1 + self.rng.below(3);
+        if self.blocks && self.rng.chance(0.4) {
+            let what = BAD[self.rng.below(BAD.len() as u32) as usize];
+            return self.fault(&Fault::Ntb(what, some));
+        }
         let f = match self.rng.below(14) {
             n @ 0..=2 => Fault::Stall { ep: bulk[n as usize], count: 1 },
             3 => Fault::Stall { ep: 0, count: some },
@@ -412,14 +435,28 @@ impl World {
     }
 }
 
+/// What can be wrong with a block.
+const BAD: [NtbFault; 10] = [
+    NtbFault::Header,
+    NtbFault::Sequence,
+    NtbFault::Length,
+    NtbFault::Table,
+    NtbFault::Chain,
+    NtbFault::Place,
+    NtbFault::Datagram,
+    NtbFault::Crc,
+    NtbFault::Short,
+    NtbFault::Oversize,
+];
+
 /// What the link is without mishaps: so slow that a transfer meets many of them.
 fn good() -> Faults {
     Faults { delay: Duration::from_millis(5), rate: 2_000_000, queue: 100, ..Faults::default() }
 }
 
 /// A run; what it came to.
-fn play(seed: u64, mishaps: u32) -> (Instant, u64, u32) {
-    let mut w = World::new(seed);
+fn play(seed: u64, mishaps: u32, blocks: bool) -> (Instant, u64, u32) {
+    let mut w = World::new(seed, blocks);
     let l = w.hosts[1].listen(80);
     w.run(Duration::from_secs(20), |_| false);
     let a = w.hosts[0].connect(sa(2, 80));
@@ -470,11 +507,19 @@ fn play(seed: u64, mishaps: u32) -> (Instant, u64, u32) {
 #[test]
 fn tcp_survives_the_bus() {
     let unplugs = std::cell::Cell::new(0);
-    for_seeds(60, |seed| unplugs.set(unplugs.get() + play(seed, 40).2));
+    for_seeds(60, |seed| unplugs.set(unplugs.get() + play(seed, 40, false).2));
+    assert!(unplugs.get() > 0, "nobody pulled the plug");
+}
+
+#[test]
+fn tcp_survives_the_bus_in_blocks() {
+    let unplugs = std::cell::Cell::new(0);
+    for_seeds(60, |seed| unplugs.set(unplugs.get() + play(seed, 40, true).2));
     assert!(unplugs.get() > 0, "nobody pulled the plug");
 }
 
 #[test]
 fn a_seed_is_a_run() {
-    assert_eq!(play(3, 10), play(3, 10));
+    assert_eq!(play(3, 10, false), play(3, 10, false));
+    assert_eq!(play(3, 10, true), play(3, 10, true));
 }
