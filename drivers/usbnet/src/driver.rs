@@ -200,7 +200,7 @@ impl EcmDriver {
             }),
             Err(Not::Ours(None)) => Ok(()),
             Err(Not::Ours(Some(what))) => Err(format!("USB device {} is {what}", dev.busid)),
-            Err(Not::Gone) => Ok(()),
+            Err(Not::Gone | Not::Stale) => Ok(()),
             Err(Not::Busy) => {
                 if self.o.pnp {
                     let at = ctl.now() + POLL.as_nanos() as u64;

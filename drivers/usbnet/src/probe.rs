@@ -10,9 +10,10 @@ use iopkt_usbip::cdc::{self, Function};
 use iopkt_usbip::client::{Client, Event, Limits};
 use iopkt_usbip::op::{self, DeviceInfo};
 use iopkt_usbip::setup::Setup;
-use iopkt_usbip::status;
+use iopkt_usbip::{ProtoError, status};
 use iopkt_usbip::{desc, ncm};
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 /// Largest segment that we take: standard Ethernet with a VLAN tag and some more, below our cluster size.
 const MAX_SEGMENT: u16 = 1700;
@@ -64,12 +65,23 @@ pub enum Not {
     Busy,
     /// It was unplugged meanwhile: nothing to say.
     Gone,
+    /// The server still sends answers that were for the last owner's requests: soon to be tried again.
+    Stale,
     /// It should work but does not; a line for the log.
     Working(String),
 }
 
+/// How an answer to nobody's request shows as an I/O error.
+const STALE: io::ErrorKind = io::ErrorKind::StaleNetworkFileHandle;
+/// Tries of a device whose server has not finished with its last owner, and the pause between them.
+const STALE_TRIES: u32 = 20;
+const STALE_PAUSE: Duration = Duration::from_millis(200);
+
 impl From<io::Error> for Not {
     fn from(e: io::Error) -> Not {
+        if e.kind() == STALE {
+            return Not::Stale;
+        }
         let slow = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
         Not::Working(if slow.contains(&e.kind()) {
             "the device does not answer".into()
@@ -106,9 +118,26 @@ fn want(o: &Options) -> Want {
 
 /// Imports and configures.
 ///
+/// Linux's usbip-vudc keeps answers to a client that is gone and sends them to the next one; they are gone with a
+/// connection. So a connection that begins with such is given up for another.
+///
 /// # Errors
-/// [`Not`].
-pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl FnOnce() -> [u8; 6]) -> Result<Found, Not> {
+/// [`Not`]; never [`Not::Stale`].
+pub fn probe(bus: &Bus, d: &DeviceInfo, o: &Options, random: impl Fn() -> [u8; 6]) -> Result<Found, Not> {
+    let mut stale = false;
+    for _ in 0..STALE_TRIES {
+        match probe_once(bus, d, o, &random) {
+            Err(Not::Stale) => stale = true,
+            // It is still letting go of the connection before.
+            Err(Not::Busy) if stale => {}
+            r => return r,
+        }
+        std::thread::sleep(STALE_PAUSE);
+    }
+    Err(wrong("its server goes on sending answers for its last owner"))
+}
+
+fn probe_once(bus: &Bus, d: &DeviceInfo, o: &Options, random: &impl Fn() -> [u8; 6]) -> Result<Found, Not> {
     let stream = bus.connect()?;
     // Each URB may have an unlink beside it.
     let limits = Limits { urbs: 2 * (o.receive + o.transmit) + 64, ..Limits::default() };
@@ -180,6 +209,14 @@ fn local_mac(mut m: [u8; 6]) -> [u8; 6] {
     m
 }
 
+/// A protocol error as an I/O error; an answer that nobody asked for has a kind of its own.
+fn foreign(e: ProtoError) -> io::Error {
+    match e {
+        ProtoError::Sequence(_) => STALE.into(),
+        e => bad(e),
+    }
+}
+
 /// Blocking USB/IP.
 struct Session {
     stream: Stream,
@@ -196,7 +233,7 @@ impl Session {
                 stream.write_all(client.tx())?;
                 client.tx_done(n);
             }
-            while let Some(e) = self.client.poll().map_err(bad)? {
+            while let Some(e) = self.client.poll().map_err(foreign)? {
                 if let Some(t) = f(e) {
                     return Ok(t);
                 }
@@ -307,5 +344,44 @@ impl Session {
             }
         }
         Err(why.map_or(Not::Ours(instead), Not::Working))
+    }
+}
+
+#[cfg(test)]
+mod stale_tests {
+    use super::*;
+    use iopkt_usbip::hdr::RetSubmit;
+    use std::os::unix::net::UnixListener;
+
+    /// What Linux's usbip-vudc does to who comes soon after another client.
+    #[test]
+    fn a_server_that_answers_its_last_owner_is_tried_again() {
+        let path = std::env::temp_dir().join(format!("iopkt-stale-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let l = UnixListener::bind(&path).expect("bind");
+        let info = DeviceInfo { busid: "1-1".into(), ..DeviceInfo::default() };
+        let server = std::thread::spawn(move || {
+            let mut request = [0; 40];
+            let (mut s, _) = l.accept().expect("first");
+            s.read_exact(&mut request).expect("an import");
+            let mut reply = op::header(op::REQ_IMPORT & !op::REQUEST, 0).to_vec();
+            info.write(&mut reply);
+            let old =
+                RetSubmit { seqnum: 12348, status: 0, actual: 0, start_frame: 0, packets: 0, errors: 0 };
+            reply.extend_from_slice(&old.to_bytes());
+            s.write_all(&reply).expect("write");
+            let _ = s.read(&mut request);
+            drop(s);
+            for status in [op::st::DEV_BUSY, op::st::NODEV] {
+                let (mut s, _) = l.accept().expect("another");
+                s.read_exact(&mut request).expect("an import");
+                s.write_all(&op::header(op::REQ_IMPORT & !op::REQUEST, status)).expect("write");
+            }
+        });
+        let dev = DeviceInfo { busid: "1-1".into(), ..DeviceInfo::default() };
+        let r = probe(&Bus::Unix(path.clone()), &dev, &Options::default(), || [2; 6]);
+        assert!(matches!(r.map(|f| f.name), Err(Not::Gone)));
+        server.join().expect("the server saw three connections");
+        let _ = std::fs::remove_file(&path);
     }
 }
