@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use iopkt_shim::ops;
 use iopkt_shim::sys::{self, Result};
 use iopkt_sockproto::linux::IFREQ_LEN;
-use iopkt_sockproto::{PairName, bpf, sockf};
+use iopkt_sockproto::{MAX_PAYLOAD, PairName, bpf, sockf};
 
 use crate::session::Stack;
 use crate::{datagram, fail, length, real, status};
@@ -138,6 +138,14 @@ pub unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: usize) -> lib
         }
         match datagram::pair(fd) {
             None => real::write(fd, buf, len),
+            // Of a BPF device each one: few are sent, and every error counts.
+            Some(p) if read_length(&p).is_some() => {
+                if len > MAX_PAYLOAD {
+                    return length(Err(libc::EMSGSIZE));
+                }
+                let bytes = if len == 0 { &[][..] } else { core::slice::from_raw_parts(buf.cast(), len) };
+                length(ops::send(&mut Stack, fd, 0, &[], bytes))
+            }
             Some(p) => {
                 let part = libc::iovec { iov_base: buf.cast_mut(), iov_len: len };
                 length(datagram::send(fd, &p, &raw const part, 1, &[], &[], 0))

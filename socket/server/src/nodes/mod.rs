@@ -473,10 +473,12 @@ impl<H: Host> Server<H> {
 
 /// One message of a program: bytes taken.
 fn send(kind: &mut Kind, shard: &mut Shard, msg: &[u8], key: u64) -> Result<usize> {
+    // Who puts a header in front of everything says nothing with it here.
+    let bare = DgramHdr::decode(msg, key).map_or(msg, |(_, payload)| payload);
     match kind {
         Kind::Packet(p) => p.send(shard, msg, key),
-        Kind::Bpf(d) => d.write(shard, msg),
-        Kind::Tun(p) => p.write(shard, msg),
+        Kind::Bpf(d) => d.write(shard, bare),
+        Kind::Tun(p) => p.write(shard, bare),
     }
 }
 
