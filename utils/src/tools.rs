@@ -3,8 +3,8 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, dns, dump, if_up, ifconfig, mount, netstat, nicinfo, ping, resolve, route, slogger, sloginfo,
-    sysctl, system, traceroute, usb, usblauncher, waitfor,
+    arp, dns, dump, if_up, ifconfig, ifwatchd, mount, netstat, nicinfo, ping, resolve, route, slogger,
+    sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
 };
 use std::ffi::OsString;
 
@@ -14,6 +14,7 @@ pub const NAMES: &[&str] = &[
     "if_up",
     "ifconfig",
     "io-pkt-dump",
+    "ifwatchd",
     "mount",
     "netstat",
     "nicinfo",
@@ -21,6 +22,7 @@ pub const NAMES: &[&str] = &[
     "route",
     "slogger",
     "sloginfo",
+    "sockstat",
     "sysctl",
     "traceroute",
     "umount",
@@ -78,6 +80,8 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "route" => route::run(&mut stack, args),
         "slogger" => slogger::run(args),
         "sloginfo" => sloginfo::run(args),
+        "ifwatchd" => ifwatchd::run(args),
+        "sockstat" => sockstat::run(&mut stack, args),
         "sysctl" if sysctl::is_systems(args) => Err(system::exec(name, raw)),
         "sysctl" => sysctl::run(&mut stack, args),
         "traceroute" => run_traceroute(args),

@@ -45,6 +45,7 @@ fn neighbour(s: &Stack, ip: Ipv4Addr) {
         ifname: None,
         permanent: true,
         published: false,
+        proxy: false,
         expires: None,
     };
     assert_eq!(s.ctl(&Request::AddArp(e)), Reply::Ok);

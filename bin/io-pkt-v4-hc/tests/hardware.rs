@@ -54,6 +54,7 @@ fn network(s: &Stack) {
         ifname: None,
         permanent: true,
         published: false,
+        proxy: false,
         expires: None,
     };
     assert_eq!(s.ctl(&Request::AddArp(e)), Reply::Ok);

@@ -294,7 +294,7 @@ fn what_a_stranger_can_and_cannot_do() {
             Request::Destroy { name: name() },
             Request::ZeroCounters { name: name() },
             Request::FlushRoutes,
-            Request::DelArp { ip: None },
+            Request::DelArp { ip: None, ifname: None, proxy: false },
             Request::Load { object: "devnp-sample.so".into(), options: String::new() },
             Request::Unload { what: "sample".into() },
             Request::Sysctl { name: "net.inet.ip.ttl".into(), value: Some("1".into()) },

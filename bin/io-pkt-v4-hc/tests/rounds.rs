@@ -60,6 +60,7 @@ fn network(s: &Stack, name: &str, n: u8) {
         ifname: Some(name.into()),
         permanent: true,
         published: false,
+        proxy: false,
         expires: None,
     };
     assert_eq!(s.ctl(&Request::AddArp(e)), Reply::Ok);

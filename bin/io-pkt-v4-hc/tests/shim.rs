@@ -49,6 +49,7 @@ fn traffic(s: &Stack, name: &str, n: u64) {
         ifname: None,
         permanent: true,
         published: false,
+        proxy: false,
         expires: None,
     };
     assert_eq!(s.ctl(&Request::AddArp(e)), Reply::Ok);

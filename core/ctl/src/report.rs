@@ -116,6 +116,8 @@ pub struct ArpEntry {
     pub permanent: bool,
     /// Answered for others (proxy).
     pub published: bool,
+    /// Only answered for others, not used by this stack (`pub pro`).
+    pub proxy: bool,
     /// Seconds until it expires, `None` for never.
     pub expires: Option<u32>,
 }
@@ -139,6 +141,12 @@ pub struct SockInfo {
     pub state: String,
     /// Process that made it, 0 for the stack itself.
     pub pid: u32,
+    /// Its name in this stack (`netstat -A`).
+    pub id: u64,
+    /// Inode number of the programs' descriptor of it, 0 when there is none (any more).
+    pub ino: u64,
+    /// User that made it.
+    pub uid: u32,
 }
 
 /// One named counter.

@@ -111,6 +111,10 @@ pub enum Request {
     DelArp {
         /// Address.
         ip: Option<Ipv4Addr>,
+        /// On this interface, `None` for all.
+        ifname: Option<String>,
+        /// Only what is answered for others without being used.
+        proxy: bool,
     },
     /// Sockets, from entry `cursor` on.
     Sockets {

@@ -11,7 +11,9 @@ impl Inet {
         match r {
             Request::Arp => Some(Reply::Arp(list(l))),
             Request::AddArp(e) => Some(self.add_arp(l, e)),
-            Request::DelArp { ip } => Some(del_arp(l, ip.map(IpAddr::V4))),
+            Request::DelArp { ip, ifname, proxy } => {
+                Some(del_arp(l, ip.map(IpAddr::V4), ifname.as_deref(), *proxy))
+            }
             Request::Sysctl { name, value } => self.t.sysctl(name, value.as_deref()),
             _ => None,
         }
@@ -30,6 +32,12 @@ impl Inet {
         let Some(i) = l.net.iface(ifindex) else { return Reply::err(Errno::ENXIO) };
         if i.kind != IfKind::Ethernet || mac[0] & 1 != 0 || l.net.is_local(ip, 0) {
             return Reply::err(Errno::EINVAL);
+        }
+        if e.proxy {
+            return match l.net.neigh.set_proxy((ifindex, ip), mac) {
+                true => Reply::Ok,
+                false => Reply::why(Errno::ENOBUFS, "the table of proxies is full"),
+            };
         }
         match l.net.neigh.set(l.cx, (ifindex, ip), mac, e.permanent, e.published) {
             Some(got) => {
@@ -57,16 +65,27 @@ fn list(l: &Layers<'_>) -> alloc::vec::Vec<ArpEntry> {
                 ifname: l.net.ifname(n.ifindex).map(Into::into),
                 permanent: n.permanent,
                 published: n.published,
+                proxy: n.proxy,
                 expires: (!n.permanent).then(|| n.expires.since(now).as_secs() as u32),
             })
         })
         .collect()
 }
 
-fn del_arp(l: &mut Layers<'_>, ip: Option<IpAddr>) -> Reply {
+fn del_arp(l: &mut Layers<'_>, ip: Option<IpAddr>, ifname: Option<&str>, proxy: bool) -> Reply {
+    let named = ifname.map(|n| l.net.ifindex_of(n));
+    if named == Some(0) {
+        return Reply::err(Errno::ENXIO);
+    }
+    let fits =
+        |k: &(u32, IpAddr)| k.1.is_ipv4() && ip.is_none_or(|x| x == k.1) && named.is_none_or(|n| n == k.0);
     let before = l.net.neigh.len();
-    l.net.neigh.remove_if(l.cx, Why::NoNeighbour, |k, _| k.1.is_ipv4() && ip.is_none_or(|x| x == k.1));
-    if ip.is_some() && l.net.neigh.len() == before {
+    let mut any = l.net.neigh.remove_proxies(fits);
+    if !proxy {
+        l.net.neigh.remove_if(l.cx, Why::NoNeighbour, |k, _| fits(k));
+        any |= l.net.neigh.len() != before;
+    }
+    if ip.is_some() && !any {
         return Reply::why(Errno::ESRCH, "no entry");
     }
     Reply::Ok

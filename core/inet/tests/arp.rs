@@ -277,6 +277,7 @@ fn permanent_entries_stay_and_published_ones_answer() {
         ifname: None,
         permanent: true,
         published,
+        proxy: false,
         expires: None,
     };
     assert_eq!(h.ctl(Request::AddArp(e("10.0.0.9", PEER, false))), Reply::Ok);
@@ -298,8 +299,14 @@ fn permanent_entries_stay_and_published_ones_answer() {
         list.iter().map(|e| (e.ip.to_string(), e.permanent, e.published)).collect::<Vec<_>>(),
         [("10.0.0.9".into(), true, false), ("10.0.0.50".into(), true, true)]
     );
-    assert_eq!(h.ctl(Request::DelArp { ip: Some("10.0.0.9".parse().unwrap()) }), Reply::Ok);
-    assert!(matches!(h.ctl(Request::DelArp { ip: Some("10.0.0.9".parse().unwrap()) }), Reply::Err { .. }));
+    assert_eq!(
+        h.ctl(Request::DelArp { ip: Some("10.0.0.9".parse().unwrap()), ifname: None, proxy: false }),
+        Reply::Ok
+    );
+    assert!(matches!(
+        h.ctl(Request::DelArp { ip: Some("10.0.0.9".parse().unwrap()), ifname: None, proxy: false }),
+        Reply::Err { .. }
+    ));
     for bad in ["10.0.0.1", "192.168.1.1"] {
         assert!(matches!(h.ctl(Request::AddArp(e(bad, PEER, false))), Reply::Err { .. }), "{bad}");
     }

@@ -99,6 +99,7 @@ fn datagrams_are_cut_to_the_path() {
         ifname: None,
         permanent: true,
         published: false,
+        proxy: false,
         expires: None,
     };
     assert_eq!(h.ctl(Request::AddArp(e)), Reply::Ok);

@@ -42,7 +42,7 @@ impl Shard {
             let of = |n: &&Listed| n.ifindex == r.ifindex && prefix::contains(r.dst, r.prefix_len, n.ip);
             r.refs = neighbours.iter().filter(of).count() as u32;
         }
-        for n in neighbours {
+        for n in neighbours.into_iter().filter(|n| !n.proxy) {
             let Some(name) = self.net.ifname(n.ifindex) else { continue };
             let mut flags = rtf::UP | rtf::HOST | rtf::LLINFO;
             flags |= if n.permanent { rtf::STATIC } else { rtf::CLONED };

@@ -16,7 +16,7 @@ use crate::counters::{Stat, Why};
 use crate::cx::Cx;
 use crate::hash::{KeyedMap, KeyedState};
 use crate::packet::Family;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use iopkt_base::{Duration, Instant, Keyed};
@@ -114,9 +114,14 @@ pub struct Listed {
     pub permanent: bool,
     /// Answered for others.
     pub published: bool,
+    /// Only answered for others, not used by this stack (`arp -s ... pub pro`).
+    pub proxy: bool,
     /// When it will be forgotten if nobody uses it.
     pub expires: Instant,
 }
+
+/// Most entries that are only answered for.
+const MAX_PROXIES: usize = 1024;
 
 /// The cache.
 pub struct Neighbours {
@@ -126,6 +131,8 @@ pub struct Neighbours {
     unreachable: VecDeque<Unreachable>,
     incomplete: usize,
     held: usize,
+    /// Entries that are only answered for.
+    proxies: BTreeMap<Key, [u8; 6]>,
 }
 
 impl Neighbours {
@@ -138,6 +145,7 @@ impl Neighbours {
             unreachable: VecDeque::new(),
             incomplete: 0,
             held: 0,
+            proxies: BTreeMap::new(),
         }
     }
 
@@ -324,9 +332,26 @@ impl Neighbours {
         Some(out)
     }
 
+    /// Answers for another host without using the entry. False at the limit.
+    pub fn set_proxy(&mut self, key: Key, mac: [u8; 6]) -> bool {
+        let room = self.proxies.len() < MAX_PROXIES || self.proxies.contains_key(&key);
+        if room {
+            self.proxies.insert(key, mac);
+        }
+        room
+    }
+
+    /// Removes the entries that are only answered for and for which `f` is true; whether there were any.
+    pub fn remove_proxies(&mut self, f: impl Fn(&Key) -> bool) -> bool {
+        let before = self.proxies.len();
+        self.proxies.retain(|k, _| !f(k));
+        self.proxies.len() != before
+    }
+
     /// Link-level address of a published (proxied) entry.
     pub fn published(&self, ifindex: u32, ip: IpAddr) -> Option<[u8; 6]> {
-        self.map.get(&(ifindex, ip)).filter(|e| e.published).map(|e| e.mac)
+        let both = self.map.get(&(ifindex, ip)).filter(|e| e.published).map(|e| e.mac);
+        both.or_else(|| self.proxies.get(&(ifindex, ip)).copied())
     }
 
     /// Link-level address of an entry that is resolved.
@@ -436,10 +461,20 @@ impl Neighbours {
                 mac: (e.state != State::Incomplete).then_some(e.mac),
                 permanent: e.permanent,
                 published: e.published,
+                proxy: false,
                 expires: if e.permanent { Instant::FAR } else { e.used.max(e.confirmed) + KEEP },
             })
             .collect();
-        v.sort_unstable_by_key(|l| (l.ip, l.ifindex));
+        v.extend(self.proxies.iter().map(|(k, mac)| Listed {
+            ifindex: k.0,
+            ip: k.1,
+            mac: Some(*mac),
+            permanent: true,
+            published: true,
+            proxy: true,
+            expires: Instant::FAR,
+        }));
+        v.sort_unstable_by_key(|l| (l.ip, l.ifindex, l.proxy));
         v
     }
 }

@@ -250,6 +250,7 @@ impl Net {
         self.remove_routes(cx, |r| r.ifindex == ifindex);
         self.announce(cx, ifindex, false);
         self.neigh.remove_if(cx, Why::IfDown, |k, _| k.0 == ifindex);
+        self.neigh.remove_proxies(|k| k.0 == ifindex);
         if let Some(mut i) = self.ifs[ifindex as usize - 1].take() {
             for m in i.tx.drain(..) {
                 cx.drop(m, Why::IfDown);

@@ -14,6 +14,7 @@ use iopkt_base::Errno;
 use iopkt_ctl::{Reply, Request};
 use iopkt_sockproto::{HDR_LEN, MAX_PAYLOAD, Op, Rep, Req, repf};
 use iopkt_stack::Shard;
+use iopkt_stack::sockets::SockId;
 
 /// Requests of one session in a turn.
 const REQUESTS: usize = 16;
@@ -180,6 +181,7 @@ impl<H: Host> Server<H> {
         shard.cx.rt.by = iopkt_stack::By { pid: cred.pid as i32, ..Default::default() };
         let reply = shard.ctl(&r);
         shard.cx.rt.by = Default::default();
+        let reply = reply.map(|r| self.with_descriptors(r));
         if let Some(reply) = reply {
             return self.control_reply(k, req.id, &reply);
         }
@@ -191,6 +193,19 @@ impl<H: Host> Server<H> {
         s.asked += 1;
         self.outstanding += 1;
         self.asked.push_back((Ticket { session: k, serial: s.serial, id: req.id }, r));
+    }
+
+    /// Says of listed sockets which descriptor and user they belong to.
+    fn with_descriptors(&self, mut r: Reply) -> Reply {
+        if let Reply::Sockets { list, .. } = &mut r {
+            for i in list {
+                let id = SockId { index: i.id as u32, generation: (i.id >> 32) as u32 };
+                if let Some(sk) = self.by_id.get(&id).and_then(|k| self.socks.get(*k as usize)) {
+                    (i.ino, i.uid) = (sk.ino, sk.uid);
+                }
+            }
+        }
+        r
     }
 
     /// The next request that only the runtime can answer; [`Server::answer`] takes the answer.

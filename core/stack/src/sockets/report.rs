@@ -219,5 +219,8 @@ fn info(s: &Sock) -> SockInfo {
         remote: s.remote,
         state,
         pid: s.pid,
+        id: u64::from(s.id.generation) << 32 | u64::from(s.id.index),
+        ino: 0,
+        uid: 0,
     }
 }
