@@ -4,10 +4,10 @@
 //! them ([`object`]), and has a thread for each place of a bus run the commands ([`port`]), one after the other, so
 //! that what was done for a device that went is undone before its successor's turn.
 
-mod device;
+pub mod device;
 mod object;
 mod port;
-mod rules;
+pub mod rules;
 mod watch;
 
 use crate::getopt;
