@@ -26,7 +26,7 @@ struct iopkt_mbuf {
     uint16_t csum_offset;    /* ... to the end, store it this many bytes behind csum_start */
     uint16_t gso_size;       /* payload bytes per segment when gso_type is not 0 */
     uint8_t gso_type;        /* IOPKT_GSO_... */
-    uint8_t reserved;        /* 0 */
+    uint8_t priority;        /* in the queue of an interface: 0 (usual) to 7 */
 };
 
 #define IOPKT_M_BCAST 0x1u        /* link-level broadcast */

@@ -39,6 +39,7 @@ impl Inet {
                 l.cx.counters.inc(Stat::IpOutNoBufs);
                 return discard(l, pieces, m, Why::NoMemory);
             };
+            p.set_priority(m.priority());
             let fh = Header {
                 header_len: hl,
                 total_len: hl + n,

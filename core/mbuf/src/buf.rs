@@ -33,8 +33,8 @@ pub struct MbufHdr {
     pub gso_size: u16,
     /// [`gso`].
     pub gso_type: u8,
-    /// 0; reserved.
-    pub reserved: u8,
+    /// Priority in an interface's queue, 0 (what there usually is) to 7 (SO_TXPRIO).
+    pub priority: u8,
 }
 
 /// Bits of [`MbufHdr::flags`].
@@ -208,6 +208,17 @@ impl Mbuf {
         h.flags &= flags::BIG;
         h.gso_type = gso::NONE;
         h.gso_size = 0;
+        h.priority = 0;
+    }
+
+    /// Priority in an interface's queue, 0 to 7.
+    pub fn priority(&self) -> u8 {
+        self.hdr().priority
+    }
+
+    /// Sets it.
+    pub fn set_priority(&mut self, p: u8) {
+        self.hdr_mut().priority = p;
     }
 
     /// Interface it came in by, 0 for none.

@@ -217,7 +217,7 @@ fn fresh(next: *mut MbufHdr, pool: *const Inner, buf: *mut u8, cap: usize, fl: u
         csum_offset: 0,
         gso_size: 0,
         gso_type: 0,
-        reserved: 0,
+        priority: 0,
     }
 }
 

@@ -183,6 +183,7 @@ impl Cx {
             new.set_csum_partial(m.meta().csum_start, m.meta().csum_offset);
         }
         new.set_gso(m.meta().gso_type, m.meta().gso_size);
+        new.set_priority(m.priority());
         self.mbufs.free(m);
         Some(new)
     }

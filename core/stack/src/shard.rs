@@ -322,7 +322,15 @@ impl Shard {
                 Shard::tap_out(&mut self.taps, &self.cx, i, &m, None);
             }
             ether::count_output(i, &m);
-            i.tx.push_back(m);
+            // Higher priorities overtake lower ones, within one the order stays. Nearly all have none.
+            let p = m.priority();
+            match i.tx.back() {
+                Some(last) if last.priority() < p => {
+                    let at = i.tx.iter().rposition(|x| x.priority() >= p).map_or(0, |x| x + 1);
+                    i.tx.insert(at, m);
+                }
+                _ => i.tx.push_back(m),
+            }
         }
     }
 

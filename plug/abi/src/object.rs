@@ -70,5 +70,5 @@ pub struct Mbuf {
     pub csum_offset: u16,
     pub gso_size: u16,
     pub gso_type: u8,
-    pub reserved: u8,
+    pub priority: u8,
 }

@@ -33,7 +33,7 @@ fn tables() -> Vec<(Vec<(String, usize)>, String)> {
         table!(Object, "object": magic, head, kind, needs_minor, needs, name, prefix, version, description,
             options, reserved, driver, module),
         table!(Mbuf, "mbuf": next, pool, buf, cap, off, len, ifindex, flags, csum_start, csum_offset, gso_size,
-            gso_type, reserved),
+            gso_type, priority),
         table!(Link, "link": head, state, full_duplex, speed_rx, speed_tx),
         table!(Filter, "filter": head, promisc, allmulti, ngroups, pad, groups),
         table!(Nicinfo, "nicinfo": head, cookie, put),

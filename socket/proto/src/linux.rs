@@ -36,6 +36,8 @@ pub const SO_BROADCAST: i32 = 6;
 pub const SO_SNDBUF: i32 = 7;
 pub const SO_RCVBUF: i32 = 8;
 pub const SO_PRIORITY: i32 = 12;
+/// QNX's; not one of Linux's.
+pub const SO_TXPRIO: i32 = 0x100b;
 pub const SO_LINGER: i32 = 13;
 pub const SO_PASSCRED: i32 = 16;
 pub const SO_RCVLOWAT: i32 = 18;

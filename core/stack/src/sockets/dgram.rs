@@ -235,7 +235,7 @@ pub(crate) fn send(
     dst: IpAddr,
     opts: &SendOpts,
     proto: u8,
-    m: Mbuf,
+    mut m: Mbuf,
 ) -> Result<()> {
     let ip_len = m.len() + s.opt.ip_options.len() + if dst.is_ipv4() { 20 } else { 40 };
     let fits = ip_len <= p.mtu as usize;
@@ -247,6 +247,7 @@ pub(crate) fn send(
     };
     let group = dst.is_multicast();
     let forced = opts.oif != 0 || s.opt.bound_dev != 0 || group;
+    m.set_priority(s.opt.txprio);
     cx.down.push_back(IpOut {
         src: p.src,
         dst,

@@ -1,8 +1,8 @@
 //! Options at SOL_SOCKET (socket(7)).
 //!
 //! Choices: SO_SNDBUF and SO_RCVBUF double their value as Linux does, up to [`BUF_MAX`]; SO_MARK is EPERM, for
-//! there is no policy routing for it to act on; SO_PRIORITY is kept and returned, there is one send queue per
-//! device; SO_RCVTIMEO and SO_SNDTIMEO are kept for the client side, where calls block.
+//! there is no policy routing for it to act on; SO_PRIORITY is kept and returned; QNX's SO_TXPRIO (0x100b, 0 to 7; EOPNOTSUPP
+//! without `so_txprio_enable`) orders the queue of the interface: higher ones leave first; SO_RCVTIMEO and SO_SNDTIMEO are kept for the client side, where calls block.
 
 use super::Sockets;
 use super::options::{flag, int, put, put_int};
@@ -43,6 +43,8 @@ pub(crate) mod so {
     pub const PROTOCOL: i32 = 38;
     pub const DOMAIN: i32 = 39;
     pub const BINDTOIFINDEX: i32 = 62;
+    /// QNX's; Linux has no such option, and no other one with this number.
+    pub const TXPRIO: i32 = 0x100b;
 }
 
 /// Length of an interface name with its NUL (IFNAMSIZ).
@@ -110,6 +112,11 @@ impl Sockets {
                 n @ 0..=6 => o.priority = n,
                 _ => return Err(Errno::EPERM),
             },
+            so::TXPRIO if !cx.cfg.txprio => return Err(Errno::EOPNOTSUPP),
+            so::TXPRIO => match int(v)? {
+                n @ 0..=7 => o.txprio = n as u8,
+                _ => return Err(Errno::EINVAL),
+            },
             so::MARK => return Err(Errno::EPERM),
             so::DEBUG if flag(v)? => return Err(Errno::EACCES),
             so::DEBUG => {}
@@ -126,7 +133,7 @@ impl Sockets {
         Ok(())
     }
 
-    pub(super) fn get_socket(&mut self, net: &Net, id: SockId, name: i32, out: &mut [u8]) -> Result<usize> {
+    pub(super) fn get_socket(&mut self, cx: &Cx, net: &Net, id: SockId, name: i32, out: &mut [u8]) -> Result<usize> {
         let s = self.table.get_mut(id)?;
         let o = &s.opt;
         let v = match name {
@@ -152,6 +159,8 @@ impl Sockets {
             so::RCVLOWAT => o.rcvlowat,
             so::SNDLOWAT => 1,
             so::PRIORITY => o.priority,
+            so::TXPRIO if !cx.cfg.txprio => return Err(Errno::EOPNOTSUPP),
+            so::TXPRIO => o.txprio.into(),
             so::MARK | so::DEBUG => 0,
             so::TYPE => s.ty.raw(),
             so::PROTOCOL => i32::from(s.proto),

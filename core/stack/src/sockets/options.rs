@@ -105,7 +105,7 @@ impl Sockets {
     ) -> Result<usize> {
         let s = self.table.get_mut(id)?;
         match level {
-            level::SOCKET => self.get_socket(net, id, name, out),
+            level::SOCKET => self.get_socket(cx, net, id, name, out),
             level::IP => self.get_ip(net, id, name, out),
             level::TCP if s.ty == SockType::Stream => self.get_tcp(cx, net, id, name, out),
             level::IPV6 if s.local.is_ipv6() => self.get_ip6(net, id, name, out),

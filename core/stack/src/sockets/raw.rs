@@ -65,7 +65,7 @@ impl Sockets {
         id: SockId,
         to: Option<SocketAddr>,
         opts: &SendOpts,
-        m: Mbuf,
+        mut m: Mbuf,
     ) -> Result<()> {
         let s = self.table.get(id)?;
         let dst = real_dst(to.or(s.remote).ok_or(Errno::EDESTADDRREQ)?.ip());
@@ -77,6 +77,7 @@ impl Sockets {
             return send(s, cx, &path, dst, opts, s.proto, m);
         }
         // Linux does not fragment what the program framed itself.
+        m.set_priority(s.opt.txprio);
         let b = m.as_slice();
         if b.len() > path.mtu as usize {
             return Err(Errno::EMSGSIZE);

@@ -48,6 +48,8 @@ pub(crate) struct Opts {
     /// Interface of SO_BINDTODEVICE, 0 for none.
     pub bound_dev: u32,
     pub priority: i32,
+    /// SO_TXPRIO: priority of what it sends in the queue of an interface.
+    pub txprio: u8,
     pub ttl: Option<u8>,
     pub tos: u8,
     /// IP_PMTUDISC_*.
@@ -99,6 +101,7 @@ impl Default for Opts {
             sndtimeo: (0, 0),
             bound_dev: 0,
             priority: 0,
+            txprio: 0,
             ttl: None,
             tos: 0,
             mtu_discover: pmtudisc::WANT,

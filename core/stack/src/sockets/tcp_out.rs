@@ -83,7 +83,7 @@ impl Sockets {
         let csum = if c.local || offload { Csum::Partial } else { Csum::Full };
         let (ttl, tos) = (opt.ttl.unwrap_or(super::sock::DEFAULT_TTL), opt.tos);
         let df = !matches!(opt.mtu_discover, pmtudisc::DONT | pmtudisc::OMIT);
-        let (oif, dontroute) = (opt.bound_dev, opt.dontroute);
+        let (oif, dontroute, txprio) = (opt.bound_dev, opt.dontroute, opt.txprio);
         let (mut sent, mut starved) = (0, false);
         let now = cx.now;
         c.tcb.output(now, &mut |seg: &SegOut<'_>| {
@@ -102,6 +102,7 @@ impl Sockets {
                 return false;
             }
             sent += 1;
+            m.set_priority(txprio);
             cx.down.push_back(IpOut {
                 src,
                 dst,
