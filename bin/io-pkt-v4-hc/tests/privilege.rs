@@ -334,7 +334,10 @@ fn it_runs_without_root() {
     std::fs::set_permissions(&dir.0, std::fs::Permissions::from_mode(0o700)).unwrap();
     // The program itself may lie where this user cannot look.
     let exe = dir.0.join("io-pkt-v4-hc");
-    std::fs::copy(env!("CARGO_BIN_EXE_io-pkt-v4-hc"), &exe).unwrap();
+    // By another process: a descriptor of ours for writing could be alive in a child of another test, and keep it from running.
+    let cp =
+        std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_io-pkt-v4-hc")).arg(&exe).status().unwrap();
+    assert!(cp.success());
     let mut c = std::process::Command::new(&exe);
     c.args(["--foreground", "-P21", "-ptcpip", "rx_prio=30,pkt_typed_mem=ram/dma"])
         .env("IO_PKT_ROOT", &dir.0)

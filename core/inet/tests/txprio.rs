@@ -38,6 +38,7 @@ fn higher_ones_leave_first_and_equals_in_order() {
         ifname: None,
         permanent: true,
         published: false,
+        proxy: false,
         expires: None,
     };
     assert_eq!(h.ctl(Request::AddArp(far)), Reply::Ok);

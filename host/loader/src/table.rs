@@ -57,7 +57,7 @@ const _: () = {
     assert!(abi::M_PROMISC == flags::PROMISC);
     assert!(abi::GSO_NONE == gso::NONE && abi::GSO_TCP4 == gso::TCP4 && abi::GSO_TCP6 == gso::TCP6);
     assert!(abi::GSO_UDP == gso::UDP);
-    same!(next, buf, cap, off, len, ifindex, flags, csum_start, csum_offset, gso_size, gso_type, reserved);
+    same!(next, buf, cap, off, len, ifindex, flags, csum_start, csum_offset, gso_size, gso_type, priority);
 };
 
 /// The port behind a driver's pointer.

@@ -103,6 +103,9 @@ pub(crate) struct Control {
 fn watch_hostname(env: &Env, epoll: &Epoll) -> Option<HostnameWatch> {
     let watch = HostnameWatch::new().and_then(|w| {
         epoll.add(&w, TOKEN_HOSTNAME, Interest::CHANGE)?;
+        // It may have changed since it was read at the start.
+        let value = iopkt_sys::process::hostname();
+        env.tell_packet(0, ToPacket::Variable { name: "kern.hostname", value });
         Ok(w)
     });
     watch

@@ -294,7 +294,7 @@ mod tests {
                 csum_offset: 0,
                 gso_size: 0,
                 gso_type: 0,
-                reserved: 0,
+                priority: 0,
             };
             // SAFETY: the caller has room for n.
             unsafe { v.add(i as usize).write(Box::into_raw(Box::new(m))) };

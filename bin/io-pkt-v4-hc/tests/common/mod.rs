@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up: generous, for a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A root directory.
 pub struct Dir(pub PathBuf);
@@ -99,6 +99,13 @@ impl Stack {
 
     /// A child of [`Dir::command`] with words that blanks do not part.
     pub fn of(child: Child, dir: Dir) -> Stack {
+        let mut s = Stack { child, prefix: String::new(), dir };
+        s.wait_ready();
+        s
+    }
+
+    /// One that was started otherwise.
+    pub fn adopt(child: Child, dir: Dir) -> Stack {
         let mut s = Stack { child, prefix: String::new(), dir };
         s.wait_ready();
         s

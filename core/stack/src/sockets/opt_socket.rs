@@ -133,7 +133,14 @@ impl Sockets {
         Ok(())
     }
 
-    pub(super) fn get_socket(&mut self, cx: &Cx, net: &Net, id: SockId, name: i32, out: &mut [u8]) -> Result<usize> {
+    pub(super) fn get_socket(
+        &mut self,
+        cx: &Cx,
+        net: &Net,
+        id: SockId,
+        name: i32,
+        out: &mut [u8],
+    ) -> Result<usize> {
         let s = self.table.get_mut(id)?;
         let o = &s.opt;
         let v = match name {
