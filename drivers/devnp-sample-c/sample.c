@@ -44,7 +44,7 @@ struct device {
     int up, unit;
     unsigned mtu;
     uint64_t sent, received, wakes, timers, groups, depart_at;
-    uint32_t promisc, caps_rx, caps_tx, media;
+    uint32_t promisc, caps_rx, caps_tx, media, flags;
     uint64_t finished, unfinished;
 };
 
@@ -314,6 +314,13 @@ static int dev_may_destroy(void *p)
     return EBUSY;
 }
 
+static void dev_set_flags(void *p, uint32_t flags)
+{
+    struct device *s = p;
+
+    s->flags = flags;
+}
+
 static int dev_nicinfo(void *p, const struct iopkt_nicinfo *out)
 {
     struct device *s = p;
@@ -337,6 +344,8 @@ static int dev_nicinfo(void *p, const struct iopkt_nicinfo *out)
     out->put(out->cookie, "Checksums", t);
     snprintf(t, sizeof t, "%#x", (unsigned)s->media);
     out->put(out->cookie, "Medium", t);
+    snprintf(t, sizeof t, "%#x", (unsigned)s->flags);
+    out->put(out->cookie, "Flags", t);
     return 0;
 }
 
@@ -383,6 +392,7 @@ static const struct iopkt_device_ops device_ops = {
     .filter = dev_filter,
     .set_mtu = dev_set_mtu,
     .set_caps = dev_set_caps,
+    .set_flags = dev_set_flags,
     .nicinfo = dev_nicinfo,
     .detach = dev_detach,
     .quiesce = dev_quiesce,

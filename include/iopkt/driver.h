@@ -86,6 +86,12 @@ struct iopkt_port; /* the host's */
 #define IOPKT_MEDIA_HDX 0x00200000u
 #define IOPKT_MEDIA_MAX 16 /* words of a device */
 
+/* set_flags: ifconfig's debug, link0, link1, link2 (since 1.1). */
+#define IOPKT_FLAG_DEBUG 0x4u
+#define IOPKT_FLAG_LINK0 0x1000u
+#define IOPKT_FLAG_LINK1 0x2000u
+#define IOPKT_FLAG_LINK2 0x4000u
+
 /* iopkt_device.unit: next free number. */
 #define IOPKT_UNIT_ANY UINT32_MAX
 
@@ -163,6 +169,9 @@ struct iopkt_device_ops {
      * the like; host->why says more. Not asked when the device departs or io-pkt ends. Null: agrees
      * (since 1.1). */
     int (*may_destroy)(void *dev);
+    /* The interface's flags that a driver gives a meaning to, IOPKT_FLAG_...: told when one has changed; none is
+     * set at the start. Null: they mean nothing to it (since 1.1). */
+    void (*set_flags)(void *dev, uint32_t flags);
 };
 
 /* What a driver attaches. */

@@ -88,7 +88,13 @@ fn addresses_flags_and_limits() {
     let head =
         "ecm0: flags=d847<UP,BROADCAST,DEBUG,RUNNING,SIMPLEX,LINK0,LINK2,MULTICAST> metric 3 mtu 1400\n";
     assert!(lab.sh("ifconfig ecm0").starts_with(head), "{}", lab.sh("ifconfig ecm0"));
+    // With debug the log says what the driver is told, and the driver says more itself.
+    lab.sh("ifconfig ecm0 promisc && ifconfig ecm0 -promisc");
+    lab.wait(Duration::from_secs(60), "sloginfo | grep -q 'ecm0: debug: Filter.*promisc: true'");
     lab.sh("ifconfig ecm0 metric 0 mtu 1500 -link0 -link2 -debug");
+    let lines = lab.log().matches("ecm0: debug: ").count();
+    lab.sh("ifconfig ecm0 promisc && ifconfig ecm0 -promisc && ping -c 1 -w 60 127.1");
+    assert_eq!(lab.log().matches("ecm0: debug: ").count(), lines, "silent again\n{}", lab.log());
     assert!(lab.sh("ifconfig ecm0").starts_with(&format!("ecm0: flags={UP} mtu 1500\n")));
 }
 

@@ -133,6 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn the_last_pause_counts() {
+        // An hour would be the wrong one.
+        let down = iface("ecm0", 0, LinkState::Down);
+        assert_eq!(
+            go("-s 3600 -m 0 -l -r 3 ecm0", vec![vec![down.clone()], vec![down.clone()], vec![down.clone()]]),
+            Ok(1)
+        );
+        assert_eq!(go("-m 3600000 -s 0 -l -r 2 ecm0", vec![vec![down.clone()], vec![down]]), Ok(1));
+        for bad in ["-m x ecm0", "-r -1 ecm0", "-6 ecm0", "-i ecm0", "-s"] {
+            assert!(go(bad, vec![]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn no_stack_is_said() {
         let mut connect = || Err::<Box<dyn Stack>, _>("no stack at /x".to_string());
         let e = run(&mut connect, &["-r".into(), "2".into(), "-m".into(), "0".into(), "ecm0".into()])

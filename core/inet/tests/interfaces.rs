@@ -243,6 +243,25 @@ fn down_takes_the_link_down_and_up_gives_the_drivers_word_back() {
 }
 
 #[test]
+fn the_drivers_flags_are_told_to_it() {
+    let mut h = Host::new(1);
+    h.s.cx.dev_ops.clear();
+    let eth = h.eth;
+    let mut flags = |name: &str, set, clear| {
+        assert_eq!(h.ctl(Request::SetFlags { name: name.into(), set, clear }), Reply::Ok);
+        let ops: Vec<DevOp> = h.s.cx.dev_ops.drain(..).filter(|o| matches!(o, DevOp::Flags(..))).collect();
+        ops
+    };
+    let (debug, link2) = (iff::DEBUG, iff::LINK2);
+    assert_eq!(flags("eth0", debug | link2, 0), [DevOp::Flags(eth, debug | link2)]);
+    assert_eq!(flags("eth0", debug, 0), [], "no change");
+    assert_eq!(flags("eth0", iff::NOARP, 0), [], "not the driver's");
+    assert_eq!(flags("eth0", 0, debug), [DevOp::Flags(eth, link2)]);
+    assert_eq!(flags("lo0", debug, 0), [], "no driver");
+    h.end();
+}
+
+#[test]
 fn addresses_have_what_their_link_has() {
     let mut h = Host::new(1);
     let mut a = addr_info("10.9.0.1", 16);

@@ -82,6 +82,8 @@ pub enum DevOp {
     },
     /// Use this medium (NetBSD's media word), one of those that the device has.
     Media(u32, u32),
+    /// Those of the flags debug, link0, link1 and link2 that are set.
+    Flags(u32, u32),
 }
 
 /// Something worth a line in the log or a message on a routing socket.

@@ -343,6 +343,10 @@ impl Net {
             }
             self.changes.push_back(Change::Flags(ifindex));
         }
+        let drivers = iff::DEBUG | iff::LINK0 | iff::LINK1 | iff::LINK2;
+        if (old ^ now) & drivers != 0 && hardware {
+            cx.dev_ops.push(DevOp::Flags(ifindex, now & drivers));
+        }
         self.push_filter(cx, ifindex);
         self.tell_ifinfo(cx, ifindex);
         Ok(())

@@ -54,7 +54,10 @@ pub struct Ecm {
 
 /// What [`Up`] needs beside the port.
 struct Io {
+    /// The option.
     verbose: bool,
+    /// `ifconfig IF debug`: as verbose, while it is set.
+    debug: bool,
     mac: [u8; 6],
     max_segment: u16,
     name: String,
@@ -96,7 +99,7 @@ impl Up for Glue<'_, '_> {
         self.io.link = Link { up: Some(up), full_duplex: true, speed_rx: rx, speed_tx: tx };
         self.port.link(self.io.link);
         // The host logs that the link changed; the speed only we know.
-        if self.io.verbose && up && rx + tx > 0 {
+        if (self.io.verbose || self.io.debug) && up && rx + tx > 0 {
             self.port.info(&format!("{:.1} Mb/s down, {:.1} Mb/s up", rx as f64 / 1e6, tx as f64 / 1e6));
         }
     }
@@ -117,7 +120,7 @@ impl Up for Glue<'_, '_> {
     }
 
     fn say(&mut self, detail: bool, text: String) {
-        if !detail || self.io.verbose {
+        if !detail || self.io.verbose || self.io.debug {
             self.port.log(if detail { Severity::Info } else { Severity::Notice }, &text);
         }
     }
@@ -160,6 +163,7 @@ impl Ecm {
             armed: NEVER,
             io: Io {
                 verbose: o.verbose,
+                debug: false,
                 mac: f.mac,
                 max_segment: f.max_segment,
                 name: f.name,
@@ -355,6 +359,10 @@ impl Device for Ecm {
             }
             _ => {}
         }
+    }
+
+    fn set_flags(&mut self, _: &Port<'_>, flags: u32) {
+        self.io.debug = flags & iopkt_sdk::abi::FLAG_DEBUG != 0;
     }
 
     fn filter(&mut self, port: &Port<'_>, f: &Filter<'_>) -> Result<(), Fail> {

@@ -431,6 +431,14 @@ impl Device {
         self.media
     }
 
+    /// Tells the driver which of its flags (debug, link0 ...) are set. One to which they mean nothing is not asked.
+    pub fn set_flags(&mut self, flags: u32) {
+        let Some(f) = self.ops.set_flags.filter(|_| self.is_bound()) else { return };
+        self.port.enter();
+        // SAFETY: as in bind.
+        unsafe { f(self.dev, flags) };
+    }
+
     /// Asks the driver whether the user may destroy the interface.
     ///
     /// # Errors

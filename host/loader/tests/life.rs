@@ -166,6 +166,7 @@ fn calls_for_a_device_reach_it() {
         assert_eq!(d.dev.set_mtu(67), Err(Errno::EINVAL));
         d.dev.set_caps(1, 1).unwrap();
         assert_eq!(d.dev.set_caps(2, 1), Err(Errno::EINVAL));
+        d.dev.set_flags(0x1004);
         d.dev.nicinfo().unwrap()
     });
     let get = |l: &str| info.iter().find(|x| x.0 == l).map(|x| x.1.as_str());
@@ -173,6 +174,7 @@ fn calls_for_a_device_reach_it() {
     assert_eq!(get("Promiscuous Mode"), Some("On"));
     assert_eq!(get("Groups"), Some("2"));
     assert_eq!(get("Capabilities"), Some("0x1"));
+    assert_eq!(get("Flags"), Some("0x1004"));
     wait("the wake-up from load", || {
         let i = w.rig.dev("smp0", |d| d.dev.nicinfo().unwrap());
         i.iter().any(|x| x.0 == "Wakes" && x.1 != "0")

@@ -6,7 +6,7 @@ use crate::lanes::Seat;
 use crate::msg::{Ends, Said, ToPacket};
 use iopkt_base::Errno;
 use iopkt_base::Instant;
-use iopkt_ctl::NicInfo;
+use iopkt_ctl::{NicInfo, iff};
 use iopkt_loader::{Bound, Device, Effects, Gone, Place};
 use iopkt_mbuf::Mbuf;
 use iopkt_slog::{Severity, major};
@@ -47,6 +47,8 @@ pub(crate) struct Slot {
     refused: Said,
     /// Received packets that the ring had no room for, to be told with the rest.
     lost: u64,
+    /// `ifconfig IF debug`.
+    debug: bool,
 }
 
 impl Slot {
@@ -74,6 +76,7 @@ impl Slot {
             fx: Effects::default(),
             refused: Said::default(),
             lost: 0,
+            debug: false,
         }
     }
 
@@ -137,10 +140,19 @@ impl Slot {
                 self.refused.media = r.is_err().then(|| self.dev.media());
                 ("media", r)
             }
+            DevOp::Flags(_, flags) => {
+                self.debug = flags & iff::DEBUG != 0;
+                self.dev.set_flags(*flags);
+                ("flags", Ok(()))
+            }
         });
         if let Err(e) = r {
             let text = format!("{}: {what}: the driver says {e}", self.name);
             env.sink.write(Severity::Error, major::NETWORK, 0, &text);
+        } else if self.debug {
+            // `ifconfig IF debug`: what the driver is told shows in the log.
+            let text = format!("{}: debug: {op:?}", self.name);
+            env.sink.write(Severity::Debug1, major::NETWORK, 0, &text);
         }
     }
 

@@ -281,7 +281,7 @@ impl Stack {
         for op in self.shard.cx.dev_ops.drain(..) {
             let ifindex = match &op {
                 DevOp::Start(i) | DevOp::Stop(i) | DevOp::Mtu(i, _) => *i,
-                DevOp::Media(i, _) => *i,
+                DevOp::Media(i, _) | DevOp::Flags(i, _) => *i,
                 DevOp::Filter { ifindex, .. } | DevOp::Caps { ifindex, .. } => *ifindex,
             };
             let Some(r) = self.refs.iter().find(|r| r.ifindex == ifindex) else { continue };

@@ -72,6 +72,11 @@ pub const MEDIA_FDX: u32 = 0x0010_0000;
 pub const MEDIA_HDX: u32 = 0x0020_0000;
 pub const MEDIA_MAX: usize = 16;
 
+pub const FLAG_DEBUG: u32 = 0x4;
+pub const FLAG_LINK0: u32 = 0x1000;
+pub const FLAG_LINK1: u32 = 0x2000;
+pub const FLAG_LINK2: u32 = 0x4000;
+
 /// "Next free number" for [`crate::Device::unit`].
 pub const UNIT_ANY: u32 = u32::MAX;
 

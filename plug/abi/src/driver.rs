@@ -62,6 +62,7 @@ pub struct DeviceOps {
     pub quiesce: Option<unsafe extern "C" fn(dev: *mut c_void)>,
     pub set_media: Option<unsafe extern "C" fn(dev: *mut c_void, media: u32) -> c_int>,
     pub may_destroy: Option<unsafe extern "C" fn(dev: *mut c_void) -> c_int>,
+    pub set_flags: Option<unsafe extern "C" fn(dev: *mut c_void, flags: u32)>,
 }
 
 /// `struct iopkt_device`.

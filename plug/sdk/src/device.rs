@@ -108,6 +108,12 @@ pub trait Device: Send + 'static {
         Ok(())
     }
 
+    /// The interface's flags that a driver gives a meaning to (`FLAG_DEBUG`, `FLAG_LINK0` ...), when one has changed.
+    /// None is set at the start.
+    fn set_flags(&mut self, port: &Port<'_>, flags: u32) {
+        let _ = (port, flags);
+    }
+
     /// How the hardware is quieted when the process dies; asked once, after [`Device::bind`].
     fn quiesce(&self) -> Option<Quiesce> {
         None

@@ -174,6 +174,7 @@ impl<D: Device> DeviceTable<D> {
         quiesce: Some(quiesce::<D>),
         set_media: Some(set_media::<D>),
         may_destroy: Some(may_destroy::<D>),
+        set_flags: Some(set_flags::<D>),
     };
 }
 
@@ -304,6 +305,11 @@ unsafe extern "C" fn set_media<D: Device>(dev: *mut c_void, media: u32) -> c_int
 unsafe extern "C" fn may_destroy<D: Device>(dev: *mut c_void) -> c_int {
     // SAFETY: as above. One that has panicked is glad to go.
     unsafe { with::<D, _>(dev, 0, |d, p| code(d.may_destroy(p), p, "destroy")) }
+}
+
+unsafe extern "C" fn set_flags<D: Device>(dev: *mut c_void, flags: u32) {
+    // SAFETY: as above.
+    unsafe { with::<D, _>(dev, (), |d, p| d.set_flags(p, flags)) }
 }
 
 unsafe extern "C" fn quiesce<D: Device>(dev: *mut c_void) {
