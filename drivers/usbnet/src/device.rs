@@ -2,6 +2,7 @@
 //!
 //! Nothing here touches thread-local variables or prints: the packet thread outlives the object.
 
+use crate::at_port::SerialPort;
 use crate::bus::Stream;
 use crate::machine::{Machine, NEVER, Setting, Up};
 use crate::serial::Serial;
@@ -12,7 +13,10 @@ use std::sync::Arc;
 
 /// Cookies of the two descriptors.
 const USB: u64 = 0;
-const TTY: u64 = 1;
+/// Opens of the AT port's terminal.
+const OPENS: u64 = 1;
+/// Terminals: this and their id.
+const TTY: u64 = 16;
 
 /// Counts that the driver keeps for nicinfo.
 #[derive(Clone, Copy, Default)]
@@ -42,8 +46,7 @@ pub struct Ecm {
     stream: Stream,
     io: Io,
     m: Machine,
-    serial: Option<Serial>,
-    tty_interest: Ready,
+    serial: Option<SerialPort>,
     usb_interest: Ready,
     /// Kept although the device is gone (`ign_remove`).
     ign_remove: bool,
@@ -155,8 +158,7 @@ impl Ecm {
         Ecm {
             stream: f.stream,
             m: Machine::new(f.client, set),
-            serial,
-            tty_interest: Ready::READ,
+            serial: serial.map(|s| SerialPort::new(s, o.bufsz)),
             usb_interest: Ready::READ,
             ign_remove: o.ign_remove,
             shared,
@@ -186,9 +188,15 @@ impl Ecm {
         if !self.m.alive() {
             return;
         }
+        let now = port.now();
+        if let Some(p) = &mut self.serial
+            && p.pump(port, &self.shared, &mut self.m.at, now)
+        {
+            let mut g = Glue { port, io: &mut self.io, batch: port.batch() };
+            self.m.at_changed(now, &mut g);
+        }
         let written = self.flush(port);
         self.arm(port);
-        self.pump_tty(port);
         match (written, self.io.failed.take()) {
             (Err(e), _) => self.end(port, false, &format!("the USB stack's connection failed: {e}")),
             (_, Some(why)) => self.end(port, true, &why),
@@ -198,7 +206,7 @@ impl Ecm {
 
     /// Sets the timer, unless it is set early enough: one that goes off too early finds nothing to do and is set anew.
     fn arm(&mut self, port: &Port<'_>) {
-        let d = self.m.deadline();
+        let d = self.serial.as_ref().map_or(NEVER, SerialPort::deadline).min(self.m.deadline());
         if d < self.armed {
             self.armed = d;
             port.timer(Some(d));
@@ -221,26 +229,6 @@ impl Ecm {
             let _ = port.rewatch(&self.stream, want);
         }
         Ok(())
-    }
-
-    /// Moves what waits between the AT channel and the terminal; watches for what cannot move now.
-    fn pump_tty(&mut self, port: &Port<'_>) {
-        let Some(s) = &self.serial else { return };
-        while !self.m.at.waiting().is_empty() {
-            let n = s.write(self.m.at.waiting());
-            if n == 0 {
-                break;
-            }
-            self.m.at.written(n);
-        }
-        let mut want = if self.m.at.room() > 0 { Ready::READ } else { Ready::NONE };
-        if !self.m.at.waiting().is_empty() {
-            want = Ready(want.0 | Ready::WRITE.0);
-        }
-        if want != self.tty_interest {
-            self.tty_interest = want;
-            let _ = port.rewatch(s, want);
-        }
     }
 
     /// Reads what the USB stack sent, at most what `budget` frames take.
@@ -270,6 +258,10 @@ impl Ecm {
         }
         self.shared.end(failed);
         let _ = port.unwatch(&self.stream);
+        // Programs see the end of the AT port now, whoever removes the interface later.
+        if let Some(p) = self.serial.take() {
+            p.hang_up(port, &self.shared);
+        }
         let mut g = Glue { port, io: &mut self.io, batch: port.batch() };
         self.m.gone(&mut g);
         if self.ign_remove {
@@ -306,8 +298,8 @@ impl Device for Ecm {
     fn bind(&mut self, port: &Port<'_>) -> Result<(), Fail> {
         self.stream.blocking(None)?;
         port.watch(&self.stream, Ready::READ, USB)?;
-        if let Some(s) = &self.serial {
-            port.watch(s, Ready::READ, TTY)?;
+        if let Some(p) = &mut self.serial {
+            p.watch(port)?;
         }
         self.turn(port, Machine::begin);
         Ok(())
@@ -350,19 +342,31 @@ impl Device for Ecm {
                     self.turn(port, |_, _, _| {});
                 }
             }
-            TTY => {
-                let mut b = [0; 512];
-                let n = self.m.at.room().min(b.len());
-                let n = self.serial.as_ref().map_or(0, |s| s.read(&mut b[..n]));
-                self.m.at.typed(&b[..n]);
-                self.turn(port, Machine::at_changed);
+            OPENS => {
+                if let Some(p) = &mut self.serial {
+                    p.opened(port, &self.shared);
+                }
+                self.turn(port, |_, _, _| {});
             }
-            _ => {}
+            id => {
+                if let Some(p) = &mut self.serial {
+                    p.readable(id - TTY);
+                }
+                self.turn(port, |_, _, _| {});
+            }
         }
     }
 
     fn set_flags(&mut self, _: &Port<'_>, flags: u32) {
         self.io.debug = flags & iopkt_sdk::abi::FLAG_DEBUG != 0;
+    }
+
+    fn wake(&mut self, port: &Port<'_>) {
+        // The port has its name: opens that came before are looked at again.
+        if let Some(p) = &mut self.serial {
+            p.relink(port, &self.shared);
+        }
+        self.turn(port, |_, _, _| {});
     }
 
     fn filter(&mut self, port: &Port<'_>, f: &Filter<'_>) -> Result<(), Fail> {
@@ -372,6 +376,9 @@ impl Device for Ecm {
 
     fn timer(&mut self, port: &Port<'_>, _: u64) {
         self.armed = NEVER;
+        if let Some(p) = &mut self.serial {
+            p.tick(port.now());
+        }
         self.turn(port, Machine::tick);
     }
 
@@ -394,6 +401,9 @@ impl Device for Ecm {
         out.line("Promiscuous Mode", if self.m.promiscuous() { "On" } else { "Off" });
         out.line("Multicast Support", "Enabled");
         out.line("Multicast Filter", &self.m.multicast());
+        if let Some(p) = &self.serial {
+            out.line("AT Port", &p.describe(&self.shared));
+        }
         for (t, way, done) in [(self.io.tx, "Transmit", "Transmitted"), (self.io.rx, "Receive", "Received")] {
             out.line("", "");
             out.line(&format!("Packets {done} OK"), &t.packets.to_string());
@@ -420,8 +430,8 @@ impl Device for Ecm {
         if self.m.alive() {
             let _ = port.unwatch(&self.stream);
         }
-        if let Some(s) = &self.serial {
-            let _ = port.unwatch(s);
+        if let Some(p) = self.serial.take() {
+            p.hang_up(port, &self.shared);
         }
     }
 }

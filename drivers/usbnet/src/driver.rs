@@ -30,8 +30,6 @@ struct Mine {
     cookie: u64,
     busid: String,
     devnum: u32,
-    /// Its terminal's name, `/dev/serecm0`.
-    serial: Option<String>,
     /// What device and driver tell each other.
     shared: Arc<Shared>,
     /// What was announced at its place while we hold it: itself (whoever begins to watch is told of everything that
@@ -107,9 +105,6 @@ impl Driver for EcmDriver {
     fn gone(&mut self, ctl: &Control<'_>, cookie: u64) {
         let Some(i) = self.mine.iter().position(|m| m.cookie == cookie) else { return };
         let m = self.mine.remove(i);
-        if let Some(name) = m.serial {
-            let _ = ctl.name_del(&name);
-        }
         if !self.o.pnp || ctl.stopping() {
             return;
         }
@@ -260,8 +255,11 @@ impl EcmDriver {
         if self.o.verbose {
             ctl.info(&format!("{}: {text}", at.name));
         }
-        let serial = path.and_then(|p| name_terminal(ctl, self.o.ncm.is_some(), &at.name, &p));
-        self.mine.push(Mine { cookie, busid: dev.busid.clone(), devnum, serial, shared, next: None });
+        if let Some(name) = path.and_then(|p| name_terminal(ctl, self.o.ncm.is_some(), &at.name, &p)) {
+            shared.set_port_name(Some(name));
+            at.handle.wake();
+        }
+        self.mine.push(Mine { cookie, busid: dev.busid.clone(), devnum, shared, next: None });
         Ok(())
     }
 

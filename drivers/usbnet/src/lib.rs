@@ -7,6 +7,7 @@
 //! [`serial`] are the AT port.
 
 pub mod at;
+mod at_port;
 pub mod bus;
 pub mod device;
 pub mod driver;

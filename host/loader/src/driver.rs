@@ -251,7 +251,8 @@ impl Core {
             {
                 return Err(Errno::EEXIST);
             }
-            Ok(old) if old.as_os_str() != target => {
+            // Its own, which it may move about as it likes.
+            Ok(old) if old.as_os_str() != target && !lock(&self.names).contains_key(&path) => {
                 let text = format!("{} pointed to {}, now to {target}", path.display(), old.display());
                 self.host.log(4, &port.label(), &text);
             }
