@@ -173,7 +173,7 @@ fn calls_for_a_device_reach_it() {
     assert_eq!(get("Maximum Transmittable data Unit"), Some("9014"));
     assert_eq!(get("Promiscuous Mode"), Some("On"));
     assert_eq!(get("Groups"), Some("2"));
-    assert_eq!(get("Capabilities"), Some("0x1"));
+    assert_eq!(get("Capabilities"), Some("0x1 0x1"));
     assert_eq!(get("Flags"), Some("0x1004"));
     wait("the wake-up from load", || {
         let i = w.rig.dev("smp0", |d| d.dev.nicinfo().unwrap());
