@@ -9,6 +9,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
+/// What a failure is understood by, in the guest.
+const STATE: &str = "sloginfo | tail -50; nicinfo ecm0 | tail -16; netstat -s | grep -E ' arp|drop|deferred'; ping -c 5 10.8.0.2; \
+                     dmesg | tail -20";
 
 #[test]
 fn by_usbip_host_by_io_usb_and_by_usbfs_in_the_guest() {
@@ -129,7 +132,7 @@ fn by_usbfs_in_the_guest(g: &mut Guest, port: u16) {
     assert!(state.contains("taken") && state.contains("used by process"), "{state}");
     for size in [56, 22, 86, 1472] {
         let p = g.run(&format!("ping -c 3 -i 0.1 -s {size} 10.8.0.2"));
-        assert!(p.contains("3 packets received"), "size {size}: {p}\n{}", g.run("sloginfo | tail -50"));
+        assert!(p.contains("3 packets received"), "size {size}: {p}\n{}", g.run(STATE));
     }
     let page = g.run(&format!("io-pkt-run busybox wget -qO- http://10.8.0.2:{port}/ | wc -c"));
     assert!(page.contains("300000"), "{page}\n{}", g.run("sloginfo | tail -50"));
@@ -141,11 +144,12 @@ fn by_usbfs_in_the_guest(g: &mut Guest, port: u16) {
     // Pulled out with URBs in flight and frames passing; plugged in again it is ecm0 again.
     g.run("ping -i 0.02 -c 100000 10.8.0.2 >/dev/null 2>&1 & echo $! >/tmp/ping.pid");
     g.qmp("\"execute\":\"device_del\",\"arguments\":{\"id\":\"un2\"}");
-    let gone = g.run("await '! ifconfig -l | grep -q ecm0' && echo went; io-usb -c list");
+    let gone =
+        g.run("await '! ifconfig -l | grep -q ecm0' && echo went; kill $(cat /tmp/ping.pid); io-usb -c list");
     assert!(gone.contains("went") && !gone.contains("1-2:"), "{gone}\n{}", g.run("sloginfo | tail -50"));
     plug(g, 2);
-    let back = g.run(&format!("{up} && ping -c 3 -i 0.1 10.8.0.2; kill $(cat /tmp/ping.pid)"));
-    assert!(back.contains("3 packets received"), "{back}\n{}", g.run("sloginfo | tail -50"));
+    let back = g.run(&format!("{up} && ping -c 3 -i 0.1 10.8.0.2"));
+    assert!(back.contains("3 packets received"), "{back}\n{}", g.run(STATE));
 
     // Let go, the device is the kernel's again, as it was.
     let after = g.run(

@@ -89,3 +89,44 @@ fn a_tap_that_has_to_be_made_is_said_aloud() {
     assert!(lab.proc(made).output().contains("there was no interface t1 here, so it was made"));
     assert!(!lab.proc(there).output().contains("was made"));
 }
+
+/// udev joins its own lists by `|` and matches as the shell does: the shell is asked.
+#[test]
+fn the_udev_rule_opens_network_functions_and_nothing_else() {
+    let rules = include_str!("../../share/udev/60-io-pkt-usb.rules");
+    let mut pattern = None;
+    let mut labels = (Vec::new(), Vec::new());
+    for l in rules.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        for token in l.split(", ") {
+            let (key, value) = token.split_once(['=', '!', '+']).expect("a key and an operator");
+            let value = value.trim_start_matches('=').trim_matches('"');
+            match key {
+                "ACTION" | "SUBSYSTEM" | "ENV{DEVTYPE}" => {}
+                "GROUP" => assert_eq!(value, "plugdev"),
+                "MODE" => assert_eq!(value, "0660"),
+                "TAG" => assert_eq!(value, "uaccess"),
+                "GOTO" => labels.0.push(value),
+                "LABEL" => labels.1.push(value),
+                "ENV{ID_USB_INTERFACES}" => pattern = Some(value),
+                k => panic!("{k} in {l}"),
+            }
+        }
+    }
+    assert!(labels.0.iter().all(|g| labels.1.contains(g)));
+    // What stands before 73-seat-late.rules may give out uaccess.
+    let pattern = pattern.expect("a match of interfaces");
+    let lab = Lab::new("udev");
+    for (interfaces, opens) in [
+        (":020600:0a0000:020201:", true),
+        (":0202ff:0a0000:020600:", true),
+        (":020d00:0a0001:", true),
+        (":030101:", false),
+        (":080650:", false),
+        (":020201:0a0000:", false),
+        (":e00101:", false),
+        (":ff0206:", false),
+    ] {
+        let line = format!("case {interfaces} in {pattern}) echo opens ;; *) echo stays ;; esac");
+        assert_eq!(lab.sh(&line).trim() == "opens", opens, "{interfaces}");
+    }
+}

@@ -68,6 +68,7 @@ pub fn run() -> Result<PathBuf, String> {
         copy(&from.join(a), &to.join("lib").join(b))?;
     }
     tree(&sh::root().join("include"), &to.join("include"))?;
+    tree(&sh::root().join("share"), &to.join("share"))?;
     for page in list(&sh::root().join("man"))? {
         let name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let Some(section) = name.rsplit('.').next().filter(|s| s.len() == 1) {

@@ -336,17 +336,27 @@ fn percent(name: &str, v: &str) -> Result<f64, String> {
 pub const HELP: &str = "\
 io-usb - the USB stack manager
 
-usage: io-usb -d sim [opts] [-d sim [opts]]... [-n name] [-l addr:port]... [-fv]
+usage: io-usb -d bus [opts] [-d bus [opts]]... [-n name] [-l addr:port]... [-g group]
+              [-r retries] [-T ms] [-P prio] [-E prio] [-fv]
        io-usb [-n name] -c command [args]
 
 Serves USB/IP on <root>/dev/usb, where devnp-ecm.so and usb look for it. <root> is $IO_PKT_ROOT, else
 /run/io-pkt for root, else $XDG_RUNTIME_DIR/io-pkt, else /tmp/io-pkt-<uid>. Goes to the background when it is
 ready; \"io-usb ... &\" does too. SIGTERM ends it in good order.
 
-  -d sim [opts]    a bus with one simulated CDC-ECM modem; several make several devices
+  -d sim [opts]    a simulated modem; several make several devices on one bus
+  -d usbfs [opts]  the devices of this machine; taken from the kernel's drivers when a client imports one, given
+                   back when it goes
+  -d usbip host=HOST[:PORT]
+                   the devices of another USB/IP server: an io-usb, or Linux's usbipd
   -n name, path=name
                    serve on <root><name> instead of <root>/dev/usb
+  -g group         the group may use the socket too (mode 0660); without it only its owner and root
   -l addr:port     listen on TCP too (no authentication: use 127.0.0.1), for usbip(8) and Linux's vhci-hcd
+  -r retries       of an import that finds its device busy or its server silent (default 3)
+  -T ms            time-out of control transfers of real devices, and of remote servers (default 2000)
+  -P prio          priority of the loop, 1 to 63, 10 is ordinary (default: as started; QNX has 21)
+  -E prio, -e prio priority of threads that enumerate and open devices (default: as started)
   -c command ...   tell the running io-usb: see below
   -f, --foreground stay in the foreground
   -v               log to the console too; -vv in more detail
@@ -376,8 +386,15 @@ opts of sim, separated by commas:
   odd=WORD+WORD... what is wrong with it, as with devices in the field: mac-short, no-union, mute, ... (odd=? lists)
   ncm              its Ethernet function is CDC-NCM (for devnp-ncm.so) instead of CDC-ECM
 
-commands of -c (BUSID may be left away when there is one device):
+opts of usbfs, separated by commas, all must match; several -d usbfs add up:
+  vid=X did=X busno=N devno=N busid=N-N.N
+                   only these devices, by the numbers of Linux; without any, all
+  keep             leave devices to kernel drivers that have them: importing one is refused
+
+commands of -c (BUSID may be left away when there is one simulated device; all but list, rescan and stop are for
+simulated ones):
   list             devices, who uses them, counters
+  rescan           looks at this machine's devices again
   plug [BUSID], unplug [BUSID], replug [BUSID]
   fault [BUSID] F  one of the faults below
   signal [BUSID] N signal strength, 0 to 31 or 99

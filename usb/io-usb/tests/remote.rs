@@ -383,3 +383,37 @@ fn options_of_the_manager() {
         assert!(policy == "2" || nice.starts_with('-'), "policy {policy}, nice {nice}");
     }
 }
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let near = Dir::new("near-mute");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    let info = DeviceInfo { busid: "1-1".into(), busnum: 1, devnum: 2, ..DeviceInfo::default() };
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for s in listener.incoming() {
+            let mut s = s.unwrap();
+            let mut b = [0; op::OP_LEN];
+            s.read_exact(&mut b).unwrap();
+            match op::parse_header(&b).unwrap().unwrap().0 {
+                op::REQ_DEVLIST => {
+                    let mut out = op::header(op::REQ_DEVLIST & !op::REQUEST, 0).to_vec();
+                    out.extend_from_slice(&1u32.to_be_bytes());
+                    info.write_with_interfaces(&mut out);
+                    s.write_all(&out).unwrap();
+                }
+                // An import is never answered.
+                op::REQ_IMPORT => kept.push(s),
+                _ => {}
+            }
+        }
+    });
+    let n = near.start(&["-d", "usbip", &at, "-T", "300"]);
+    wait_for("the device", || devices(&n.socket()).len() == 1);
+    assert_eq!(Host::import(&n.socket(), "1-1").err(), Some(op::st::NA));
+    // A client that does not wait so long does no harm either, nor does one that goes on asking.
+    drop(UnixStream::connect(n.socket()).unwrap().write_all(&op::request_busid(op::REQ_IMPORT, "1-1")));
+    wait_for("the end of that", || Host::import(&n.socket(), "1-1").err() == Some(op::st::NA));
+    assert!(n.terminate());
+}

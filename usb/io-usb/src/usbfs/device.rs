@@ -222,6 +222,7 @@ impl Device {
                 Err(_) => return replies.complete(seqnum, status::EPIPE, 0, &[]),
             },
         }
+        log::debug!("{change:?}");
         gone.iter_mut().for_each(|p| p.queue.flush(status::ESHUTDOWN, replies));
         let Some(mut claimed) = self.claimed.take() else { return };
         let (id, post) = (self.id, self.post.clone());
