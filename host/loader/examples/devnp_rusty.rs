@@ -1,8 +1,10 @@
 //! A driver in Rust for the loader's tests: echoes frames, and panics where it is told to.
 
 use iopkt_sdk::{
-    Control, Description, Device, Driver, Fail, Filter, NicInfo, Options, Port, Stay, TxQueue, iopkt_driver,
+    Control, Description, Device, Driver, Fail, Filter, NicInfo, Options, Port, Quiesce, Stay, TxQueue, abi,
+    iopkt_driver,
 };
+use std::sync::atomic::{AtomicU64, Ordering};
 
 struct Rusty;
 
@@ -17,8 +19,17 @@ thread_local! {
     static HEAVY: Heavy = Heavy(Box::new(1));
 }
 
+static QUIETED: AtomicU64 = AtomicU64::new(0);
+
+/// What a signal handler may do: one store.
+fn say_quiet(arg: u64) {
+    QUIETED.store(arg, Ordering::Relaxed);
+}
+
 struct Echo {
     panic_in: Option<String>,
+    keep: bool,
+    quiet: Option<u64>,
     pin: bool,
     sent: u64,
 }
@@ -70,7 +81,20 @@ impl Device for Echo {
     }
     fn nicinfo(&mut self, _port: &Port<'_>, out: &mut NicInfo<'_>) -> Result<(), Fail> {
         out.line("Packets Transmitted OK", &self.sent.to_string());
+        out.line("Quieted with", &QUIETED.load(Ordering::Relaxed).to_string());
         Ok(())
+    }
+    fn set_media(&mut self, port: &Port<'_>, media: u32) -> Result<(), Fail> {
+        self.maybe("media");
+        port.info(&format!("medium {media:#x}"));
+        Ok(())
+    }
+    fn may_destroy(&mut self, _port: &Port<'_>) -> Result<(), Fail> {
+        self.maybe("destroy");
+        if self.keep { Err(Fail::new(16, "told to stay")) } else { Ok(()) }
+    }
+    fn quiesce(&self) -> Option<Quiesce> {
+        self.quiet.map(|arg| Quiesce { call: say_quiet, arg })
     }
     fn detach(&mut self, _port: &Port<'_>) {
         self.maybe("detach");
@@ -89,8 +113,13 @@ impl Driver for Rusty {
             let name = std::thread::current().name().map(str::to_owned);
             std::thread::spawn(move || drop(name)).join().ok();
         }
-        let d = Description::ether("echo", [2, 0, 0, 0x52, 0x55, 1]);
-        let a = ctl.attach(d, Echo { panic_in, pin: options.has("pin"), sent: 0 })?;
+        let d = Description {
+            media_words: vec![abi::MEDIA_ETHER, abi::MEDIA_ETHER | abi::MEDIA_100_TX],
+            ..Description::ether("echo", [2, 0, 0, 0x52, 0x55, 1])
+        };
+        let quiet = options.number("quiet", 1..=u64::MAX)?;
+        let (pin, keep) = (options.has("pin"), options.has("keep"));
+        let a = ctl.attach(d, Echo { panic_in, keep, quiet, pin, sent: 0 })?;
         if options.has("wake") {
             a.handle.wake();
         }
@@ -109,10 +138,12 @@ iopkt_driver! {
     version: "1.0",
     description: "echo in Rust",
     options: [
-        "panic=PLACE" => "panic in load, bind, start, stop, transmit, timer, wake or detach",
+        "panic=PLACE" => "panic in load, bind, start, stop, transmit, timer, wake, media, destroy or detach",
         "pnp" => "stay when the device departs",
         "pin" => "misbehave: thread-local data with a destructor on the packet thread",
         "thread" => "use a thread and thread-local data while loading",
+        "keep" => "refuse to be destroyed",
+        "quiet=N" => "remember N when told to be quiet",
         "wake" => "wake the device, which then departs",
     ],
 }

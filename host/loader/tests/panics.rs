@@ -89,3 +89,32 @@ fn an_error_of_a_call_comes_back() {
     w.rig.dev("rust0", move |d| d.dev.filter(false, false, &[g; 2])).unwrap();
     d.unload(PATIENCE).unwrap();
 }
+
+#[test]
+fn what_is_new_reaches_a_driver_in_rust_and_panics_there_are_caught() {
+    let w = World::new("p-new");
+    let mut d = w.load(&rusty(), "keep,quiet=77").unwrap();
+    let quieted = w.rig.dev("rust0", |d| {
+        assert_eq!(d.dev.set_media(0x26), Ok(()));
+        assert_eq!((d.dev.set_media(0x30), d.dev.media()), (Err(Errno::EINVAL), 0x26));
+        assert_eq!(d.dev.may_destroy(), Err((Errno::EBUSY, "told to stay".to_owned())));
+        let (call, dev) = d.dev.quiesce().unwrap();
+        // SAFETY: the device is bound, and stays so until this closure ends.
+        unsafe { call(dev) };
+        d.dev.nicinfo().unwrap()
+    });
+    assert!(quieted.contains(&("Quieted with".into(), "77".into())), "{quieted:?}");
+    assert!(w.rig.logged("medium 0x26"));
+    d.unload(PATIENCE).unwrap();
+    // Without a quiesce of its own, the call does nothing.
+    let mut d = w.load(&rusty(), "panic=media").unwrap();
+    w.rig.dev("rust0", |d| {
+        let (call, dev) = d.dev.quiesce().unwrap();
+        // SAFETY: as above.
+        unsafe { call(dev) };
+        assert_eq!(d.dev.set_media(0x26), Err(Errno::EIO));
+        assert_eq!(d.dev.media(), 0x20);
+    });
+    w.rig.until("the departure", |s| s.departed.iter().any(|n| n == "rust0"));
+    d.unload(PATIENCE).unwrap();
+}

@@ -270,5 +270,5 @@ fn what_an_object_says_can_be_read() {
         (Takes::Value, "devices=N", "how many devices (default 1)")
     );
     let r = inspect(common::rusty().as_ref()).unwrap();
-    assert_eq!((r.name.as_str(), r.options.len()), ("rusty", 5));
+    assert_eq!((r.name.as_str(), r.options.len()), ("rusty", 7));
 }
