@@ -201,6 +201,7 @@ fn traffic(s: &Stack, names: &[String], n: u64) {
         addr(s, name, Ipv4Addr::new(10, 0, i as u8, 1));
         neighbour(s, Ipv4Addr::new(10, 0, i as u8, 9));
     }
+    until("the links are up", || names.iter().all(|i| iface(s, i).link == iopkt_ctl::LinkState::Up));
     let before: Vec<_> = names.iter().map(|i| iface(s, i).counters).collect();
     let session = s.session();
     let u = UdpSocket::bind(&session, "0.0.0.0:0".parse().unwrap()).unwrap();

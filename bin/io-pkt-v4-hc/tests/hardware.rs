@@ -58,6 +58,8 @@ fn network(s: &Stack) {
         expires: None,
     };
     assert_eq!(s.ctl(&Request::AddArp(e)), Reply::Ok);
+    // Before, the stack would throw frames away: the device says that its link is down until it is started.
+    until("the link is up", || iface(s).link == iopkt_ctl::LinkState::Up);
 }
 
 #[test]
