@@ -22,7 +22,8 @@ fn crash(at: &str, flags: &str, and_then: impl FnOnce(&Stack)) -> (Vec<String>, 
         status = s.child.try_wait().unwrap();
         status.is_some()
     });
-    assert_eq!(status.unwrap().signal(), Some(11), "{:?}", s.dir.log());
+    let signal = if at == "abort" { 6 } else { 11 };
+    assert_eq!(status.unwrap().signal(), Some(signal), "{:?}", s.dir.log());
     let quiet = std::fs::read_to_string(s.dir.0.join("quiesced")).unwrap_or_default();
     (s.dir.log(), quiet)
 }
@@ -49,6 +50,13 @@ fn on_either_packet_thread() {
     assert_eq!(quiet, "AB");
     let (log, quiet) = crash("start", "", |s| up(s, "cr1"));
     says(&log, &["crash: signal 11 at devnp-crash.so+0x", "in a driver's call for cr1 in thread packet1"]);
+    assert_eq!(quiet, "AB");
+}
+
+#[test]
+fn by_abort() {
+    let (log, quiet) = crash("abort", "", |s| up(s, "cr1"));
+    says(&log, &["crash: signal 6", "in a driver's call for cr1 in thread packet1"]);
     assert_eq!(quiet, "AB");
 }
 
@@ -90,6 +98,7 @@ fn in_a_module_and_in_a_legacy_drivers_own_thread() {
     says(&ends(s), &["crash: signal 11 at lsm-sample.so+0x", "in thread sample"]);
     build(&root.join("drivers/devn-sample-c/sample.c"), "devn-oldsample.so");
     let s = Stack::start("-d oldsample crash,beat=1");
+    s.wait_interfaces(2);
     up(&s, "en0");
     says(&ends(s), &["crash: signal 11 at devn-oldsample.so+0x", "in thread shim"]);
 }

@@ -32,7 +32,7 @@ fn in_load() {
     logged(&s, "driver hang is still loading");
     logged(&s, "devnp-hang.so: its load hangs: no word for 5 s");
     goes_on(&s, "go");
-    assert!(s.names().contains(&"st0".to_owned()));
+    until("the next driver of the command line is there", || s.names().contains(&"st0".to_owned()));
     let (status, dir) = s.end(Signal::TERM);
     assert_eq!(status.code(), Some(0));
     assert!(dir.logged("driver hang did not end in time; ending without it"), "{:?}", dir.log());
@@ -42,7 +42,7 @@ fn in_load() {
 fn in_a_call_on_the_second_packet_thread() {
     object();
     // Devices are dealt in turn: st0 to thread 0, ha0 to thread 1.
-    let s = Stack::start("-t2 -d sample name=st -d hang at=start,ms=9000");
+    let s = Stack::start("-t2 -d sample name=st -d hang at=start,ms=14000");
     s.wait_interfaces(3);
     let r = s.ctl(&Request::SetFlags { name: "ha0".into(), set: iff::UP, clear: 0 });
     assert_eq!(r, Reply::Ok);
@@ -66,6 +66,23 @@ fn in_a_call_on_the_stacks_own_thread() {
     logged(&s, "packet thread 0 in the driver's call for ha0: it has come back after");
     assert_eq!(s.wait_interfaces(2), ["lo0", "ha0"]);
     goes_on(&s, "go");
+}
+
+#[test]
+fn what_other_threads_receive_meanwhile_is_kept_or_counted() {
+    object();
+    // st0 is on thread 1 and receives a frame each millisecond; the ring to the stack holds 1,024.
+    let s = Stack::start("-t2 -d hang at=start,ms=9000 -d sample name=st,beat=1");
+    s.wait_interfaces(3);
+    s.up("st0");
+    let counters = || s.interfaces().into_iter().find(|i| i.name == "st0").unwrap().counters;
+    until("frames come", || counters().ipackets > 10);
+    assert_eq!(counters().iqdrops, 0);
+    s.up("ha0");
+    logged(&s, "packet thread 0 in the driver's call for ha0: it has come back after");
+    until("the drops are counted", || counters().iqdrops > 1000);
+    let c = counters();
+    assert!(c.ipackets > 1024, "{c:?}");
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn a_module_of_the_command_line_hears_and_sends_frames() {
         logged(&s, "sample: first answer");
         logged(&s, "sample: woken");
         assert!(s.interfaces().iter().any(|i| i.name == "sam0" && i.flags & iopkt_ctl::iff::UP != 0));
+        until("its load is over", || !modules(&s).is_empty());
         let m = modules(&s);
         assert_eq!((m.len(), m[0].name.as_str(), Path::new(&m[0].path)), (1, "sample", path.as_path()));
         assert!(m[0].options.starts_with("if=sam0"), "{m:?}");

@@ -85,8 +85,12 @@ fn a_bare_name_a_file_name_a_path_and_the_shim_itself() {
     }
     assert_eq!(made, ["en1", "en2", "en3", "en4", "en5"]);
     assert!(s.dir.logged("devn-oldsample.so: at work"));
-    let Reply::Loaded { drivers, .. } = s.ctl(&Request::Loaded) else { panic!() };
-    assert_eq!(drivers.len(), 5);
+    let mut drivers = Vec::new();
+    until("all five loads are over", || {
+        let Reply::Loaded { drivers: d, .. } = s.ctl(&Request::Loaded) else { panic!() };
+        drivers = d;
+        drivers.len() == 5
+    });
     assert!(
         drivers.iter().all(|d| d.name == "shim" && d.options.starts_with(path.to_str().unwrap())),
         "{drivers:?}"
@@ -114,7 +118,7 @@ fn it_shows_shim_and_a_node_and_carries_frames() {
         s.wait_interfaces(2);
         assert_ne!(iface(&s, "en0").flags & iff::SHIM, 0);
         let node = s.dir.root().with_prefix(prefix, "/dev/io-net/en0");
-        assert!(node.exists(), "waitfor {} would succeed", node.display());
+        until("waitfor would succeed", || node.exists());
         s.up("en0");
         traffic(&s, "en0", 200);
         assert_eq!(iface(&s, "en0").speed_tx, 100_000_000);
@@ -140,8 +144,9 @@ fn a_killed_stack_leaves_no_node_to_the_next() {
     sample();
     let s = Stack::start("-d oldsample");
     s.wait_interfaces(2);
+    let node = s.dir.root().path("/dev/io-net/en0");
+    until("the node is there", || node.exists());
     let (_, dir) = s.end(Signal::KILL);
-    let node = dir.root().path("/dev/io-net/en0");
     assert!(node.symlink_metadata().is_ok(), "the kernel takes no names away");
     let s = Stack::start_in(dir, "");
     assert!(node.symlink_metadata().is_err());

@@ -68,7 +68,7 @@ pub fn ignore(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_IGN) };
 }
 
-/// Installs `handler` for the signals of a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL), on a stack of its own for the calling thread. It
+/// Installs `handler` for the signals of a crash (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT), on a stack of its own for the calling thread. It
 /// runs once: the signal's default action is restored before it, so that a second crash, or returning,
 /// ends the process with a core file.
 ///
@@ -81,7 +81,7 @@ pub fn ignore(signal: i32) {
 pub unsafe fn on_crash(
     handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void),
 ) -> io::Result<()> {
-    for s in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL] {
+    for s in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT] {
         // SAFETY: sigaction is plain data and fully set; the caller vouches for the handler.
         let r = unsafe {
             let mut sa: libc::sigaction = std::mem::zeroed();
