@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_ulong, c_void};
 
 use iopkt_shim::sys::{self, Result};
 use iopkt_shim::{ident, ops};
-use iopkt_sockproto::linux::IFREQ_LEN;
+use iopkt_sockproto::linux::{AF_ROUTE, IFNAMSIZ, IFREQ_LEN, SIOCGIFINDEX, SIOCGIFNAME};
 use iopkt_sockproto::{bpf, sockf};
 use libc::{sockaddr, socklen_t};
 
@@ -77,7 +77,9 @@ fn inheritable(fd: c_int, flags: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     match domain {
-        libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET => {
+        libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET | AF_ROUTE | libc::AF_NETLINK
+            if domain != libc::AF_NETLINK || protocol == libc::NETLINK_ROUTE =>
+        {
             match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS) {
                 Ok(fd) => {
                     datagram::notice(fd);
@@ -91,8 +93,6 @@ pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
                 }
             }
         }
-        // The kernel's interfaces are not this program's (see the runner's filter).
-        libc::AF_NETLINK if protocol == libc::NETLINK_ROUTE => fail(libc::EAFNOSUPPORT),
         _ => native(libc::SYS_socket, [domain as usize, kind as usize, protocol as usize, 0, 0]),
     }
 }
@@ -422,6 +422,72 @@ unsafe fn ioctl_ours(fd: c_int, request: u32, arg: *mut c_void) -> Result<()> {
                 arg.cast::<c_int>().write_unaligned(if buf.is_null() { full } else { there } as c_int);
             }
             Ok(())
+        }
+    }
+}
+
+/// One interface request on a socket made for it: glibc asks on a Unix socket, which only the kernel answers.
+fn about_interface(request: u32, ifr: &mut [u8; IFREQ_LEN]) -> Result<()> {
+    let fd = socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
+    if fd < 0 {
+        return Err(libc::ENETDOWN);
+    }
+    // SAFETY: the structure has the length that the request says.
+    let r = unsafe { ioctl_ours(fd, request, ifr.as_mut_ptr().cast()) };
+    sys::close(fd);
+    r
+}
+
+/// if_nametoindex(3).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn if_nametoindex(name: *const core::ffi::c_char) -> core::ffi::c_uint {
+    let mut ifr = [0; IFREQ_LEN];
+    // SAFETY: the program's string.
+    let name = unsafe { core::ffi::CStr::from_ptr(name) }.to_bytes();
+    let fits = ifr.get_mut(..name.len()).filter(|_| name.len() < IFNAMSIZ);
+    let r = match fits {
+        None => Err(libc::ENODEV),
+        Some(to) => {
+            to.copy_from_slice(name);
+            about_interface(SIOCGIFINDEX, &mut ifr)
+        }
+    };
+    match r {
+        Ok(()) => {
+            ifr.get(IFNAMSIZ..IFNAMSIZ + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
+        }
+        Err(e) => {
+            fail(e);
+            0
+        }
+    }
+}
+
+/// if_indextoname(3).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn if_indextoname(
+    index: core::ffi::c_uint,
+    name: *mut core::ffi::c_char,
+) -> *mut core::ffi::c_char {
+    let mut ifr = [0; IFREQ_LEN];
+    if let Some(to) = ifr.get_mut(IFNAMSIZ..IFNAMSIZ + 4) {
+        to.copy_from_slice(&index.to_ne_bytes());
+    }
+    match about_interface(SIOCGIFNAME, &mut ifr) {
+        Ok(()) => {
+            // SAFETY: the program's room, IF_NAMESIZE bytes by definition; the stack ends names with a zero.
+            unsafe { core::ptr::copy_nonoverlapping(ifr.as_ptr(), name.cast::<u8>(), IFNAMSIZ) };
+            name
+        }
+        Err(e) => {
+            fail(if e == libc::ENODEV { libc::ENXIO } else { e });
+            core::ptr::null_mut()
         }
     }
 }

@@ -16,6 +16,7 @@
 //! Reference: seccomp(2), seccomp_unotify(2), the kernel's `seccomp_filter.rst`.
 
 use iopkt_shim::MAGIC;
+use iopkt_sockproto::linux::AF_ROUTE;
 use libc::sock_filter;
 
 const LD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
@@ -86,8 +87,6 @@ enum To {
     Magic,
     /// `return ERRNO(ENOSYS)`.
     NoSys,
-    /// `return ERRNO(EAFNOSUPPORT)`.
-    NoFamily,
     /// `return KILL_PROCESS`.
     Kill,
     /// Past the next `n` instructions.
@@ -123,8 +122,6 @@ impl Asm {
         self.op(RET, ALLOW);
         let nosys = self.code.len();
         self.op(RET, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
-        let nofamily = self.code.len();
-        self.op(RET, libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32);
         let kill = self.code.len();
         self.op(RET, KILL);
 
@@ -136,7 +133,6 @@ impl Asm {
                 To::Notify => notify,
                 To::Magic => magic,
                 To::NoSys => nosys,
-                To::NoFamily => nofamily,
                 To::Kill => kill,
             };
             u8::try_from(target - at - 1).expect("the filter is short enough for 8-bit jumps")
@@ -161,16 +157,17 @@ pub fn program() -> Vec<sock_filter> {
         a.jump(JEQ, nr as u32, To::Magic, To::Next);
     }
 
-    // socket(domain, type, protocol): IPv4, IPv6 and packet sockets are the stack's. Route sockets would show the kernel's interfaces, which
-    // this program cannot use; refused, glibc's getaddrinfo(AI_ADDRCONFIG) and Go assume that both families exist.
-    a.jump(JEQ, libc::SYS_socket as u32, To::Next, To::Skip(8));
+    // socket(domain, type, protocol): IPv4, IPv6, packet and routing sockets are the stack's. The kernel's netlink would show its own
+    // interfaces, which this program cannot use.
+    a.jump(JEQ, libc::SYS_socket as u32, To::Next, To::Skip(9));
     a.op(LD, arg(0, false));
     a.jump(JEQ, libc::AF_INET as u32, To::Magic, To::Next);
     a.jump(JEQ, libc::AF_INET6 as u32, To::Magic, To::Next);
     a.jump(JEQ, libc::AF_PACKET as u32, To::Magic, To::Next);
+    a.jump(JEQ, AF_ROUTE as u32, To::Magic, To::Next);
     a.jump(JEQ, libc::AF_NETLINK as u32, To::Next, To::Allow);
     a.op(LD, arg(2, false));
-    a.jump(JEQ, libc::NETLINK_ROUTE as u32, To::NoFamily, To::Next);
+    a.jump(JEQ, libc::NETLINK_ROUTE as u32, To::Magic, To::Next);
     a.op(RET, ALLOW);
 
     // sendto and recvfrom are also what send and recv are made of. With an address all six registers are used, so no
@@ -259,9 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn route_sockets_are_refused_and_other_netlink_allowed() {
+    fn routing_sockets_are_the_stacks_and_other_netlink_the_kernels() {
         let nl = libc::AF_NETLINK as u64;
-        assert_eq!(ask(libc::SYS_socket, [nl, 3, 0, 0, 0, 0]), ERRNO | libc::EAFNOSUPPORT as u32);
+        assert_eq!(ask(libc::SYS_socket, [nl, 3, 0, 0, 0, 0]), NOTIFY);
+        assert_eq!(ask(libc::SYS_socket, [nl, 3, 0, 0, 0, MAGIC]), ALLOW);
+        assert_eq!(ask(libc::SYS_socket, [AF_ROUTE as u64, 3, 0, 0, 0, 0]), NOTIFY);
         assert_eq!(ask(libc::SYS_socket, [nl, 3, libc::NETLINK_AUDIT as u64, 0, 0, 0]), ALLOW);
     }
 

@@ -73,7 +73,7 @@ impl Netlink {
     }
 
     /// Address of the socket: who has none gets the number of its process, as the kernel does it.
-    pub fn name(&mut self, pid: u32, _s: u32) -> (u32, u32) {
+    pub fn name(&mut self, pid: u32) -> (u32, u32) {
         if self.port == 0 {
             self.port = pid;
         }
@@ -396,7 +396,7 @@ impl<H: Host> Server<H> {
         let Some(r) = self.routing_mut(k) else { return };
         let pid = r.pid;
         let Some(n) = &mut r.netlink else { return };
-        let (port, _) = n.name(pid, k);
+        let (port, _) = n.name(pid);
         // NLMSG_NOOP and what is no request need no answer.
         if ty < 16 {
             return;

@@ -25,7 +25,7 @@ use iopkt_base::{Errno, Result};
 use iopkt_ctl::{RTV_MTU, Reply, Request, RouteInfo, rtf};
 use iopkt_sockproto::linux::*;
 use iopkt_sockproto::rtmsg::{RtBody, RtMsg, Sa, rtm};
-use iopkt_sockproto::{PairFamily, Rep, Req};
+use iopkt_sockproto::{DgramHdr, PairFamily, Rep, Req};
 use iopkt_stack::sockets::{SockId, SockType};
 use iopkt_stack::{By, Family, RtKind, Shard};
 
@@ -53,6 +53,16 @@ pub(crate) struct Routing {
     pub pid: u32,
     /// Messages for which the pair had no room.
     pub out: VecDeque<Vec<u8>>,
+}
+
+/// A `struct sockaddr_nl`.
+fn netlink_name(port: u32, groups: u32) -> Vec<u8> {
+    [&(AF_NETLINK as u16).to_ne_bytes()[..], &[0, 0], &port.to_ne_bytes(), &groups.to_ne_bytes()].concat()
+}
+
+/// The address of a routing socket, which is no more than its family.
+fn route_name() -> Vec<u8> {
+    (AF_ROUTE as u16).to_ne_bytes().to_vec()
 }
 
 /// Whether a domain is one of ours.
@@ -157,6 +167,8 @@ impl<H: Host> Server<H> {
     }
 
     fn routing_request(&mut self, shard: &mut Shard, k: u32, msg: &[u8]) {
+        // sendto(2) with an address puts a header in front.
+        let msg = DgramHdr::decode(msg, self.cfg.key).map_or(msg, |(_, payload)| payload);
         let netlink = self.routing_mut(k).is_some_and(|r| r.netlink.is_some());
         let r = if netlink { self.netlink_request(shard, k, msg) } else { self.route_request(shard, k, msg) };
         if let (Err(e), Some(sk)) = (r, self.socks.get_mut(k as usize)) {
@@ -168,6 +180,7 @@ impl<H: Host> Server<H> {
     /// write(2) with the error at once ([`iopkt_sockproto::Op::Send`]).
     pub(crate) fn routing_send(&mut self, shard: &mut Shard, k: u32, msg: &[u8]) -> Result<i32> {
         self.pump_routing(shard, k);
+        let msg = DgramHdr::decode(msg, self.cfg.key).map_or(msg, |(_, payload)| payload);
         let netlink = self.routing_mut(k).ok_or(Errno::EBADF)?.netlink.is_some();
         let r = if netlink { self.netlink_request(shard, k, msg) } else { self.route_request(shard, k, msg) };
         self.tell_routing(shard);
@@ -299,13 +312,21 @@ impl<H: Host> Server<H> {
             Op::Connect if r.netlink.is_some() => {}
             Op::Connect => return Err(Errno::EISCONN),
             Op::Getsockname => {
-                if let Some(n) = &mut r.netlink {
-                    let pid = r.pid;
-                    let (port, groups) = n.name(pid, s);
-                    rep.val = [port as i32, groups as i32, 0];
-                }
+                let name = match &mut r.netlink {
+                    Some(n) => {
+                        let (port, groups) = n.name(r.pid);
+                        netlink_name(port, groups)
+                    }
+                    None => route_name(),
+                };
+                self.reply(k, rep, &name, None);
+                return Ok(());
             }
-            Op::Getpeername => {}
+            Op::Getpeername => {
+                let name = if r.netlink.is_some() { netlink_name(0, 0) } else { route_name() };
+                self.reply(k, rep, &name, None);
+                return Ok(());
+            }
             Op::Setsockopt => self.set_routing_option(req, payload, fd, s)?,
             Op::Getsockopt => return self.get_routing_option(k, req, s),
             Op::Shutdown => {

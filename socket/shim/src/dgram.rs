@@ -34,6 +34,9 @@ pub fn addressed(to: &[u8], control: &[u8], flags: c_int) -> Result<DgramHdr> {
         let h = outgoing(Addr::NONE, control, flags)?;
         return Ok(DgramHdr { flags: h.flags | df::PACKET, link, ..h });
     }
+    if ops::netlink_address(to)?.is_some() {
+        return outgoing(Addr::NONE, control, flags);
+    }
     outgoing(Addr::from_sockaddr(to).map_err(|e| e.raw())?, control, flags)
 }
 

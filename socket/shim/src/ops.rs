@@ -7,7 +7,9 @@ use core::ffi::c_int;
 
 use iopkt_sockproto::{Addr, DgramHdr, LINK_ADDR_LEN, MAX_SOCKOPT, Op, Req, df, repf};
 
-use iopkt_sockproto::linux::{AF_PACKET, IFREQ_LEN, PACKET_HDRLEN, SO_ATTACH_FILTER, SOL_PACKET, SOL_SOCKET};
+use iopkt_sockproto::linux::{
+    AF_NETLINK, AF_PACKET, IFREQ_LEN, PACKET_HDRLEN, SO_ATTACH_FILTER, SOL_PACKET, SOL_SOCKET,
+};
 
 use crate::session::{Answer, Rpc};
 use crate::sys::{self, Result};
@@ -71,6 +73,10 @@ fn meaning(status: c_int) -> c_int {
 }
 
 fn addr(sockaddr: &[u8]) -> Result<Addr> {
+    // The one peer of a netlink socket is the stack.
+    if netlink_address(sockaddr)?.is_some() {
+        return Ok(Addr::NONE);
+    }
     Addr::from_sockaddr(sockaddr).map_err(|e| e.raw())
 }
 
@@ -108,7 +114,22 @@ pub fn bind(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8]) -> Result<()> {
         let ifindex = i32::from_ne_bytes([b[4], b[5], b[6], b[7]]);
         return ask(rpc, fd, Op::Bind, [ifindex, protocol.into(), 0, 0, 0], Addr::NONE).map(drop);
     }
+    if let Some((port, groups)) = netlink_address(sockaddr)? {
+        return ask(rpc, fd, Op::Bind, [port as i32, groups as i32, 0, 0, 0], Addr::NONE).map(drop);
+    }
     ask(rpc, fd, Op::Bind, [0; 5], addr(sockaddr)?).map(drop)
+}
+
+/// Port and groups of a `struct sockaddr_nl`, if it is one.
+pub fn netlink_address(sockaddr: &[u8]) -> Result<Option<(u32, u32)>> {
+    if sockaddr.get(..2) != Some(&(AF_NETLINK as u16).to_ne_bytes()) {
+        return Ok(None);
+    }
+    let int = |at: usize| -> Result<u32> {
+        let b = sockaddr.get(at..at + 4).and_then(|b| b.try_into().ok()).ok_or(libc::EINVAL)?;
+        Ok(u32::from_ne_bytes(b))
+    };
+    Ok(Some((int(4)?, int(8)?)))
 }
 
 /// The bytes of a `struct sockaddr_ll`, if it is one. As in Linux the link-level address may be cut short.
@@ -172,17 +193,22 @@ pub fn accept(rpc: &mut impl Rpc, fd: c_int, flags: c_int) -> Result<(c_int, Soc
     Ok((with_mode(new, flags)?, SockAddr::new(&a.rep.addr)))
 }
 
+/// An address that the stack knows of a socket. Those of packet and routing sockets are no IP addresses and come as they are.
+fn name(rpc: &mut impl Rpc, fd: c_int, op: Op) -> Result<SockAddr> {
+    let mut out = [0; LINK_ADDR_LEN];
+    let a = checked(rpc, Req::new(op, 0), Some(fd), [&[], &[]], &mut out)?;
+    let raw = out.get(..a.len).filter(|b| !b.is_empty());
+    Ok(raw.map_or_else(|| SockAddr::new(&a.rep.addr), SockAddr::raw))
+}
+
 /// getsockname(2).
 pub fn getsockname(rpc: &mut impl Rpc, fd: c_int) -> Result<SockAddr> {
-    let mut out = [0; LINK_ADDR_LEN];
-    let a = checked(rpc, Req::new(Op::Getsockname, 0), Some(fd), [&[], &[]], &mut out)?;
-    // A packet socket's is no IP address.
-    Ok(if a.len == LINK_ADDR_LEN { SockAddr::raw(&out) } else { SockAddr::new(&a.rep.addr) })
+    name(rpc, fd, Op::Getsockname)
 }
 
 /// getpeername(2).
 pub fn getpeername(rpc: &mut impl Rpc, fd: c_int) -> Result<SockAddr> {
-    ask(rpc, fd, Op::Getpeername, [0; 5], Addr::NONE).map(|a| SockAddr::new(&a.rep.addr))
+    name(rpc, fd, Op::Getpeername)
 }
 
 /// shutdown(2).
