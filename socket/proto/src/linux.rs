@@ -97,6 +97,29 @@ pub const SIOCGIFMTU: u32 = 0x8921;
 pub const SIOCGIFHWADDR: u32 = 0x8927;
 pub const SIOCGIFINDEX: u32 = 0x8933;
 pub const SIOCGIFTXQLEN: u32 = 0x8942;
+pub const SIOCSIFFLAGS: u32 = 0x8914;
+pub const SIOCSIFADDR: u32 = 0x8916;
+pub const SIOCSIFDSTADDR: u32 = 0x8918;
+pub const SIOCSIFBRDADDR: u32 = 0x891a;
+pub const SIOCSIFNETMASK: u32 = 0x891c;
+pub const SIOCSIFMETRIC: u32 = 0x891e;
+pub const SIOCSIFMTU: u32 = 0x8922;
+pub const SIOCADDMULTI: u32 = 0x8931;
+pub const SIOCDELMULTI: u32 = 0x8932;
+pub const SIOCDIFADDR: u32 = 0x8936;
+/// Requests that BSD has and Linux lacks, in Linux's range for those of a protocol (SIOCPROTOPRIVATE);
+/// `include/iopkt/ioctl.h` has them for C.
+pub const SIOCIFCREATE: u32 = 0x89e0;
+pub const SIOCIFDESTROY: u32 = 0x89e1;
+pub const SIOCGIFCAP: u32 = 0x89e2;
+pub const SIOCSIFCAP: u32 = 0x89e3;
+pub const SIOCZIFDATA: u32 = 0x89e4;
+pub const SIOCAIFADDR: u32 = 0x89e5;
+pub const SIOCGIFMEDIA: u32 = 0x89e6;
+pub const SIOCSIFMEDIA: u32 = 0x89e7;
+pub const SIOCGIFALIAS: u32 = 0x89e8;
+pub const SIOCGIFDATA: u32 = 0x89e9;
+pub const SIOCIFGCLONERS: u32 = 0x89ea;
 /// FIONREAD too: bytes (of the next datagram) to read.
 pub const SIOCINQ: u32 = 0x541b;
 /// TIOCOUTQ too: bytes not yet sent and acknowledged.

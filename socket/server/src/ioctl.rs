@@ -38,6 +38,19 @@ impl<H: Host> Server<H> {
             _ => {
                 let mut ifr = [0; IFREQ_LEN];
                 ifr.copy_from_slice(payload.get(..IFREQ_LEN).ok_or(Errno::EINVAL)?);
+                if crate::ioctl_set::changes(what) {
+                    let uid = self.sessions.get(k as usize).map(|s| s.cred.uid);
+                    if uid.is_none_or(|u| u != 0 && u != self.cfg.uid) {
+                        return Err(Errno::EPERM);
+                    }
+                    if matches!(what, SIOCADDMULTI | SIOCDELMULTI) {
+                        crate::ioctl_set::group(shard, what, &ifr)?;
+                        self.reply(k, rep, &ifr, None);
+                        return Ok(());
+                    }
+                    let request = crate::ioctl_set::request(shard, what, &ifr)?;
+                    return self.ioctl_request(shard, k, req, &request, &ifr);
+                }
                 one_interface(shard, what, &mut ifr)?;
                 self.reply(k, rep, &ifr, None);
                 return Ok(());
@@ -45,6 +58,31 @@ impl<H: Host> Server<H> {
         }
         self.reply(k, rep, &[], None);
         Ok(())
+    }
+
+    /// Carries out the configuration request that an ioctl stands for. What the runtime must do is begun: the answer is that of
+    /// the ioctl's form, as BSD's drivers detach after the call, too.
+    fn ioctl_request(
+        &mut self,
+        shard: &mut Shard,
+        k: u32,
+        req: &Req,
+        r: &Request,
+        ifr: &[u8; IFREQ_LEN],
+    ) -> Result<()> {
+        let cred = self.sessions.get(k as usize).map(|s| s.cred).ok_or(Errno::EBADF)?;
+        shard.cx.rt.by = iopkt_stack::By { pid: cred.pid as i32, ..Default::default() };
+        let reply = shard.ctl(r);
+        shard.cx.rt.by = Default::default();
+        match reply {
+            Some(Reply::Err { errno, .. }) => Err(errno),
+            // A driver's interface: its object is unloaded by the runtime, which answers configuration requests only.
+            None => Err(Errno::EOPNOTSUPP),
+            Some(_) => {
+                self.reply(k, Rep::ok(req), ifr, None);
+                Ok(())
+            }
+        }
     }
 
     fn readable_bytes(&mut self, fd: &H::Fd, s: u32) -> Result<i32> {
@@ -155,6 +193,33 @@ fn one_interface(shard: &mut Shard, what: u32, ifr: &mut [u8; IFREQ_LEN]) -> Res
         // Linux has no metric and says 0; so it prints 1 or 0 alike.
         SIOCGIFMETRIC => put_int(ifr, i.metric as i32),
         SIOCGIFTXQLEN => put_int(ifr, 0),
+        SIOCGIFCAP => {
+            for (at, v) in [i.caps_rx, i.caps_tx, i.enabled_rx, i.enabled_tx].iter().enumerate() {
+                ifr[IFNAMSIZ + 4 * at..][..4].copy_from_slice(&v.to_ne_bytes());
+            }
+        }
+        SIOCGIFMEDIA => {
+            // Current word, link state (BSD's IFM_AVALID and IFM_ACTIVE), number of words.
+            let status = match i.link {
+                iopkt_ctl::LinkState::Unknown => 0,
+                iopkt_ctl::LinkState::Down => 1,
+                iopkt_ctl::LinkState::Up => 3,
+            };
+            if !i.media {
+                return Err(Errno::EINVAL);
+            }
+            for (at, v) in [i.media_now, status, i.media_words.len() as u32].iter().enumerate() {
+                ifr[IFNAMSIZ + 4 * at..][..4].copy_from_slice(&v.to_ne_bytes());
+            }
+        }
+        // The n-th address beyond the primary one, n in the first four bytes of the union.
+        SIOCGIFALIAS => {
+            let mut n = [0; 4];
+            n.copy_from_slice(&ifr[IFNAMSIZ..IFNAMSIZ + 4]);
+            let n = u32::from_ne_bytes(n) as usize;
+            let a = i.addrs.iter().filter(|a| a.addr.is_ipv4()).nth(n.saturating_add(1));
+            put_addr(ifr, a.ok_or(Errno::EADDRNOTAVAIL)?.addr);
+        }
         SIOCGIFHWADDR => {
             ifr[IFNAMSIZ..].fill(0);
             // ARPHRD_ETHER, ARPHRD_LOOPBACK, ARPHRD_NONE: bare IP packets.

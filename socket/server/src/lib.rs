@@ -34,6 +34,7 @@ extern crate alloc;
 mod gone;
 pub mod host;
 mod ioctl;
+mod ioctl_set;
 mod listen;
 pub mod mem;
 mod messages;

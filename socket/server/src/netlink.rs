@@ -382,7 +382,8 @@ impl<H: Host> Server<H> {
     pub(crate) fn netlink_request(&mut self, shard: &mut Shard, k: u32, mut msg: &[u8]) -> Result<()> {
         while msg.len() >= HDR {
             let len = u32::from_ne_bytes([msg[0], msg[1], msg[2], msg[3]]) as usize;
-            let Some(m) = msg.get(..len).filter(|_| len >= HDR) else { return Err(Errno::EINVAL) };
+            // As in Linux, what follows and is no message is left alone: programs send their whole buffer.
+            let Some(m) = msg.get(..len).filter(|_| len >= HDR) else { break };
             self.one_netlink(shard, k, m);
             msg = msg.get(len.next_multiple_of(4)..).unwrap_or(&[]);
         }

@@ -317,7 +317,7 @@ pub fn ioctl_shape(request: u32) -> Option<IoctlShape> {
         iopkt_sockproto::linux::SIOCATMARK
         | iopkt_sockproto::linux::SIOCOUTQ
         | iopkt_sockproto::linux::SIOCINQ => Some(IoctlShape::Int),
-        0x8910..=0x8990 => Some(IoctlShape::Ifreq),
+        0x8910..=0x8990 | 0x89e0..=0x89ef => Some(IoctlShape::Ifreq),
         _ => None,
     }
 }
