@@ -1,5 +1,6 @@
 //! How an interface gets its IPv4 address without a person: pure machines, driven by packets and time.
 //!
+//! [`dhcp`] asks a server for one (RFC 2131).
 //! [`linklocal`] takes an address of 169.254/16 for itself (RFC 3927, with the conflict detection of RFC 5227).
 //!
 //! A machine owns its state and nothing else. Its owner hands it what was received and what time it is, does the actions that
@@ -8,4 +9,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+pub mod dhcp;
 pub mod linklocal;
