@@ -6,6 +6,7 @@
 pub mod addr;
 pub mod arp;
 pub mod conn;
+pub mod dhcp;
 pub mod dns;
 pub mod dump;
 pub mod getopt;

@@ -3,7 +3,7 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, dns, dump, if_up, ifconfig, ifwatchd, mount, netstat, nicinfo, ping, resolve, route, slogger,
+    arp, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, netstat, nicinfo, ping, resolve, route, slogger,
     sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
 };
 use std::ffi::OsString;
@@ -11,6 +11,7 @@ use std::ffi::OsString;
 /// Every tool.
 pub const NAMES: &[&str] = &[
     "arp",
+    "dhcp.client",
     "if_up",
     "ifconfig",
     "io-pkt-dump",
@@ -54,6 +55,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
     let mut stack = Lazy(None);
     match name {
         "arp" => arp::run(&mut stack, args),
+        "dhcp.client" => dhcp::run(args),
         "if_up" => if_up::run(&mut || Conn::open().map(|c| Box::new(c) as Box<dyn Stack>), args),
         "ifconfig" => ifconfig::run(&mut stack, args),
         "io-pkt-dump" => dump::run(&mut stack, args),

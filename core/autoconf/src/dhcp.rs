@@ -145,7 +145,10 @@ enum State {
     /// Before the next DISCOVER.
     Waiting,
     Selecting,
-    Requesting { addr: Ipv4Addr, server: Ipv4Addr },
+    Requesting {
+        addr: Ipv4Addr,
+        server: Ipv4Addr,
+    },
     /// Asks by ARP whether somebody has the address; probes sent.
     Probing(u8),
     Bound,
@@ -295,7 +298,9 @@ impl Client {
             b = b.addr(opt::SERVER_ID, a);
         }
         if !parameters.is_empty() {
-            b = b.option(opt::MAX_SIZE, &(MAX_MESSAGE as u16).to_be_bytes()).option(opt::PARAM_LIST, parameters);
+            b = b
+                .option(opt::MAX_SIZE, &(MAX_MESSAGE as u16).to_be_bytes())
+                .option(opt::PARAM_LIST, parameters);
             if let Some(n) = self.config.host_name.as_ref().filter(|n| !n.is_empty()) {
                 b = b.option(opt::HOST_NAME, n.as_bytes());
             }
@@ -322,7 +327,13 @@ impl Client {
     fn probe(&mut self, now: Instant, n: u8, act: &mut impl FnMut(Action)) {
         let Some(l) = &self.lease else { return };
         let spa = Ipv4Addr::UNSPECIFIED;
-        act(Action::Arp(arp::Packet { op: arp::REQUEST, sha: self.config.mac, spa, tha: [0; 6], tpa: l.addr }));
+        act(Action::Arp(arp::Packet {
+            op: arp::REQUEST,
+            sha: self.config.mac,
+            spa,
+            tha: [0; 6],
+            tpa: l.addr,
+        }));
         self.state = State::Probing(n);
         self.deadline = now + PROBE_PAUSE;
     }
@@ -346,7 +357,13 @@ impl Client {
             (self.xid, self.began) = (self.rng.next_u32(), now);
         }
         self.asked = now;
-        let m = self.message(&Header { ciaddr: l.addr, broadcast: false, ..self.header(now) }, msg::REQUEST, PARAMETERS, None, None);
+        let m = self.message(
+            &Header { ciaddr: l.addr, broadcast: false, ..self.header(now) },
+            msg::REQUEST,
+            PARAMETERS,
+            None,
+            None,
+        );
         let until = if state == State::Renewing {
             act(Action::Unicast(l.server, m));
             l.rebind
@@ -398,7 +415,9 @@ impl Client {
                 self.sent = 0;
                 self.request(now, h.yiaddr, server, act);
             }
-            (Some(msg::ACK), State::Requesting { server: asked, .. }) if server.is_none_or(|s| s == asked) => {
+            (Some(msg::ACK), State::Requesting { server: asked, .. })
+                if server.is_none_or(|s| s == asked) =>
+            {
                 let Some(l) = lease(&m, asked, self.asked) else { return };
                 if self.config.conflicts == 0 {
                     return self.bind(act, l);
@@ -418,7 +437,13 @@ impl Client {
         }
     }
 
-    fn renewed(&mut self, now: Instant, m: &Message<'_>, server: Option<Ipv4Addr>, act: &mut impl FnMut(Action)) {
+    fn renewed(
+        &mut self,
+        now: Instant,
+        m: &Message<'_>,
+        server: Option<Ipv4Addr>,
+        act: &mut impl FnMut(Action),
+    ) {
         let Some(old) = &self.lease else { return };
         let Some(l) = lease(m, server.unwrap_or(old.server), self.asked) else { return };
         if l.addr != old.addr {
@@ -478,7 +503,10 @@ fn lease(m: &Message<'_>, server: Ipv4Addr, asked: Instant) -> Option<Lease> {
         dns: addresses(m.option(opt::DNS)).collect(),
         domain: m.option(opt::DOMAIN_NAME).and_then(name),
         host_name: m.option(opt::HOST_NAME).and_then(name),
-        mtu: m.option(opt::MTU).and_then(|b| Some(u16::from_be_bytes(*b.first_chunk()?))).filter(|n| *n >= 68),
+        mtu: m
+            .option(opt::MTU)
+            .and_then(|b| Some(u16::from_be_bytes(*b.first_chunk()?)))
+            .filter(|n| *n >= 68),
         server,
         renew,
         rebind,
@@ -505,7 +533,11 @@ fn classless(mut b: &[u8]) -> Option<Vec<Route>> {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix_len)).unwrap_or(0);
         let gateway: [u8; 4] = *rest[n..].first_chunk()?;
         if all.len() < MOST {
-            all.push(Route { to: Ipv4Addr::from(u32::from_be_bytes(to) & mask), prefix_len, gateway: gateway.into() });
+            all.push(Route {
+                to: Ipv4Addr::from(u32::from_be_bytes(to) & mask),
+                prefix_len,
+                gateway: gateway.into(),
+            });
         }
         b = &rest[n + 4..];
     }

@@ -56,7 +56,10 @@ impl World {
     fn new(config: Config, seed: u64) -> World {
         let mut client = Client::new(config, seed);
         client.start(Instant::ZERO);
-        let options = vec![(opt::SUBNET_MASK, vec![255, 255, 255, 0]), (opt::LEASE_TIME, 3600u32.to_be_bytes().to_vec())];
+        let options = vec![
+            (opt::SUBNET_MASK, vec![255, 255, 255, 0]),
+            (opt::LEASE_TIME, 3600u32.to_be_bytes().to_vec()),
+        ];
         let (asked, arps, rest) = Default::default();
         World { now: Instant::ZERO, client, asked, arps, rest, options, answers: true, naks: false }
     }
@@ -265,7 +268,10 @@ fn a_server_that_offers_and_vanishes() {
     w.give(&offer);
     w.run(secs(300));
     let kinds = w.kinds();
-    assert_eq!(kinds[..6], [msg::DISCOVER, msg::REQUEST, msg::REQUEST, msg::REQUEST, msg::REQUEST, msg::DISCOVER]);
+    assert_eq!(
+        kinds[..6],
+        [msg::DISCOVER, msg::REQUEST, msg::REQUEST, msg::REQUEST, msg::REQUEST, msg::DISCOVER]
+    );
 }
 
 #[test]
@@ -279,11 +285,18 @@ fn an_address_in_use_is_declined_and_the_client_gives_up_in_the_end() {
         let now = w.now;
         let mut actions = Vec::new();
         let sha = [6; 6];
-        w.client.arp(now, &arp::Packet { op: arp::REPLY, sha, spa: ADDR, tha: MAC, tpa: 0.into() }, &mut |a| actions.push(a));
+        w.client.arp(
+            now,
+            &arp::Packet { op: arp::REPLY, sha, spa: ADDR, tha: MAC, tpa: 0.into() },
+            &mut |a| actions.push(a),
+        );
         w.act(actions);
         let d = w.asked.last().unwrap().clone();
         assert_eq!((d.kind, d.requested, d.server), (msg::DECLINE, Some(ADDR), Some(SERVER)));
-        assert_eq!(w.rest.iter().filter(|r| matches!(r.1, Action::Conflict(a, [6, ..]) if a == ADDR)).count(), n);
+        assert_eq!(
+            w.rest.iter().filter(|r| matches!(r.1, Action::Conflict(a, [6, ..]) if a == ADDR)).count(),
+            n
+        );
         if n < 3 {
             let at = w.client.deadline().since(now);
             assert_eq!(at, secs(10));
@@ -321,7 +334,10 @@ fn release_tells_the_server_once() {
     w.run(secs(5));
     let (to, bytes) = w.client.release(w.now).unwrap();
     let m = Message::parse(&bytes).unwrap();
-    assert_eq!((to, m.kind(), m.header.ciaddr, m.addr(opt::SERVER_ID)), (SERVER, Some(msg::RELEASE), ADDR, Some(SERVER)));
+    assert_eq!(
+        (to, m.kind(), m.header.ciaddr, m.addr(opt::SERVER_ID)),
+        (SERVER, Some(msg::RELEASE), ADDR, Some(SERVER))
+    );
     assert_eq!((w.client.lease(), w.client.deadline()), (None, Instant::FAR));
     assert_eq!(w.client.release(w.now), None);
 }
@@ -350,7 +366,11 @@ fn everything_that_a_lease_may_hold() {
         .option(121, &[24, 192, 168, 7, 10, 0, 0, 9, 0, 10, 0, 0, 8, 9, 172, 255, 0, 0, 0, 0]);
     w.run(secs(5));
     let route = |to: [u8; 4], prefix_len, g: [u8; 4]| Route { to: to.into(), prefix_len, gateway: g.into() };
-    let want = [route([192, 168, 7, 0], 24, [10, 0, 0, 9]), route([0; 4], 0, [10, 0, 0, 8]), route([172, 128, 0, 0], 9, [0; 4])];
+    let want = [
+        route([192, 168, 7, 0], 24, [10, 0, 0, 9]),
+        route([0; 4], 0, [10, 0, 0, 8]),
+        route([172, 128, 0, 0], 9, [0; 4]),
+    ];
     assert_eq!(w.lease().routes, want);
     // One that is malformed counts as none.
     let mut w = World::new(config(), 1).option(opt::ROUTER, &[10, 0, 0, 1]).option(121, &[33, 1, 2, 3]);
@@ -392,7 +412,11 @@ fn what_is_not_for_us_is_ignored() {
     let mut other_mac = offer.clone();
     other_mac[28] = 9;
     let other_xid = w.reply(&Asked { xid: q.xid ^ 1, ..q.clone() }, msg::OFFER, ADDR);
-    let request = { let mut b = offer.clone(); b[0] = op::REQUEST; b };
+    let request = {
+        let mut b = offer.clone();
+        b[0] = op::REQUEST;
+        b
+    };
     let nothing = w.reply(&q, msg::OFFER, 0.into());
     let early = w.reply(&q, msg::ACK, ADDR);
     for b in [other_mac, other_xid, request, nothing, early, offer[..200].to_vec(), Vec::new()] {

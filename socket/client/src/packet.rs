@@ -125,6 +125,15 @@ impl PacketSocket {
         Ok(Some((frame, bytes)))
     }
 
+    /// Sends a whole frame, its Ethernet header included, by the interface that the socket is bound to.
+    ///
+    /// # Errors
+    /// ENXIO without an interface; ECONNRESET when the stack is gone. What becomes of the frame is not told.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        rustix::net::send(&self.fd, frame, rustix::net::SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
     /// Frames that passed the filter and those of them that were lost, since it was last asked.
     ///
     /// # Errors
