@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn those_of_ncm() {
+        let read = |list| NcmOptions::read(&iopkt_sdk::Options::parse(list));
+        let none = NcmOptions { crc: false, npkt: 0, ntb32: false, ntbsize: 16_384 };
+        assert_eq!(read("").expect("empty"), none);
+        let all = NcmOptions { crc: true, npkt: 8, ntb32: true, ntbsize: 4096 };
+        assert_eq!(read("crc,npkt=8,ntb32,ntbsize=4096").expect("good"), all);
+        for (list, name) in [("npkt=257", "npkt"), ("ntbsize=2047", "ntbsize"), ("ntbsize=65536", "ntbsize")]
+        {
+            let e = read(list).unwrap_err();
+            assert!(e.why.contains(name), "{list}: {}", e.why);
+        }
+    }
+
+    #[test]
     fn bad_ones_are_named() {
         for (list, name) in [
             ("receive=0", "receive"),
