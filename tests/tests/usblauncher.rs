@@ -2,6 +2,10 @@
 //! devices come and go; objects say what is there; rules of one's own.
 
 use iopkt_tests::{Lab, until};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -133,4 +137,54 @@ fn rules_of_ones_own() {
         .expect("rules");
     let (code, text) = lab.sh_fails("usblauncher -b -c bad.conf");
     assert!(code == 1 && text.contains("bad.conf: line 2: $(nothing): no such variable"), "{text}");
+}
+
+/// A stock USB/IP server: a list of devices and nothing else. One device, with an ECM and a data interface, while `shown`.
+fn stock_server(shown: Arc<AtomicBool>) -> u16 {
+    let l = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = l.local_addr().expect("address").port();
+    std::thread::spawn(move || {
+        for s in l.incoming() {
+            let Ok(mut s) = s else { return };
+            let mut request = [0; 8];
+            let devlist = s.read_exact(&mut request).is_ok() && request[2..4] == [0x80, 0x05];
+            if !devlist {
+                continue; // closed, as usbipd does
+            }
+            let n = u8::from(shown.load(Ordering::SeqCst));
+            let mut b = vec![0x01, 0x11, 0x00, 0x05, 0, 0, 0, 0, 0, 0, 0, n];
+            if n == 1 {
+                let at = b.len();
+                b.resize(at + 312, 0);
+                b[at + 256..at + 259].copy_from_slice(b"1-1");
+                b[at + 291] = 1; // busnum
+                b[at + 295] = 9; // devnum
+                b[at + 299] = 3; // high speed
+                b[at + 300..at + 304].copy_from_slice(&[0x1d, 0x6b, 0x01, 0x04]);
+                b[at + 309..at + 312].copy_from_slice(&[1, 1, 2]);
+                b.extend([2, 6, 0, 0, 10, 0, 0, 0]);
+            }
+            let _ = s.write_all(&b);
+        }
+    });
+    port
+}
+
+/// Such a list does not show a device that is in use: that it went is known when it is there again.
+#[test]
+fn a_server_that_only_has_a_list() {
+    let mut lab = Lab::new("launcher-stock");
+    let shown = Arc::new(AtomicBool::new(true));
+    let port = stock_server(shown.clone());
+    let rules = "device vendor=0x1d6b\n  insert echo in $(devnum) >>log\n  remove echo out >>log\n";
+    std::fs::write(lab.work().join("rules.conf"), rules).expect("rules");
+    lab.spawn(&format!("usblauncher -bv -c rules.conf -n 127.0.0.1:{port}"));
+    wait(&lab, "inserted", "grep -q 'in 9' log");
+    assert_eq!(object(&lab, &format!("127.0.0.1:{port}-1-1"))["interfaces"], "1.0:02/06/00 1.1:0a/00/00");
+    shown.store(false, Ordering::SeqCst);
+    // Longer than two looks at the list: it stays.
+    std::thread::sleep(Duration::from_millis(1200));
+    assert_eq!(lab.sh("cat log"), "in 9\n");
+    shown.store(true, Ordering::SeqCst);
+    wait(&lab, "taken for a new one", "test \"$(tail -n 2 log)\" = \"$(printf 'out\\nin 9')\"");
 }
