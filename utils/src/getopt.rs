@@ -74,6 +74,7 @@ pub fn parse(spec: &str, args: &[String]) -> Result<Parsed, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn args(s: &str) -> Vec<String> {
         s.split_whitespace().map(str::to_string).collect()
@@ -94,5 +95,15 @@ mod tests {
         assert_eq!(parse("m:", &args("-m")).unwrap_err(), "option requires an argument -- m");
         assert_eq!(parse("a:", &args("-:")).unwrap_err(), "unknown option -- :");
         assert!(parse("", &args("--json")).expect("good").has('J'));
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_is_lost(words in prop::collection::vec("(-[abm:]{0,3}|--|[a-z]{0,3}|\\PC{0,3})", 0..6)) {
+            if let Ok(p) = parse("abm:", &words) {
+                prop_assert!(p.rest.len() <= words.len() && words.ends_with(&p.rest));
+                prop_assert!(p.flags.iter().all(|f| (f.0 == 'm') == f.1.is_some()));
+            }
+        }
     }
 }

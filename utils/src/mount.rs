@@ -176,6 +176,7 @@ mod tests {
     use super::*;
     use crate::tool::fake::Fake;
     use iopkt_base::Errno;
+    use proptest::prelude::*;
 
     fn of(line: &str) -> Result<Option<Mount>, Failure> {
         parse(&line.split_whitespace().map(str::to_string).collect::<Vec<_>>())
@@ -235,5 +236,14 @@ mod tests {
         let mut f = Fake::with([Reply::Ok, Reply::why(Errno::ENOEXEC, "/d/x.so: not an ELF file")]);
         let e = mount(&mut f, &Mount { object: "/d/x.so".into(), ..Mount::default() }).unwrap_err();
         assert_eq!(e.message, "/d/x.so: Exec format error (not an ELF file)");
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_without_a_type_of_ours_is_never_ours(words in prop::collection::vec("(-[abfrtTov]?[a-z0-9,=]{0,8}|--[a-z]{1,8}|[a-z0-9/.]{0,8})", 0..6)) {
+            let named = words.iter().any(|w| w.contains("io-pkt") || w.contains("io-net") || w.contains("tcpip"));
+            prop_assert!(named || parse(&words) == Ok(None), "{words:?}");
+            let _ = parse_umount(&words);
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::tool::fake::Fake;
 use iopkt_base::Errno;
 use iopkt_ctl::{AddrInfo, AddrState, IfCounters, IfKind, iff};
+use proptest::prelude::*;
 
 /// The reference's Ethernet interface (section 4.3).
 pub(super) fn wm0() -> Ifconf {
@@ -205,4 +206,74 @@ fn json_has_the_listings_words() {
     let v = serde_json::to_value(json::interface(&i, Extra { inet: true, ..Extra::default() }))
         .expect("serialises");
     assert_eq!((v["addresses"].as_array().map(Vec::len), v["address"].is_null()), (Some(1), true));
+}
+
+/// Words of the grammar, values, and what is neither.
+fn word() -> impl Strategy<Value = String> {
+    let known = [
+        "up",
+        "down",
+        "alias",
+        "-alias",
+        "delete",
+        "netmask",
+        "prefixlen",
+        "broadcast",
+        "arp",
+        "-arp",
+        "metric",
+        "mtu",
+        "media",
+        "mediaopt",
+        "-mediaopt",
+        "mode",
+        "instance",
+        "link0",
+        "-link2",
+        "debug",
+        "ip4csum",
+        "-tcp4csum-rx",
+        "tso4",
+        "create",
+        "destroy",
+        "vlan",
+        "inet",
+        "inet6",
+        "link",
+        "10.1",
+        "10.1/24",
+        "255.255.0.0",
+        "0xff000000",
+        "24",
+        "auto",
+        "full-duplex",
+        "fe80::1",
+    ];
+    prop_oneof![
+        4 => prop::sample::select(known.to_vec()).prop_map(str::to_string),
+        1 => "-?[a-z0-9./:]{0,8}",
+        1 => "\\PC{0,4}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_line_makes_it_panic_and_a_plan_is_in_order(words in prop::collection::vec(word(), 0..8)) {
+        let Ok(p) = words::plan("ecm0", &words) else { return Ok(()) };
+        let at = |f: &dyn Fn(&Request) -> bool| p.requests.iter().position(f);
+        // Created before, flags after everything else, destroyed alone.
+        prop_assert!(at(&|r| matches!(r, Request::Create { .. })).is_none_or(|i| i == 0), "create");
+        prop_assert!(at(&|r| matches!(r, Request::SetFlags { .. })).is_none_or(|i| i + 1 == p.requests.len()), "flags");
+        prop_assert!(at(&|r| matches!(r, Request::Destroy { .. })).is_none_or(|_| p.requests.len() == 1), "destroy");
+        for r in &p.requests {
+            if let Request::AddAddr { addr, .. } = r {
+                let max = if addr.addr.is_ipv4() { 32 } else { 128 };
+                prop_assert!(addr.prefix_len <= max);
+            }
+            if let Request::SetFlags { set, clear, .. } = r {
+                prop_assert_eq!(set & clear, 0, "a bit is set or cleared");
+                prop_assert_eq!((set | clear) & !iopkt_ctl::IFF_USER, 0);
+            }
+        }
+    }
 }
