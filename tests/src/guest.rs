@@ -146,6 +146,7 @@ impl Guest {
         c.arg("-serial").arg(format!("unix:{},server=on,wait=off", con.display()));
         c.arg("-kernel").arg(vmlinux).arg("-initrd").arg(initrd);
         // TCG's timer may be late on a busy machine: that is no reason to find it broken and panic.
+        // On a busy machine the kernel does not see enough ticks of its timer and gives up: it is told to believe in it.
         c.args(["-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check"]);
         // One that serves is reached through a port of ours; one that attaches reaches our loopback as 10.0.2.2.
         let net = if kind.serves {

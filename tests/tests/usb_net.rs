@@ -142,7 +142,8 @@ fn by_usbfs_in_the_guest(g: &mut Guest, port: u16) {
     assert!(["1", "2", "3"].contains(&log.trim()), "{log}: {}", g.run("sloginfo | tail -50"));
 
     // Pulled out with URBs in flight and frames passing; plugged in again it is ecm0 again.
-    g.run("ping -i 0.02 -c 100000 10.8.0.2 >/dev/null 2>&1 & echo $! >/tmp/ping.pid");
+    // Not the shell's function of that name: its number would be that of a shell.
+    g.run("/opt/bin/ping -i 0.02 -c 100000 10.8.0.2 >/dev/null 2>&1 & echo $! >/tmp/ping.pid");
     g.qmp("\"execute\":\"device_del\",\"arguments\":{\"id\":\"un2\"}");
     let gone =
         g.run("await '! ifconfig -l | grep -q ecm0' && echo went; kill $(cat /tmp/ping.pid); io-usb -c list");
