@@ -105,6 +105,31 @@ fn the_pool_has_its_defaults() {
     }
     assert!(limit(&s, "stacksize").starts_with("4096 "));
     assert_eq!(limit(&s, "pkt_typed_mem"), "sysram (heap)");
+    // A packet thread for each processor, the stack on the first.
+    assert_eq!(limit(&s, "packet threads"), iopkt_sys::process::cpus().to_string());
+    assert!(s.dir.logged("Using pseudo random generator"));
+    drop(s);
+    let s = Stack::start("-ptcpip random");
+    assert!(s.dir.logged("randomness from the kernel in every turn"));
+    transfer(&s, 10_000);
+}
+
+/// Option lists that are in use, as they stand.
+#[test]
+fn field_scripts_work_as_they_stand() {
+    for options in [
+        "threads_max=300",
+        "threads_max=1000",
+        "stacksize=8192",
+        "stacksize=48000,mclbytes=4096",
+        "stacksize=8192,pagesize=65536,pkt_cache=1024,mbuf_cache=1024,pkt_typed_mem=/ram/dma",
+        "stacksize=8192,prefix=/alt",
+        "rx_pulse_prio=50",
+    ] {
+        let s = Stack::start(&format!("-ptcpip {options}"));
+        transfer(&s, 50_000);
+        assert!(!s.dir.logged("unknown option"), "{options}");
+    }
 }
 
 #[test]
@@ -323,18 +348,23 @@ fn the_hosts_name_is_followed_when_asked() {
             l[0].1.clone()
         };
         assert_eq!(name(), "before");
-        let uts = std::fs::File::open(format!("/proc/{}/ns/uts", s.child.id())).unwrap();
-        std::thread::spawn(move || {
-            use std::os::fd::AsFd;
-            move_into_link_name_space(uts.as_fd(), Some(LinkNameSpaceType::HostNameAndNISDomainName))
-                .unwrap();
-            set_hostname(b"after").unwrap();
-        })
-        .join()
-        .unwrap();
+        let rename = |to: &'static [u8]| {
+            let uts = std::fs::File::open(format!("/proc/{}/ns/uts", s.child.id())).unwrap();
+            let t = std::thread::spawn(move || {
+                use std::os::fd::AsFd;
+                let what = Some(LinkNameSpaceType::HostNameAndNISDomainName);
+                move_into_link_name_space(uts.as_fd(), what).unwrap();
+                set_hostname(to).unwrap();
+            });
+            t.join().unwrap();
+        };
+        rename(b"after");
         if follows {
             until("it is followed", || name() == "after");
-            assert!(s.dir.logged("the host's name is now after"));
+            // The first may have been seen at the start still; from then on every change is told.
+            rename(b"later");
+            until("it is followed", || name() == "later");
+            assert!(s.dir.logged("the host's name is now later"));
         } else {
             transfer(&s, 1000);
             assert_eq!(name(), "before", "read once, at the start");
