@@ -128,6 +128,8 @@ struct Ports {
     dead: VecDeque<Arc<Port>>,
     /// A device has been attached, whether it is still there or not.
     ever: bool,
+    /// The runtime has been told that the last device has gone.
+    finished: bool,
     /// The control thread has made its last call into the driver.
     ended: bool,
 }
@@ -180,6 +182,7 @@ impl Core {
         let mut p = lock(&self.ports);
         p.fresh.retain(|f| !Arc::ptr_eq(f, &port));
         p.live.push(port);
+        p.finished = false;
     }
 
     /// The runtime has made an interface for a device.
@@ -213,6 +216,12 @@ impl Core {
             p.departs.store(true, Ordering::Release);
             p.kick();
         }
+    }
+
+    /// No device is left; true once, although two may have gone before the control thread heard of the first.
+    fn last_gone(&self) -> bool {
+        let mut p = lock(&self.ports);
+        p.live.is_empty() && p.fresh.is_empty() && !std::mem::replace(&mut p.finished, true)
     }
 
     fn devices(&self) -> usize {
@@ -794,7 +803,7 @@ fn gone(core: &Core, ops: Option<&Calls>, state: *mut c_void, cookie: u64, why: 
         Gone::Removed => abi::STAY_REMOVED,
         Gone::Destroyed => abi::STAY_DESTROYED,
     };
-    if !unloading && core.devices() == 0 && core.stay.load(Ordering::Acquire) & bit == 0 {
+    if !unloading && core.stay.load(Ordering::Acquire) & bit == 0 && core.last_gone() {
         core.host.finished(core.id);
     }
 }
