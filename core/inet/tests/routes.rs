@@ -4,7 +4,7 @@ mod common;
 use common::*;
 use iopkt_base::{Errno, Instant};
 use iopkt_ctl::{AddrInfo, Reply, Request, RouteInfo, iff, rtf};
-use iopkt_stack::Why;
+use iopkt_stack::{RtKind, RtNote, Shard, Why};
 
 fn route(dst: &str, plen: u8, gw: Option<&str>) -> RouteInfo {
     RouteInfo {
@@ -278,7 +278,15 @@ fn a_redirect_of_our_gateway_is_followed_for_a_while() {
     h.feed(t, &redirect("10.0.0.254", [10, 0, 0, 1], "10.0.0.1"));
     assert_eq!(get(&mut h, "192.0.2.7").unwrap().gateway, Some(ip("10.0.0.254")));
     assert_eq!(h.s.cx.counters.get(iopkt_stack::Stat::IcmpRedirectsIgnored), 5);
+    h.s.cx.rt.wanted = true;
     h.feed(t, &redirect("10.0.0.254", [10, 0, 0, 253], "10.0.0.1"));
+    match h.s.cx.rt.pop() {
+        Some(RtNote::Route { kind: RtKind::Redirect, route, author, .. }) => {
+            assert_eq!((route.gateway, author), (Some(ip("10.0.0.253")), Some(ip("10.0.0.254"))));
+        }
+        n => panic!("{n:?}"),
+    }
+    h.s.cx.rt.stop();
     let r = get(&mut h, "192.0.2.7").unwrap();
     assert_eq!((r.gateway, r.prefix_len), (Some(ip("10.0.0.253")), 32));
     assert_eq!(r.flags, rtf::UP | rtf::GATEWAY | rtf::HOST | rtf::DYNAMIC);
@@ -289,4 +297,38 @@ fn a_redirect_of_our_gateway_is_followed_for_a_while() {
     h.feed(t, &redirect("10.0.0.254", [10, 0, 0, 253], "10.0.0.1"));
     assert_eq!(get(&mut h, "192.0.2.7").unwrap().gateway, Some(ip("10.0.0.254")));
     h.end();
+}
+
+#[test]
+fn a_connection_without_answers_suspects_its_route() {
+    use iopkt_base::Duration;
+    use iopkt_stack::sockets::SockType;
+    let mut h = Host::new(1);
+    add(&mut h, route("192.0.2.0", 24, Some("10.0.0.254")));
+    // The gateway is there, and nothing comes back.
+    let there = iopkt_ctl::ArpEntry {
+        ip: "10.0.0.254".parse().unwrap(),
+        mac: Some([2, 0, 0, 0, 0, 254]),
+        ifname: None,
+        permanent: true,
+        published: false,
+        proxy: false,
+        expires: None,
+    };
+    assert_eq!(h.ctl(Request::AddArp(there)), Reply::Ok);
+    h.s.cx.rt.wanted = true;
+    let mut t = Instant::from_millis(10_000);
+    h.turn(t, &mut vec![]);
+    while h.s.cx.rt.pop().is_some() {}
+    let Shard { cx, net, sockets, .. } = &mut h.s;
+    let id = sockets.socket(cx, iopkt_stack::Family::V4, SockType::Stream, 0).unwrap();
+    let _ = sockets.connect(cx, net, id, Some(sa("192.0.2.7:80")));
+    let mut told = Vec::new();
+    for _ in 0..120 {
+        t += Duration::from_secs(1);
+        h.turn(t, &mut vec![]);
+        told.extend(core::iter::from_fn(|| h.s.cx.rt.pop()));
+    }
+    let losing = told.iter().filter(|n| matches!(n, RtNote::Route { kind: RtKind::Losing, route, .. } if route.gateway == Some(ip("10.0.0.254")))).count();
+    assert_eq!(losing, 1, "{told:?}");
 }
