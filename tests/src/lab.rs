@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 /// Tools that are names of `iopkt-utils`.
 const TOOLS: &[&str] = &[
     "arp",
+    "at",
     "dhcp.client",
     "if_up",
     "ifconfig",

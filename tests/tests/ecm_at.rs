@@ -137,3 +137,35 @@ fn a_modem_without_serial_function_has_the_same_port() {
         assert!(!b.until("ERROR\r\n").contains("io-pkt"));
     }
 }
+
+#[test]
+fn the_at_tool_takes_a_locked_modem_online() {
+    let mut lab = Lab::new("attool");
+    lab.spawn("io-usb --foreground -d sim pin=4321,call=manual,serial=T1");
+    lab.wait(LONG, "test -S $IO_PKT_ROOT/dev/usb");
+    lab.spawn("io-pkt-v4-hc --foreground -d ecm pnp");
+    lab.wait(LONG, "test -e $IO_PKT_ROOT/dev/serecm0");
+    let v = lab.sh("at --json identity");
+    assert!(v.contains("\"manufacturer\":\"io-pkt\"") && v.contains("\"imei\":\"001010123456784\""), "{v}");
+    assert!(lab.sh("at pin").contains("SIM            : SIM PIN"));
+    let (code, err) = lab.sh_fails("at -d /dev/serecm0 pin 1111");
+    assert!(code == 1 && err.contains("incorrect password"), "{err}");
+    let (_, err) = lab.sh_fails("at -t 1 register");
+    assert!(err.contains("not registered within 1 s (SIM: SIM PIN)"), "{err}");
+    assert!(lab.sh("at pin 4321").contains("READY"));
+    assert!(lab.sh("at register").contains("Registration   : home"));
+    assert!(lab.sh("at context 2 ipv4v6 example.net").contains("2    IPV4V6  example.net"));
+    assert!(lab.sh("at --json context").contains("\"apn\":\"example.net\""));
+    assert!(lab.sh("at call").contains("Data call      : off"));
+    lab.sh("ifconfig ecm0 10.184");
+    assert!(lab.sh("at call on").contains("Data call      : on"));
+    lab.sh("if_up -l -r 100 -m 100 ecm0 && ping -c 1 10.1");
+    assert!(lab.sh("at call off").contains("Data call      : off"));
+    lab.sh("printf '# a script\\nATE0\\n-AT+NOSUCH\\nAT+CREG=1\\nAT+COPS=2\\nAT+COPS=0\\nwait +CREG: 1\\n' > s; at script s");
+    let (_, err) = lab.sh_fails("printf 'AT\\nAT+NOSUCH\\n' > s; at script s");
+    assert!(err.contains("s:2: AT+NOSUCH:"), "{err}");
+    assert!(lab.sh("at 'AT+CGMI' 'AT'").contains("io-pkt\nOK\nOK\n"));
+    assert_eq!(lab.sh_fails("at AT+NOSUCH").0, 1);
+    let (_, err) = lab.sh_fails("io-usb -c unplug; if_up -p -r 1 -m 1 ecm0; while test -e $IO_PKT_ROOT/dev/serecm0; do :; done; at identity");
+    assert!(err.contains("no AT port"), "{err}");
+}

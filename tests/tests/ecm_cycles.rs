@@ -39,7 +39,7 @@ fn unplug_cycles_under_traffic_are_flat() {
         lab.sh(&format!(
             "{port} ping -c 1 10.1 >/dev/null || exit 1
              timeout 0.2 ping -i 0.001 -s 1000 10.1 >/dev/null 2>&1 & p=$!
-             io-usb -c fault unplug after={} {torn}; wait $p; true",
+             io-usb -c fault unplug after={} {torn}; wait $p; io-usb -c unplug >/dev/null 2>&1; true",
             i % 60
         ));
         let gone =

@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod arp;
+pub mod at;
 pub mod conn;
 pub mod dhcp;
 pub mod dns;

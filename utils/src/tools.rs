@@ -3,14 +3,15 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, netstat, nicinfo, ping, resolve, route, slogger,
-    sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
+    arp, at, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, netstat, nicinfo, ping, resolve, route,
+    slogger, sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
 };
 use std::ffi::OsString;
 
 /// Every tool.
 pub const NAMES: &[&str] = &[
     "arp",
+    "at",
     "dhcp.client",
     "if_up",
     "ifconfig",
@@ -55,6 +56,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
     let mut stack = Lazy(None);
     match name {
         "arp" => arp::run(&mut stack, args),
+        "at" => at::run(args),
         "dhcp.client" => dhcp::run(args),
         "if_up" => if_up::run(&mut || Conn::open().map(|c| Box::new(c) as Box<dyn Stack>), args),
         "ifconfig" => ifconfig::run(&mut stack, args),

@@ -12,6 +12,7 @@ const PROGRAMS: &[&str] =
 /// Names under which `iopkt-utils` is called.
 pub const TOOLS: &[&str] = &[
     "arp",
+    "at",
     "dhcp.client",
     "if_up",
     "ifconfig",
