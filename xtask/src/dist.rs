@@ -69,6 +69,8 @@ pub fn run() -> Result<PathBuf, String> {
     for (a, b) in OBJECTS {
         copy(&from.join(a), &to.join("lib").join(b))?;
     }
+    // The superset of devnp-ecm's options under its own name.
+    symlink("devnp-ecm.so", to.join("lib/devnp-ecmplus.so")).map_err(|e| format!("devnp-ecmplus.so: {e}"))?;
     tree(&sh::root().join("include"), &to.join("include"))?;
     tree(&sh::root().join("share"), &to.join("share"))?;
     for page in list(&sh::root().join("man"))? {
