@@ -27,7 +27,7 @@ pub enum Bad {
     Place,
     /// A datagram is shorter than an Ethernet header or longer than was agreed on.
     Length,
-    /// The datagrams are longer, together, than the block that holds them.
+    /// The datagrams and table entries are longer, together, than the block that holds them.
     Overlap,
     /// A datagram's CRC is wrong.
     Crc,
@@ -130,7 +130,7 @@ pub struct Datagrams<'a> {
     end: usize,
     crc: bool,
     tables: u32,
-    /// Bytes of datagrams so far.
+    /// Bytes of datagrams and entries so far.
     sum: u64,
 }
 
@@ -181,6 +181,16 @@ impl<'a> Datagrams<'a> {
         Some(true)
     }
 
+    /// Bytes of the block that an entry or a datagram stands for. More of them than the block has end it.
+    fn spend(&mut self, n: usize) -> Result<(), Bad> {
+        self.sum += n as u64;
+        if self.sum > self.data.len() as u64 {
+            (self.entry, self.end, self.table) = (0, 0, 0);
+            return Err(Bad::Overlap);
+        }
+        Ok(())
+    }
+
     fn datagram(&mut self, index: u32, length: u32) -> Result<&'a [u8], Bad> {
         let tail = if self.crc { 4 } else { 0 };
         let at = index as usize;
@@ -189,11 +199,7 @@ impl<'a> Datagrams<'a> {
             .filter(|_| at >= self.format.header())
             .and_then(|end| self.data.get(at..end))
             .ok_or(Bad::Place)?;
-        self.sum += u64::from(length);
-        if self.sum > self.data.len() as u64 {
-            (self.entry, self.end, self.table) = (0, 0, 0);
-            return Err(Bad::Overlap);
-        }
+        self.spend(length as usize)?;
         if !(MIN_DATAGRAM + tail..=self.max.saturating_add(tail)).contains(&length) {
             return Err(Bad::Length);
         }
@@ -220,6 +226,9 @@ impl<'a> Iterator for Datagrams<'a> {
             let index = f.word(self.data, self.entry)?;
             let length = f.word(self.data, self.entry + f.width())?;
             self.entry += f.entry();
+            if let Err(e) = self.spend(f.entry()) {
+                return Some(Err(e));
+            }
             // The list ends with zeros; one of them is enough (NCM 1.0, 3.3.1).
             if index == 0 || length == 0 {
                 (self.entry, self.end) = (0, 0);
