@@ -346,8 +346,12 @@ fn a_group_may_be_let_in() {
     let d = Dir::new("group");
     let gid = rustix::process::getegid().as_raw().to_string();
     let r = d.start(&["-d", "sim", "-g", &gid]);
-    let m = std::fs::metadata(r.socket()).unwrap();
-    assert_eq!((m.permissions().mode() & 0o777, m.gid().to_string()), (0o660, gid));
+    // The group is let in right after the owner.
+    let seen = || {
+        let m = std::fs::metadata(r.socket()).unwrap();
+        (m.permissions().mode() & 0o777, m.gid().to_string())
+    };
+    wait_for("the group's right", || seen() == (0o660, gid.clone()));
     drop(r);
     let r = d.start(&["-d", "sim"]);
     assert_eq!(std::fs::metadata(r.socket()).unwrap().permissions().mode() & 0o777, 0o600);
