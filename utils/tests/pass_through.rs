@@ -5,15 +5,20 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+/// One test at a time: a program that one thread is writing cannot be run (ETXTBSY) while a child that another thread
+/// started in that moment still has the descriptor.
+static ONE: Mutex<()> = Mutex::new(());
 
-struct Dirs(PathBuf);
+struct Dirs(PathBuf, #[allow(dead_code)] MutexGuard<'static, ()>);
 
 impl Dirs {
     fn new() -> Dirs {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let d = Dirs(std::env::temp_dir().join(format!("iopkt-pass-{}-{n}", std::process::id())));
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let d = Dirs(std::env::temp_dir().join(format!("iopkt-pass-{}-{n}", std::process::id())), one);
         for sub in ["ours", "system", "root", "run"] {
             std::fs::create_dir_all(d.0.join(sub)).expect("directory");
         }
