@@ -17,7 +17,8 @@ assert s.send(ask) == len(ask)
 seen = []
 while len(seen) < 2:
     frame, (ifname, proto, kind, hatype, sender) = s.recvfrom(4096)
-    if proto == 0x0806:
+    # Requests of the other stack are broadcasts (1).
+    if proto == 0x0806 and kind != 1:
         seen.append((kind, frame[21]))
         assert ifname == name and hatype == 1 and sender == frame[6:12], (ifname, hatype, sender)
 print(sorted(seen))
