@@ -7,7 +7,7 @@ pub const HELP: &str = "\
 usage: io-pkt-run [OPTION]... PROGRAM [ARGUMENT]...
 
 Runs an unmodified program on the io-pkt that $SOCK names (default: none, the io-pkt without prefix=).
-Its IPv4 and IPv6 sockets are io-pkt's, all others stay the kernel's.
+Its IPv4, IPv6 and packet sockets are io-pkt's, and so are /dev/bpf, /dev/tunN and /dev/tapN; all others stay the kernel's.
 
   -v               say what is done, and each call that the supervisor answers, on standard error
   --preload-only   only the preload library: dynamic programs, without calls from inside libc (host names)
