@@ -13,7 +13,7 @@ use iopkt_wire::ethernet::{self, Header, MIN_FRAME};
 
 /// Looks at a received frame: checks, filters, counts. Returns its type with the header removed, `None` when
 /// the packet ended here.
-#[inline]
+#[inline(always)] // also beside the path of frames that taps look at
 pub fn input(cx: &mut Cx, ifc: &mut Interface, mut m: Mbuf) -> Option<(u16, Mbuf)> {
     let Some(h) = Header::parse(m.as_slice()) else {
         ifc.counters.ierrors += 1;

@@ -440,8 +440,16 @@ impl Shard {
         taps.show(cx.now, &Frame::new(i, m, false))
     }
 
-    /// As [`Shard::input`] for one frame, with taps open.
-    pub(crate) fn input_tapped(&mut self, ifindex: u32, m: Mbuf) {
+    /// As [`Shard::input`], with taps open.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn input_tapped(&mut self, ifindex: u32, batch: &mut Vec<Mbuf>) {
+        for m in batch.drain(..) {
+            self.input_looked_at(ifindex, m);
+        }
+    }
+
+    fn input_looked_at(&mut self, ifindex: u32, m: Mbuf) {
         if !self.tap_in(ifindex, &m) {
             return self.input_one(ifindex, m);
         }
