@@ -73,7 +73,7 @@ pub fn keep_capabilities(keep: &[u32]) -> io::Result<u64> {
     if left == have {
         return Ok(have);
     }
-    // SAFETY (all three): plain numbers. Dropping from the bounding set needs CAP_SETPCAP; without it nothing can come
+    // SAFETY: plain numbers. Dropping from the bounding set needs CAP_SETPCAP; without it nothing can come
     // from there either, since no program is started.
     unsafe {
         for c in (0..64).filter(|c| left & (1 << c) == 0) {
