@@ -144,7 +144,7 @@ fn packet_memory_follows_pagesize_mclbytes_and_caches() {
         transfer(&s, 100_000);
         assert_eq!(limit(&s, "bytes of packet buffers taken at a time"), bytes.to_string());
         let made = counter(&s, "clusters allocated");
-        assert!(made > 0 && made % (bytes / each) == 0, "{options}: {made}");
+        assert!(made > 0 && made.is_multiple_of(bytes / each), "{options}: {made}");
     }
     // What a thread keeps for itself: up to the cache's size and two batches of 32; without caching nothing.
     for (options, most) in

@@ -120,6 +120,7 @@ const TOKEN_INBOX: u64 = 2;
 const TOKEN_HOSTNAME: u64 = 3;
 
 impl Control {
+    #[allow(clippy::too_many_arguments)] // everything that was made on the way here, once
     pub(crate) fn new(
         env: Arc<Env>,
         loader: iopkt_loader::Env,

@@ -6,10 +6,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Devices of a thread: a number to give the place back by, and the priority, if any.
+type Lane = Vec<(u64, Option<u8>)>;
+
 /// Priorities of the devices on each thread; `None` for a device without one.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    threads: Mutex<Vec<Vec<(u64, Option<u8>)>>>,
+    threads: Mutex<Vec<Lane>>,
     /// The first thread that takes devices: 1 when the stack has a thread of its own (`-D`).
     first: usize,
 }
@@ -28,14 +31,14 @@ impl Lanes {
         Arc::new(Lanes { threads: Mutex::new(vec![Vec::new(); threads]), first: first.min(threads - 1) })
     }
 
-    fn with<R>(&self, f: impl FnOnce(&mut Vec<Vec<(u64, Option<u8>)>>) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Vec<Lane>) -> R) -> R {
         f(&mut self.threads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A place for a device. The text is a warning: priorities cannot be held.
     pub(crate) fn deal(self: &Arc<Lanes>, priority: Option<u8>) -> (Seat, Option<String>) {
         let (thread, id, other) = self.with(|t| {
-            let cost = |l: &Vec<(u64, Option<u8>)>| {
+            let cost = |l: &Lane| {
                 // A thread with the same priority is as good as an empty one's second best; one with another is the last.
                 let strange = l.iter().filter(|d| d.1 != priority).count();
                 if priority.is_some() || l.iter().any(|d| d.1.is_some()) {
