@@ -59,7 +59,11 @@ impl Watch {
                     WatchEvent::Settled => "=".into(),
                 };
             }
-            let n = self.0.read(&mut b).unwrap();
+            // A read with a time-out ends with EINTR when the machine was frozen in it.
+            let n = match self.0.read(&mut b) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                r => r.unwrap(),
+            };
             assert!(n > 0, "the watch ended");
             self.1.extend_from_slice(&b[..n]);
         }
