@@ -119,10 +119,7 @@ impl Program {
             return Some(k.checked_add(x)? as usize);
         }
         // Linux adds first, as signed numbers, and then looks what kind of address it is.
-        match self.place(k.wrapping_add(x), aux)? {
-            Ok(at) => Some(at),
-            Err(_) => None,
-        }
+        self.place(k.wrapping_add(x), aux)?.ok()
     }
 }
 

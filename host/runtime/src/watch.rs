@@ -126,7 +126,7 @@ impl Watch {
         for (n, s) in self.seen.iter_mut().enumerate() {
             let turn = LANES[n].turn.load(Ordering::Acquire);
             work |= turn % 2 == 1 || turn != s.turn;
-            if turn != s.turn || turn % 2 == 0 {
+            if turn != s.turn || turn.is_multiple_of(2) {
                 if let Some(what) = s.told.take() {
                     let text = format!("{what}: it has come back after {} s", now.since(s.since).as_secs());
                     env.log(Severity::Notice, &text);

@@ -41,7 +41,7 @@ impl Shared {
     }
 
     fn word(&self, at: usize) -> Option<&AtomicU32> {
-        if at % 4 != 0 || at.checked_add(4)? > self.len {
+        if !at.is_multiple_of(4) || at.checked_add(4)? > self.len {
             return None;
         }
         // SAFETY: inside the mapping and aligned; shared words are only ever touched as atomics here.

@@ -101,7 +101,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// ENETDOWN when the interface is gone, ECONNRESET when the stack is.
-    pub fn next(&mut self) -> io::Result<Option<(Frame, &[u8])>> {
+    pub fn receive(&mut self) -> io::Result<Option<(Frame, &[u8])>> {
         let n = match recv(&self.fd, &mut self.buf[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => return Err(io::Error::from_raw_os_error(Errno::ECONNRESET.raw())),
             Ok((n, _)) => n,

@@ -166,7 +166,7 @@ impl<'a> Service<'a> {
             let timeout = (until != Instant::FAR).then(|| until.since(now));
             ready.clear();
             epoll.wait(&mut ready, 4, timeout).map_err(said)?;
-            while let Some(signal) = self.signals.next() {
+            if let Some(signal) = self.signals.next() {
                 if signal != libc_signal::PWR {
                     self.give_back();
                 }
@@ -207,7 +207,7 @@ impl<'a> Service<'a> {
         loop {
             let mut actions = Vec::new();
             let now = clock::monotonic();
-            match self.packets.next() {
+            match self.packets.receive() {
                 Ok(None) => return Ok(()),
                 Ok(Some((f, bytes))) => match frame::heard(bytes, self.o.client_port, f.csum_pending) {
                     Some(Heard::Arp(p)) => self.machine.arp(now, &p, &mut |a| actions.push(a)),

@@ -217,7 +217,7 @@ fn take(n: usize, s: &mut Source, o: &Options, held: &mut Vec<Held>) {
         if s.gone {
             return;
         }
-        match s.socket.next() {
+        match s.socket.receive() {
             Ok(None) => return,
             Ok(Some((frame, bytes))) => {
                 let (received, sent) = o.directions;
