@@ -36,12 +36,12 @@ fn odd_devices_carry_data() {
     let sims: Vec<String> = odd.iter().map(|o| format!("-d sim odd={o}")).collect();
     let mut lab = Lab::new("odd");
     start(&mut lab, &sims.join(" "), "-o verbose devnp-ecm.so");
-    for i in 0..odd.len() {
+    for (i, what) in odd.iter().enumerate() {
         let n = i + 10;
         // Each modem's network is one of its own.
         lab.sh(&format!("if_up -p -r 100 -m 100 ecm{i}; ifconfig ecm{i} {n}.184"));
         let up = until(LONG, || lab.sh_for(LONG, &format!("ping -c 1 {n}.1")).status.success().then_some(()));
-        assert!(up.is_some(), "odd={}: {}\n{}", odd[i], lab.sh(&format!("ifconfig ecm{i}")), lab.log());
+        assert!(up.is_some(), "odd={what}: {}\n{}", lab.sh(&format!("ifconfig ecm{i}")), lab.log());
     }
     let log = lab.log();
     for text in [

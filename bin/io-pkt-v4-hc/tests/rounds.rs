@@ -88,12 +88,12 @@ fn round(s: &Stack, n: usize) {
     let umount = |what: &str| assert_eq!(s.ctl(&Request::Unload { what: what.into() }), Reply::Ok, "{what}");
     let destroy =
         |what: &str| assert_eq!(s.ctl(&Request::Destroy { name: what.into() }), Reply::Ok, "{what}");
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         umount("lsm-sample.so");
     }
     destroy(&native);
     destroy("na1");
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         destroy(&old)
     } else {
         umount(&old)

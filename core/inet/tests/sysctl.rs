@@ -121,7 +121,7 @@ fn refused_connections_are_logged_when_asked_for() {
     use iopkt_stack::Note;
     use iopkt_stack::sockets::SockType;
     let mut h = Host::new(1);
-    let mut attempt = |h: &mut Host, at: u64| -> Vec<String> {
+    let attempt = |h: &mut Host, at: u64| -> Vec<String> {
         h.s.cx.notes.clear();
         h.s.begin(Instant::from_millis(at));
         let Shard { cx, net, sockets, .. } = &mut h.s;

@@ -45,7 +45,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Ring {
     fn word(&self, at: usize) -> u32 {
         let (base, len) = (self.at.load(Ordering::Acquire), self.len.load(Ordering::Relaxed));
-        if base.is_null() || at % 4 != 0 || at + 4 > len + PAGE {
+        if base.is_null() || !at.is_multiple_of(4) || at + 4 > len + PAGE {
             return 0;
         }
         // SAFETY: inside our own mapping, which stays; words of it are only ever read as atomics here.
