@@ -8,9 +8,9 @@ use std::time::Duration;
 #[track_caller]
 pub fn start(lab: &mut Lab, variant: &str, sim: &str) {
     lab.spawn(&format!("io-usb --foreground -d sim {sim}"));
-    lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/dev/usb");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/usb");
     lab.spawn(&format!("{variant} --foreground -d ecm verbose -ptcpip"));
-    lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/dev/socket/2");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/socket/2");
     lab.sh("if_up -p -r 100 -m 100 ecm0 && ifconfig ecm0 10.184");
     lab.sh("if_up -l -r 100 -m 100 ecm0");
 }
@@ -19,5 +19,5 @@ pub fn start(lab: &mut Lab, variant: &str, sim: &str) {
 #[track_caller]
 pub fn loopback(lab: &mut Lab, variant: &str) {
     lab.spawn(&format!("{variant} --foreground"));
-    lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/dev/socket/2");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/socket/2");
 }

@@ -115,7 +115,7 @@ fn what_nobody_reads_waits_for_the_next() {
     let asked = (0..20).find_map(|_| {
         lab.sh("printf 'ATE0+CGMI\\r' > $IO_PKT_ROOT/dev/serecm0");
         let mut o = Opener::open(&lab);
-        let came = until(Duration::from_secs(5), || {
+        let came = until(Duration::from_secs(60), || {
             o.read();
             o.got.contains("io-pkt\r\n\r\nOK\r\n").then_some(())
         });

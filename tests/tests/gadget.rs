@@ -16,7 +16,7 @@ fn enumerate_link_ping_tcp_at_unplug_and_replug() {
 fn ecm(g: &mut Guest) {
     let mut lab = Lab::new("gadget");
     lab.spawn(&format!("io-pkt-v4-hc --foreground -d ecm verbose,pnp,path={}", g.addr));
-    lab.wait(Duration::from_secs(20), "test -S $IO_PKT_ROOT/dev/socket/2");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/socket/2");
 
     // Enumerate, link.
     lab.sh("if_up -p -r 200 -m 100 ecm0 && ifconfig ecm0 10.9.0.2 netmask 0xffffff00 && if_up -l -r 200 -m 100 ecm0");
@@ -44,7 +44,7 @@ fn ecm(g: &mut Guest) {
 
     // Unplug: the interface goes. Replug: it comes back under its name and works.
     g.run("unplug");
-    let gone = until(Duration::from_secs(10), || (lab.sh("ifconfig -l").trim() == "lo0").then_some(()));
+    let gone = until(Duration::from_secs(60), || (lab.sh("ifconfig -l").trim() == "lo0").then_some(()));
     assert!(gone.is_some(), "the interface outlived its device:\n{}", lab.log());
     g.run("plug; ip addr add 10.9.0.1/24 dev usb0 2>/dev/null; ip link set usb0 up");
     lab.sh("if_up -p -r 200 -m 100 ecm0 && ifconfig ecm0 10.9.0.2 netmask 0xffffff00 && if_up -l -r 200 -m 100 ecm0");
@@ -87,7 +87,7 @@ fn ncm_carries(lab: &Lab, g: &mut Guest, mtu: u32) {
 fn ncm(g: &mut Guest) {
     let mut lab = Lab::new("ncm-gadget");
     lab.spawn(&format!("io-pkt-v4-hc --foreground -d ncm verbose,pnp,path={}", g.addr));
-    lab.wait(Duration::from_secs(20), "test -S $IO_PKT_ROOT/dev/socket/2");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/socket/2");
     ncm_carries(&lab, g, 1500);
     let show = lab.sh("ifconfig ncm0");
     assert!(show.contains("\taddress: 02:00:00:00:09:40\n") && show.contains("\tstatus: active\n"), "{show}");
@@ -114,7 +114,7 @@ fn ncm(g: &mut Guest) {
     drop(lab);
     let mut lab = Lab::new("ncm-gadget-crc");
     lab.spawn(&format!("io-pkt-v4-hc --foreground -d ncm verbose,ntb32,crc,npkt=4,path={}", g.addr));
-    lab.wait(Duration::from_secs(20), "test -S $IO_PKT_ROOT/dev/socket/2");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/socket/2");
     ncm_carries(&lab, g, 1496);
     let nic = lab.sh("nicinfo ncm0");
     assert!(nic.contains("Ntb32, CRC, up to 16384 bytes"), "{nic}\n{}", lab.log());

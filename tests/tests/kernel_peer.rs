@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 fn start(lab: &mut Lab, extra: &str) -> Netns {
     let ns = Netns::new();
     lab.spawn(&format!("io-pkt-v4-hc --foreground {extra} -d tap ifname=k0,netns=/run/netns/{}", ns.name));
-    lab.wait(Duration::from_secs(10), "if_up -p -r 1 tapk0");
+    lab.wait(Duration::from_secs(60), "if_up -p -r 1 tapk0");
     ns.exec("ip addr add 10.7.0.1/24 dev k0 && ip link set k0 up");
     lab.sh("ifconfig tapk0 10.7.0.2 netmask 255.255.255.0 && if_up -l -r 50 -m 100 tapk0");
     ns
@@ -64,7 +64,7 @@ fn programs_of_both_kernels_meet() {
     }
     // iperf3 both ways, and a reverse one.
     lab.spawn("io-pkt-run iperf3 -s -p 5300");
-    lab.wait(Duration::from_secs(10), "netstat -an | grep -q '5300.*LISTEN'");
+    lab.wait(Duration::from_secs(60), "netstat -an | grep -q '5300.*LISTEN'");
     for how in ["-t 2", "-t 2 -R", "-t 2 --bidir", "-u -b 20M -t 2"] {
         // Its server closes its listener after each run and opens another: between the two it refuses.
         let run = || ns.exec(&format!("timeout 30 iperf3 -c 10.7.0.2 -p 5300 {how} -J"));
@@ -89,7 +89,7 @@ fn half_close_reset_and_refusal_as_the_kernel_sees_them() {
                   \x20else:\n  c.close()\n";
     std::fs::write(lab.work().join("server.py"), server).expect("write server.py");
     lab.spawn("io-pkt-run python3 server.py");
-    lab.wait(Duration::from_secs(10), "netstat -an | grep -q '7000.*LISTEN'");
+    lab.wait(Duration::from_secs(60), "netstat -an | grep -q '7000.*LISTEN'");
     let client = "import socket,sys\ns=socket.create_connection(('10.7.0.2',7000),5)\n\
                   if sys.argv[1]=='h':\n s.sendall(b'h'+b'x'*1000000);s.shutdown(socket.SHUT_WR)\n print(s.recv(100).decode())\n\
                   else:\n s.sendall(b'r')\n try:\n  print('eof' if not s.recv(1) else 'data')\n except ConnectionResetError:\n  print('reset')\n";
@@ -114,9 +114,9 @@ fn kill_the_client_kill_the_stack_restart() {
     let before = sockets(&lab);
     for _ in 0..5 {
         let i = lab.spawn("io-pkt-run python3 -m http.server 8100");
-        lab.wait(Duration::from_secs(10), "netstat -an | grep -q '8100.*LISTEN'");
+        lab.wait(Duration::from_secs(60), "netstat -an | grep -q '8100.*LISTEN'");
         lab.proc(i).signal(9);
-        let gone = until(Duration::from_secs(5), || (sockets(&lab) == before).then_some(()));
+        let gone = until(Duration::from_secs(60), || (sockets(&lab) == before).then_some(()));
         assert!(gone.is_some(), "a killed client left sockets:\n{}", lab.sh("netstat -an"));
     }
     // The stack dies: a client sees it, and a new stack takes over at once.
@@ -127,12 +127,12 @@ fn kill_the_client_kill_the_stack_restart() {
     nc.args(["netns", "exec", &ns.name, "nc", "-l", "-k", "10.7.0.1", "7777"]);
     let _nc = iopkt_tests::Proc::start(nc, &lab.work().join("nc.out"));
     let i = lab.spawn("io-pkt-run python3 c.py");
-    let up = until(Duration::from_secs(10), || lab.proc(i).output().contains("up").then_some(()));
+    let up = until(Duration::from_secs(60), || lab.proc(i).output().contains("up").then_some(()));
     assert!(up.is_some(), "{}", lab.proc(i).output());
     lab.proc(0).signal(9);
-    lab.proc(i).wait(Duration::from_secs(10)).expect("the client ends when its stack is killed");
+    lab.proc(i).wait(Duration::from_secs(60)).expect("the client ends when its stack is killed");
     let said = lab.proc(i).output();
     assert!(said.contains("reset") || said.contains("eof"), "{said}");
     lab.spawn(&format!("io-pkt-v4-hc --foreground -d tap ifname=k0,netns=/run/netns/{}", ns.name));
-    lab.wait(Duration::from_secs(10), "if_up -p -r 1 tapk0");
+    lab.wait(Duration::from_secs(60), "if_up -p -r 1 tapk0");
 }

@@ -12,7 +12,7 @@ fn cdc_ether_and_cdc_acm_are_satisfied() {
             .expect("a free port")
             .port();
         lab.spawn(&format!("io-usb --foreground -d sim -l 127.0.0.1:{port}"));
-        lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/dev/usb");
+        lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/usb");
         let list = g.run(&format!("usbip --tcp-port {port} list -r 10.0.2.2"));
         assert!(list.contains("1-1"), "{list}");
         let attach =

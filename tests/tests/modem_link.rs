@@ -34,9 +34,9 @@ fn every_byte_passes_a_bad_link_both_ways() {
 fn a_transfer_survives_unplugging() {
     let mut lab = Lab::new("unplug");
     lab.spawn("io-usb --foreground -d sim down=40000000,delay=5");
-    lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/dev/usb");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/usb");
     lab.spawn("io-pkt-v4-hc --foreground -d ecm pnp");
-    lab.wait(Duration::from_secs(10), "if_up -p -r 1 ecm0");
+    lab.wait(Duration::from_secs(60), "if_up -p -r 1 ecm0");
     lab.sh("ifconfig ecm0 10.184 && if_up -l -r 50 -m 100 ecm0");
     let want = fetch(&lab, 300);
     let line = format!("io-pkt-run curl -sS -o got http://10.0.0.1/bytes/{}", size());
@@ -44,7 +44,7 @@ fn a_transfer_survives_unplugging() {
     let begun = || std::fs::metadata(lab_file(&lab)).is_ok_and(|m| m.len() > 1 << 20).then_some(());
     assert!(until(Duration::from_secs(60), begun).is_some(), "the transfer does not begin");
     lab.sh("io-usb -c unplug");
-    let gone = until(Duration::from_secs(10), || (lab.sh("ifconfig -l").trim() == "lo0").then_some(()));
+    let gone = until(Duration::from_secs(60), || (lab.sh("ifconfig -l").trim() == "lo0").then_some(()));
     assert!(gone.is_some(), "the interface outlived its device:\n{}", lab.log());
     lab.sh("io-usb -c plug && if_up -p -r 50 -m 100 ecm0 && ifconfig ecm0 10.184");
     let end = lab.proc(curl).wait(Duration::from_secs(300));
@@ -60,9 +60,9 @@ fn lab_file(lab: &Lab) -> std::path::PathBuf {
 fn a_data_call_brings_the_link_up_and_its_end_takes_it_down() {
     let mut lab = Lab::new("call");
     lab.spawn("io-usb --foreground -d sim call=manual");
-    lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/dev/usb");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/usb");
     lab.spawn("io-pkt-v4-hc --foreground -d ecm");
-    lab.wait(Duration::from_secs(10), "if_up -p -r 1 ecm0");
+    lab.wait(Duration::from_secs(60), "if_up -p -r 1 ecm0");
     lab.sh("ifconfig ecm0 10.184");
     assert_eq!(lab.sh_fails("ifconfig -s ecm0").0, 1, "no call, no carrier");
     assert!(lab.sh("ifconfig ecm0").contains("status: no carrier"));
@@ -73,7 +73,7 @@ fn a_data_call_brings_the_link_up_and_its_end_takes_it_down() {
     assert!(answer.contains("READY") && answer.contains("OK"), "{answer:?}");
     lab.sh("if_up -l -r 50 -m 100 ecm0 && ping -c 2 10.1");
     assert!(at(&lab, "AT+CGACT=0,1").contains("OK"));
-    let down = until(Duration::from_secs(5), || {
+    let down = until(Duration::from_secs(60), || {
         lab.sh("ifconfig ecm0").contains("status: no carrier").then_some(())
     });
     assert!(down.is_some(), "{}", lab.sh("ifconfig ecm0"));
@@ -95,9 +95,9 @@ fn usb_faults_under_traffic_are_recovered() {
 fn two_modems_on_two_threads() {
     let mut lab = Lab::new("two");
     lab.spawn("io-usb --foreground -d sim -d sim");
-    lab.wait(Duration::from_secs(10), "test -S $IO_PKT_ROOT/dev/usb");
+    lab.wait(Duration::from_secs(60), "test -S $IO_PKT_ROOT/dev/usb");
     let stack = lab.spawn("io-pkt-v4-hc --foreground -t 2 -d ecm");
-    lab.wait(Duration::from_secs(10), "if_up -ap -r 1 ecm0 ecm1");
+    lab.wait(Duration::from_secs(60), "if_up -ap -r 1 ecm0 ecm1");
     lab.sh("ifconfig ecm0 10.184 && ifconfig ecm1 11.184 && if_up -al -r 50 -m 100 ecm0 ecm1");
     let get = "io-pkt-run curl -sS http://NET.0.0.1/bytes/8000000 | md5sum";
     let both = format!("({}) & ({}); wait", get.replace("NET", "10"), get.replace("NET", "11"));

@@ -61,10 +61,10 @@ fn servers_and_clients_meet_on_loopback() {
     lab.sh("head -c 2000000 /dev/urandom > blob");
     let want = lab.sh("md5sum < blob | cut -d' ' -f1");
     lab.spawn("io-pkt-run python3 -m http.server 8000 --bind 127.0.0.1");
-    lab.wait(Duration::from_secs(20), "io-pkt-run curl -sS -o /dev/null http://127.0.0.1:8000/");
+    lab.wait(Duration::from_secs(60), "io-pkt-run curl -sS -o /dev/null http://127.0.0.1:8000/");
     assert_eq!(lab.sh("io-pkt-run curl -sS http://127.0.0.1:8000/blob | md5sum | cut -d' ' -f1"), want);
     lab.spawn("io-pkt-run iperf3 -s -1 -p 5201");
-    lab.wait(Duration::from_secs(10), "netstat -an | grep -q '5201.*LISTEN'");
+    lab.wait(Duration::from_secs(60), "netstat -an | grep -q '5201.*LISTEN'");
     let out = lab.sh("io-pkt-run iperf3 -c 127.0.0.1 -p 5201 -t 2 -J");
     assert!(out.contains("\"bits_per_second\"") && !out.contains("\"error\""), "{out}");
 }
@@ -88,12 +88,12 @@ fn nginx_with_workers_and_redis() {
     lab.sh("head -c 3000000 /dev/urandom > blob");
     let want = lab.sh("md5sum < blob | cut -d' ' -f1");
     lab.spawn(&format!("io-pkt-run nginx -c {w}/nginx.conf"));
-    lab.wait(Duration::from_secs(20), "io-pkt-run curl -sS -o /dev/null http://127.0.0.1:8080/blob");
+    lab.wait(Duration::from_secs(60), "io-pkt-run curl -sS -o /dev/null http://127.0.0.1:8080/blob");
     for _ in 0..5 {
         assert_eq!(lab.sh("io-pkt-run curl -sS http://127.0.0.1:8080/blob | md5sum | cut -d' ' -f1"), want);
     }
     lab.spawn("io-pkt-run redis-server --port 6380 --bind 127.0.0.1 --save '' --appendonly no");
-    lab.wait(Duration::from_secs(20), "io-pkt-run redis-cli -p 6380 ping | grep -q PONG");
+    lab.wait(Duration::from_secs(60), "io-pkt-run redis-cli -p 6380 ping | grep -q PONG");
     assert_eq!(lab.sh("io-pkt-run redis-cli -p 6380 set k v; io-pkt-run redis-cli -p 6380 get k"), "OK\nv\n");
     let bench = lab.sh("io-pkt-run redis-benchmark -p 6380 -q -n 2000 -c 20 -t set,get");
     assert!(bench.contains("requests per second"), "{bench}");
@@ -115,7 +115,7 @@ fn ssh_both_ways() {
     .expect("write sshd_config");
     lab.spawn(&format!("io-pkt-run /usr/sbin/sshd -D -e -f {w}/sshd_config"));
     let ssh = "io-pkt-run ssh -F none -i user -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@127.0.0.1";
-    lab.wait(Duration::from_secs(20), &format!("{ssh} true"));
+    lab.wait(Duration::from_secs(60), &format!("{ssh} true"));
     lab.sh("head -c 2000000 /dev/urandom > blob");
     let want = lab.sh("md5sum < blob | cut -d' ' -f1");
     assert_eq!(lab.sh(&format!("{ssh} \"md5sum | cut -d' ' -f1\" < blob")), want);
@@ -157,7 +157,7 @@ func main() {
     lab.sh("head -c 2000000 /dev/urandom > blob");
     let want = lab.sh("md5sum < blob | cut -d' ' -f1");
     lab.spawn("io-pkt-run ./prog serve 127.0.0.1:8090");
-    lab.wait(Duration::from_secs(20), "io-pkt-run ./prog get http://127.0.0.1:8090/ >/dev/null");
+    lab.wait(Duration::from_secs(60), "io-pkt-run ./prog get http://127.0.0.1:8090/ >/dev/null");
     assert_eq!(lab.sh("io-pkt-run ./prog get http://127.0.0.1:8090/ | md5sum | cut -d' ' -f1"), want);
     assert_eq!(lab.sh("io-pkt-run curl -sS http://127.0.0.1:8090/ | md5sum | cut -d' ' -f1"), want);
     assert_eq!(lab.sh("io-pkt-run busybox wget -qO- http://127.0.0.1:8090/ | md5sum | cut -d' ' -f1"), want);
