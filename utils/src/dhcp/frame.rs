@@ -116,9 +116,9 @@ mod tests {
         assert_eq!(heard(&f, 68, false), Some(Heard::Message(b"message")));
         assert_eq!(heard(&f, 69, false), None);
         let mut bad = f.clone();
-        bad[45] ^= 1;
+        bad[43] ^= 1;
         assert_eq!(heard(&bad, 68, false), None);
-        assert_eq!(heard(&bad, 68, true), Some(Heard::Message(b"mfssage")));
+        assert_eq!(heard(&bad, 68, true), Some(Heard::Message(b"mdssage")));
         let p = arp::Packet { op: 1, sha: [2; 6], spa: 1.into(), tha: [3; 6], tpa: 2.into() };
         assert_eq!(heard(&arp(&p), 68, false), Some(Heard::Arp(p)));
     }
