@@ -86,11 +86,13 @@ impl Reader {
     pub fn read(&mut self) -> io::Result<Records> {
         let mut out = Records::default();
         let mut h = self.header()?;
+        // Records up to here were seen. Else positions alone say that: in a damaged file numbers may be anything.
+        let mut known = 0;
         if h.capacity != self.capacity {
-            (self.pos, self.capacity) = (h.tail, h.capacity);
+            (self.pos, self.capacity, known) = (h.tail, h.capacity, self.seen);
         }
         if self.pos > h.head {
-            (self.pos, self.seen) = (h.tail, 0); // begun anew behind our back
+            (self.pos, known) = (h.tail, 0); // begun anew behind our back
         }
         if self.pos < h.tail {
             out.missed += h.tail - self.pos;
@@ -105,7 +107,7 @@ impl Reader {
             }
             // Made larger or smaller under our hands.
             h = now;
-            (self.pos, self.capacity) = (h.tail, h.capacity);
+            (self.pos, self.capacity, known) = (h.tail, h.capacity, self.seen);
             bytes.resize((h.head - h.tail) as usize, 0);
         };
         // What writers passed while we copied may be torn.
@@ -115,7 +117,7 @@ impl Reader {
         while at < bytes.len() {
             match ring::decode(&bytes[at..]) {
                 Some((r, n)) => {
-                    if r.seq > self.seen {
+                    if r.seq > known {
                         self.seen = r.seq;
                         out.list.push(r);
                     }

@@ -201,6 +201,26 @@ fn damage_costs_the_damaged_records_only() {
     assert!(got.list.iter().all(|m| m.text.starts_with("again")));
 }
 
+/// A record's mark, length and checksum may be right and its number wrong.
+#[test]
+fn numbers_that_do_not_grow_hide_nothing() {
+    let (_d, root) = Dir::new("numbers");
+    let w = Writer::open(&root).unwrap();
+    info(&w, "one");
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(root.path(paths::SLOG)).unwrap();
+    let mut b = [0; 48];
+    file.read_exact_at(&mut b, 64).unwrap();
+    let at = b.windows(8).position(|w| w == 1u64.to_ne_bytes()).expect("its number");
+    b[at..at + 8].copy_from_slice(&u64::MAX.to_ne_bytes());
+    let sum = b[8..].iter().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
+    b[4..8].copy_from_slice(&sum.to_ne_bytes());
+    file.write_all_at(&b, 64).unwrap();
+    info(&w, "two");
+    let got = Reader::open(&root).unwrap().read().unwrap().list;
+    let texts: Vec<_> = got.iter().map(|m| (m.seq, m.text.as_str())).collect();
+    assert_eq!(texts, [(u64::MAX, "one"), (2, "two")]);
+}
+
 #[test]
 fn clearing_keeps_the_count_and_followers() {
     let (_d, root) = Dir::new("clear");
