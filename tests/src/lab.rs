@@ -9,29 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Tools that are names of `iopkt-utils`.
-const TOOLS: &[&str] = &[
-    "arp",
-    "at",
-    "dhcp.client",
-    "if_up",
-    "ifconfig",
-    "io-pkt-dump",
-    "ifwatchd",
-    "mount",
-    "netstat",
-    "nicinfo",
-    "ping",
-    "route",
-    "slogger",
-    "sloginfo",
-    "sockstat",
-    "sysctl",
-    "traceroute",
-    "umount",
-    "usb",
-    "usblauncher",
-    "waitfor",
-];
+const TOOLS: &[&str] = include!("../../utils/src/names.in");
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

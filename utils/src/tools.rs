@@ -9,29 +9,7 @@ use crate::{
 use std::ffi::OsString;
 
 /// Every tool.
-pub const NAMES: &[&str] = &[
-    "arp",
-    "at",
-    "dhcp.client",
-    "if_up",
-    "ifconfig",
-    "io-pkt-dump",
-    "ifwatchd",
-    "mount",
-    "netstat",
-    "nicinfo",
-    "ping",
-    "route",
-    "slogger",
-    "sloginfo",
-    "sockstat",
-    "sysctl",
-    "traceroute",
-    "umount",
-    "usb",
-    "usblauncher",
-    "waitfor",
-];
+pub const NAMES: &[&str] = include!("names.in");
 
 /// Runs a tool to its exit code.
 pub fn main(name: &str, args: &[OsString]) -> i32 {

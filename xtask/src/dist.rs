@@ -10,29 +10,7 @@ const PROGRAMS: &[&str] =
     &["io-pkt-v4", "io-pkt-v4-hc", "io-pkt-v6-hc", "io-usb", "io-pkt-run", "iopkt-utils"];
 
 /// Names under which `iopkt-utils` is called.
-pub const TOOLS: &[&str] = &[
-    "arp",
-    "at",
-    "dhcp.client",
-    "if_up",
-    "ifconfig",
-    "io-pkt-dump",
-    "ifwatchd",
-    "mount",
-    "netstat",
-    "nicinfo",
-    "ping",
-    "route",
-    "slogger",
-    "sloginfo",
-    "sockstat",
-    "sysctl",
-    "traceroute",
-    "umount",
-    "usb",
-    "usblauncher",
-    "waitfor",
-];
+pub const TOOLS: &[&str] = include!("../../utils/src/names.in");
 
 /// Shared objects: name in the build, name in the product.
 const OBJECTS: &[(&str, &str)] = &[

@@ -2,13 +2,10 @@
 
 mod common;
 
-use common::{Stack, until};
+use common::{Stack, address_and_neighbour, until};
 use iopkt_base::Errno;
 use iopkt_client::UdpSocket;
-use iopkt_ctl::{
-    AddrInfo, AddrState, ArpEntry, IFCAP_IP4CSUM, IFCAP_TCP4CSUM, IFCAP_UDP4CSUM, IFM_ETHER, IFM_FDX, Ifconf,
-    Reply, Request,
-};
+use iopkt_ctl::{IFCAP_IP4CSUM, IFCAP_TCP4CSUM, IFCAP_UDP4CSUM, IFM_ETHER, IFM_FDX, Ifconf, Reply, Request};
 use std::net::Ipv4Addr;
 
 const NAME: &str = "smp0";
@@ -40,24 +37,7 @@ fn send(s: &Stack, n: u64) {
 }
 
 fn network(s: &Stack) {
-    let addr = AddrInfo {
-        addr: Ipv4Addr::new(10, 3, 0, 1).into(),
-        prefix_len: 24,
-        broadcast: None,
-        peer: None,
-        state: AddrState::Valid,
-    };
-    assert_eq!(s.ctl(&Request::AddAddr { name: NAME.into(), addr, replace: true }), Reply::Ok);
-    let e = ArpEntry {
-        ip: Ipv4Addr::new(10, 3, 0, 9),
-        mac: Some([2, 0, 0, 0, 0, 9]),
-        ifname: None,
-        permanent: true,
-        published: false,
-        proxy: false,
-        expires: None,
-    };
-    assert_eq!(s.ctl(&Request::AddArp(e)), Reply::Ok);
+    address_and_neighbour(s, NAME, Ipv4Addr::new(10, 3, 0, 1), Ipv4Addr::new(10, 3, 0, 9));
     // Before, the stack would throw frames away: the device says that its link is down until it is started.
     until("the link is up", || iface(s).link == iopkt_ctl::LinkState::Up);
 }

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Dir, Stack, build, text, until};
+use common::{Dir, Stack, address_and_neighbour, build, text, until};
 use devnp_shim as _; // so that it is built
 use iopkt_client::UdpSocket;
-use iopkt_ctl::{AddrInfo, AddrState, ArpEntry, Ifconf, Reply, Request, iff};
+use iopkt_ctl::{Ifconf, Reply, Request, iff};
 use rustix::process::Signal;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 /// The sample of the older kind, in the directory that is searched.
@@ -35,24 +35,7 @@ fn umount(s: &Stack, what: &str) -> Reply {
 
 /// Sends `n` datagrams; the driver sends the frames back.
 fn traffic(s: &Stack, name: &str, n: u64) {
-    let addr = AddrInfo {
-        addr: IpAddr::V4(Ipv4Addr::new(10, 7, 0, 1)),
-        prefix_len: 24,
-        broadcast: None,
-        peer: None,
-        state: AddrState::Valid,
-    };
-    assert_eq!(s.ctl(&Request::AddAddr { name: name.into(), addr, replace: true }), Reply::Ok);
-    let e = ArpEntry {
-        ip: Ipv4Addr::new(10, 7, 0, 9),
-        mac: Some([2, 0, 0, 0, 0, 9]),
-        ifname: None,
-        permanent: true,
-        published: false,
-        proxy: false,
-        expires: None,
-    };
-    assert_eq!(s.ctl(&Request::AddArp(e)), Reply::Ok);
+    address_and_neighbour(s, name, Ipv4Addr::new(10, 7, 0, 1), Ipv4Addr::new(10, 7, 0, 9));
     let before = iface(s, name).counters;
     let session = s.session();
     let u = UdpSocket::bind(&session, "0.0.0.0:0".parse().unwrap()).unwrap();

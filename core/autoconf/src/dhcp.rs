@@ -326,14 +326,7 @@ impl Client {
 
     fn probe(&mut self, now: Instant, n: u8, act: &mut impl FnMut(Action)) {
         let Some(l) = &self.lease else { return };
-        let spa = Ipv4Addr::UNSPECIFIED;
-        act(Action::Arp(arp::Packet {
-            op: arp::REQUEST,
-            sha: self.config.mac,
-            spa,
-            tha: [0; 6],
-            tpa: l.addr,
-        }));
+        act(Action::Arp(arp::Packet::probe(self.config.mac, l.addr)));
         self.state = State::Probing(n);
         self.deadline = now + PROBE_PAUSE;
     }
@@ -380,8 +373,7 @@ impl Client {
     pub fn arp(&mut self, now: Instant, p: &arp::Packet, act: &mut impl FnMut(Action)) {
         let State::Probing(_) = self.state else { return };
         let Some(l) = &self.lease else { return };
-        let theirs = p.spa == l.addr || (p.spa.is_unspecified() && p.tpa == l.addr && p.op == arp::REQUEST);
-        if p.sha == self.config.mac || !theirs {
+        if p.sha == self.config.mac || !p.contests(l.addr) {
             return;
         }
         let (addr, server) = (l.addr, l.server);

@@ -149,8 +149,7 @@ impl LinkLocal {
         match self.state {
             // RFC 3927 2.2.1: whoever uses it, and whoever probes for it at the same time.
             State::Probing(_) | State::Waiting => {
-                let probes = p.spa.is_unspecified() && p.tpa == self.addr && p.op == arp::REQUEST;
-                if p.spa == self.addr || probes {
+                if p.contests(self.addr) {
                     act(Action::Conflict(self.addr, p.sha));
                     self.another(now);
                 }
@@ -194,13 +193,7 @@ impl LinkLocal {
     }
 
     fn probe(&mut self, now: Instant, n: u8, act: &mut impl FnMut(Action)) {
-        act(Action::Send(arp::Packet {
-            op: arp::REQUEST,
-            sha: self.config.mac,
-            spa: Ipv4Addr::UNSPECIFIED,
-            tha: [0; 6],
-            tpa: self.addr,
-        }));
+        act(Action::Send(arp::Packet::probe(self.config.mac, self.addr)));
         self.state = State::Probing(n);
         let pause = if n < PROBE_NUM {
             PROBE_MIN + self.random(PROBE_MAX - PROBE_MIN)

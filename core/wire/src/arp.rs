@@ -1,5 +1,6 @@
 //! ARP for IPv4 over Ethernet (RFC 826), as RFC 5227 uses it.
 
+use crate::ethernet;
 use core::net::Ipv4Addr;
 
 /// Length of an ARP packet for Ethernet and IPv4.
@@ -53,6 +54,26 @@ impl Packet {
         p[24..28].copy_from_slice(&self.tpa.octets());
         p
     }
+
+    /// A probe for `addr` by `mac`: asks who has it, without claiming it (RFC 5227 2.1.1).
+    pub fn probe(mac: [u8; 6], addr: Ipv4Addr) -> Packet {
+        Packet { op: REQUEST, sha: mac, spa: Ipv4Addr::UNSPECIFIED, tha: [0; 6], tpa: addr }
+    }
+
+    /// Whether its sender stands in the way of a probe for `addr`: it uses the address, or probes for it at the same time
+    /// (RFC 5227 2.1.1). What the prober sent itself is for the caller to leave out.
+    pub fn contests(&self, addr: Ipv4Addr) -> bool {
+        self.spa == addr || (self.spa.is_unspecified() && self.tpa == addr && self.op == REQUEST)
+    }
+
+    /// The packet as a broadcast Ethernet frame of the least length, zeroes behind it.
+    pub fn broadcast(&self) -> [u8; ethernet::MIN_FRAME] {
+        let mut f = [0; ethernet::MIN_FRAME];
+        let h = ethernet::Header { dst: ethernet::BROADCAST, src: self.sha, ethertype: ethernet::TYPE_ARP };
+        h.emit(&mut f);
+        f[ethernet::HEADER_LEN..ethernet::HEADER_LEN + LEN].copy_from_slice(&self.emit());
+        f
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +86,18 @@ mod tests {
         fn parse_undoes_emit(op: u16, sha: [u8; 6], spa: u32, tha: [u8; 6], tpa: u32) {
             let p = Packet { op, sha, spa: spa.into(), tha, tpa: tpa.into() };
             prop_assert_eq!(Packet::parse(&p.emit()), Some(p));
+        }
+
+        #[test]
+        fn a_probe_is_contested_by_users_and_other_probers(mac: [u8; 6], a in 1u32.., other in 1u32.., op: u16) {
+            let probe = Packet::probe(mac, a.into());
+            prop_assert!(probe.contests(a.into()) && !probe.contests(0x0a00_0001.into()) || a == 0x0a00_0001);
+            let uses = Packet { op, sha: mac, spa: a.into(), tha: [0; 6], tpa: other.into() };
+            prop_assert!(uses.contests(a.into()));
+            prop_assert_eq!(uses.contests(other.into()), a == other);
+            let f = uses.broadcast();
+            prop_assert_eq!((&f[..6], &f[6..12], &f[12..14]), (&[0xff; 6][..], &mac[..], &[8, 6][..]));
+            prop_assert_eq!(Packet::parse(&f[14..]), Some(uses));
         }
 
         #[test]

@@ -1,10 +1,10 @@
 //! A device that a driver has attached, as the packet thread that owns it sees it.
 
 use crate::driver::{Core, Msg};
-use crate::image::copy_table;
 use crate::info;
 use crate::port::{Effects, Link, Port, WAKE_SLOT, ready_bits};
 use iopkt_abi as abi;
+use iopkt_abi::copy_table;
 use iopkt_base::{Errno, Instant};
 use iopkt_mbuf::{Mbuf, MbufHdr};
 use iopkt_sys::{Epoll, Event};

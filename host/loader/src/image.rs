@@ -7,7 +7,7 @@
 
 use crate::Error;
 use crate::info::{self, Info, Kind};
-use iopkt_abi as abi;
+use iopkt_abi::{self as abi, copy_table};
 use iopkt_base::Errno;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use rustix::fs::MemfdFlags;
@@ -149,29 +149,6 @@ impl Image {
     /// Leaves it mapped for good: something still refers to it.
     pub(crate) fn leak(self) {
         std::mem::forget(self.lib);
-    }
-}
-
-/// A copy of a table that may be shorter or longer than ours: what it lacks is zero.
-///
-/// # Safety
-/// `p` is null or points to a table that starts with a head that tells its true size. `T` is a table of the
-/// ABI: repr(C), starting with a head, valid when all zero.
-pub(crate) unsafe fn copy_table<T: Copy>(p: *const T) -> Option<T> {
-    if p.is_null() || !p.is_aligned() {
-        return None;
-    }
-    // SAFETY: every table starts with a head.
-    let head = unsafe { p.cast::<abi::Head>().read() };
-    if head.major != abi::ABI_MAJOR || (head.size as usize) < size_of::<abi::Head>() {
-        return None;
-    }
-    let mut out = std::mem::MaybeUninit::<T>::zeroed();
-    let n = (head.size as usize).min(size_of::<T>());
-    // SAFETY: n is within both tables; the rest of `out` is zero, which T allows.
-    unsafe {
-        std::ptr::copy_nonoverlapping(p.cast::<u8>(), out.as_mut_ptr().cast(), n);
-        Some(out.assume_init())
     }
 }
 

@@ -399,7 +399,7 @@ unsafe extern "C" fn tx_ready(p: *mut abi::Port) {
 
 unsafe extern "C" fn link(p: *mut abi::Port, l: *const abi::Link) {
     // SAFETY: the driver gives a port of its own and a struct iopkt_link.
-    let (port, new) = unsafe { (port(p), crate::image::copy_table(l)) };
+    let (port, new) = unsafe { (port(p), iopkt_abi::copy_table(l)) };
     let (Some(port), Some(new)) = (port, new) else { return };
     if port.local(|l| l.fx.link = Some((&new).into())).is_none() {
         stranger(port, "link");

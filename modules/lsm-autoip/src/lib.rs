@@ -9,12 +9,7 @@ use std::time::Duration;
 use iopkt_autoconf::linklocal::{self, Action, Config, LinkLocal};
 use iopkt_base::Instant;
 use iopkt_sdk::{Addr, Changed, Fail, Interface, Mbuf, Module, Options, Stack, errno, iopkt_module};
-use iopkt_wire::arp;
-
-const ETHERTYPE_ARP: u16 = 0x0806;
-const HEADER: usize = 14;
-/// Shortest Ethernet frame, without its checksum.
-const MIN_FRAME: usize = 60;
+use iopkt_wire::{arp, ethernet};
 
 struct AutoIp {
     machine: LinkLocal,
@@ -56,16 +51,11 @@ impl AutoIp {
         let mac = |m: [u8; 6]| m.map(|b| format!("{b:02x}")).join(":");
         match action {
             Action::Send(p) => {
-                let mut frame = [0; MIN_FRAME];
-                frame[..6].fill(0xff);
-                frame[6..12].copy_from_slice(&p.sha);
-                frame[12..HEADER].copy_from_slice(&ETHERTYPE_ARP.to_be_bytes());
-                frame[HEADER..HEADER + arp::LEN].copy_from_slice(&p.emit());
                 if self.debug {
                     let what = if p.spa.is_unspecified() { "asks for" } else { "announces" };
                     stack.info(&format!("{name} {what} {}", p.tpa));
                 }
-                if let Err(e) = stack.send(self.interface.index, &frame) {
+                if let Err(e) = stack.send(self.interface.index, &p.broadcast()) {
                     stack.warn(&format!("{name}: sending: {e}"));
                 }
             }
@@ -112,7 +102,7 @@ impl Module for AutoIp {
         // The same address after a restart, another one for another adapter (RFC 3927 2.1).
         let seed = interface.mac.iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
         let mut m = AutoIp { machine: LinkLocal::new(config, seed), interface, debug: options.has("debug") };
-        stack.listen(m.interface.index, ETHERTYPE_ARP)?;
+        stack.listen(m.interface.index, ethernet::TYPE_ARP)?;
         stack.set_flags(m.interface.index, iopkt_sdk::IF_UP, 0)?;
         let up = stack.interface(&m.interface.name)?.usable();
         m.drive(stack, |m, now, out| m.link(now, up, &mut |a| out.push(a)));
@@ -124,7 +114,7 @@ impl Module for AutoIp {
     }
 
     fn input(&mut self, stack: &Stack<'_>, frame: Mbuf) {
-        if let Some(p) = frame.as_slice().get(HEADER..).and_then(arp::Packet::parse) {
+        if let Some(p) = frame.as_slice().get(ethernet::HEADER_LEN..).and_then(arp::Packet::parse) {
             self.drive(stack, |m, now, out| m.receive(now, &p, &mut |a| out.push(a)));
         }
     }

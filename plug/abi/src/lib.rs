@@ -9,8 +9,10 @@ mod consts;
 mod driver;
 mod module;
 mod object;
+mod table;
 
 pub use consts::*;
 pub use driver::{Attached, Device, DeviceOps, DriverOps, Filter, Host, Link, Nicinfo, Port};
 pub use module::{Addr, If, ModuleHost, ModuleOps, PutIf};
 pub use object::{Head, Mbuf, Object, text};
+pub use table::copy_table;

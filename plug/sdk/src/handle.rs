@@ -14,35 +14,12 @@ static HOST: OnceLock<abi::Host> = OnceLock::new();
 /// `h` is what the host gave to `load`.
 pub(crate) unsafe fn set_host(h: *const abi::Host) -> bool {
     // SAFETY: the caller's promise; a table of the ABI that may be null.
-    match unsafe { copy_table(h) } {
+    match unsafe { abi::copy_table(h) } {
         Some(h) => {
             let _ = HOST.set(h);
             true
         }
         None => false,
-    }
-}
-
-/// A copy of a table that may be shorter or longer than ours: what it lacks is zero.
-///
-/// # Safety
-/// `p` is null or points to a table that starts with a head that tells its true size. `T` is a table of the
-/// ABI: repr(C), starting with a head, valid when all zero.
-pub(crate) unsafe fn copy_table<T: Copy>(p: *const T) -> Option<T> {
-    if p.is_null() {
-        return None;
-    }
-    // SAFETY: every table starts with a head.
-    let head = unsafe { p.cast::<abi::Head>().read() };
-    if head.major != abi::ABI_MAJOR || (head.size as usize) < size_of::<abi::Head>() {
-        return None;
-    }
-    let mut out = std::mem::MaybeUninit::<T>::zeroed();
-    let n = (head.size as usize).min(size_of::<T>());
-    // SAFETY: n is within both tables; the rest of `out` is zero, which T allows.
-    unsafe {
-        std::ptr::copy_nonoverlapping(p.cast::<u8>(), out.as_mut_ptr().cast(), n);
-        Some(out.assume_init())
     }
 }
 

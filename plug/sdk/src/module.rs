@@ -350,7 +350,7 @@ impl Stack<'_> {
 
 unsafe extern "C" fn put(cookie: *mut c_void, i: *const abi::If) {
     // SAFETY: `cookie` is the list that Stack::list lends for the call, and the host shows a table of its.
-    let (list, i) = unsafe { (cookie.cast::<Vec<Interface>>().as_mut(), crate::handle::copy_table(i)) };
+    let (list, i) = unsafe { (cookie.cast::<Vec<Interface>>().as_mut(), abi::copy_table(i)) };
     if let (Some(list), Some(i)) = (list, i) {
         list.push(Interface::from_abi(&i));
     }

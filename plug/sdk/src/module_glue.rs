@@ -59,7 +59,7 @@ unsafe extern "C" fn load<T: Module>(
     state: *mut *mut c_void,
 ) -> c_int {
     // SAFETY: the host gives its own table.
-    let Some(table) = (unsafe { handle::copy_table(host) }) else { return errno::EINVAL };
+    let Some(table) = (unsafe { abi::copy_table(host) }) else { return errno::EINVAL };
     // SAFETY: as above; the table in it is the host's too.
     if !unsafe { handle::set_host(table.host) } || state.is_null() || options.is_null() {
         return errno::EINVAL;

@@ -11,6 +11,7 @@ use iopkt_ctl::{IfKind, Ifconf, Reply, Request, iff};
 use iopkt_sockproto::linux::*;
 use iopkt_sockproto::{Addr, DgramHdr, MAX_PAYLOAD, Rep, Req, df};
 use iopkt_stack::Shard;
+use iopkt_stack::prefix::mask4;
 
 impl<H: Host> Server<H> {
     pub(crate) fn ioctl(
@@ -242,8 +243,7 @@ fn one_interface(shard: &mut Shard, what: u32, ifr: &mut [u8; IFREQ_LEN]) -> Res
         }
         SIOCGIFNETMASK => {
             let a = v4.ok_or(Errno::EADDRNOTAVAIL)?;
-            let bits = u32::MAX.checked_shl(32 - u32::from(a.prefix_len.min(32))).unwrap_or(0);
-            put_addr(ifr, IpAddr::from(bits.to_be_bytes()));
+            put_addr(ifr, IpAddr::from(mask4(a.prefix_len).to_be_bytes()));
         }
         // Setting is the business of ifconfig and its like, by configuration requests.
         _ => return Err(Errno::EOPNOTSUPP),

@@ -22,6 +22,15 @@ fn status(w: &mut World, p: &Program) -> Errno {
 const OK: Errno = Errno(0);
 const AT: &str = "10.0.0.1:7000";
 
+/// A stream socket bound to [`AT`] with SO_REUSEADDR: several may be.
+fn sharing(w: &mut World, p: &Program) -> MemFd {
+    let s = w.socket(p, SOCK_STREAM).unwrap();
+    let r = Req { args: [SOL_SOCKET, SO_REUSEADDR, 0, 0, 0], ..Req::new(Op::Setsockopt, 1) };
+    w.call(p, r, &1i32.to_ne_bytes(), Some(&s)).unwrap();
+    w.at(p, Op::Bind, AT, &s).unwrap();
+    s
+}
+
 #[test]
 fn bind_after_close() {
     for ty in [SOCK_STREAM, SOCK_DGRAM] {
@@ -62,15 +71,7 @@ fn bind_after_close_of_a_listener() {
 fn listen_after_close() {
     let mut w = World::new(3);
     let p = w.program(0);
-    let on = 1i32.to_ne_bytes();
-    let mut make = || {
-        let s = w.socket(&p, SOCK_STREAM).unwrap();
-        let r = Req { args: [SOL_SOCKET, 2, 0, 0, 0], ..Req::new(Op::Setsockopt, 1) };
-        w.call(&p, r, &on, Some(&s)).unwrap();
-        w.at(&p, Op::Bind, AT, &s).unwrap();
-        s
-    };
-    let (old, new) = (make(), make());
+    let (old, new) = (sharing(&mut w, &p), sharing(&mut w, &p));
     w.ask(&p, Op::Listen, &[5], &old).unwrap();
     post(&p, Op::Listen, [5, 0, 0, 0, 0], None, &new);
     assert_eq!(status(&mut w, &p), Errno::EADDRINUSE);
@@ -85,15 +86,7 @@ fn listen_after_close() {
 fn connect_from_a_bound_port_after_close() {
     let mut w = World::new(4);
     let p = w.program(0);
-    let on = 1i32.to_ne_bytes();
-    let mut make = || {
-        let s = w.socket(&p, SOCK_STREAM).unwrap();
-        let r = Req { args: [SOL_SOCKET, 2, 0, 0, 0], ..Req::new(Op::Setsockopt, 1) };
-        w.call(&p, r, &on, Some(&s)).unwrap();
-        w.at(&p, Op::Bind, AT, &s).unwrap();
-        s
-    };
-    let (old, new) = (make(), make());
+    let (old, new) = (sharing(&mut w, &p), sharing(&mut w, &p));
     let to = Some("10.0.0.77:80"); // nobody answers
     post(&p, Op::Connect, [0; 5], to, &old);
     assert_eq!(status(&mut w, &p), Errno::EINPROGRESS);

@@ -20,6 +20,7 @@ extern crate alloc;
 
 pub mod cdc;
 pub mod client;
+pub mod crc;
 pub mod desc;
 mod fifo;
 pub mod hdr;

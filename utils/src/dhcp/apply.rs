@@ -1,6 +1,7 @@
 //! What a lease does to the stack: address, routes, MTU, resolv.conf, the script. And how it is undone.
 
 use super::{Options, place};
+use crate::addr::mask_of;
 use crate::conn::Conn;
 use crate::tool::{Failure, Stack, ask};
 use iopkt_autoconf::dhcp::{Lease, Route};
@@ -160,13 +161,12 @@ impl Applied {
         let l = &self.lease;
         let list = |a: &[Ipv4Addr]| a.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(" ");
         let routers: Vec<_> = l.routes.iter().filter(|r| r.prefix_len == 0).map(|r| r.gateway).collect();
-        let mask = u32::MAX.checked_shl(32 - u32::from(l.prefix_len)).unwrap_or(0);
         let mut c = Command::new(&path);
         c.args([&self.name, event]).stdin(Stdio::null());
         c.env("interface", &self.name)
             .env("reason", event)
             .env("new_ip_address", l.addr.to_string())
-            .env("new_subnet_mask", Ipv4Addr::from(mask).to_string())
+            .env("new_subnet_mask", Ipv4Addr::from(mask_of(l.prefix_len)).to_string())
             .env("new_routers", list(&routers))
             .env("new_domain_name_servers", list(&l.dns))
             .env("new_domain_name", l.domain.as_deref().unwrap_or_default())

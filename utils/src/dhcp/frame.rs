@@ -1,15 +1,11 @@
 //! The frames that carry the machine's messages while the interface has no address.
 
-use iopkt_wire::{arp, checksum, ethernet, ipv4, udp};
+use iopkt_wire::ethernet::{self, BROADCAST, MIN_FRAME, TYPE_ARP, TYPE_IPV4};
+use iopkt_wire::{arp, checksum, ipv4, udp};
 use std::net::Ipv4Addr;
 
-const ARP: u16 = 0x0806;
-const IPV4: u16 = 0x0800;
 const UDP: u8 = 17;
 const ETHER: usize = ethernet::HEADER_LEN;
-/// Shortest frame without its checksum.
-const MIN: usize = 60;
-const EVERYBODY: [u8; 6] = [0xff; 6];
 
 /// What came in.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,8 +20,8 @@ pub enum Heard<'a> {
 pub fn broadcast(mac: [u8; 6], src: Ipv4Addr, ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let len = udp::HEADER_LEN + payload.len();
     let total_len = ipv4::HEADER_LEN + len;
-    let mut f = vec![0; (ETHER + total_len).max(MIN)];
-    ethernet::Header { dst: EVERYBODY, src: mac, ethertype: IPV4 }.emit(&mut f);
+    let mut f = vec![0; (ETHER + total_len).max(MIN_FRAME)];
+    ethernet::Header { dst: BROADCAST, src: mac, ethertype: TYPE_IPV4 }.emit(&mut f);
     let dst = Ipv4Addr::BROADCAST;
     let ip = ipv4::Header {
         header_len: ipv4::HEADER_LEN,
@@ -54,20 +50,12 @@ pub fn broadcast(mac: [u8; 6], src: Ipv4Addr, ports: (u16, u16), payload: &[u8])
     f
 }
 
-/// A broadcast ARP packet as a frame.
-pub fn arp(p: &arp::Packet) -> Vec<u8> {
-    let mut f = vec![0; MIN];
-    ethernet::Header { dst: EVERYBODY, src: p.sha, ethertype: ARP }.emit(&mut f);
-    f[ETHER..ETHER + arp::LEN].copy_from_slice(&p.emit());
-    f
-}
-
 /// Takes a frame apart. With `csum_pending` the UDP checksum is not there yet (a local sender).
 pub fn heard(f: &[u8], client_port: u16, csum_pending: bool) -> Option<Heard<'_>> {
     let b = f.get(ETHER..)?;
     match u16::from_be_bytes([f[12], f[13]]) {
-        ARP => arp::Packet::parse(b).map(Heard::Arp),
-        IPV4 => {
+        TYPE_ARP => arp::Packet::parse(b).map(Heard::Arp),
+        TYPE_IPV4 => {
             let h = ipv4::Header::parse(b).ok().filter(|h| h.proto == UDP && !h.is_fragment())?;
             let d = &b[h.header_len..h.total_len];
             let u = udp::Header::parse(d).filter(|u| u.dst == client_port)?;
@@ -86,8 +74,8 @@ pub fn filter(client_port: u16) -> Vec<u8> {
     // Code, jump if true, jump if false, constant (bpf(4)).
     let program: [(u16, u8, u8, u32); 12] = [
         (0x28, 0, 0, 12),                 // ldh [12]
-        (0x15, 8, 0, ARP.into()),         // jeq ARP: take
-        (0x15, 0, 8, IPV4.into()),        // jeq IPv4, else leave
+        (0x15, 8, 0, TYPE_ARP.into()),    // jeq ARP: take
+        (0x15, 0, 8, TYPE_IPV4.into()),   // jeq IPv4, else leave
         (0x30, 0, 0, 23),                 // ldb [23]
         (0x15, 0, 6, UDP.into()),         // jeq UDP
         (0x28, 0, 0, 20),                 // ldh [20]
@@ -120,7 +108,7 @@ mod tests {
         assert_eq!(heard(&bad, 68, false), None);
         assert_eq!(heard(&bad, 68, true), Some(Heard::Message(b"mdssage")));
         let p = arp::Packet { op: 1, sha: [2; 6], spa: 1.into(), tha: [3; 6], tpa: 2.into() };
-        assert_eq!(heard(&arp(&p), 68, false), Some(Heard::Arp(p)));
+        assert_eq!(heard(&p.broadcast(), 68, false), Some(Heard::Arp(p)));
     }
 
     proptest! {
@@ -128,7 +116,7 @@ mod tests {
         fn any_frame(f in proptest::collection::vec(any::<u8>(), 0..120), kind: bool) {
             let mut f = f;
             if f.len() > 14 {
-                f[12..14].copy_from_slice(&if kind { ARP } else { IPV4 }.to_be_bytes());
+                f[12..14].copy_from_slice(&if kind { TYPE_ARP } else { TYPE_IPV4 }.to_be_bytes());
             }
             heard(&f, 68, false);
         }

@@ -107,9 +107,8 @@ struct Service<'a> {
 
 impl<'a> Service<'a> {
     fn begin(o: &'a Options, started: &mut Started) -> Result<Service<'a>, Failure> {
-        let signals =
-            Signals::new(&[libc_signal::TERM, libc_signal::INT, libc_signal::HUP, libc_signal::PWR])
-                .map_err(|e| Failure::new(format!("signals: {e}")))?;
+        let signals = Signals::new(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGPWR])
+            .map_err(|e| Failure::new(format!("signals: {e}")))?;
         let sink = iopkt_slog::init("dhcp.client", major::NETWORK, Writer::open(&Root::find()).ok());
         if o.debug {
             sink.console(Some(Severity::Debug2));
@@ -167,7 +166,7 @@ impl<'a> Service<'a> {
             ready.clear();
             epoll.wait(&mut ready, 4, timeout).map_err(said)?;
             if let Some(signal) = self.signals.next() {
-                if signal != libc_signal::PWR {
+                if signal != libc::SIGPWR {
                     self.give_back();
                 }
                 return Ok(0);
@@ -248,7 +247,7 @@ impl<'a> Service<'a> {
                 self.send(&frame::broadcast(self.interface.mac, src, ports, &m), m.len());
             }
             Action::Unicast(to, m) => self.unicast(to, &m),
-            Action::Arp(p) => self.send(&frame::arp(&p), 0),
+            Action::Arp(p) => self.send(&p.broadcast(), 0),
             Action::Bound(l) => {
                 let text = format!("{name}: {}/{} from {}", l.addr, l.prefix_len, l.server);
                 self.sink.line(Severity::Info, &text);
@@ -337,12 +336,4 @@ fn config(o: &Options, mac: [u8; 6]) -> Config {
         broadcast: !o.unicast,
         conflicts: o.conflicts,
     }
-}
-
-/// Numbers of signals, as signal(7) has them for every Linux that this runs on.
-mod libc_signal {
-    pub const HUP: i32 = 1;
-    pub const INT: i32 = 2;
-    pub const TERM: i32 = 15;
-    pub const PWR: i32 = 30;
 }

@@ -2,9 +2,10 @@
 #![allow(dead_code)] // each test file uses its part
 
 use iopkt_client::Session;
-use iopkt_ctl::{Ifconf, Reply, Request};
+use iopkt_ctl::{AddrInfo, AddrState, ArpEntry, Ifconf, Reply, Request};
 use iopkt_slog::Reader;
 use iopkt_sys::Root;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -239,4 +240,22 @@ pub fn build(source: &Path, name: &str) -> PathBuf {
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Gives an interface an address with a prefix of 24 bits and a permanent neighbour, whose place in the network no device
+/// has to answer for.
+pub fn address_and_neighbour(s: &Stack, name: &str, addr: Ipv4Addr, neighbour: Ipv4Addr) {
+    let addr =
+        AddrInfo { addr: addr.into(), prefix_len: 24, broadcast: None, peer: None, state: AddrState::Valid };
+    assert_eq!(s.ctl(&Request::AddAddr { name: name.into(), addr, replace: true }), Reply::Ok);
+    let e = ArpEntry {
+        ip: neighbour,
+        mac: Some([2, 0, 0, 0, 0, 9]),
+        ifname: None,
+        permanent: true,
+        published: false,
+        proxy: false,
+        expires: None,
+    };
+    assert_eq!(s.ctl(&Request::AddArp(e)), Reply::Ok);
 }

@@ -65,12 +65,15 @@ impl Rig {
         Session::open_at(&self.path).unwrap()
     }
 
-    /// Waits until what the thread tells is so.
+    /// Waits until what the thread tells is so. What it told before the call does not count: a request is
+    /// answered in the middle of a turn and told of at its end, so the last word may be older than the answer
+    /// that the test has seen. The turn that goes on at the call may be told of; the one after it is new.
     pub fn until(&self, what: &str, f: impl Fn(&Seen) -> bool) {
-        let end = std::time::Instant::now() + Duration::from_secs(20);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        let old = self.seen.lock().unwrap().turns;
         loop {
             let seen = self.seen.lock().unwrap().clone();
-            if f(&seen) {
+            if seen.turns > old && f(&seen) {
                 return;
             }
             assert!(std::time::Instant::now() < end, "never so: {what}: {seen:?}");

@@ -19,7 +19,7 @@ use iopkt_base::{Instant, Result};
 use iopkt_stack::sockets::{Event, SockId, SockType};
 use iopkt_stack::{Family, Shard};
 
-pub use conn::crc32;
+pub use iopkt_usbip::crc::crc32;
 
 /// Server port.
 pub const PORT: u16 = 80;
