@@ -1,7 +1,7 @@
 //! Everything that is not a test: format, lints, edges, the proof that the core cannot reach the host,
 //! licences.
 
-use crate::{edges, sh};
+use crate::{edges, rules, sh};
 
 /// Crates that must build where there is no operating system.
 const PURE: &[&str] = &[
@@ -28,6 +28,7 @@ pub fn run() -> Result<(), String> {
     if !bad.is_empty() {
         return Err(bad.join("\n"));
     }
+    rules::check()?;
     sh::run(sh::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     no_host()?;
     deny()

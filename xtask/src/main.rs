@@ -1,4 +1,4 @@
-//! What cargo alone does not do: `cargo xtask demo | dist | test | check | fuzz | miri`.
+//! What cargo alone does not do: `cargo xtask demo | dist | test | check | rules | fuzz | miri`.
 
 mod check;
 mod demo;
@@ -6,6 +6,7 @@ mod dist;
 mod edges;
 mod fuzz;
 mod miri;
+mod rules;
 mod sh;
 mod test;
 
@@ -15,6 +16,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   dist            lay the product out in target/dist: bin/ lib/ include/ man/
   check           format, lints, allowed edges between crates, no-host proof of the core, licences
   edges           print the crates and their edges
+  rules [--all | --missing | --json]
+                  requirements of the RFCs: claimed, in code, tested
   fuzz [--seconds N] [TARGET [--input FILE]]
                   build the fuzz targets (nightly, AddressSanitizer) and run each for N seconds (60); or one input again
   miri            the unsafe code of buffers and the driver SDK under Miri (nightly)";
@@ -31,6 +34,7 @@ fn main() {
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["miri"] => miri::run(),
         ["edges"] => edges::print(),
+        ["rules", rest @ ..] => rules::print(rest),
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}");
             Ok(())

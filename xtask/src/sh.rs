@@ -1,5 +1,6 @@
 //! Running other programs.
 
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -29,6 +30,30 @@ pub fn run(c: &mut Command) -> Result<(), String> {
         Ok(s) => Err(format!("{text}: {s}")),
         Err(e) => Err(format!("{text}: {e}")),
     }
+}
+
+/// Runs to the end; what it prints goes on to our standard output and is returned, with whether it succeeded.
+pub fn tee(c: &mut Command) -> Result<(bool, String), String> {
+    let text = show(c);
+    eprintln!("+ {text}");
+    let fault = |e: std::io::Error| format!("{text}: {e}");
+    let (mut reader, writer) = std::io::pipe().map_err(fault)?;
+    // One pipe for both: the lines keep their order.
+    c.stdout(writer.try_clone().map_err(fault)?).stderr(writer);
+    let mut child = c.spawn().map_err(fault)?;
+    // The command's copies of the pipe's end: without this the end would never be seen.
+    c.stdout(Stdio::null()).stderr(Stdio::null());
+    let (mut all, mut buf) = (Vec::new(), [0; 8192]);
+    loop {
+        let n = reader.read(&mut buf).map_err(fault)?;
+        if n == 0 {
+            break;
+        }
+        std::io::stdout().write_all(&buf[..n]).map_err(fault)?;
+        all.extend_from_slice(&buf[..n]);
+    }
+    let ok = child.wait().map_err(fault)?.success();
+    Ok((ok, String::from_utf8_lossy(&all).into_owned()))
 }
 
 /// Standard output of a command that must succeed.
