@@ -180,6 +180,8 @@ impl Proc {
     /// Starts `c` with its output in the file `out`.
     pub fn start(mut c: Command, out: &Path) -> Proc {
         let f = fs::File::create(out).expect("file for the output");
+        // What stands before the test's own input must not reach it: nc would send it to its peer.
+        c.stdin(Stdio::null());
         c.stdout(f.try_clone().expect("second handle")).stderr(f);
         let child = c.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", c.get_program()));
         Proc { child, out: out.to_path_buf() }
