@@ -69,6 +69,8 @@ fn legacy_drivers_show_themselves_and_can_be_unmounted() {
     lab.spawn("io-pkt-v4-hc --foreground -d old -d sample");
     // The idiom of old scripts.
     lab.wait(MINUTE, "waitfor /dev/io-net/en0");
+    // Drivers are loaded one after the other.
+    lab.wait(MINUTE, "ifconfig smp0");
     lab.sh("if_up -p -r 100 -m 100 en0 && ifconfig en0 10.1.2.3/24 up");
     let shown = lab.sh("ifconfig en0");
     let flags = shown.lines().next().unwrap_or_default();
