@@ -14,12 +14,13 @@ impl World {
     /// # Panics
     /// One does not.
     pub fn check(&self) {
-        for l in self.links.iter().flatten() {
+        for l in self.links.iter().flatten().chain(self.necks.iter().flatten()) {
             let on_it = l.delivered + l.under_way() as u64;
             assert_eq!(l.sent + l.doubled, l.lost + on_it, "frames on a link");
         }
         for (i, h) in self.hosts.iter().enumerate() {
-            h.check(self.links.iter().map(|l| l[i].delivered).sum());
+            let links = || self.links.iter().map(|l| l[i].delivered).sum();
+            h.check(self.necks[i].as_ref().map_or_else(links, |n| n.delivered));
         }
     }
 }

@@ -91,11 +91,28 @@ impl Host {
     /// # Panics
     /// The connect is refused at once.
     pub fn connect(&mut self, to: SocketAddr) -> SockId {
+        let id = self.open();
+        self.connect_to(id, to);
+        id
+    }
+
+    /// A TCP socket.
+    ///
+    /// # Panics
+    /// There are too many.
+    pub fn open(&mut self) -> SockId {
         let s = &mut self.shard;
-        let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("a socket");
+        s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("a socket")
+    }
+
+    /// Connects it.
+    ///
+    /// # Panics
+    /// The connect is refused at once.
+    pub fn connect_to(&mut self, id: SockId, to: SocketAddr) {
+        let s = &mut self.shard;
         let r = s.sockets.connect(&mut s.cx, &mut s.net, id, Some(to));
         assert_eq!(r, Err(Errno::EINPROGRESS));
-        id
     }
 
     /// Closes a socket as a program that read everything does.

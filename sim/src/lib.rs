@@ -13,6 +13,7 @@ mod link;
 mod pcap;
 mod programs;
 mod seeds;
+mod snapshot;
 mod stream;
 mod world;
 
@@ -21,5 +22,6 @@ pub use link::{Faults, Item, Link};
 pub use pcap::Pcap;
 pub use programs::Answer;
 pub use seeds::for_seeds;
+pub use snapshot::snapshot;
 pub use stream::{Flow, pattern};
 pub use world::World;

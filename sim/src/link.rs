@@ -100,6 +100,10 @@ pub struct Link<T = Vec<u8>> {
     pub doubled: u64,
     /// Frames that came out.
     pub delivered: u64,
+    /// How long frames waited for its rate, their own time on the wire included: all together.
+    pub waited: Duration,
+    /// And the longest.
+    pub longest: Duration,
 }
 
 impl<T: Item> Link<T> {
@@ -117,6 +121,8 @@ impl<T: Item> Link<T> {
             lost: 0,
             doubled: 0,
             delivered: 0,
+            waited: Duration::ZERO,
+            longest: Duration::ZERO,
         }
     }
 
@@ -183,6 +189,9 @@ impl<T: Item> Link<T> {
         let ns = (len as u64 + 24) * 8 * 1_000_000_000 / f.rate;
         self.free_at = self.free_at.max(now) + Duration::from_nanos(ns);
         self.waiting.push_back(self.free_at);
+        let wait = self.free_at.since(now);
+        self.waited += wait;
+        self.longest = self.longest.max(wait);
         Some(self.free_at)
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 /// A capture in pcap's nanosecond format, Ethernet frames, kept in memory up to a bound.
 pub struct Pcap {
     bytes: Vec<u8>,
+    off: bool,
 }
 
 /// Most bytes that are kept; the first part of a run is what explains it.
@@ -19,14 +20,19 @@ impl Default for Pcap {
         for w in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 262_144, 1] {
             bytes.extend_from_slice(&w.to_le_bytes());
         }
-        Pcap { bytes }
+        Pcap { bytes, off: false }
     }
 }
 
 impl Pcap {
+    /// Keeps nothing from now on, and forgets what it has: for runs that are measured.
+    pub fn stop(&mut self) {
+        *self = Pcap { off: true, ..Pcap::default() };
+    }
+
     /// Adds a frame.
     pub fn frame(&mut self, at: Instant, frame: &[u8]) {
-        if self.bytes.len() + frame.len() + 16 > LIMIT {
+        if self.off || self.bytes.len() + frame.len() + 16 > LIMIT {
             return;
         }
         let ns = at.as_nanos();

@@ -1,10 +1,11 @@
 //! Hosts on one Ethernet, and the clock that drives them.
 
-use crate::host::Host;
+use crate::host::{Host, sa};
 use crate::link::{Faults, Link};
 use crate::pcap::Pcap;
 use iopkt_base::{Duration, Instant};
 use iopkt_stack::Config;
+use iopkt_stack::sockets::SockId;
 
 /// Turns at one instant after which the hosts are said to spin.
 const SPIN: u32 = 100_000;
@@ -17,6 +18,10 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// `links[i][j]`: from host `i` to host `j`.
     pub links: Vec<Vec<Link>>,
+    /// A queue in front of a host that what all others send to it shares.
+    pub necks: Vec<Option<Link>>,
+    /// Frames for one host go to that host only.
+    pub switched: bool,
     /// Everything that was sent.
     pub pcap: Pcap,
     /// Frames sent.
@@ -37,7 +42,48 @@ impl World {
         let hosts = (1..=n).map(|i| Host::new(i, seed, now, cfg.clone())).collect();
         let link = |i: u64, j: u64| Link::new(faults, seed.wrapping_mul(0x1_0001) ^ (i << 8 | j));
         let links = (0..u64::from(n)).map(|i| (0..u64::from(n)).map(|j| link(i, j)).collect()).collect();
-        World { now, hosts, links, pcap: Pcap::default(), frames: 0, seed, at_once: 0 }
+        let necks = (0..n).map(|_| None).collect();
+        World {
+            now,
+            hosts,
+            links,
+            necks,
+            switched: false,
+            pcap: Pcap::default(),
+            frames: 0,
+            seed,
+            at_once: 0,
+        }
+    }
+
+    /// Puts a queue in front of host `i`.
+    pub fn set_neck(&mut self, i: usize, f: Faults) {
+        self.necks[i] = Some(Link::new(f, self.seed ^ 0xbeef << 16 ^ i as u64));
+    }
+
+    /// A connection from host `a` to a port of host `b`; both ends.
+    ///
+    /// # Panics
+    /// It is not made in ten minutes.
+    pub fn connect(&mut self, a: usize, b: usize, port: u16) -> (SockId, SockId) {
+        let l = self.hosts[b].listen(port);
+        let near = self.hosts[a].connect(sa(b as u8 + 1, port));
+        (near, self.accepted(b, l))
+    }
+
+    /// The first connection of a listener, which is closed after it.
+    ///
+    /// # Panics
+    /// None comes in ten minutes.
+    pub fn accepted(&mut self, host: usize, l: SockId) -> SockId {
+        let mut far = None;
+        self.run(Duration::from_secs(600), |w| {
+            let s = &mut w.hosts[host].shard;
+            far = far.or_else(|| s.sockets.accept(&mut s.cx, l).ok().map(|x| x.0));
+            far.is_some()
+        });
+        self.hosts[host].close(l);
+        far.expect("the connection is made in the end")
     }
 
     /// Changes every link.
@@ -53,8 +99,9 @@ impl World {
     /// When something happens next.
     pub fn deadline(&self) -> Instant {
         let links = self.links.iter().flatten().map(Link::deadline);
+        let necks = self.necks.iter().flatten().map(Link::deadline);
         let hosts = self.hosts.iter().map(Host::deadline);
-        links.chain(hosts).min().unwrap_or(Instant::FAR).max(self.now)
+        links.chain(necks).chain(hosts).min().unwrap_or(Instant::FAR).max(self.now)
     }
 
     /// One turn of every host at the present time.
@@ -66,16 +113,24 @@ impl World {
             let mut input = Vec::new();
             for j in 0..self.hosts.len() {
                 while let Some(f) = self.links[j][i].recv(self.now) {
-                    input.push(f);
+                    match &mut self.necks[i] {
+                        Some(n) => drop(n.send(self.now, f)),
+                        None => input.push(f),
+                    }
                 }
             }
-            let World { now, hosts, links, pcap, frames, .. } = self;
+            if let Some(n) = &mut self.necks[i] {
+                input.extend(std::iter::from_fn(|| n.recv(self.now)));
+            }
+            let World { now, hosts, links, switched, pcap, frames, .. } = self;
             hosts[i].turn(*now, &input, |f| {
                 assert!((60..=1518).contains(&f.len()), "a frame of {} bytes on an Ethernet", f.len());
                 pcap.frame(*now, f);
                 *frames += 1;
+                // Host `n` has the Ethernet address 02:00:00:00:00:n.
+                let only = (*switched && f[0] & 1 == 0).then(|| usize::from(f[5]).wrapping_sub(1));
                 for (j, l) in links[i].iter_mut().enumerate() {
-                    if j != i {
+                    if j != i && only.is_none_or(|o| o == j) {
                         l.send(*now, f.to_vec());
                     }
                 }

@@ -1,22 +1,8 @@
 //! TCP over links that lose, delay, reorder, duplicate and damage: every byte arrives, once and in order.
 
 use iopkt_base::{Duration, Rng};
-use iopkt_sim::{Faults, Flow, World, for_seeds, sa};
+use iopkt_sim::{Faults, Flow, World, for_seeds};
 use iopkt_stack::sockets::SockId;
-
-/// Opens a connection from host 1 to host 2; both ends.
-fn connect(w: &mut World, port: u16) -> (SockId, SockId) {
-    let l = w.hosts[1].listen(port);
-    let a = w.hosts[0].connect(sa(2, port));
-    let mut b = None;
-    w.run(Duration::from_secs(300), |w| {
-        let s = &mut w.hosts[1].shard;
-        b = b.or_else(|| s.sockets.accept(&mut s.cx, l).ok().map(|x| x.0));
-        b.is_some()
-    });
-    w.hosts[1].close(l);
-    (a, b.expect("the connection is made in the end"))
-}
 
 fn random_faults(rng: &mut Rng) -> Faults {
     let chance = |rng: &mut Rng, max: f64| {
@@ -38,7 +24,7 @@ fn both_ways_at_once_over_any_link() {
     for_seeds(60, |seed| {
         let mut rng = Rng::new(seed ^ 0x5eed);
         let mut w = World::new(2, seed, random_faults(&mut rng));
-        let (a, b) = connect(&mut w, 80);
+        let (a, b) = w.connect(0, 1, 80);
         let total = 20_000 + u64::from(rng.below(200_000));
         let mut up = Flow::new((0, a), (1, b), seed, total);
         let mut down = Flow::new((1, b), (0, a), !seed, total / 2);
@@ -61,7 +47,7 @@ fn both_ways_at_once_over_any_link() {
 fn a_pulled_cable_is_survived() {
     for_seeds(20, |seed| {
         let mut w = World::new(2, seed, Faults { delay: Duration::from_millis(5), ..Faults::default() });
-        let (a, b) = connect(&mut w, 80);
+        let (a, b) = w.connect(0, 1, 80);
         let mut f = Flow::new((0, a), (1, b), seed, 400_000);
         w.run(Duration::from_millis(40 + seed * 3), |w| {
             f.step(&mut w.hosts);
@@ -93,7 +79,7 @@ fn many_connections_share_a_narrow_link() {
         let narrow =
             Faults { delay: Duration::from_millis(10), rate: 10_000_000, queue: 50, ..Faults::default() };
         let mut w = World::new(2, seed, narrow);
-        let flows: Vec<(SockId, SockId)> = (0..8).map(|i| connect(&mut w, 80 + i)).collect();
+        let flows: Vec<(SockId, SockId)> = (0..8).map(|i| w.connect(0, 1, 80 + i)).collect();
         let total = 300_000;
         let mut flows: Vec<Flow> = flows
             .iter()
@@ -125,6 +111,6 @@ fn many_connections_share_a_narrow_link() {
 #[test]
 fn an_idle_connection_costs_no_frame() {
     let mut w = World::new(2, 1, Faults::default());
-    let _ends = connect(&mut w, 80);
+    let _ends = w.connect(0, 1, 80);
     w.assert_goes_idle(Duration::from_secs(1800));
 }
