@@ -1,6 +1,7 @@
 //! Settings of a connection.
 
 use iopkt_base::Duration;
+use iopkt_wire::tcp::FastOpen;
 
 /// Which congestion controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -68,6 +69,13 @@ pub struct Config {
     pub ts_offset: u32,
     /// Largest payload handed out as one super-segment, bytes; 0: never more than one MSS.
     pub tso_max: u32,
+    /// Fast Open (RFC 7413): the cookie that the SYN carries beside data, or the request for one; at a server what the SYN-ACK
+    /// of [`crate::Tcb::accept_fast`] brings.
+    pub fast_open: Option<FastOpen>,
+    /// The SYN carries data though there is no cookie.
+    pub fast_open_bare: bool,
+    /// The peer's MSS as an earlier connection learnt it, for data in the SYN; 0: the least that every host takes.
+    pub fast_open_mss: u16,
 }
 
 impl Default for Config {
@@ -98,6 +106,9 @@ impl Default for Config {
             fin_wait2: Duration::from_secs(60),
             ts_offset: 0,
             tso_max: 0,
+            fast_open: None,
+            fast_open_bare: false,
+            fast_open_mss: 0,
         }
     }
 }

@@ -258,7 +258,7 @@ impl Tcb {
     }
 
     /// Seventh and eighth check: text and FIN.
-    fn input_text(
+    pub(crate) fn input_text(
         &mut self,
         now: Instant,
         seg: &Segment,

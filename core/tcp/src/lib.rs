@@ -21,13 +21,13 @@
 //!
 //! # Where is what
 //!
-//! `open` (SYN-SENT, handshake), `listen` and `cookie` (no connection yet), `input` (arrivals in RFC 9293's
+//! `open` (SYN-SENT, handshake), `fastopen` (data in SYNs), `listen` and `cookie` (no connection yet), `input` (arrivals in RFC 9293's
 //! order), `ack` (the ACK field), `recovery`, `rack` and `tlp` (loss), `cc` (congestion windows), `output`, `tick` (timers), `user`
 //! (calls), and the parts: `seq`, `segment`, `sendbuf`, `recvbuf`, `scoreboard`, `rtt`, `timers`.
 //!
 //! # Not done (yet)
 //!
-//! F-RTO without timestamps (with them, RFC 3522 is), ECN, Fast Open, pacing, buffer auto-tuning: they have their places (send times in the
+//! F-RTO without timestamps (with them, RFC 3522 is), ECN, pacing, buffer auto-tuning: they have their places (send times in the
 //! scoreboard, [`cc::Controller`], `Segment::ce`, `set_rcvbuf`). Urgent data always stays in line (SO_OOBINLINE
 //! behaviour, as RFC 6093 advises); the mark is kept. Security/precedence of RFC 793 do not exist in RFC 9293.
 #![no_std]
@@ -39,6 +39,7 @@ mod ack;
 pub mod cc;
 mod config;
 pub mod cookie;
+mod fastopen;
 mod input;
 pub mod isn;
 pub mod listen;
@@ -60,6 +61,8 @@ mod tlp;
 mod user;
 
 pub use config::{CcKind, Config, MSS_DEFAULT, MSS_MIN};
+pub use fastopen::{FastOpenFail, Learned};
+pub use iopkt_wire::tcp::FastOpen;
 pub use outcome::{Fate, Outcome, Stats, what};
 pub use output::Sink;
 pub use recvbuf::RecvQueue;

@@ -15,7 +15,9 @@ impl Tcb {
     /// Active open: SYN-SENT, the SYN goes with the next [`Tcb::output`]. `iss` comes from [`crate::isn::isn`].
     pub fn connect(now: Instant, cfg: &Config, iss: Seq) -> Tcb {
         //= RFC9293-3.10.1
-        Tcb::new(State::SynSent, now, cfg, iss)
+        let mut t = Tcb::new(State::SynSent, now, cfg, iss);
+        t.fast_open_prepare(cfg);
+        t
     }
 
     /// Passive open by a SYN that [`crate::listen::judge`] approved: SYN-RECEIVED, the SYN-ACK goes with the
@@ -124,14 +126,24 @@ impl Tcb {
         }
         self.establish(now, seg, o);
         self.ack_now(o);
-        // Text in a SYN-ACK is not taken; the peer sends it again (no TFO yet).
-        Some(payload)
+        let fin = f.has(Flags::FIN);
+        if payload.is_empty() && !fin && !f.has(Flags::URG) {
+            return Some(payload);
+        }
+        // Other controls and text are handled as in any segment. //= RFC9293-3.10.7.3-text
+        let rest = Segment { seq: seg.seq + 1, flags: f.without(Flags::SYN), ..*seg };
+        if payload.is_empty() && !fin {
+            self.input_urgent(&rest, o);
+            return Some(payload);
+        }
+        self.input_text(now, &rest, payload, fin, o)
     }
 
     /// Our SYN is acknowledged: ESTABLISHED.
     pub(crate) fn establish(&mut self, now: Instant, seg: &Segment, o: &mut Outcome) {
         if self.tries == 0 {
-            self.rtt.sample(now.since(self.snd.last));
+            let sent = self.fast.as_ref().and_then(|f| f.syn_at).unwrap_or(self.snd.last);
+            self.rtt.sample(now.since(sent));
         } else if let Some(t) = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0) {
             let ticks = self.ts_now(now).wrapping_sub(t.ecr);
             if ticks < 1 << 24 {
@@ -147,8 +159,16 @@ impl Tcb {
         self.snd.una = self.snd.iss + 1;
         self.snd.nxt = self.snd.nxt.max(self.snd.una);
         self.snd.need_syn = false;
+        if seg.flags.has(Flags::SYN) {
+            self.fast_open_answered(seg, o);
+        }
         (self.backoff, self.tries) = (0, 0);
-        self.timers.stop(Timer::Rexmt);
+        if self.outstanding() > 0 {
+            // Data that went before the handshake ended.
+            self.timers.set(Timer::Rexmt, now + self.rtt.rto(0));
+        } else {
+            self.timers.stop(Timer::Rexmt);
+        }
         if !seg.flags.has(Flags::SYN) {
             self.snd.wnd = u32::from(seg.window) << self.snd.scale;
             self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);

@@ -49,8 +49,14 @@ impl Tcb {
             State::Closed => return,
             State::SynSent | State::SynReceived => {
                 if self.snd.need_syn {
-                    self.output_syn(now, sink);
+                    if !self.syn_is_held() {
+                        self.output_syn(now, sink);
+                    }
                     return;
+                }
+                if self.is_fast_child() && self.tries == 0 {
+                    // [RFC7413 4.2.2d]
+                    while self.output_one(now, sink) {}
                 }
             }
             State::TimeWait | State::FinWait2 => {}
@@ -66,7 +72,13 @@ impl Tcb {
     /// Whether [`Tcb::output`] would do something (as far as can be told without doing it).
     pub fn wants_output(&self) -> bool {
         let o = &self.owed;
-        o.ack || o.abort || o.probe || o.keep || o.rst.is_some() || self.snd.need_syn || self.snd.refused
+        o.ack
+            || o.abort
+            || o.probe
+            || o.keep
+            || o.rst.is_some()
+            || self.snd.refused
+            || self.snd.need_syn && !self.syn_is_held()
     }
 
     fn output_rst(&mut self, sink: &mut impl Sink) -> bool {
@@ -95,14 +107,15 @@ impl Tcb {
         let first = self.state == State::SynSent;
         let flags = if first { Flags::SYN } else { Flags::SYN | Flags::ACK };
         let window = self.rcv_free().min(65535);
+        let (fast_open, text) = self.fast_open_syn();
         let seg = SegOut {
             seq: self.snd.iss,
             ack: if first { Seq(0) } else { self.rcv.nxt },
             flags,
             window: window as u16,
             urgent: 0,
-            options: self.syn_options(now),
-            payload: (&[], &[]),
+            options: Options { fast_open, ..self.syn_options(now) },
+            payload: self.out.range(0, text as usize),
             gso_size: 0,
         };
         if !sink.emit(&seg) {
@@ -110,9 +123,12 @@ impl Tcb {
             return;
         }
         self.snd.need_syn = false;
-        self.snd.nxt = self.snd.iss + 1;
-        self.snd.max = self.snd.max.max(self.snd.nxt);
+        self.snd.nxt = self.snd.nxt.max(self.snd.iss + 1);
+        self.snd.max = self.snd.max.max(self.snd.iss + 1 + text);
         self.snd.last = now;
+        if let Some(f) = self.fast.as_mut().filter(|f| f.child) {
+            f.syn_at = Some(now);
+        }
         if !first {
             self.rcv.adv = self.rcv.adv.max(self.rcv.nxt + window);
             self.rcv.last_ack = self.rcv.nxt;
@@ -133,7 +149,7 @@ impl Tcb {
         }
         let end = self.data_end();
         let avail = end.since(self.snd.nxt);
-        let fin = self.snd.fin && self.snd.nxt.le(end);
+        let fin = self.snd.fin && self.snd.nxt.le(end) && self.state != State::SynReceived;
         if avail == 0 && !fin {
             if self.tlp.due {
                 return self.output_last(now, full, &options, sink);

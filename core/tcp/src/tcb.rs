@@ -2,6 +2,7 @@
 
 use crate::cc::{Cc, Window};
 use crate::config::Config;
+use crate::fastopen::Fast;
 use crate::outcome::Stats;
 use crate::rack::Rack;
 use crate::recovery::Recovery;
@@ -12,6 +13,7 @@ use crate::sendbuf::SendBuf;
 use crate::seq::Seq;
 use crate::timers::{Timer, Timers};
 use crate::tlp::Tlp;
+use alloc::boxed::Box;
 use iopkt_base::{Duration, Errno, Instant};
 use iopkt_mbuf::Mbuf;
 
@@ -203,6 +205,7 @@ pub struct Tcb {
     /// Window scale and timestamps as offered in our SYN.
     pub(crate) offer: Offer,
     pub(crate) stats: Stats,
+    pub(crate) fast: Option<Box<Fast>>,
 }
 
 /// What our SYN offers.
@@ -316,6 +319,7 @@ impl Tcb {
                 peer_scaled: false,
             },
             stats: Stats::default(),
+            fast: None,
         }
     }
 

@@ -56,7 +56,8 @@ impl Tcb {
             //= RFC9293-3.8.3
             if self.state == State::SynReceived || self.orphan {
                 self.owed.abort = self.is_synchronized();
-                return self.end(self.active.then_some(Errno::ETIMEDOUT), o);
+                let told = self.active || self.is_fast_child() && !self.orphan;
+                return self.end(told.then_some(Errno::ETIMEDOUT), o);
             }
             self.owed.abort = !syn;
             return self.end(Some(self.soft.unwrap_or(Errno::ETIMEDOUT)), o);

@@ -2,6 +2,7 @@
 
 use crate::cc::Cc;
 use crate::config::CcKind;
+use crate::fastopen::FastOpenFail;
 use crate::outcome::{Outcome, Stats, what};
 use crate::recvbuf::RecvQueue;
 use crate::seq::Seq;
@@ -49,6 +50,8 @@ pub struct Info {
     pub cc: &'static str,
     /// Time since something was sent, since something was received.
     pub idle: (Duration, Duration),
+    /// Data in the SYN was taken (RFC 7413), by the peer or by us; if not, why.
+    pub fast_open: (bool, FastOpenFail),
     /// Counters.
     pub stats: Stats,
 }
@@ -327,6 +330,7 @@ impl Tcb {
             backoff: self.backoff,
             cc: self.cc.name(),
             idle: (now.since(self.snd.last), now.since(self.rcv.last)),
+            fast_open: self.fast_open_info(),
             stats: self.stats,
         }
     }

@@ -147,6 +147,65 @@ impl fmt::Debug for SackBlocks {
     }
 }
 
+/// Longest Fast Open cookie (RFC 7413 section 4.1.1), bytes.
+pub const MAX_COOKIE: usize = 16;
+/// Shortest.
+pub const MIN_COOKIE: usize = 4;
+
+/// Fast Open option (RFC 7413 section 4.1.1): a cookie, or with none the request for one.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct FastOpen {
+    len: u8,
+    /// It stands in the experimental option (kind 254 with magic 0xF989, RFC 6994), which some peers know only.
+    pub exp: bool,
+    bytes: [u8; MAX_COOKIE],
+}
+
+impl FastOpen {
+    /// The request for a cookie.
+    pub const fn request(exp: bool) -> FastOpen {
+        FastOpen { len: 0, exp, bytes: [0; MAX_COOKIE] }
+    }
+
+    /// A cookie; `None` unless its length is even and between [`MIN_COOKIE`] and [`MAX_COOKIE`].
+    pub fn cookie(b: &[u8], exp: bool) -> Option<FastOpen> {
+        if !(MIN_COOKIE..=MAX_COOKIE).contains(&b.len()) || !b.len().is_multiple_of(2) {
+            return None;
+        }
+        let mut bytes = [0; MAX_COOKIE];
+        bytes[..b.len()].copy_from_slice(b);
+        Some(FastOpen { len: b.len() as u8, exp, bytes })
+    }
+
+    /// The cookie; empty for a request.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len).min(MAX_COOKIE)]
+    }
+
+    /// Whether it asks for a cookie.
+    pub fn is_request(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What stands in an option; lengths that RFC 7413 does not allow make it no option.
+    fn parse(b: &[u8], exp: bool) -> Option<FastOpen> {
+        // [RFC7413 4.1.1]
+        if b.is_empty() { Some(FastOpen::request(exp)) } else { FastOpen::cookie(b, exp) }
+    }
+
+    /// Length in a header, padding included.
+    fn wire_len(&self) -> usize {
+        (if self.exp { 4 } else { 2 } + self.bytes().len()).next_multiple_of(4)
+    }
+}
+
+impl fmt::Debug for FastOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.exp { "FOEXP " } else { "FO " })?;
+        self.bytes().iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
 /// The options that this stack knows; others are skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Options {
@@ -160,6 +219,8 @@ pub struct Options {
     pub timestamps: Option<Timestamps>,
     /// SACK blocks (kind 5).
     pub sack: SackBlocks,
+    /// Fast Open (kind 34 or 254); only in SYNs.
+    pub fast_open: Option<FastOpen>,
 }
 
 const END: u8 = 0;
@@ -169,6 +230,10 @@ const WSCALE: u8 = 3;
 const SACK_OK: u8 = 4;
 const SACK: u8 = 5;
 const TS: u8 = 8;
+const FAST_OPEN: u8 = 34;
+const EXPERIMENT: u8 = 254;
+/// Which experiment (RFC 6994) Fast Open was.
+const FAST_OPEN_ID: [u8; 2] = [0xf9, 0x89];
 
 fn be16(b: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes(*b.first_chunk::<2>()?))
@@ -186,6 +251,7 @@ impl Options {
         sack_permitted: false,
         timestamps: None,
         sack: SackBlocks::NONE,
+        fast_open: None,
     };
 
     /// Reads the option bytes of a header.
@@ -234,13 +300,17 @@ impl Options {
                         }
                     }
                 }
+                (FAST_OPEN, _) => o.fast_open = FastOpen::parse(body, false),
+                (EXPERIMENT, 2..) if body.starts_with(&FAST_OPEN_ID) => {
+                    o.fast_open = FastOpen::parse(&body[2..], true);
+                }
                 //= RFC9293-3.1-MUST-6
                 _ => {}
             }
         }
     }
 
-    /// Writes the options, padded to a multiple of 4 with NOPs in front as RFC 7323 appendix A advises.
+    /// Writes the options, padded to a multiple of 4 with NOPs in front as RFC 7323 appendix A advises, in Linux's order.
     /// SACK blocks that find no room are left out (the first reported stay, RFC 2018 section 4).
     /// Returns the length, which is at most [`MAX_OPTIONS`].
     pub fn emit(&self, out: &mut [u8; MAX_OPTIONS]) -> usize {
@@ -250,9 +320,6 @@ impl Options {
             let m = m.to_be_bytes();
             put(&[MSS, 4, m[0], m[1]]);
         }
-        if let Some(s) = self.window_scale {
-            put(&[NOP, WSCALE, 3, s]);
-        }
         match (self.sack_permitted, self.timestamps) {
             (true, None) => put(&[NOP, NOP, SACK_OK, 2]),
             (ok, Some(t)) => {
@@ -261,6 +328,9 @@ impl Options {
                 put(&t.ecr.to_be_bytes());
             }
             (false, None) => {}
+        }
+        if let Some(s) = self.window_scale {
+            put(&[NOP, WSCALE, 3, s]);
         }
         // Two NOPs, kind and length take 4 bytes in front of the blocks.
         let fit = ((MAX_OPTIONS - w.at).saturating_sub(4) / 8).min(self.sack.as_slice().len());
@@ -272,6 +342,9 @@ impl Options {
                 c[4..].copy_from_slice(&r.to_be_bytes());
             }
             w.put(&b[..4 + 8 * fit]);
+        }
+        if let Some(f) = self.fast_open.filter(|f| f.wire_len() <= MAX_OPTIONS - w.at) {
+            w.fast_open(&f);
         }
         w.at
     }
@@ -293,6 +366,10 @@ impl Options {
             let k = k.min(room);
             n += if k > 0 { 4 + 8 * k } else { 0 };
         }
+        if let Some(f) = self.fast_open {
+            let k = f.wire_len();
+            n += if k <= MAX_OPTIONS - n { k } else { 0 };
+        }
         n
     }
 
@@ -312,6 +389,20 @@ impl Writer<'_> {
         if let Some(d) = self.out.get_mut(self.at..self.at + bytes.len()) {
             d.copy_from_slice(bytes);
             self.at += bytes.len();
+        }
+    }
+
+    fn fast_open(&mut self, f: &FastOpen) {
+        let end = self.at + f.wire_len();
+        let n = f.bytes().len() as u8;
+        if f.exp {
+            self.put(&[EXPERIMENT, 4 + n, FAST_OPEN_ID[0], FAST_OPEN_ID[1]]);
+        } else {
+            self.put(&[FAST_OPEN, 2 + n]);
+        }
+        self.put(f.bytes());
+        while self.at < end {
+            self.put(&[NOP]);
         }
     }
 }
@@ -422,14 +513,19 @@ mod tests {
             any::<bool>(),
             any::<Option<(u32, u32)>>(),
             proptest::collection::vec(any::<(u32, u32)>(), 0..=4),
+            any::<Option<(bool, [u8; 16], u8)>>(),
         )
-            .prop_map(|(mss, window_scale, sack_permitted, ts, blocks)| {
+            .prop_map(|(mss, window_scale, sack_permitted, ts, blocks, fo)| {
                 let mut sack = SackBlocks::NONE;
                 for (l, r) in blocks {
                     sack.push(l, r);
                 }
                 let timestamps = ts.map(|(val, ecr)| Timestamps { val, ecr });
-                Options { mss, window_scale, sack_permitted, timestamps, sack }
+                let fast_open = fo.and_then(|(exp, b, n)| match n % 8 {
+                    0 => Some(FastOpen::request(exp)),
+                    n => FastOpen::cookie(&b[..2 + 2 * usize::from(n)], exp),
+                });
+                Options { mss, window_scale, sack_permitted, timestamps, sack, fast_open }
             })
     }
 
@@ -457,6 +553,7 @@ mod tests {
             prop_assert_eq!(back.sack_permitted, o.sack_permitted);
             prop_assert_eq!(back.timestamps, o.timestamps);
             prop_assert!(o.sack.as_slice().starts_with(back.sack.as_slice()));
+            prop_assert!(back.fast_open == o.fast_open || back.fast_open.is_none() && !o.sack.is_empty());
             if o.mss.is_none() && o.window_scale.is_none() && !o.sack_permitted {
                 let fit = if o.timestamps.is_some() { 3 } else { 4 };
                 prop_assert_eq!(back.sack.as_slice().len(), o.sack.as_slice().len().min(fit));
@@ -488,6 +585,24 @@ mod tests {
         //= RFC9293-3.1-MUST-6
         let o = Options::parse(&[254, 4, 9, 9, NOP, 3, 3, 7, 0, 2, 4, 1]);
         assert_eq!((o.mss, o.window_scale), (None, Some(7)));
+    }
+
+    #[test]
+    fn fast_open_cookies_have_even_lengths_from_4_to_16() {
+        // [RFC7413 4.1.1]
+        assert_eq!(Options::parse(&[34, 2, NOP, NOP]).fast_open, Some(FastOpen::request(false)));
+        let o = Options::parse(&[34, 6, 1, 2, 3, 4, NOP, NOP]).fast_open.unwrap();
+        assert_eq!((o.bytes(), o.exp), (&[1u8, 2, 3, 4][..], false));
+        let o = Options::parse(&[254, 8, 0xf9, 0x89, 1, 2, 3, 4]).fast_open.unwrap();
+        assert_eq!((o.bytes(), o.exp), (&[1u8, 2, 3, 4][..], true));
+        for bad in
+            [&[34u8, 4, 1, 2][..], &[34, 7, 1, 2, 3, 4, 5], &[254, 6, 0xf9, 0x89, 1, 2], &[254, 4, 1, 2]]
+        {
+            assert_eq!(Options::parse(bad).fast_open, None, "{bad:?}");
+        }
+        let mut long = [7; 20];
+        long[..2].copy_from_slice(&[34, 20]);
+        assert_eq!(Options::parse(&long).fast_open, None);
     }
 
     #[test]

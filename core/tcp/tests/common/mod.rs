@@ -7,7 +7,7 @@ pub mod script;
 use iopkt_base::{Duration, Instant, Rng};
 use iopkt_mbuf::{Cache, Mbuf, Pool, PoolConfig};
 pub use iopkt_sim::{Faults, Link};
-use iopkt_tcp::{Config, Csum, Outcome, SegOut, Segment, Seq, State, Tcb, what};
+use iopkt_tcp::{Config, Csum, FastOpen, Outcome, SegOut, Segment, Seq, State, Tcb, what};
 use iopkt_wire::checksum::{Sum, pseudo_v4};
 use iopkt_wire::tcp::{Flags, Header};
 
@@ -44,6 +44,8 @@ pub struct End {
     pub cfg: Config,
     pub iss: Seq,
     pub listening: bool,
+    /// Its Fast Open cookie, when it listens for that.
+    pub cookie: Option<FastOpen>,
     pub what: u16,
     pub error: Option<iopkt_base::Errno>,
     pub got: Vec<u8>,
@@ -91,6 +93,7 @@ impl Net {
             cfg,
             iss: Seq(rng.next_u32()),
             listening: false,
+            cookie: None,
             what: 0,
             error: None,
             got: Vec::new(),
@@ -140,9 +143,14 @@ impl Net {
     }
 
     pub fn connect(&mut self, i: usize) {
+        self.prepare(i);
+        self.output(i);
+    }
+
+    /// Like `connect`, but nothing is sent yet.
+    pub fn prepare(&mut self, i: usize) {
         let e = &mut self.ends[i];
         e.tcb = Some(Tcb::connect(self.now, &e.cfg, e.iss));
-        self.output(i);
     }
 
     pub fn tcb(&mut self, i: usize) -> &mut Tcb {
@@ -267,7 +275,23 @@ impl Net {
         let fresh = self.ends[i].tcb.is_none() && self.ends[i].listening && !self.ends[i].gone;
         if fresh && iopkt_tcp::listen::judge(&seg) == iopkt_tcp::listen::Verdict::Syn {
             let e = &mut self.ends[i];
-            e.tcb = Some(Tcb::accept(now, &e.cfg, e.iss, &seg));
+            let good = e.cookie.is_some()
+                && seg
+                    .options
+                    .fast_open
+                    .is_some_and(|c| Some(c.bytes()) == e.cookie.as_ref().map(|c| c.bytes()));
+            if good {
+                let (t, o) = Tcb::accept_fast(now, &e.cfg, e.iss, &seg, m);
+                e.tcb = Some(t);
+                self.took(i, o);
+                self.pump(i);
+            } else {
+                let mut t = Tcb::accept(now, &e.cfg, e.iss, &seg);
+                if let (Some(c), Some(_)) = (e.cookie, seg.options.fast_open) {
+                    t.offer_cookie(c);
+                }
+                e.tcb = Some(t);
+            }
             self.output(i);
             return;
         }
