@@ -49,6 +49,10 @@ pub struct Inet {
     limit: ErrorLimit,
     igmp: Igmp,
     redirects: icmp::Redirects,
+    /// Ends of the packet that came last, if it was a plain one for us.
+    plain: input::Plain,
+    /// The way of the packet that went last.
+    way: output::Way,
     /// Earliest of what ARP, IGMP and redirects wait for; reckoned whenever one of them may have changed,
     /// so that asking for it costs nothing per turn.
     next: Instant,
@@ -70,6 +74,8 @@ impl Inet {
             limit: ErrorLimit::default(),
             igmp: Igmp::default(),
             redirects: icmp::Redirects::default(),
+            plain: input::Plain::default(),
+            way: output::Way::default(),
             next: Instant::FAR,
         }
     }

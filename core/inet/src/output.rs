@@ -4,7 +4,7 @@ use crate::Inet;
 use crate::link::report;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
-use iopkt_base::Errno;
+use iopkt_base::{Errno, Result};
 use iopkt_mbuf::{Mbuf, flags};
 use iopkt_stack::{Cx, Hop, HopKind, IpOut, LO0, Layers, Stat, Why};
 use iopkt_wire::ipv4::{HEADER_LEN, Header, MAX_LEN, set_checksum};
@@ -28,12 +28,35 @@ impl Idents {
     }
 }
 
+/// The way that the packet before took: the next one usually goes there too.
+#[derive(Default)]
+pub(crate) struct Way {
+    version: u64,
+    found: Option<((IpAddr, u32, bool), Hop)>,
+}
+
+impl Way {
+    /// [`iopkt_stack::Net::hop`], asked anew only for another destination or after a change.
+    #[inline]
+    fn find(&mut self, l: &Layers<'_>, dst: IpAddr, oif: u32, dontroute: bool) -> Result<Hop> {
+        let (key, version) = ((dst, oif, dontroute), l.net.version());
+        match self.found {
+            Some((k, h)) if k == key && self.version == version => Ok(h),
+            _ => {
+                let h = l.net.hop(dst, oif, dontroute)?;
+                *self = Way { version, found: Some((key, h)) };
+                Ok(h)
+            }
+        }
+    }
+}
+
 impl Inet {
     pub(crate) fn ip_output(&mut self, l: &mut Layers<'_>, o: IpOut) {
         let (IpAddr::V4(mut src), IpAddr::V4(dst)) = (o.src, o.dst) else {
             return l.cx.drop(o.m, Why::BadAddress);
         };
-        let h = match l.net.hop(o.dst, o.oif, o.dontroute) {
+        let h = match self.way.find(l, o.dst, o.oif, o.dontroute) {
             Ok(h) => h,
             Err(e) => {
                 if e == Errno::ENETUNREACH {
@@ -110,7 +133,7 @@ impl Inet {
     /// A packet with its header: copies for ourselves, then the link, in pieces if need be.
     fn send(&mut self, l: &mut Layers<'_>, h: &Hop, hdr: &Header, mcast_loop: bool, m: Mbuf) {
         if let Some((plen, gw)) = h.route {
-            l.net.routes.count_use(IpAddr::V4(hdr.dst), plen, gw, h.ifindex);
+            l.net.routes.count_use(IpAddr::V4(hdr.dst), plen, gw, h.ifindex, 1);
         }
         match h.kind {
             HopKind::Multicast => {

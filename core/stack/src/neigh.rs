@@ -31,6 +31,10 @@ pub const REACHABLE: Duration = Duration::from_secs(30);
 /// An entry that nobody uses is forgotten (BSD's `arpt_keep`).
 pub const KEEP: Duration = Duration::from_secs(1200);
 
+/// How long the answer about the neighbour that was asked for last is given again without a look at the table: what
+/// `used` of its entry may lag behind.
+const RECENT: Duration = Duration::from_secs(1);
+
 /// Interface and address.
 pub type Key = (u32, IpAddr);
 
@@ -131,6 +135,8 @@ pub struct Neighbours {
     unreachable: VecDeque<Unreachable>,
     incomplete: usize,
     held: usize,
+    /// The neighbour that was asked for last, its address, and until when that holds if no entry changes.
+    recent: Option<(Key, [u8; 6], Instant)>,
     /// Entries that are only answered for.
     proxies: BTreeMap<Key, [u8; 6]>,
 }
@@ -145,6 +151,7 @@ impl Neighbours {
             unreachable: VecDeque::new(),
             incomplete: 0,
             held: 0,
+            recent: None,
             proxies: BTreeMap::new(),
         }
     }
@@ -169,6 +176,12 @@ impl Neighbours {
     #[inline]
     pub fn resolve(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, m: Mbuf) -> Option<([u8; 6], Mbuf)> {
         let key = (ifindex, ip);
+        if let Some((k, mac, until)) = self.recent
+            && k == key
+            && cx.now < until
+        {
+            return Some((mac, m));
+        }
         if let Some(e) = self.map.get_mut(&key)
             && e.state != State::Incomplete
         {
@@ -182,6 +195,9 @@ impl Neighbours {
                 self.arm(key, cx.now + RETRY);
                 return Some((mac, m));
             }
+            let stale =
+                if e.permanent || e.state == State::Probe { Instant::FAR } else { e.confirmed + REACHABLE };
+            self.recent = Some((key, e.mac, stale.min(cx.now + RECENT)));
             return Some((e.mac, m));
         }
         self.hold(cx, key, m);
@@ -266,6 +282,7 @@ impl Neighbours {
 
     /// A neighbour's address was heard.
     pub fn learn(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, mac: [u8; 6], how: Learn) -> Learned {
+        self.recent = None;
         let key = (ifindex, ip);
         let mut out = Learned::default();
         if !self.map.contains_key(&key) {
@@ -361,6 +378,7 @@ impl Neighbours {
 
     /// Removes an entry; what it held ends with `why`. False when there is none.
     pub fn remove(&mut self, cx: &mut Cx, key: Key, why: Why) -> bool {
+        self.recent = None;
         let Some(e) = self.map.remove(&key) else { return false };
         if e.timer != Instant::FAR {
             self.timers.remove(&(e.timer, key));
@@ -393,6 +411,7 @@ impl Neighbours {
     }
 
     fn fire(&mut self, cx: &mut Cx, key: Key) {
+        self.recent = None;
         let Some(e) = self.map.get_mut(&key) else {
             // Cannot be: entry and timer go together. Taking the timer away keeps the turn finite all the same.
             self.timers.retain(|t| t.1 != key);

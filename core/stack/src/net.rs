@@ -37,6 +37,8 @@ pub struct Net {
     /// What the domains have not been told yet.
     pub changes: VecDeque<Change>,
     pub(crate) enmap: bool,
+    /// Counts changes of interfaces and addresses.
+    changed: u64,
     /// Counts how often an interface with a node came or went.
     pub nodes_changed: u64,
 }
@@ -52,6 +54,7 @@ impl Net {
             pmtu: PmtuCache::new(secret),
             changes: VecDeque::new(),
             enmap,
+            changed: 0,
             nodes_changed: 0,
         };
         n.insert(loopback(LO0, "lo0".into()));
@@ -74,6 +77,7 @@ impl Net {
             self.ifs.resize_with(at + 1, || None);
         }
         self.changes.push_back(Change::Attached(i.index));
+        self.changed += 1;
         self.ifs[at] = Some(i);
     }
 
@@ -92,10 +96,25 @@ impl Net {
         self.ifs.get((ifindex as usize).wrapping_sub(1))?.as_ref()
     }
 
-    /// As [`Net::iface`], to change.
+    /// As [`Net::iface`], to change. What was concluded from the old state is void ([`Net::version`]): for counters and
+    /// queues there is [`Net::iface_io`].
     #[inline]
     pub fn iface_mut(&mut self, ifindex: u32) -> Option<&mut Interface> {
+        self.changed += 1;
+        self.iface_io(ifindex)
+    }
+
+    /// As [`Net::iface_mut`], to change counters and queues only: nothing that decides where packets go.
+    #[inline]
+    pub fn iface_io(&mut self, ifindex: u32) -> Option<&mut Interface> {
         self.ifs.get_mut((ifindex as usize).wrapping_sub(1))?.as_mut()
+    }
+
+    /// A number that changes whenever interfaces, addresses, routes or path MTUs do (counters and queues apart): a
+    /// conclusion that was drawn from them holds as long as this number is the same.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.changed + self.routes.version() + self.pmtu.version()
     }
 
     /// All interfaces, in order of index.
@@ -105,6 +124,7 @@ impl Net {
 
     /// All interfaces, to change.
     pub fn interfaces_mut(&mut self) -> impl Iterator<Item = &mut Interface> {
+        self.changed += 1;
         self.ifs.iter_mut().flatten()
     }
 
@@ -238,6 +258,7 @@ impl Net {
     /// # Errors
     /// ENXIO without such an interface, EPERM for lo0.
     pub fn detach(&mut self, cx: &mut Cx, ifindex: u32) -> Result<()> {
+        self.changed += 1;
         if ifindex == LO0 {
             return Err(Errno::EPERM);
         }

@@ -17,12 +17,24 @@ pub const MAX: usize = 4096;
 pub struct PmtuCache {
     map: KeyedMap<IpAddr, (u32, Instant)>,
     ages: BTreeSet<(Instant, IpAddr)>,
+    /// Counts changes.
+    changed: u64,
 }
 
 impl PmtuCache {
     /// An empty cache.
     pub fn new(secret: &Keyed) -> PmtuCache {
-        PmtuCache { map: KeyedMap::with_hasher(KeyedState::new(secret, "pmtu")), ages: BTreeSet::new() }
+        PmtuCache {
+            map: KeyedMap::with_hasher(KeyedState::new(secret, "pmtu")),
+            ages: BTreeSet::new(),
+            changed: 0,
+        }
+    }
+
+    /// A number that grows with each change.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.changed
     }
 
     /// Number of entries.
@@ -46,6 +58,7 @@ impl PmtuCache {
 
     /// The path to `dst` carries at most `mtu` bytes. Only ever lowers an entry.
     pub fn lower(&mut self, now: Instant, dst: IpAddr, mtu: u32) {
+        self.changed += 1;
         let old = self.map.get(&dst).copied();
         if old.is_some_and(|o| o.0 < mtu) {
             return;
@@ -67,6 +80,7 @@ impl PmtuCache {
         while let Some((at, dst)) = self.ages.first().copied()
             && at <= now
         {
+            self.changed += 1;
             self.ages.pop_first();
             self.map.remove(&dst);
         }
@@ -79,6 +93,7 @@ impl PmtuCache {
 
     /// Forgets everything (`flush`).
     pub fn clear(&mut self) {
+        self.changed += 1;
         self.map.clear();
         self.ages.clear();
     }

@@ -60,6 +60,8 @@ pub struct Routes {
     /// Lengths in use with their number of prefixes, longest first: IPv4, IPv6.
     lens: [Vec<(u8, usize)>; 2],
     count: usize,
+    /// Counts changes.
+    changed: u64,
 }
 
 impl Routes {
@@ -69,7 +71,14 @@ impl Routes {
             map: KeyedMap::with_hasher(KeyedState::new(secret, "routes")),
             lens: [Vec::new(), Vec::new()],
             count: 0,
+            changed: 0,
         }
+    }
+
+    /// A number that grows with each change (use counts apart).
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.changed
     }
 
     /// Number of routes.
@@ -101,6 +110,7 @@ impl Routes {
         }
         let fresh = list.is_empty();
         list.push(r);
+        self.changed += 1;
         self.count += 1;
         if fresh {
             let lens = &mut self.lens[v6];
@@ -122,11 +132,17 @@ impl Routes {
 
     /// As [`Routes::exact`], to change.
     pub fn exact_mut(&mut self, dst: IpAddr, plen: u8) -> &mut [Route] {
+        self.changed += 1;
+        self.list_mut(dst, plen)
+    }
+
+    fn list_mut(&mut self, dst: IpAddr, plen: u8) -> &mut [Route] {
         self.map.get_mut(&(plen, prefix::mask(dst, plen))).map_or(&mut [], Vec::as_mut_slice)
     }
 
     /// Removes the routes for which `f` is true; returns how many.
     pub fn remove_if(&mut self, mut f: impl FnMut(&Route) -> bool) -> usize {
+        self.changed += 1;
         let (lens, mut gone) = (&mut self.lens, 0);
         self.map.retain(|key, list| {
             let before = list.len();
@@ -163,12 +179,12 @@ impl Routes {
         Found { route: None, refused }
     }
 
-    /// Counts one packet sent by this route.
-    pub fn count_use(&mut self, dst: IpAddr, plen: u8, gateway: Option<IpAddr>, ifindex: u32) {
+    /// Counts `n` packets sent by this route.
+    pub fn count_use(&mut self, dst: IpAddr, plen: u8, gateway: Option<IpAddr>, ifindex: u32, n: u64) {
         if let Some(r) =
-            self.exact_mut(dst, plen).iter_mut().find(|r| r.gateway == gateway && r.ifindex == ifindex)
+            self.list_mut(dst, plen).iter_mut().find(|r| r.gateway == gateway && r.ifindex == ifindex)
         {
-            r.used += 1;
+            r.used += n;
         }
     }
 

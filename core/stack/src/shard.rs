@@ -136,13 +136,13 @@ impl Shard {
     #[inline(always)]
     pub(crate) fn input_one(&mut self, ifindex: u32, mut m: Mbuf) {
         m.set_ifindex(ifindex);
-        let kind = match self.net.iface_mut(ifindex) {
+        let kind = match self.net.iface_io(ifindex) {
             Some(i) if i.is_up() => i.kind,
             _ => return self.cx.drop(m, Why::IfDown),
         };
         match kind {
             IfKind::Ethernet => {
-                let Some(i) = self.net.iface_mut(ifindex) else { return };
+                let Some(i) = self.net.iface_io(ifindex) else { return };
                 if let Some((ty, m)) = ether::input(&mut self.cx, i, m) {
                     self.deliver(ifindex, ty, m, ether::HEADER_LEN);
                 }
@@ -153,7 +153,7 @@ impl Shard {
 
     /// A packet without link header: its version names the family.
     fn raw_input(&mut self, ifindex: u32, m: Mbuf) {
-        if let Some(i) = self.net.iface_mut(ifindex) {
+        if let Some(i) = self.net.iface_io(ifindex) {
             i.counters.ipackets += 1;
             i.counters.ibytes += m.len() as u64;
         }
@@ -181,7 +181,7 @@ impl Shard {
 
     fn demux(&mut self, ifindex: u32, ty: u16, m: Mbuf) {
         let Some(d) = self.types.iter().find(|t| t.0 == ty).map(|t| t.1) else {
-            if let Some(i) = self.net.iface_mut(ifindex) {
+            if let Some(i) = self.net.iface_io(ifindex) {
                 i.counters.noproto += 1;
             }
             return self.cx.drop(m, Why::UnknownEtherType);
@@ -288,7 +288,7 @@ impl Shard {
 
     #[inline(always)]
     fn transmit<const TAPPED: bool>(&mut self, ifindex: u32, mut m: Mbuf) {
-        let Some(i) = self.net.iface_mut(ifindex).filter(|i| i.is_up()) else {
+        let Some(i) = self.net.iface_io(ifindex).filter(|i| i.is_up()) else {
             return self.cx.drop(m, Why::IfDown);
         };
         if i.kind == IfKind::Loopback {
@@ -323,7 +323,7 @@ impl Shard {
             }
         }
         m.set_ifindex(ifindex);
-        if let Some(i) = self.net.iface_mut(ifindex) {
+        if let Some(i) = self.net.iface_io(ifindex) {
             if TAPPED {
                 Shard::tap_out(&mut self.taps, &self.cx, i, &m, None);
             }
@@ -352,7 +352,7 @@ impl Shard {
 
     /// As [`Shard::take_frames`], at most `max` of them: the rest waits until the device has room.
     pub fn take_frames_max(&mut self, ifindex: u32, max: usize, out: &mut Vec<Mbuf>) -> usize {
-        let Some(i) = self.net.iface_mut(ifindex) else { return 0 };
+        let Some(i) = self.net.iface_io(ifindex) else { return 0 };
         let n = i.tx.len().min(max);
         out.extend(i.tx.drain(..n));
         n

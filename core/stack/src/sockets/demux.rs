@@ -1,6 +1,6 @@
 //! Whose packet is it? Connections by their four-tuple, the rest by port and then by fit.
 //!
-//! Two indexes, both hashed with a secret key so that nobody can aim packets at one bucket:
+//! Two indexes, both hashed with a secret key so that nobody can aim packets at one bucket ([`crate::hash`]):
 //! `conns` holds every connected socket under protocol, local and remote end; `ports` holds, for each
 //! protocol and local port, the sockets that were bound to it. The most specific one wins: connected to
 //! the sender, then bound to the very address, then bound to the interface, then wildcard (Linux's
@@ -10,23 +10,13 @@
 use super::sock::Sock;
 use super::table::Table;
 use super::types::proto;
+use crate::hash::KeyedState;
 use alloc::vec::Vec;
-use core::hash::{BuildHasher, Hash, Hasher};
+use core::cell::Cell;
+use core::hash::{BuildHasher, Hasher};
 use core::net::{IpAddr, SocketAddr};
 use hashbrown::{HashMap, HashTable};
 use iopkt_base::Keyed;
-use siphasher::sip::SipHasher13;
-
-/// Makes SipHash-1-3 hashers with the shard's key.
-#[derive(Clone)]
-pub(crate) struct KeyedBuild(u64, u64);
-
-impl BuildHasher for KeyedBuild {
-    type Hasher = SipHasher13;
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
-    }
-}
 
 /// What names a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,26 +34,24 @@ impl ConnKey {
     }
 }
 
-impl Hash for ConnKey {
-    /// One write of the whole key: derived code would make a call per field.
-    fn hash<H: Hasher>(&self, h: &mut H) {
-        let mut b = [0u8; 37];
-        let n = match (self.local, self.remote) {
+impl ConnKey {
+    /// Its hash: two words for IPv4.
+    #[inline]
+    fn hash(&self, key: &KeyedState) -> u64 {
+        let mut h = key.build_hasher();
+        let end = |a: u32, port: u16| u64::from(a) << 16 | u64::from(port);
+        match (self.local, self.remote) {
             (IpAddr::V4(l), IpAddr::V4(r)) => {
-                b[..4].copy_from_slice(&l.octets());
-                b[4..8].copy_from_slice(&r.octets());
-                8
+                h.word(end(l.to_bits(), self.lport) | u64::from(self.proto) << 48);
+                h.word(end(r.to_bits(), self.rport));
             }
             (l, r) => {
-                b[..16].copy_from_slice(&bytes16(l));
-                b[16..32].copy_from_slice(&bytes16(r));
-                32
+                h.write(&bytes16(l));
+                h.write(&bytes16(r));
+                h.word(u64::from(self.lport) << 16 | u64::from(self.rport) | u64::from(self.proto) << 32);
             }
-        };
-        b[n..n + 2].copy_from_slice(&self.lport.to_be_bytes());
-        b[n + 2..n + 4].copy_from_slice(&self.rport.to_be_bytes());
-        b[n + 4] = self.proto;
-        h.write(&b[..n + 5]);
+        }
+        h.finish()
     }
 }
 
@@ -94,9 +82,11 @@ pub(crate) struct PortEntry {
 
 /// The indexes.
 pub(crate) struct Demux {
-    key: KeyedBuild,
+    key: KeyedState,
     conns: HashTable<(ConnKey, u32)>,
-    pub ports: HashMap<(u8, u16), PortEntry, KeyedBuild>,
+    /// The connection that was found last: packets come in trains. Forgotten whenever `conns` changes.
+    last: Cell<Option<(ConnKey, u32)>>,
+    pub ports: HashMap<(u8, u16), PortEntry, KeyedState>,
     /// Slots of raw sockets.
     pub raws: Vec<u32>,
 }
@@ -112,19 +102,27 @@ pub(crate) struct Packet {
 
 impl Demux {
     pub fn new(secret: &Keyed) -> Demux {
-        let key = KeyedBuild(secret.hash(&[b"demux", &[0]]), secret.hash(&[b"demux", &[1]]));
-        Demux { ports: HashMap::with_hasher(key.clone()), key, conns: HashTable::new(), raws: Vec::new() }
+        let key = KeyedState::new(secret, "demux");
+        Demux {
+            ports: HashMap::with_hasher(key.clone()),
+            key,
+            conns: HashTable::new(),
+            last: Cell::new(None),
+            raws: Vec::new(),
+        }
     }
 
     /// Enters a connection.
     pub fn add_conn(&mut self, k: ConnKey, slot: u32) {
         let key = self.key.clone();
-        self.conns.insert_unique(key.hash_one(k), (k, slot), |e| key.hash_one(e.0));
+        self.last.set(None);
+        self.conns.insert_unique(k.hash(&key), (k, slot), |e| e.0.hash(&key));
     }
 
     /// Removes a connection; no harm when it is not there.
     pub fn del_conn(&mut self, k: ConnKey, slot: u32) {
-        if let Ok(e) = self.conns.find_entry(self.key.hash_one(k), |e| e.0 == k && e.1 == slot) {
+        self.last.set(None);
+        if let Ok(e) = self.conns.find_entry(k.hash(&self.key), |e| e.0 == k && e.1 == slot) {
             e.remove();
         }
     }
@@ -135,11 +133,18 @@ impl Demux {
     }
 
     /// The socket connected so, if it may hear interface `ifindex`.
+    #[inline]
     pub fn find_conn(&self, table: &Table, k: ConnKey, ifindex: u32) -> Option<u32> {
-        let hit = self
-            .conns
-            .find(self.key.hash_one(k), |e| e.0 == k && table.at(e.1).is_some_and(|s| hears(s, ifindex)));
-        hit.map(|e| e.1)
+        if let Some((last, slot)) = self.last.get()
+            && last == k
+            && table.at(slot).is_some_and(|s| hears(s, ifindex))
+        {
+            return Some(slot);
+        }
+        let heard = |e: &(ConnKey, u32)| e.0 == k && table.at(e.1).is_some_and(|s| hears(s, ifindex));
+        let slot = self.conns.find(k.hash(&self.key), heard)?.1;
+        self.last.set(Some((k, slot)));
+        Some(slot)
     }
 
     /// Enters a socket under its port.
@@ -215,7 +220,7 @@ impl Demux {
             return Some(last);
         }
         // SO_REUSEPORT: the same flow always goes to the same socket.
-        let pick = self.key.hash_one(k) % ties;
+        let pick = k.hash(&self.key) % ties;
         list.iter()
             .copied()
             .filter(|&i| table.at(i).is_some_and(|s| score(s, p) == Some(top)))
