@@ -122,6 +122,11 @@ impl Sockets {
         self.table.get_mut(id).ok()?.err.take()
     }
 
+    /// Whether an error is pending, which stays so.
+    pub fn has_error(&self, id: SockId) -> bool {
+        self.table.get(id).is_ok_and(|s| s.err.is_some())
+    }
+
     /// Which control messages a program wants with its datagrams.
     pub fn recv_wants(&self, id: SockId) -> RecvWants {
         let Ok(s) = self.table.get(id) else { return RecvWants::default() };

@@ -1,0 +1,70 @@
+//! Sending: sendmsg(2) and its lesser forms.
+
+use crate::calls::{Answer, Call, Pending};
+use crate::fds::File;
+use crate::name::decode_name;
+use crate::recv::{MSG_DONTWAIT, MSG_OOB};
+use crate::stack::World;
+use iopkt_base::{Errno, Result};
+use iopkt_stack::sockets::{SendOpts, SockId, SockType};
+
+impl World {
+    pub(crate) fn try_send(&mut self, p: &mut Pending, late: bool) -> Option<Result<Answer>> {
+        let Call::Send { fd, data, flags, name, .. } = &p.call else { return None };
+        let (fd, flags) = (*fd, *flags);
+        let wait = flags & MSG_DONTWAIT == 0 && !self.fds.nonblocking(fd) && !late;
+        let id = match self.fds.get(fd).map(|d| &d.file) {
+            Ok(File::Socket(id)) => *id,
+            Ok(File::PipeWrite(n)) => {
+                let n = *n;
+                let pipe = &mut self.fds.pipes[n];
+                let k = if pipe.readers { pipe.push(data) } else { return Some(Err(Errno::EPIPE)) };
+                return match k {
+                    0 if !data.is_empty() && wait => None,
+                    0 if !data.is_empty() => Some(Err(Errno::EAGAIN)),
+                    k => Some(Ok(Answer::of(k))),
+                };
+            }
+            Ok(_) => return Some(Err(Errno::EBADF)),
+            Err(e) => return Some(Err(e)),
+        };
+        match self.shard.sockets.kind(id) {
+            Ok((SockType::Stream, ..)) => self.send_stream(id, wait, flags, p),
+            Ok(_) => {
+                let to = match name.as_ref().map(|n| decode_name(n)).transpose() {
+                    Ok(t) => t.flatten(),
+                    Err(e) => return Some(Err(e)),
+                };
+                let data = data.clone();
+                Some(self.send_datagram(id, to, &data))
+            }
+            Err(e) => Some(Err(e)),
+        }
+    }
+
+    fn send_stream(&mut self, id: SockId, wait: bool, flags: i32, p: &mut Pending) -> Option<Result<Answer>> {
+        let Call::Send { data, .. } = &p.call else { return None };
+        if flags & MSG_OOB != 0 {
+            return Some(Err(Errno::EOPNOTSUPP));
+        }
+        let rest = &data[p.done.min(data.len())..];
+        let s = &mut self.shard;
+        match s.sockets.write(&mut s.cx, id, rest) {
+            Ok(n) if n == rest.len() => Some(Ok(Answer::of(p.done + n))),
+            Ok(n) => {
+                p.done += n;
+                if wait { None } else { Some(Ok(Answer::of(p.done))) }
+            }
+            Err(Errno::EAGAIN) if wait => None,
+            Err(_) if p.done > 0 => Some(Ok(Answer::of(p.done))),
+            Err(e) => Some(Err(e)),
+        }
+    }
+
+    fn send_datagram(&mut self, id: SockId, to: Option<std::net::SocketAddr>, data: &[u8]) -> Result<Answer> {
+        let s = &mut self.shard;
+        let m = s.cx.mbufs.copy_of(data).ok_or(Errno::ENOBUFS)?;
+        s.sockets.send_to(&mut s.cx, &mut s.net, id, to, &SendOpts::default(), m)?;
+        Ok(Answer::of(data.len()))
+    }
+}
