@@ -20,6 +20,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("libdevnp_shim.so", "devnp-shim.so"),
     ("liblsm_autoip.so", "lsm-autoip.so"),
     ("libiopkt_preload.so", "libiopkt_preload.so"),
+    ("libiopkt_packetdrill.so", "libiopkt_packetdrill.so"),
 ];
 
 /// Builds and lays out; returns the directory.
@@ -29,7 +30,15 @@ pub fn run() -> Result<PathBuf, String> {
     for p in PROGRAMS {
         build.args(["-p", p]);
     }
-    for p in ["devnp-ecm", "devnp-ncm", "devnp-tap", "devnp-shim", "lsm-autoip", "iopkt-preload"] {
+    for p in [
+        "devnp-ecm",
+        "devnp-ncm",
+        "devnp-tap",
+        "devnp-shim",
+        "lsm-autoip",
+        "iopkt-preload",
+        "iopkt-packetdrill",
+    ] {
         build.args(["-p", p]);
     }
     sh::run(&mut build)?;

@@ -38,6 +38,8 @@ pub(crate) struct Instance {
     state: Mutex<State>,
     answered: Condvar,
     stamped: Condvar,
+    /// The kernel's `tun0`, while this lives.
+    _tun: Option<std::fs::File>,
 }
 
 /// The state, locked.
@@ -46,6 +48,7 @@ pub(crate) type Guard<'a> = MutexGuard<'a, State>;
 impl Instance {
     /// An instance whose first thread is the present one.
     pub fn new(world: World, flags: Flags) -> Instance {
+        let tun = if flags.tun { crate::tun::make() } else { None };
         let state =
             State { world, flags, settings: Settings::default(), waiters: Vec::new(), unstamped: Vec::new() };
         let i = Instance {
@@ -53,6 +56,7 @@ impl Instance {
             state: Mutex::new(state),
             answered: Condvar::new(),
             stamped: Condvar::new(),
+            _tun: tun,
         };
         i.with(|_| ());
         i

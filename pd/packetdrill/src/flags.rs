@@ -1,6 +1,6 @@
 //! `--so_flags`, and what is known of the addresses.
 //!
-//! Words are separated by blanks or commas: `local=192.168.0.1`, `plen=16`, `mtu=1500`, `seed=1`, `sysctl=off`, `name.of.variable=value` (as
+//! Words are separated by blanks or commas: `local=192.168.0.1`, `plen=16`, `mtu=1500`, `seed=1`, `sysctl=off`, `tun=off`, `name.of.variable=value` (as
 //! sysctl(8) has it), `verbose`. Packetdrill does not tell the table its addresses, so `--local_ip` and `--mtu` are
 //! read from its command line; a script that binds to another address, or gets packets for one, makes that one ours.
 
@@ -16,6 +16,8 @@ pub(crate) struct Flags {
     pub sysctl: Vec<(String, String)>,
     /// Say on stderr what was not understood.
     pub verbose: bool,
+    /// Make a `tun0` of the kernel for the script's shell commands.
+    pub tun: bool,
     /// The address was named, not guessed.
     pub fixed: bool,
 }
@@ -28,6 +30,7 @@ impl Flags {
             kernel_sysctl: true,
             sysctl: Vec::new(),
             verbose: false,
+            tun: true,
             fixed: false,
         };
         let mut bad = Vec::new();
@@ -57,6 +60,10 @@ impl Flags {
                 "seed" => value.parse().map(|n| f.setup.seed = n).is_ok(),
                 "sysctl" => {
                     f.kernel_sysctl = value != "off";
+                    matches!(value, "on" | "off")
+                }
+                "tun" => {
+                    f.tun = value != "off";
                     matches!(value, "on" | "off")
                 }
                 "verbose" => {

@@ -34,10 +34,10 @@ pub(crate) fn install(i: &Arc<Instance>) {
         (c"sendfile", hooked_sendfile as *const () as usize),
         (c"sendfile64", hooked_sendfile as *const () as usize),
     ] {
-        if let Some(at) = entry(name) {
-            if let Some(old) = put(at, to) {
-                entries.push((at, old));
-            }
+        if let Some(at) = entry(name)
+            && let Some(old) = put(at, to)
+        {
+            entries.push((at, old));
         }
     }
     *HOOKED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Hooked { instance: i.clone(), entries });

@@ -25,5 +25,6 @@ mod io;
 mod msg;
 mod settings;
 mod table;
+mod tun;
 
 pub use table::packetdrill_interface_init;

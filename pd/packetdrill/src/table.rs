@@ -92,7 +92,7 @@ pub unsafe extern "C" fn packetdrill_interface_init(flags: *const c_char, ifc: *
     let (f, bad) = Flags::read(&text, &args);
     for b in bad {
         eprintln!(
-            "iopkt: --so_flags: \"{b}\" is not understood; local=, plen=, mtu=, seed=, sysctl=on|off, verbose, NAME.OF.SYSCTL="
+            "iopkt: --so_flags: \"{b}\" is not understood; local=, plen=, mtu=, seed=, sysctl=on|off, tun=on|off, verbose, NAME.OF.SYSCTL="
         );
     }
     let mut world = match World::new(&f.setup) {
@@ -380,7 +380,7 @@ unsafe extern "C" fn ioctl(u: *mut c_void, fd: c_int, request: c_ulong, arg: *mu
         return int(Err(Errno::EFAULT)) as c_int;
     }
     // SAFETY: all requests that are understood have a pointer to an int.
-    let r = i.with(|s| s.world.ioctl(fd, request as u64, unsafe { *arg }));
+    let r = i.with(|s| s.world.ioctl(fd, request, unsafe { *arg }));
     int(r.map(|v| {
         if let Some(v) = v {
             // SAFETY: as above.

@@ -1,1 +1,2 @@
-//! x
+//! A runner for packetdrill's script language over [`iopkt_world`].
+#![forbid(unsafe_code)]

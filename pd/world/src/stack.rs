@@ -238,6 +238,6 @@ impl World {
 
     /// Packet buffers in use: 0 when all sockets are gone.
     pub fn buffers(&self) -> usize {
-        self.pool.stats().out as usize
+        self.pool.stats().out
     }
 }

@@ -57,7 +57,7 @@ impl World {
             }
             "net.ipv4.tcp_rmem" => {
                 // tcp_adv_win_scale of 1: half of the buffer is window.
-                set("net.inet.tcp.recvspace", nth(1).map(|v| v)) | set("net.inet.tcp.recvbuf_max", nth(2))
+                set("net.inet.tcp.recvspace", nth(1)) | set("net.inet.tcp.recvbuf_max", nth(2))
             }
             "net.ipv4.tcp_wmem" => {
                 set("net.inet.tcp.sendspace", nth(1)) | set("net.inet.tcp.sendbuf_max", nth(2))
