@@ -44,7 +44,15 @@ impl Host {
     /// # Panics
     /// The stack refuses a plain Ethernet interface or address: a bug.
     pub fn new(n: u8, seed: u64, now: Instant, cfg: Config) -> Host {
-        let pool = Pool::new(PoolConfig { max_clusters: 8192, ..PoolConfig::default() });
+        Host::with_memory(n, seed, now, cfg, 8192)
+    }
+
+    /// The same with so many clusters of packet memory.
+    ///
+    /// # Panics
+    /// As [`Host::new`].
+    pub fn with_memory(n: u8, seed: u64, now: Instant, cfg: Config, max_clusters: usize) -> Host {
+        let pool = Pool::new(PoolConfig { max_clusters, ..PoolConfig::default() });
         let key = (u128::from(seed) << 8 | u128::from(n)).to_le_bytes();
         let mut shard =
             Shard::new(now, cfg, seed ^ u64::from(n), key, pool.cache(64), vec![Box::new(Inet::new())]);

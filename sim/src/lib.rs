@@ -21,7 +21,7 @@ pub use host::{Host, sa};
 pub use link::{Faults, Item, Link};
 pub use pcap::Pcap;
 pub use programs::Answer;
-pub use seeds::for_seeds;
+pub use seeds::{for_seeds, for_seeds_in_parallel};
 pub use snapshot::snapshot;
 pub use stream::{Flow, pattern};
 pub use world::World;

@@ -62,7 +62,8 @@ impl Flow {
         self.read(hosts[self.to.0]);
     }
 
-    fn write(&mut self, host: &mut Host) {
+    /// The writer's part of [`Flow::step`].
+    pub fn write(&mut self, host: &mut Host) {
         let s = &mut host.shard;
         let id = self.from.1;
         let mut chunk = [0; 4096];
@@ -86,7 +87,11 @@ impl Flow {
         }
     }
 
-    fn read(&mut self, host: &mut Host) {
+    /// The reader's part of [`Flow::step`].
+    ///
+    /// # Panics
+    /// As [`Flow::step`].
+    pub fn read(&mut self, host: &mut Host) {
         let s = &mut host.shard;
         let id = self.to.1;
         loop {

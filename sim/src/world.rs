@@ -38,8 +38,13 @@ impl World {
 
     /// The same with a configuration.
     pub fn with(n: u8, seed: u64, faults: Faults, cfg: &Config) -> World {
+        World::with_memory(n, seed, faults, cfg, 8192)
+    }
+
+    /// The same with so many clusters of packet memory in each host.
+    pub fn with_memory(n: u8, seed: u64, faults: Faults, cfg: &Config, clusters: usize) -> World {
         let now = Instant::from_millis(1000);
-        let hosts = (1..=n).map(|i| Host::new(i, seed, now, cfg.clone())).collect();
+        let hosts = (1..=n).map(|i| Host::with_memory(i, seed, now, cfg.clone(), clusters)).collect();
         let link = |i: u64, j: u64| Link::new(faults, seed.wrapping_mul(0x1_0001) ^ (i << 8 | j));
         let links = (0..u64::from(n)).map(|i| (0..u64::from(n)).map(|j| link(i, j)).collect()).collect();
         let necks = (0..n).map(|_| None).collect();

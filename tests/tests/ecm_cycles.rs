@@ -18,7 +18,8 @@ fn size(pid: i32) -> (u64, usize) {
 
 #[test]
 fn unplug_cycles_under_traffic_are_flat() {
-    let rounds: u32 = if std::env::var_os("IO_PKT_LONG").is_some() { 1000 } else { 24 };
+    let long = std::env::var_os("IO_PKT_LONG").is_some();
+    let rounds: u32 = if long { 2000 } else { 24 };
     let mut lab = Lab::new("cycles");
     lab.spawn("io-usb --foreground -d sim");
     lab.wait(LONG, "test -S $IO_PKT_ROOT/dev/usb");
@@ -53,6 +54,9 @@ fn unplug_cycles_under_traffic_are_flat() {
         let now = pids.map(size);
         for (p, n) in peak.iter_mut().zip(now) {
             *p = (*p).max(n.0);
+        }
+        if long && i % 50 == 0 {
+            println!("round {i}: {now:?}");
         }
         // Caches are warm after a while.
         if i == rounds / 4 {
