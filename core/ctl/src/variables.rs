@@ -57,6 +57,8 @@ pub const VARIABLES: &[Variable] = &[
     rw("net.inet.tcp.do_loopback_cksum", "Sum TCP segments to ourselves"),
     rw("net.inet.tcp.init_win", "Initial window, segments"),
     rw("net.inet.tcp.init_win_local", "Initial window on the same network, segments"),
+    rw("net.inet.tcp.join_local", "Join two programs of this stack past it"),
+    ro("net.inet.tcp.joined", "Connections that were joined so"),
     rw("net.inet.tcp.keepcnt", "Keepalive probes before a connection is given up"),
     rw("net.inet.tcp.keepidle", "Idle time before keepalive probes, 1/2 s"),
     rw("net.inet.tcp.keepintvl", "Time between keepalive probes, 1/2 s"),

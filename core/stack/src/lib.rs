@@ -21,6 +21,7 @@ mod domain;
 pub mod ether;
 pub mod hash;
 pub mod iface;
+mod join;
 mod listen;
 pub mod neigh;
 mod net;

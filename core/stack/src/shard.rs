@@ -43,6 +43,7 @@ pub struct Shard {
     types: Vec<(u16, usize)>,
     loopq: VecDeque<Mbuf>,
     pub(crate) looped: LoopTune,
+    pub(crate) joins: crate::join::JoinTune,
     /// Stack modules that hear frames.
     pub listeners: Listeners,
     /// Who looks at frames without being their receiver.
@@ -76,6 +77,7 @@ impl Shard {
             types,
             loopq: VecDeque::new(),
             looped: LoopTune::default(),
+            joins: Default::default(),
             listeners: Listeners::default(),
             taps: Taps::default(),
         };

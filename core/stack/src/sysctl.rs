@@ -59,6 +59,8 @@ pub(crate) const NAMES: &[&str] = &[
     "net.inet.udp.do_loopback_cksum",
     "net.inet.ip.lowportmin",
     "net.inet.ip.lowportmax",
+    "net.inet.tcp.join_local",
+    "net.inet.tcp.joined",
     "net.inet.tcp.mssdflt",
 ];
 
@@ -96,6 +98,8 @@ impl Shard {
             "net.inet.udp.do_loopback_cksum" => (self.looped.udp.into(), ""),
             "net.inet.ip.lowportmin" => (600, "no socket option asks for a low port"),
             "net.inet.ip.lowportmax" => (1023, "no socket option asks for a low port"),
+            "net.inet.tcp.join_local" => (self.joins.on.into(), ""),
+            "net.inet.tcp.joined" => (self.joins.count, "it is a measure"),
             "net.inet.tcp.mssdflt" => (536, "RFC 9293 MUST-15 names it"),
             _ => return None,
         };
@@ -116,6 +120,7 @@ impl Shard {
             "net.inet.ip.ifq.maxlen" if (50..=65_536).contains(&v) => self.looped.limit = v as usize,
             "net.inet.tcp.do_loopback_cksum" if v < 2 => self.looped.tcp = v == 1,
             "net.inet.udp.do_loopback_cksum" if v < 2 => self.looped.udp = v == 1,
+            "net.inet.tcp.join_local" if v < 2 => self.joins.on = v == 1,
             _ => return false,
         }
         true

@@ -334,6 +334,12 @@ impl Taps {
         !self.list.is_empty()
     }
 
+    /// Whether a tap is there that may look at the packets of loopback interfaces.
+    pub fn see_loopback(&self, net: &Net) -> bool {
+        let lo = |i| i == 0 || net.iface(i).is_some_and(|i| i.is_loopback());
+        self.list.iter().any(|(_, t)| lo(t.cfg.ifindex))
+    }
+
     /// A tap.
     pub fn get(&self, id: TapId) -> Option<&Tap> {
         self.list.get(id.0)

@@ -17,6 +17,8 @@ pub(crate) struct End {
     pub generation: u32,
     /// Bytes to throw away before the program's own.
     pub filling: usize,
+    /// The watch of the program's end, if it has one.
+    pub watch: Option<i32>,
 }
 
 pub(crate) fn errno(e: rustix::io::Errno) -> Errno {
@@ -89,6 +91,11 @@ impl End {
         // The byte that now heads the queue is delivered by looking at it.
         take(self.fd.as_fd(), &mut out[got - 1..got], RecvFlags::PEEK)?;
         Ok(got)
+    }
+
+    /// Takes the byte that always stays behind out: what is in the queue then is what was not delivered.
+    pub fn take_delivered(&self) {
+        let _ = take(self.fd.as_fd(), &mut [0], RecvFlags::empty());
     }
 
     /// Bytes of a stream, or of the next message, that were not delivered yet.

@@ -1,12 +1,14 @@
 //! [`Host`] on Linux.
 
-use crate::end::{End, give, next_message, readable};
+use crate::end::{End, errno, give, next_message, readable};
+use crate::gone::Gone;
 use crate::nodes::Nodes;
 use iopkt_base::{Errno, Instant, Result};
 use iopkt_sockproto::{NAME_PREFIX, PairFamily, PairName};
 use iopkt_sockserver::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair, RingId, host::pair};
 use iopkt_sys::{sockopt, unix};
 use rustix::event::epoll;
+use rustix::fs::OFlags;
 use rustix::net::{
     AddressFamily, RecvFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, shutdown, socketpair,
     sockopt as opt,
@@ -20,6 +22,8 @@ const LISTENER: u64 = 0;
 const SESSION: u64 = 1;
 const PAIR: u64 = 2;
 const NODE: u64 = 3;
+/// Index of the watch over given-away ends, of the listener's kind.
+const WATCH: usize = 1;
 const GENERATIONS: u32 = 1 << 22;
 
 /// Send buffer of the program's end of a stream, as the kernel counts it. A quarter of it must be more than the largest
@@ -50,6 +54,9 @@ pub struct SockHost {
     /// Device number of sockets, once known.
     dev: u64,
     nodes: Nodes,
+    /// Watches over programs' ends; made when the first is wanted. `Err`: there can be none.
+    gone: Option<Gone>,
+    no_gone: bool,
     /// What the wall clock is ahead of the stack's, nanoseconds.
     epoch: i128,
 }
@@ -77,6 +84,8 @@ impl SockHost {
             scratch: vec![0; 64 << 10],
             dev,
             nodes: Nodes::default(),
+            gone: None,
+            no_gone: false,
             epoch: epoch(),
         };
         host.watch(&host.listener, LISTENER, 0, 0)?;
@@ -88,6 +97,7 @@ impl SockHost {
         let index = e.token as u32 as usize;
         let generation = (e.token >> 32) as u32 % GENERATIONS;
         match e.token >> 54 & 3 {
+            LISTENER if index == WATCH => self.read_gone(),
             LISTENER => self.ready.push(HostEvent::Listener),
             SESSION => {
                 if let Some(c) = self.conns.get(index).filter(|c| c.generation == generation) {
@@ -161,19 +171,41 @@ impl SockHost {
             opt::set_socket_oobinline(&ours, true)?;
             give(theirs.as_fd(), &[0]).map_err(|e| io::Error::from_raw_os_error(e.raw()))?;
         }
+        self.name(&ours, stream, family)?;
+        Ok((ours, theirs))
+    }
+
+    /// Gives an end the name that shows at the other one.
+    fn name(&mut self, end: &OwnedFd, stream: bool, family: PairFamily) -> io::Result<()> {
         // Somebody may have taken the name of a pair to annoy us: try others.
         for _ in 0..16 {
             self.pairs += 1;
             let name = PairName { instance: self.instance, stream, family, number: self.pairs };
             let (path, len) = name.encode();
             debug_assert!(path.starts_with(NAME_PREFIX));
-            match bind(&ours, &SocketAddrUnix::new_abstract_name(&path[1..len])?) {
-                Ok(()) => return Ok((ours, theirs)),
+            match bind(end, &SocketAddrUnix::new_abstract_name(&path[1..len])?) {
+                Ok(()) => return Ok(()),
                 Err(rustix::io::Errno::ADDRINUSE) => {}
                 Err(e) => return Err(e.into()),
             }
         }
         Err(rustix::io::Errno::ADDRINUSE.into())
+    }
+
+    /// The watches.
+    fn gone(&mut self) -> Result<&mut Gone> {
+        if self.gone.is_none() && !self.no_gone {
+            self.gone = Gone::new().ok().filter(|g| self.watch(g.fd(), LISTENER, 0, WATCH).is_ok());
+            self.no_gone = self.gone.is_none();
+        }
+        self.gone.as_mut().ok_or(Errno::EOPNOTSUPP)
+    }
+
+    fn read_gone(&mut self) {
+        let ready = &mut self.ready;
+        if let Some(g) = &mut self.gone {
+            g.read(|owner| ready.push(HostEvent::Gone(owner)));
+        }
     }
 }
 
@@ -241,7 +273,7 @@ impl Host for SockHost {
             let generation = host.next_generation();
             let index = host.ends.vacant_key();
             host.watch(&fd, PAIR, generation, index)?;
-            host.ends.insert(End { fd, owner, stream, generation, filling: 0 });
+            host.ends.insert(End { fd, owner, stream, generation, filling: 0, watch: None });
             Ok(NewPair { end: EndId(index as u32), ino, client })
         };
         make(self).map_err(|e| pure(&e))
@@ -249,6 +281,9 @@ impl Host for SockHost {
 
     fn close(&mut self, e: EndId, reset: bool) {
         let Some(end) = self.ends.try_remove(e.0 as usize) else { return };
+        if let (Some(wd), Some(g)) = (end.watch, &mut self.gone) {
+            g.forget(wd);
+        }
         if !reset {
             end.empty(&mut self.scratch);
         }
@@ -325,6 +360,51 @@ impl Host for SockHost {
         if let Some(end) = self.ends.get_mut(e.0 as usize) {
             let _ = end.drop_filling(&mut self.scratch);
         }
+    }
+
+    fn watch_program(&mut self, e: EndId, client: &OwnedFd) -> Result<()> {
+        let end = self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?;
+        if end.watch.is_some() {
+            return Ok(());
+        }
+        let owner = end.owner;
+        let wd = self.gone()?.watch(client, owner)?;
+        if let Some(end) = self.ends.get_mut(e.0 as usize) {
+            end.watch = Some(wd);
+        }
+        opt::set_socket_oobinline(client, true).map_err(errno)?;
+        // EINVAL: it has one since an earlier attempt.
+        match self.name(client, true, PairFamily::Inet) {
+            Err(e) if e.raw_os_error() != Some(rustix::io::Errno::INVAL.raw_os_error()) => Err(pure(&e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn give_away(&mut self, e: EndId, owner: u32, nonblock: bool) -> Result<NewPair<OwnedFd>> {
+        let end = self.ends.get_mut(e.0 as usize).ok_or(Errno::EBADF)?;
+        if end.watch.is_none() || !end.drop_filling(&mut self.scratch)? {
+            return Err(Errno::EAGAIN);
+        }
+        let copy = end.fd.try_clone().map_err(|e| pure(&e))?;
+        let ino = unix::file_id(&copy).map_err(|e| pure(&e))?.ino;
+        let mode = rustix::fs::fcntl_getfl(&copy).map_err(errno)?;
+        let wanted = if nonblock { mode | OFlags::NONBLOCK } else { mode - OFlags::NONBLOCK };
+        self.gone()?.watch(&copy, owner)?;
+        let Some(end) = self.ends.try_remove(e.0 as usize) else { return Err(Errno::EBADF) };
+        // Both programs write into buffers of one size. Neither of these can fail for a socket of our own.
+        let _ = opt::set_socket_send_buffer_size(&copy, BUFFER / 2);
+        let _ = rustix::fs::fcntl_setfl(&copy, wanted);
+        let _ = epoll::delete(&self.epoll, &end.fd);
+        end.take_delivered();
+        Ok(NewPair { end: EndId::AWAY, ino, client: copy })
+    }
+
+    fn look_for_gone(&mut self) {
+        self.read_gone();
+    }
+
+    fn client_error(&mut self, fd: &OwnedFd) -> Option<Errno> {
+        opt::socket_error(fd).ok()?.err().map(errno)
     }
 
     fn identify(&self, fd: &OwnedFd) -> Option<u64> {
@@ -410,7 +490,14 @@ impl Host for SockHost {
             let generation = self.next_generation();
             let index = self.ends.vacant_key();
             self.watch(&fd, PAIR, generation, index).map_err(|e| pure(&e))?;
-            self.ends.insert(End { fd, owner: pair_owner, stream: false, generation, filling: 0 });
+            self.ends.insert(End {
+                fd,
+                owner: pair_owner,
+                stream: false,
+                generation,
+                filling: 0,
+                watch: None,
+            });
             return Ok(Some((EndId(index as u32), Cred { uid: who.uid, pid: who.pid })));
         }
     }

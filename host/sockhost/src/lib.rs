@@ -14,10 +14,12 @@
 //! - Closing an end with unread bytes in it gives ECONNRESET at the other; the program's closing with unread
 //!   bytes gives it to us.
 //! - An end's inode number is the same in every process that has it.
+//! - inotify(7) tells of the last close of a socket (`gone`).
 //! - SEQPACKET pairs keep message borders and show hang-ups (DGRAM pairs do not).
 #![forbid(unsafe_code)]
 
 mod end;
+mod gone;
 mod host;
 mod nodes;
 mod service;

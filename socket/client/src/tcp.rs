@@ -112,6 +112,13 @@ impl TcpStream {
         self.session.about(Op::Shutdown, &self.fd, &[how], Addr::NONE).map(drop)
     }
 
+    /// Whether the other end may be another program's: a reset by SO_LINGER is then known to the stack only.
+    fn may_be_joined(&self) -> bool {
+        let name = rustix::net::getsockname(&self.fd).ok();
+        let name = name.and_then(|a| rustix::net::SocketAddrUnix::try_from(a).ok());
+        name.is_some_and(|n| n.abstract_name().is_some())
+    }
+
     /// SO_ERROR: the pending error, cleared.
     ///
     /// # Errors
@@ -169,7 +176,13 @@ impl TcpStream {
 
 impl Read for &TcpStream {
     fn read(&mut self, b: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.fd, b)?)
+        match rustix::io::read(&self.fd, &mut *b)? {
+            0 if !b.is_empty() && self.may_be_joined() => match self.take_error()? {
+                Some(e) => Err(e),
+                None => Ok(0),
+            },
+            n => Ok(n),
+        }
     }
 }
 

@@ -31,6 +31,24 @@ fn refuse_recv(flags: c_int) -> Result<()> {
     if flags & libc::MSG_OOB != 0 { Err(libc::EINVAL) } else { Ok(()) }
 }
 
+/// The end of a stream: of a joined connection it may be a reset, which the pair does not show. What the call returns.
+#[cold]
+fn ended(fd: c_int) -> Result<usize> {
+    if ident::joined(fd).is_none() {
+        return Ok(0);
+    }
+    match ops::getsockopt_int(&mut crate::session::Stack, fd, libc::SOL_SOCKET, libc::SO_ERROR) {
+        Ok(e) if e > 0 => Err(e),
+        _ => Ok(0),
+    }
+}
+
+/// What a read of a stream for `len` bytes returned, looked at for [`ended`].
+#[inline]
+fn streamed(fd: c_int, n: ssize_t, len: usize) -> ssize_t {
+    if n == 0 && len > 0 { length(ended(fd)) } else { n }
+}
+
 /// The result of a call on a datagram socket. One that could not reach the stack is left to the supervisor, if there is one:
 /// without the mark it gets the call.
 ///
@@ -216,7 +234,7 @@ pub unsafe extern "C" fn recvfrom(
     // SAFETY: the program's arguments.
     unsafe {
         if addr.is_null() && flags & UNUSUAL_RECV == 0 && datagram::pair(fd).is_none() {
-            return real::recv(fd, buf, len, flags);
+            return streamed(fd, real::recv(fd, buf, len, flags), len);
         }
         length(recvfrom_addressed(fd, one(buf, len), flags, addr, addr_len))
     }
@@ -237,7 +255,10 @@ unsafe fn recvfrom_addressed(
             Some(p) if p.stream => {
                 refuse_recv(flags)?;
                 let a = [fd as usize, part.iov_base as usize, part.iov_len, flags as usize, 0];
-                let n = sys::marked(libc::SYS_recvfrom, a)?;
+                let mut n = sys::marked(libc::SYS_recvfrom, a)?;
+                if n == 0 && part.iov_len > 0 {
+                    n = ended(fd)?;
+                }
                 give_address(addr.cast(), addr_len, &ops::SockAddr::new(&Addr::NONE))?;
                 Ok(n)
             }
@@ -325,9 +346,12 @@ unsafe fn receive_any(fd: c_int, m: *mut msghdr, flags: c_int) -> Result<usize> 
             let r = sys::recvmsg(fd, m, flags);
             (*m).msg_name = name;
             (*m).msg_namelen = 0;
-            return r;
+            return if r == Ok(0) { ended(fd) } else { r };
         }
         let r = sys::recvmsg(fd, m, flags);
+        if r == Ok(0) {
+            ended(fd)?;
+        }
         if r.is_ok() && (*m).msg_controllen > 0 && !(*m).msg_control.is_null() {
             notice_passed(m);
         }
@@ -419,7 +443,7 @@ pub unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize
     // SAFETY: the program's arguments.
     unsafe {
         match datagram::pair(fd) {
-            None => real::read(fd, buf, len),
+            None => streamed(fd, real::read(fd, buf, len), len),
             // bpf(4): a read is of the buffer's length.
             Some(p) if nodes::read_length(&p).is_some_and(|n| n != len) => length(Err(libc::EINVAL)),
             Some(p) => {
@@ -440,7 +464,7 @@ pub unsafe extern "C" fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_
     unsafe {
         match datagram::pair(fd) {
             Some(p) if n >= 0 => length(datagram::receive(fd, &p, iov, n as usize, 0).map(|r| r.len)),
-            _ => real::readv(fd, iov, n),
+            _ => streamed(fd, real::readv(fd, iov, n), 1),
         }
     }
 }

@@ -16,9 +16,10 @@ def code(f, *a):
     try: return f(*a)
     except OSError as e: return errno.errorcode[e.errno]
 def talk():
-    l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()
-    c = socket.create_connection(l.getsockname()); p, _ = l.accept()
-    c.send(b'hi'); assert p.recv(9) == b'hi'
+    # A listener that waits for data: its connections are not joined past the stack (those outlive it).
+    l = socket.socket(); l.setsockopt(6, socket.TCP_DEFER_ACCEPT, 600); l.bind(('127.0.0.1', 0)); l.listen()
+    c = socket.create_connection(l.getsockname()); c.send(b'hi')
+    p, _ = l.accept(); assert p.recv(9) == b'hi'
     return l, c, p
 l, c, p = talk()
 d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); d.bind(('127.0.0.1', 0))

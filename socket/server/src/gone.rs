@@ -51,7 +51,9 @@ impl<H: Host> Server<H> {
             .take(ASKED)
             .collect();
         let ends: Vec<EndId> = users.iter().map(|u| u.1).collect();
-        let mut any = false;
+        self.host.look_for_gone();
+        self.hear_host();
+        let mut any = self.end_joined(shard);
         for k in self.host.hung_up(&ends).into_iter().filter_map(|i| users.get(i)).map(|u| u.0) {
             any = true;
             let Some(o) = self.socks.get_mut(k as usize) else { continue };

@@ -16,6 +16,8 @@ pub enum HostEvent {
     Pair(u32, u8),
     /// A program connected to a node ([`Host::node_listen`]).
     Node(u32),
+    /// A program's end that is watched ([`Host::watch_program`], [`Host::give_away`]) was closed everywhere.
+    Gone(u32),
 }
 
 /// Bits of [`HostEvent::Pair`]: they are hints; a hint too many does no harm.
@@ -53,6 +55,11 @@ pub struct NewPair<F> {
 /// The server's end of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndId(pub u32);
+
+impl EndId {
+    /// Not the server's any more ([`Host::give_away`]).
+    pub const AWAY: EndId = EndId(u32::MAX);
+}
 
 /// Memory that is shared with a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +133,35 @@ pub trait Host {
 
     /// Ends the server's writing half: the program reads everything, then the end of file.
     fn shutdown(&mut self, e: EndId);
+
+    /// Prepares a stream's pair for [`Host::give_away`]: from now on [`HostEvent::Gone`] tells (with the pair's owner) when the
+    /// program's end is closed everywhere, whoever has the other, and its name is seen at the other end.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP when this host cannot; what bind(2) and inotify_add_watch(2) say.
+    fn watch_program(&mut self, e: EndId, client: &Self::Fd) -> Result<()> {
+        let _ = (e, client);
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Hands the server's own end out, to be a program's: no event but [`HostEvent::Gone`] with `owner` comes of it any more, and
+    /// nothing more can be asked about it. What the first program wrote is in it.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP, or what stands against it now; nothing has changed then.
+    fn give_away(&mut self, e: EndId, owner: u32, nonblock: bool) -> Result<NewPair<Self::Fd>> {
+        let _ = (e, owner, nonblock);
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Looks for [`HostEvent::Gone`] without waiting for the next event: [`Host::events`] has them then.
+    fn look_for_gone(&mut self) {}
+
+    /// The pending error of a program's end itself (SO_ERROR), which is taken by asking.
+    fn client_error(&mut self, fd: &Self::Fd) -> Option<Errno> {
+        let _ = fd;
+        None
+    }
 
     /// Which of these ends (by their places in the list) the programs have closed everywhere, also when no event has told yet.
     fn hung_up(&mut self, ends: &[EndId]) -> Vec<usize>;

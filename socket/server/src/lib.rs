@@ -20,6 +20,7 @@
 //! | `request` | what is asked about sockets |
 //! | `stream` | TCP: connect, pumps, ends |
 //! | `listen` | TCP: listen, accept; shutdown |
+//! | `join` | TCP: connections between two programs of this stack |
 //! | `messages` | datagrams |
 //! | `routing`, `rtconv`, `netlink` | AF_ROUTE and AF_NETLINK sockets |
 //! | `ioctl` | SIOC* |
@@ -35,6 +36,7 @@ mod gone;
 pub mod host;
 mod ioctl;
 mod ioctl_set;
+mod join;
 mod listen;
 pub mod mem;
 mod messages;

@@ -7,7 +7,7 @@
 
 use crate::Host;
 use crate::server::Server;
-use crate::sock::{Listening, State};
+use crate::sock::{Join, Listening, State};
 use iopkt_base::{Errno, Result};
 use iopkt_sockproto::linux::{SOCK_CLOEXEC, SOCK_NONBLOCK};
 use iopkt_sockproto::{Addr, Rep, Req};
@@ -71,7 +71,11 @@ impl<H: Host> Server<H> {
             l.tokens -= 1;
         }
         let (id, from) = got?;
-        let made = self.attach(id, uid, kind, State::Up { told: true }, req.args[0] & SOCK_NONBLOCK != 0);
+        let nonblock = req.args[0] & SOCK_NONBLOCK != 0;
+        let made = match self.join(shard, id, uid, kind, nonblock) {
+            Some(joined) => Ok(joined),
+            None => self.attach(id, uid, kind, State::Up { told: true }, nonblock),
+        };
         self.queue(s);
         match made {
             Ok((_, client)) => {
@@ -121,6 +125,7 @@ impl<H: Host> Server<H> {
                     self.retire(shard, s, true, false);
                 }
             }
+            State::Up { .. } if sk.join == Join::Joined => self.shutdown_joined(shard, how, fd, s)?,
             State::Up { .. } => {
                 if how != 1 {
                     sk.deaf = true;

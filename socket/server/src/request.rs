@@ -130,7 +130,7 @@ impl<H: Host> Server<H> {
             Op::Getsockname => rep.addr = Addr(Some(shard.sockets.local_addr(id)?)),
             Op::Getpeername => rep.addr = Addr(Some(self.peer(shard, s)?)),
             Op::Setsockopt => self.set_option(shard, req, payload, fd, s)?,
-            Op::Getsockopt => return self.get_option(shard, k, req, s),
+            Op::Getsockopt => return self.get_option(shard, k, req, fd, s),
             Op::Shutdown => self.shutdown_call(shard, req.args[0], fd, s)?,
             Op::Ioctl => return self.ioctl(shard, k, req, payload, fd, s),
             Op::Send => rep.val[0] = self.send_call(shard, req, payload, s)?,
@@ -260,16 +260,22 @@ impl<H: Host> Server<H> {
         state: State,
         nonblock: bool,
     ) -> Result<(u32, H::Fd)> {
-        let entry = self.socks.vacant_entry();
-        let k = entry.key() as u32;
+        let k = self.socks.vacant_key() as u32;
         let p = self.host.pair(kind.stream(), PairFamily::Inet, k, nonblock)?;
-        entry.insert(Sock::new(id, p.end, p.ino, kind, uid, state));
+        let k = self.enter(Sock::new(id, p.end, p.ino, kind, uid, state));
+        Ok((k, p.client))
+    }
+
+    /// Enters a socket into the tables.
+    pub(crate) fn enter(&mut self, s: Sock) -> u32 {
+        let (id, ino, uid) = (s.id, s.ino, s.uid);
+        let k = self.socks.insert(s) as u32;
         self.gain(uid, |s| s.sockets += 1);
-        self.tombs.forget(p.ino);
-        self.by_ino.insert(p.ino, k);
+        self.tombs.forget(ino);
+        self.by_ino.insert(ino, k);
         self.by_id.insert(id, k);
         self.queue(k);
-        Ok((k, p.client))
+        k
     }
 
     fn set_option(&mut self, shard: &mut Shard, req: &Req, payload: &[u8], fd: &H::Fd, s: u32) -> Result<()> {
@@ -290,8 +296,11 @@ impl<H: Host> Server<H> {
         Ok(())
     }
 
-    fn get_option(&mut self, shard: &mut Shard, k: u32, req: &Req, s: u32) -> Result<()> {
-        let sk = &mut self.socks[s as usize];
+    fn get_option(&mut self, shard: &mut Shard, k: u32, req: &Req, fd: &H::Fd, s: u32) -> Result<()> {
+        if (req.args[0], req.args[1]) == (SOL_SOCKET, SO_ERROR) {
+            self.error_of_joined(shard, fd, s);
+        }
+        let Some(sk) = self.socks.get_mut(s as usize) else { return Err(Errno::ENOTSOCK) };
         let rep = Rep::ok(req);
         if (req.args[0], req.args[1]) == (SOL_SOCKET, SO_ERROR)
             && let Some(e) = sk.err.take()

@@ -98,6 +98,8 @@ pub struct Server<H: Host> {
     /// One buffer for all data that passes through.
     pub(crate) buf: Vec<u8>,
     work: VecDeque<u32>,
+    /// Sockets whose programs were told to be gone ([`HostEvent::Gone`]).
+    pub(crate) gone: Vec<u32>,
     /// Streams whose program is gone with bytes still to be taken by the stack, in order of the time at which that is looked
     /// at next: when, which, its inode number, how much was taken by then.
     lingering: VecDeque<(Instant, u32, u64, u64)>,
@@ -129,6 +131,7 @@ impl<H: Host> Server<H> {
             msg: vec![0; MAX_MSG],
             buf: vec![0; 128 << 10],
             work: VecDeque::new(),
+            gone: Vec::new(),
             lingering: VecDeque::new(),
             ready: VecDeque::new(),
             accepting: false,
@@ -152,6 +155,7 @@ impl<H: Host> Server<H> {
     /// whether there is more to do at once. What it gave to the stack leaves with the next `Sockets::output`.
     pub fn turn(&mut self, shard: &mut Shard) -> bool {
         self.hear_host();
+        self.end_joined(shard);
         self.hear_stack(shard);
         self.accept_sessions(shard);
         self.end_lingering(shard);
@@ -178,7 +182,7 @@ impl<H: Host> Server<H> {
             || !shard.cx.events.is_empty()
     }
 
-    fn hear_host(&mut self) {
+    pub(crate) fn hear_host(&mut self) {
         let mut evs = core::mem::take(&mut self.events);
         self.host.events(&mut evs);
         for e in evs.drain(..) {
@@ -186,6 +190,7 @@ impl<H: Host> Server<H> {
                 HostEvent::Listener => self.accepting = true,
                 HostEvent::Session(k) => self.queue_session(k),
                 HostEvent::Node(owner) => self.nodes.knocked(owner),
+                HostEvent::Gone(k) => self.gone.push(k),
                 HostEvent::Pair(k, what) if k & NODE != 0 => self.nodes.heard(k & !NODE, what),
                 HostEvent::Pair(k, what) => {
                     let Some(s) = self.socks.get_mut(k as usize) else { continue };

@@ -104,6 +104,20 @@ pub(crate) struct Sock {
     pub err: Option<Errno>,
     /// Bytes read from the pair that the stack did not take although it had promised.
     pub stash: Vec<u8>,
+    /// Whether its data goes past the stack.
+    pub join: Join,
+}
+
+/// How far a connection between two programs of this stack is joined (see `join`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Join {
+    /// Not: its bytes go by the stack.
+    #[default]
+    No,
+    /// May become so when the other side accepts: what the program writes stays in the pair until then.
+    Held,
+    /// Its pair's other end is the other program's.
+    Joined,
 }
 
 impl Sock {
@@ -130,6 +144,7 @@ impl Sock {
             ancillary: false,
             err: None,
             stash: Vec::new(),
+            join: Join::No,
         }
     }
 }

@@ -15,7 +15,7 @@
 use crate::Host;
 use crate::host::not_now;
 use crate::server::Server;
-use crate::sock::{Kind, State};
+use crate::sock::{Join, Kind, State};
 use iopkt_base::{Errno, Result};
 use iopkt_sockproto::{Rep, Req, repf};
 use iopkt_stack::Shard;
@@ -65,8 +65,10 @@ impl<H: Host> Server<H> {
         match r {
             Ok(()) | Err(Errno::EINPROGRESS) => {
                 sk.state = State::Connecting { wait: req.args[0] != 0 };
+                let end = sk.end;
+                self.hold(shard, s, to, fd);
                 // Fails only when the program has filled the pair itself: not writable either.
-                let _ = self.host.block(sk.end, fd);
+                let _ = self.host.block(end, fd);
                 Err(Errno::EINPROGRESS)
             }
             Err(e) => Err(e),
@@ -138,6 +140,13 @@ impl<H: Host> Server<H> {
                     self.retire(shard, s, true, false);
                 }
             }
+            State::Up { .. } if sk.join == Join::Joined => {
+                // What the other side's program did was told already, or shows in the pair.
+                let e = shard.sockets.take_error(sk.id);
+                if !core::mem::replace(&mut sk.dead, true) {
+                    sk.err = sk.err.or(e);
+                }
+            }
             State::Up { .. } => {
                 sk.err = shard.sockets.take_error(sk.id).or(sk.err);
                 sk.dead |= sk.err.is_some() && what & ev::CLOSED != 0;
@@ -149,6 +158,12 @@ impl<H: Host> Server<H> {
 
     /// Moves what can be moved, both ways. True: the budget is used up, there is more.
     pub(crate) fn pump_stream(&mut self, shard: &mut Shard, s: u32) -> bool {
+        match self.socks[s as usize].join {
+            Join::No => {}
+            Join::Joined => return false,
+            Join::Held if self.still_held(shard, s) => return false,
+            Join::Held => self.socks[s as usize].join = Join::No,
+        }
         let down = self.pump_down(shard, s);
         let up = self.pump_up(shard, s);
         let sk = &self.socks[s as usize];

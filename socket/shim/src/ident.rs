@@ -11,13 +11,22 @@ use crate::sys;
 /// The name stays readable when the stack is dead, and dup, fork, exec and passing do not change it.
 #[inline]
 pub fn pair(fd: c_int) -> Option<PairName> {
+    name(fd, libc::SYS_getpeername)
+}
+
+/// The name of `fd` itself, if it has one of a stack's: it is, or may become, one end of a joined connection, whose other end another
+/// program has.
+pub fn joined(fd: c_int) -> Option<PairName> {
+    name(fd, libc::SYS_getsockname).filter(|n| n.stream)
+}
+
+fn name(fd: c_int, call: libc::c_long) -> Option<PairName> {
     // SAFETY: all-zero is a valid sockaddr_un.
     let mut sun: libc::sockaddr_un = unsafe { core::mem::zeroed() };
     let mut len = size_of::<libc::sockaddr_un>() as libc::socklen_t;
     // SAFETY: sun and len live across the call.
     unsafe {
-        sys::marked(libc::SYS_getpeername, [fd as usize, &raw mut sun as usize, &raw mut len as usize, 0, 0])
-            .ok()?;
+        sys::marked(call, [fd as usize, &raw mut sun as usize, &raw mut len as usize, 0, 0]).ok()?;
     }
     if sun.sun_family != libc::AF_UNIX as libc::sa_family_t {
         return None;

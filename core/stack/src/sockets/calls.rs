@@ -131,6 +131,29 @@ impl Sockets {
         self.table.get(id)?.remote.ok_or(Errno::ENOTCONN)
     }
 
+    /// The socket of this table at the other end of a stream's connection, if it is here.
+    pub fn other_side(&self, id: SockId) -> Option<SockId> {
+        let s = self.table.get(id).ok().filter(|s| s.ty == SockType::Stream)?;
+        let far = s.remote?;
+        let k = ConnKey::new(proto::TCP, far.ip(), far.port(), SocketAddr::new(s.local, s.lport));
+        Some(self.table.at(self.demux.find_conn(&self.table, k, 0)?)?.id)
+    }
+
+    /// Whether a listener of this table accepts connections to `to` without waiting for their data.
+    pub fn accepts_at_once(&self, to: SocketAddr) -> bool {
+        let list = self.demux.ports.get(&(proto::TCP, to.port())).map_or(&[][..], |e| &e.bound);
+        let mut those = list.iter().filter_map(|&i| self.table.at(i)).filter(|s| {
+            matches!(s.body, Body::Listen(_)) && (s.local.is_unspecified() || s.local == to.ip())
+        });
+        those.next().is_some_and(|s| s.opt.tcp.defer_accept == 0)
+            && those.all(|s| s.opt.tcp.defer_accept == 0)
+    }
+
+    /// Whether a raw socket is open that sees the segments of others.
+    pub fn raw_sees_tcp(&self) -> bool {
+        self.demux.raws.iter().any(|&i| self.table.at(i).is_some_and(|s| s.proto == proto::TCP))
+    }
+
     /// shutdown(2): 0 read, 1 write, 2 both.
     ///
     /// # Errors
