@@ -55,6 +55,11 @@ pub const VARIABLES: &[Variable] = &[
     rw("net.inet.ip.ttl", "TTL of packets that the stack itself makes"),
     rw("net.inet.tcp.delack_ticks", "Delay of acknowledgements, 1/100 s"),
     rw("net.inet.tcp.do_loopback_cksum", "Sum TCP segments to ourselves"),
+    rw(
+        "net.inet.tcp.ecn.enable",
+        "Explicit congestion notification: 0 off, 1 asked for, 2 agreed to when asked",
+    ),
+    rw("net.inet.tcp.ecn.maxretries", "SYNs that ask for ECN before one goes without"),
     rw("net.inet.tcp.init_win", "Initial window, segments"),
     rw("net.inet.tcp.init_win_local", "Initial window on the same network, segments"),
     rw("net.inet.tcp.join_local", "Join two programs of this stack past it"),

@@ -6,6 +6,7 @@ use crate::segment::Segment;
 use crate::tcb::{State, Tcb};
 use crate::timers::Timer;
 use iopkt_base::{Duration, Instant};
+use iopkt_wire::tcp::Flags;
 
 impl Tcb {
     /// Handles ACK, window and SACK of a segment in a synchronized state; false when the segment is to be
@@ -36,6 +37,9 @@ impl Tcb {
         } else if ack == self.snd.una {
             //= RFC5681-2-duplicate
             w.dup |= !self.sack_ok && len == 0 && self.outstanding() > 0 && before == self.snd.wnd;
+        }
+        if self.ecn.on && seg.flags.has(Flags::ECE) && ack.ge(self.snd.una) {
+            self.ecn_echoed(now, w.flight);
         }
         if w.acked > 0 || w.dup || w.fresh > 0 {
             self.tlp.rearm = true;

@@ -1,5 +1,6 @@
 //! Settings of a connection.
 
+use crate::ecn::Ecn;
 use iopkt_base::Duration;
 use iopkt_wire::tcp::FastOpen;
 
@@ -67,6 +68,10 @@ pub struct Config {
     pub fin_wait2: Duration,
     /// Offset of the timestamp clock (RFC 7323 section 5.4), from [`crate::isn::ts_offset`].
     pub ts_offset: u32,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: Ecn,
+    /// SYNs that ask for ECN without an answer before one goes without (NetBSD's `ecn.maxretries`).
+    pub ecn_asks: u8,
     /// Largest payload handed out as one super-segment, bytes; 0: never more than one MSS.
     pub tso_max: u32,
     /// Fast Open (RFC 7413): the cookie that the SYN carries beside data, or the request for one; at a server what the SYN-ACK
@@ -105,6 +110,8 @@ impl Default for Config {
             msl: Duration::from_secs(30),
             fin_wait2: Duration::from_secs(60),
             ts_offset: 0,
+            ecn: Ecn::Accept,
+            ecn_asks: 1,
             tso_max: 0,
             fast_open: None,
             fast_open_bare: false,

@@ -7,6 +7,7 @@
 //! cookie lives (two counter steps).
 
 use crate::config::{Config, MAX_WSCALE, MSS_DEFAULT};
+use crate::ecn::Ecn;
 use crate::isn::flow_bytes;
 use crate::outcome::Outcome;
 use crate::output::bare;
@@ -19,7 +20,7 @@ use iopkt_wire::tcp::{Flags, Options, Timestamps};
 
 /// MSS values a cookie can express; the largest that does not exceed the peer's is taken.
 const MSS_TABLE: [u16; 8] = [216, 536, 1220, 1300, 1400, 1440, 1460, 8960];
-/// Low bits of TSval: 4 of the peer's window scale (15: none), 1 SACK permitted, 1 spare.
+/// Low bits of TSval: 4 of the peer's window scale (15: none), 1 SACK permitted, 1 ECN asked for.
 const TS_BITS: u32 = 6;
 
 fn counter(now: Instant) -> u32 {
@@ -49,7 +50,9 @@ pub fn syn_ack(
     let ts = syn.options.timestamps.filter(|_| cfg.timestamps);
     let scale = syn.options.window_scale.filter(|_| cfg.window_scaling && ts.is_some());
     let sack = syn.options.sack_permitted && cfg.sack && ts.is_some();
-    let bits = u32::from(scale.map_or(15, |s| s.min(MAX_WSCALE))) | u32::from(sack) << 4;
+    let ecn = ts.is_some() && cfg.ecn != Ecn::Off && syn.flags.has(Flags::ECE | Flags::CWR) && syn.ecn == 0;
+    let bits =
+        u32::from(scale.map_or(15, |s| s.min(MAX_WSCALE))) | u32::from(sack) << 4 | u32::from(ecn) << 5;
     let clock = ((now.as_nanos() >> 20) as u32).wrapping_add(cfg.ts_offset);
     // Never ahead of the clock: the connection's later timestamps must not be smaller.
     let val = clock & !((1 << TS_BITS) - 1) | bits;
@@ -63,7 +66,7 @@ pub fn syn_ack(
             timestamps: ts.map(|t| Timestamps { val, ecr: t.val }),
             ..Options::NONE
         },
-        ..bare(seq, syn.seq + 1, Flags::SYN | Flags::ACK)
+        ..bare(seq, syn.seq + 1, Flags::SYN | Flags::ACK | if ecn { Flags::ECE } else { Flags::NONE })
     }
 }
 
@@ -94,7 +97,7 @@ pub fn check(
     let syn = Segment {
         seq: seg.seq - 1,
         ack: Seq(0),
-        flags: Flags::SYN,
+        flags: Flags::SYN | if ecr & 32 != 0 { Flags::ECE | Flags::CWR } else { Flags::NONE },
         window: seg.window,
         options: Options {
             mss: Some(MSS_TABLE[mss as usize]),

@@ -78,6 +78,10 @@ impl Tcb {
             o.fate = Fate::BadState;
             return Some(payload);
         }
+        // Only here, behind the window's check. [RFC3168 6.1.5b]
+        if self.ecn.on && len > 0 {
+            self.ecn_data(&seg, o);
+        }
         if len == 0 || self.state == State::Closed {
             if seg.flags.has(Flags::URG) {
                 self.input_urgent(&seg, o);

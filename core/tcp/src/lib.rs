@@ -39,6 +39,7 @@ mod ack;
 pub mod cc;
 mod config;
 pub mod cookie;
+mod ecn;
 mod fastopen;
 mod input;
 pub mod isn;
@@ -61,6 +62,7 @@ mod tlp;
 mod user;
 
 pub use config::{CcKind, Config, MSS_DEFAULT, MSS_MIN};
+pub use ecn::Ecn;
 pub use fastopen::{FastOpenFail, Learned};
 pub use iopkt_wire::tcp::FastOpen;
 pub use outcome::{Fate, Outcome, Stats, what};

@@ -37,6 +37,7 @@ impl Tcb {
         self.rcv.last_ack = self.rcv.nxt;
         self.rcv.adv = self.rcv.nxt + self.rcv_free().min(65535);
         self.rcv.last = now;
+        self.ecn_negotiate(seg);
         self.take_options(now, &seg.options);
         // A SYN's window is never scaled. //= RFC7323-2.2
         self.snd.wnd = u32::from(seg.window);
@@ -105,7 +106,10 @@ impl Tcb {
         }
         if f.has(Flags::RST) {
             //= RFC9293-3.10.7.3-rst
-            if f.has(Flags::ACK) {
+            if f.has(Flags::ACK) && self.ecn_refused() {
+                self.snd.need_syn = true;
+                o.what |= what::OUTPUT;
+            } else if f.has(Flags::ACK) {
                 self.end(Some(Errno::ECONNREFUSED), o);
             } else {
                 o.fate = Fate::BadState;

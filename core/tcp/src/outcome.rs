@@ -99,4 +99,8 @@ pub struct Stats {
     pub ooo: u32,
     /// SYN and SYN-ACK retransmissions.
     pub syn_retransmits: u32,
+    /// Data segments received with a congestion mark (RFC 3168), and ACKs that echoed one of ours.
+    pub ce_in: u32,
+    /// See [`Stats::ce_in`].
+    pub ece_in: u32,
 }

@@ -105,7 +105,7 @@ impl Tcb {
 
     fn output_syn(&mut self, now: Instant, sink: &mut impl Sink) {
         let first = self.state == State::SynSent;
-        let flags = if first { Flags::SYN } else { Flags::SYN | Flags::ACK };
+        let flags = if first { Flags::SYN } else { Flags::SYN | Flags::ACK } | self.ecn_syn(first);
         let window = self.rcv_free().min(65535);
         let (fast_open, text) = self.fast_open_syn();
         let seg = SegOut {
@@ -117,6 +117,8 @@ impl Tcb {
             options: Options { fast_open, ..self.syn_options(now) },
             payload: self.out.range(0, text as usize),
             gso_size: 0,
+            // [RFC3168 6.1.1e]
+            ect: false,
         };
         if !sink.emit(&seg) {
             self.snd.refused = true;
@@ -220,8 +222,9 @@ impl Tcb {
         }
         let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
         let cwnd = self.win.cwnd.saturating_sub(self.pipe());
-        let most =
-            if self.knobs.tso_max > full { self.knobs.tso_max - self.knobs.tso_max % full } else { full };
+        // CWR is for one segment, whatever a device makes of a large one.
+        let large = self.knobs.tso_max > full && !self.ecn.cwr;
+        let most = if large { self.knobs.tso_max - self.knobs.tso_max % full } else { full };
         let n = avail.min(window).min(cwnd).min(most);
         if n >= full {
             return Some(n - n % full);
@@ -280,7 +283,7 @@ impl Tcb {
     #[inline]
     fn went(&mut self, now: Instant, n: u32, again: bool) {
         self.tlp.rearm = true;
-        if self.rec.mode == Mode::Fast {
+        if matches!(self.rec.mode, Mode::Fast | Mode::Cwr) {
             self.rec.sent = self.rec.sent.saturating_add(n);
         }
         if self.tlp.due {
@@ -345,6 +348,8 @@ impl Tcb {
             flags |= Flags::URG;
             urgent = up.since(start).min(65535) as u16;
         }
+        let new = text > 0 && start.ge(self.snd.max);
+        flags |= self.ecn_flags(new);
         let (window, adv) = self.window();
         let seg = SegOut {
             seq: start,
@@ -355,11 +360,13 @@ impl Tcb {
             options: *options,
             payload: self.out.range(start.since(self.snd.data) as usize, text as usize),
             gso_size: if text > full { full as u16 } else { 0 },
+            ect: text > 0 && self.is_ect(start, self.owed.probe),
         };
         if !sink.emit(&seg) {
             self.snd.refused = true;
             return false;
         }
+        self.ecn.cwr &= !new;
         self.ack_went(adv);
         true
     }
@@ -445,7 +452,9 @@ impl Tcb {
 
     fn emit_ack(&mut self, now: Instant, seq: Seq, sink: &mut impl Sink) -> bool {
         let (window, adv) = self.window();
-        let seg = SegOut { window, options: self.options(now), ..bare(seq, self.rcv.nxt, Flags::ACK) };
+        // Never ECT: a lost ACK would not be noticed. [RFC3168 6.1.4a]
+        let flags = Flags::ACK | self.ecn_flags(false);
+        let seg = SegOut { window, options: self.options(now), ..bare(seq, self.rcv.nxt, flags) };
         if !sink.emit(&seg) {
             self.snd.refused = true;
             return false;
@@ -474,5 +483,6 @@ impl Tcb {
 
 /// A segment without payload and options.
 pub(crate) fn bare(seq: Seq, ack: Seq, flags: Flags) -> SegOut<'static> {
-    SegOut { seq, ack, flags, window: 0, urgent: 0, options: Options::NONE, payload: (&[], &[]), gso_size: 0 }
+    let options = Options::NONE;
+    SegOut { seq, ack, flags, window: 0, urgent: 0, options, payload: (&[], &[]), gso_size: 0, ect: false }
 }

@@ -70,7 +70,7 @@ impl Tcb {
     fn reo_wnd(&self) -> Duration {
         if !self.rack.reordered {
             let dups = self.rec.dupacks >= 3 || self.sent.sacked() > 2 * self.seg_size();
-            if self.rec.mode != Mode::Open || dups {
+            if matches!(self.rec.mode, Mode::Fast | Mode::Loss) || dups {
                 return Duration::ZERO;
             }
         }
@@ -95,8 +95,12 @@ impl Tcb {
 
     /// The reordering timer expired.
     pub(crate) fn reorder_due(&mut self, now: Instant) {
-        if self.rack_detect(now) > 0 && self.rec.mode == Mode::Open {
-            self.enter_fast(now, self.pipe());
+        if self.rack_detect(now) > 0 {
+            match self.rec.mode {
+                Mode::Open => self.enter_fast(now, self.pipe()),
+                Mode::Cwr => self.cwr_to_fast(),
+                Mode::Fast | Mode::Loss => {}
+            }
         }
     }
 
@@ -113,7 +117,7 @@ impl Tcb {
         self.rack.persist = PERSIST;
         //= RFC3708-3
         let segs = right.since(left).div_ceil(self.seg_size()).max(1);
-        if self.rec.needless > 0 {
+        if self.rec.needless > 0 && self.rec.mode != Mode::Cwr {
             self.rec.needless = self.rec.needless.saturating_sub(segs);
             if self.rec.needless == 0 {
                 self.undo();

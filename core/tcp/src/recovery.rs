@@ -21,6 +21,8 @@ pub(crate) enum Mode {
     Open,
     /// Fast recovery, until everything sent before it is acknowledged.
     Fast,
+    /// A router's mark reduced the window: as [`Mode::Fast`], with nothing lost.
+    Cwr,
     /// After a time-out, until everything sent before it is acknowledged.
     Loss,
 }
@@ -69,7 +71,7 @@ impl Tcb {
     /// Recovery and congestion control for one acceptable ACK.
     pub(crate) fn after_ack(&mut self, now: Instant, w: &AckWork) {
         let mss = self.seg_size();
-        if w.original && self.rec.needless == 1 && self.rec.mode != Mode::Open {
+        if w.original && self.rec.needless == 1 && matches!(self.rec.mode, Mode::Fast | Mode::Loss) {
             //= RFC3522-3.2
             //= RFC4015-3.2
             self.undo();
@@ -95,6 +97,13 @@ impl Tcb {
                 let lost = if self.sack_ok { self.rack_detect(now) } else { 0 };
                 self.prr(delivered, w.acked > 0 && lost == 0, mss);
             }
+            Mode::Cwr => {
+                let lost = self.find_loss(now, w, mss);
+                if lost > 0 {
+                    self.cwr_to_fast();
+                }
+                self.prr(self.delivered_by(w, mss), w.acked > 0 && lost == 0, mss);
+            }
             Mode::Loss => {
                 if self.sack_ok {
                     self.rack_detect(now);
@@ -105,6 +114,16 @@ impl Tcb {
     }
 
     fn open_ack(&mut self, now: Instant, w: &AckWork, mss: u32) {
+        if self.find_loss(now, w, mss) > 0 {
+            self.enter_fast(now, w.flight);
+            self.prr(self.delivered_by(w, mss), false, mss);
+        } else {
+            self.grow(now, w);
+        }
+    }
+
+    /// Counts duplicates and looks for losses outside of recovery; bytes found lost.
+    fn find_loss(&mut self, now: Instant, w: &AckWork, mss: u32) -> u32 {
         if w.acked > 0 {
             (self.rec.dupacks, self.rec.reno) = (0, 0);
             // The point would be ahead again after half a turn of the circle.
@@ -123,12 +142,7 @@ impl Tcb {
             //= RFC5681-3.2
             lost = self.sent.mark_head(mss);
         }
-        if lost > 0 {
-            self.enter_fast(now, w.flight);
-            self.prr(self.delivered_by(w, mss), false, mss);
-        } else {
-            self.grow(now, w);
-        }
+        lost
     }
 
     /// Without SACK, duplicate ACKs caused by our own retransmissions must not start another recovery.
@@ -141,10 +155,39 @@ impl Tcb {
         //= RFC6675-5
         let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
         self.cc.get().on_congestion(&mut self.win, now, flight);
+        self.prr_begins(Mode::Fast, flight);
+        self.recovery_begins();
+    }
+
+    /// A router's mark: the window shrinks as for a loss. [RFC3168 6.1.2a]
+    pub(crate) fn enter_cwr(&mut self, now: Instant, flight: u32) {
+        let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
+        self.cc.get().on_ecn(&mut self.win, now, flight);
+        if self.outstanding() == 0 {
+            // Nothing will come back to clock the window down.
+            self.win.cwnd = self.win.ssthresh;
+            return self.ecn_reduced();
+        }
+        self.prr_begins(Mode::Cwr, flight);
+        (self.rec.point, self.rec.needless) = (self.snd.max, 0);
+    }
+
+    /// The window goes from `flight` to the threshold by the deliveries to come.
+    fn prr_begins(&mut self, mode: Mode, flight: u32) {
         // Until the next ACK nothing goes but the first retransmission.
         self.win.cwnd = self.pipe();
-        self.rec.mode = Mode::Fast;
+        self.rec.mode = mode;
         (self.rec.delivered, self.rec.sent, self.rec.flight) = (0, 0, flight.max(self.win.mss));
+        self.ecn_reduced();
+    }
+
+    /// Losses in a flight for which the window was reduced already: they do not reduce it again. [RFC3168 6.1.2b]
+    pub(crate) fn cwr_to_fast(&mut self) {
+        self.rec.mode = Mode::Fast;
+        self.recovery_begins();
+    }
+
+    fn recovery_begins(&mut self) {
         self.probe_forget();
         (self.rec.point, self.rec.valid) = (self.snd.max, true);
         self.owed.force_retx = true;
@@ -194,12 +237,13 @@ impl Tcb {
 
     fn leave_recovery(&mut self) {
         //= RFC6582-3.2-3-full
-        if self.rec.mode == Mode::Fast {
+        if self.rec.mode != Mode::Loss {
             // What is in flight is near it already: that was PRR's work.
             self.win.cwnd = self.win.ssthresh;
         }
-        self.rec.mode = Mode::Open;
-        self.rack_recovered();
+        if core::mem::take(&mut self.rec.mode) != Mode::Cwr {
+            self.rack_recovered();
+        }
         (self.rec.dupacks, self.rec.reno) = (0, 0);
         self.owed.force_retx = false;
     }
@@ -212,6 +256,7 @@ impl Tcb {
         }
         // Another time-out for the same data takes no more from the threshold. //= RFC5681-3.1-rto
         if self.tries <= 1 {
+            self.ecn_reduced();
             let flight = self.pipe().min(self.win.cwnd);
             self.cc.get().on_timeout(&mut self.win, now, flight);
         }

@@ -266,7 +266,8 @@ impl Scoreboard {
             if s.has(SACKED) {
                 continue;
             }
-            if rack.is_before(s.at, s.end) {
+            // What went again at the same instant as the newest delivered one may have gone after it.
+            if rack.is_before(s.at, s.end) || (s.at == rack.xmit && s.has(EVER_RETX)) {
                 if s.has(EVER_RETX) {
                     continue;
                 }

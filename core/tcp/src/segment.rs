@@ -20,8 +20,8 @@ pub struct Segment {
     pub urgent: u16,
     /// Options.
     pub options: Options,
-    /// The IP header says "congestion experienced" (RFC 3168). Kept for ECN.
-    pub ce: bool,
+    /// The ECN field of the IP header (RFC 3168): 0 not ECT, 1 and 2 ECT, 3 CE. Whoever read that header sets it.
+    pub ecn: u8,
 }
 
 impl Segment {
@@ -35,8 +35,14 @@ impl Segment {
             window: h.window,
             urgent: h.urgent,
             options: h.options,
-            ce: false,
+            ecn: 0,
         }
+    }
+
+    /// A router met congestion.
+    #[inline]
+    pub fn ce(&self) -> bool {
+        self.ecn == 3
     }
 
     /// Parses the header at the front of `m` and trims `m` to the payload. The caller has checked the
@@ -71,6 +77,8 @@ pub struct SegOut<'a> {
     pub payload: (&'a [u8], &'a [u8]),
     /// Not 0: the payload is a super-segment, to be cut into pieces of this many bytes on its way out.
     pub gso_size: u16,
+    /// The IP header is to say ECT(0): its two ECN bits are 2, else 0 (RFC 3168).
+    pub ect: bool,
 }
 
 /// How [`SegOut::write`] treats the checksum.

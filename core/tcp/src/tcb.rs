@@ -2,6 +2,7 @@
 
 use crate::cc::{Cc, Window};
 use crate::config::Config;
+use crate::ecn::EcnState;
 use crate::fastopen::Fast;
 use crate::outcome::Stats;
 use crate::rack::Rack;
@@ -185,6 +186,7 @@ pub struct Tcb {
     pub(crate) rec: Recovery,
     pub(crate) rack: Rack,
     pub(crate) tlp: Tlp,
+    pub(crate) ecn: EcnState,
     pub(crate) timers: Timers,
     /// Doublings of the retransmission or probe time-out: undone by a round-trip sample (Karn).
     pub(crate) backoff: u8,
@@ -288,6 +290,7 @@ impl Tcb {
             rec: Recovery::default(),
             rack: Rack::default(),
             tlp: Tlp::default(),
+            ecn: EcnState::new(cfg.ecn, cfg.ecn_asks),
             timers: Timers::new(),
             backoff: 0,
             tries: 0,

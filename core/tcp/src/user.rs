@@ -20,6 +20,8 @@ pub struct Info {
     pub timestamps: bool,
     /// SACK is in use.
     pub sack: bool,
+    /// ECN is in use; a packet of the peer was ECT or CE.
+    pub ecn: (bool, bool),
     /// Window shifts: the peer's, ours.
     pub scale: (u8, u8),
     /// Retransmission time-out now.
@@ -315,6 +317,7 @@ impl Tcb {
             state: self.state,
             timestamps: self.ts.on,
             sack: self.sack_ok,
+            ecn: (self.ecn.on, self.ecn.seen),
             scale: (self.snd.scale, self.rcv.scale),
             rto: self.rtt.rto(self.backoff),
             rtt: (self.rtt.srtt(), self.rtt.var(), self.rtt.min()),

@@ -52,10 +52,11 @@ impl Sockets {
                 return cx.drop(m, Why::BadTransportChecksum);
             }
         }
-        let Ok((seg, sport, dport)) = Segment::from_mbuf(&mut m) else {
+        let Ok((mut seg, sport, dport)) = Segment::from_mbuf(&mut m) else {
             self.stats.tcp.short += 1;
             return cx.drop(m, Why::BadTransportHeader);
         };
+        seg.ecn = info.tos & 3;
         let a = Arrived {
             seg,
             local: SocketAddr::new(info.dst, dport),

@@ -64,9 +64,10 @@ fn fill(o: &mut Out, i: &Info) {
     o.0[0] = number(i.state);
     o.0[2] = i.backoff;
     o.0[4] = i.backoff;
-    // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
+    // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_ECN, TCPI_OPT_ECN_SEEN.
     let scaled = i.scale.0 != 0 || i.scale.1 != 0;
     o.0[5] = u8::from(i.timestamps) | u8::from(i.sack) << 1 | u8::from(scaled) << 2;
+    o.0[5] |= u8::from(i.ecn.0) << 3 | u8::from(i.ecn.1) << 4;
     o.0[6] = i.scale.0 | i.scale.1 << 4;
     o.u32(8, us(i.rto));
     o.u32(12, 40_000);

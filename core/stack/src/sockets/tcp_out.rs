@@ -81,7 +81,8 @@ impl Sockets {
         let (Some(remote), Body::Conn(c)) = (s.remote, &mut s.body) else { return false };
         let dst = remote.ip();
         let csum = if c.local || offload { Csum::Partial } else { Csum::Full };
-        let (ttl, tos) = (opt.ttl.unwrap_or(super::sock::DEFAULT_TTL), opt.tos);
+        // The two ECN bits of a stream are the machine's (RFC 3168), whatever IP_TOS said.
+        let (ttl, tos) = (opt.ttl.unwrap_or(super::sock::DEFAULT_TTL), opt.tos & !3);
         let df = !matches!(opt.mtu_discover, pmtudisc::DONT | pmtudisc::OMIT);
         let (oif, dontroute, txprio) = (opt.bound_dev, opt.dontroute, opt.txprio);
         let (mut sent, mut starved) = (0, false);
@@ -108,7 +109,7 @@ impl Sockets {
                 dst,
                 proto: proto::TCP,
                 ttl,
-                tos,
+                tos: if seg.ect { tos | 2 } else { tos },
                 df,
                 oif,
                 dontroute,
@@ -168,6 +169,8 @@ impl Sockets {
             user_timeout: Duration::from_millis(u64::from(t.user_timeout)),
             syn_retries: t.syn_cnt,
             fin_wait2: secs(t.linger2),
+            ecn: self.tune.ecn,
+            ecn_asks: self.tune.ecn_asks,
             ts_offset: iopkt_tcp::isn::ts_offset(&cx.secret, local, remote),
             ..Config::default()
         }

@@ -8,9 +8,10 @@ use super::Sockets;
 use super::sock::{BUF_MAX, BUF_MIN, Opts};
 use super::types::SockType;
 use crate::packet::Path;
+use iopkt_tcp::Ecn;
 
 /// The variables. Sizes are in bytes.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 16] = [
     "net.inet.tcp.sendspace",
     "net.inet.tcp.recvspace",
     "net.inet.tcp.sack.enable",
@@ -22,6 +23,8 @@ pub(crate) const NAMES: [&str; 14] = [
     "net.inet.tcp.init_win",
     "net.inet.tcp.init_win_local",
     "net.inet.tcp.log_refused",
+    "net.inet.tcp.ecn.enable",
+    "net.inet.tcp.ecn.maxretries",
     "net.inet.udp.checksum",
     "net.inet.udp.sendspace",
     "net.inet.udp.recvspace",
@@ -29,6 +32,8 @@ pub(crate) const NAMES: [&str; 14] = [
 
 /// Longest keepalive time: Linux's `MAX_TCP_KEEPIDLE`, seconds.
 const KEEP_MAX: u32 = 32_767;
+/// Values of `ecn.enable`: Linux's `tcp_ecn` (NetBSD's 0 and 1 mean the same).
+const ECN: [Ecn; 3] = [Ecn::Off, Ecn::Request, Ecn::Accept];
 /// Milliseconds in a tick.
 const TICK: u16 = 10;
 
@@ -40,11 +45,21 @@ pub(crate) struct Tune {
     init_win: [u8; 2],
     /// Connections to closed ports are logged.
     pub log_refused: bool,
+    /// Explicit congestion notification, and how many SYNs ask for it.
+    pub ecn: Ecn,
+    pub ecn_asks: u8,
 }
 
 impl Default for Tune {
     fn default() -> Self {
-        Tune { tcp: Opts::default(), udp: Opts::default(), init_win: [10, 10], log_refused: false }
+        Tune {
+            tcp: Opts::default(),
+            udp: Opts::default(),
+            init_win: [10, 10],
+            log_refused: false,
+            ecn: Ecn::Accept,
+            ecn_asks: 1,
+        }
     }
 }
 
@@ -75,6 +90,8 @@ impl Tune {
             "net.inet.tcp.init_win" => self.init_win[0].into(),
             "net.inet.tcp.init_win_local" => self.init_win[1].into(),
             "net.inet.tcp.log_refused" => self.log_refused.into(),
+            "net.inet.tcp.ecn.enable" => ECN.iter().position(|e| *e == self.ecn).unwrap_or(0) as u32,
+            "net.inet.tcp.ecn.maxretries" => self.ecn_asks.into(),
             "net.inet.udp.checksum" => (!self.udp.no_check).into(),
             "net.inet.udp.sendspace" => self.udp.sndbuf,
             "net.inet.udp.recvspace" => self.udp.rcvbuf,
@@ -105,6 +122,10 @@ impl Tune {
             "net.inet.tcp.init_win" => put(&mut self.init_win[0], segments),
             "net.inet.tcp.init_win_local" => put(&mut self.init_win[1], segments),
             "net.inet.tcp.log_refused" => put(&mut self.log_refused, flag),
+            "net.inet.tcp.ecn.enable" => put(&mut self.ecn, ECN.get(v as usize).copied()),
+            "net.inet.tcp.ecn.maxretries" => {
+                put(&mut self.ecn_asks, u8::try_from(v).ok().filter(|n| (1..=127).contains(n)))
+            }
             "net.inet.udp.checksum" => put(&mut self.udp.no_check, flag.map(|on| !on)),
             "net.inet.udp.sendspace" => put(&mut self.udp.sndbuf, size),
             "net.inet.udp.recvspace" => put(&mut self.udp.rcvbuf, size),

@@ -44,6 +44,10 @@ pub struct World {
     pub icmp: bool,
     pub events: Vec<(usize, Event)>,
     pub sent: u64,
+    /// A router between the hosts marks ECT packets (RFC 3168).
+    pub marks: bool,
+    /// TOS of each packet sent: (host, TOS, payload of the transport's packet included).
+    pub toses: Vec<(usize, u8, usize)>,
 }
 
 pub use iopkt_mbuf::PoolConfig;
@@ -85,6 +89,8 @@ impl World {
             icmp: true,
             events: Vec::new(),
             sent: 0,
+            marks: false,
+            toses: Vec::new(),
         }
     }
 
@@ -114,6 +120,8 @@ impl World {
         self.sent += 1;
         let local = self.hosts[from].net.is_local(o.dst, 0);
         let IpOut { src, dst, proto, ttl, tos, .. } = o;
+        self.toses.push((from, tos, o.m.len()));
+        let tos = if self.marks && tos & 3 != 0 { tos | 3 } else { tos };
         let p = Packet { src, dst, proto, ttl, tos, flags: o.m.flags(), bytes: o.m.as_slice().to_vec() };
         let links = if local { &mut self.own } else { &mut self.links };
         links[from].send(self.now, p);

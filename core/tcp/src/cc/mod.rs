@@ -76,6 +76,11 @@ pub trait Controller: Debug + Send {
     /// lowers `w.cwnd` to it in its own way.
     fn on_congestion(&mut self, w: &mut Window, now: Instant, in_flight: u32);
 
+    /// Congestion that a router reported by a mark (RFC 3168): sets `w.ssthresh` as for a loss.
+    fn on_ecn(&mut self, w: &mut Window, now: Instant, in_flight: u32) {
+        self.on_congestion(w, now, in_flight);
+    }
+
     /// The retransmission timer expired for the first time on this data: sets `w.ssthresh`; the machine sets
     /// `w.cwnd` to one segment.
     fn on_timeout(&mut self, w: &mut Window, now: Instant, in_flight: u32);

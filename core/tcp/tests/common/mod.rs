@@ -23,10 +23,29 @@ pub struct Seen {
     pub h: Header,
     pub len: usize,
     pub dropped: bool,
+    /// Went as ECT(0); a router marked it.
+    pub ect: bool,
+    pub ce: bool,
 }
 
 /// Says whether to drop a packet: who sent it, its header, its payload's length.
 pub type Filter = Box<dyn FnMut(usize, &Header, usize) -> bool>;
+
+/// What a link carries: a segment and the ECN field of the IP header that it would have.
+#[derive(Clone)]
+pub struct Packet {
+    bytes: Vec<u8>,
+    ecn: u8,
+}
+
+impl iopkt_sim::Item for Packet {
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+    fn damage(&mut self, at: usize, bit: u32) {
+        self.bytes.damage(at, bit);
+    }
+}
 
 /// A link that takes 10 ms and does nothing else.
 pub fn clean() -> Faults {
@@ -66,10 +85,12 @@ pub struct Net {
     pub now: Instant,
     pub ends: [End; 2],
     /// From the first end, from the second; what they carry are segments.
-    pub links: [Link; 2],
+    pub links: [Link<Packet>; 2],
     pub seen: Vec<Seen>,
     /// Says which packets to drop: (from, header, payload length, how many were seen from that end).
     pub filter: Option<Filter>,
+    /// Says which ECT packets a router marks.
+    pub marker: Option<Filter>,
     pub cache: Cache,
     pub pool: Pool,
 }
@@ -112,6 +133,7 @@ impl Net {
             links: [Link::new(clean(), seed ^ 0xa), Link::new(clean(), seed ^ 0xb << 32)],
             seen: Vec::new(),
             filter: None,
+            marker: None,
             cache: pool.cache(64),
             pool,
         }
@@ -234,7 +256,7 @@ impl Net {
         let mut out = Vec::new();
         let cache = &mut self.cache;
         t.output(self.now, &mut |s: &SegOut<'_>| {
-            out.push(pack(cache, i, s));
+            out.push((pack(cache, i, s), s.ect));
             true
         });
         // What arrived before the end may still be read.
@@ -244,33 +266,36 @@ impl Net {
         if !gone {
             self.ends[i].tcb = Some(t);
         }
-        for m in out {
-            self.transmit(i, m);
+        for (m, ect) in out {
+            self.transmit(i, m, ect);
         }
     }
 
     /// Puts a raw segment on the link from end `i` (an attacker's, an old duplicate).
     pub fn inject(&mut self, i: usize, s: &SegOut<'_>) {
         let m = pack(&mut self.cache, i, s);
-        self.transmit(i, m);
+        self.transmit(i, m, s.ect);
     }
 
-    fn transmit(&mut self, from: usize, m: Mbuf) {
+    fn transmit(&mut self, from: usize, m: Mbuf, ect: bool) {
         let (h, hl) = Header::parse(m.as_slice()).expect("own segments parse");
         let len = m.len() - hl;
+        let ce = ect && self.marker.as_mut().is_some_and(|f| f(from, &h, len));
+        let packet = Packet { bytes: m.as_slice().to_vec(), ecn: if ce { 3 } else { 2 * u8::from(ect) } };
         let dropped = self.filter.as_mut().is_some_and(|f| f(from, &h, len))
-            || !self.links[from].send(self.now, m.as_slice().to_vec());
-        self.seen.push(Seen { at: self.now, from, h, len, dropped });
+            || !self.links[from].send(self.now, packet);
+        self.seen.push(Seen { at: self.now, from, h, len, dropped, ect, ce });
     }
 
-    fn deliver(&mut self, i: usize, mut m: Mbuf) {
+    fn deliver(&mut self, i: usize, mut m: Mbuf, ecn: u8) {
         let (src, dst) = if i == 0 { (B, A) } else { (A, B) };
         let mut sum = pseudo_v4(src, dst, 6, m.len() as u32);
         sum.add(m.as_slice());
         if !sum.is_valid() {
             return;
         }
-        let Ok((seg, _, _)) = Segment::from_mbuf(&mut m) else { return };
+        let Ok((mut seg, _, _)) = Segment::from_mbuf(&mut m) else { return };
+        seg.ecn = ecn;
         let (now, len) = (self.now, m.len());
         let fresh = self.ends[i].tcb.is_none() && self.ends[i].listening && !self.ends[i].gone;
         if fresh && iopkt_tcp::listen::judge(&seg) == iopkt_tcp::listen::Verdict::Syn {
@@ -319,9 +344,9 @@ impl Net {
             (None, None) => false,
             (Some((at, from)), t) if t.is_none_or(|t| at <= t.0) => {
                 self.now = self.now.max(at);
-                let bytes = self.links[from].recv(self.now).expect("it has arrived");
-                let m = self.cache.copy_of(&bytes).expect("memory");
-                self.deliver(1 - from, m);
+                let p = self.links[from].recv(self.now).expect("it has arrived");
+                let m = self.cache.copy_of(&p.bytes).expect("memory");
+                self.deliver(1 - from, m, p.ecn);
                 true
             }
             (_, Some((at, i))) => {
@@ -405,6 +430,7 @@ pub fn raw(seq: Seq, ack: Seq, flags: Flags) -> SegOut<'static> {
         options: iopkt_wire::tcp::Options::NONE,
         payload: (&[], &[]),
         gso_size: 0,
+        ect: false,
     }
 }
 

@@ -76,6 +76,7 @@ fn forged(n: &Net, i: usize, b: &mut Bytes<'_>) -> Option<()> {
         options,
         payload: (&body[..usize::from(near) % 64], &[]),
         gso_size: 0,
+        ect: false,
     };
     FORGED.with(|f| f.borrow_mut().push((i, s.seq, s.ack, s.flags, s.window, s.urgent, s.options, near)));
     Some(())
@@ -90,7 +91,7 @@ fn inject_forged(n: &mut Net) {
     for (i, seq, ack, flags, window, urgent, options, near) in FORGED.with(|f| f.take()) {
         let body = [near; 64];
         let payload = (&body[..usize::from(near) % 64], &[][..]);
-        n.inject(i, &SegOut { seq, ack, flags, window, urgent, options, payload, gso_size: 0 });
+        n.inject(i, &SegOut { seq, ack, flags, window, urgent, options, payload, gso_size: 0, ect: false });
     }
 }
 
