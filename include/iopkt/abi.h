@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 #define IOPKT_ABI_MAJOR 1
-#define IOPKT_ABI_MINOR 1
+#define IOPKT_ABI_MINOR 2
 
 #define IOPKT_MAGIC "IOPKTOBJ" /* 8 bytes, no terminating NUL */
 

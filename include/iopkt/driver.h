@@ -59,7 +59,22 @@ struct iopkt_port; /* the host's */
 #define IOPKT_LINK_DOWN 1
 #define IOPKT_LINK_UP 2
 
-/* Capabilities, receive and transmit apart (ifconfig's ip4csum ...). */
+/*
+ * Capabilities, receive and transmit apart (ifconfig's ip4csum ...). What a packet carries of them stands in its
+ * struct iopkt_mbuf.
+ *
+ * Transmit. A driver with one of the CSUM bits gets packets with IOPKT_M_CSUM_PARTIAL: the field behind csum_start holds
+ * the sum of the pseudo-header, not complemented; the device adds the rest from csum_start to the packet's end and
+ * stores the complement (for UDP 0xffff instead of 0). With a TSO or USO bit it also gets super-segments:
+ * gso_type is not IOPKT_GSO_NONE, IOPKT_M_CSUM_PARTIAL is set, headers stand once in front of up to 64 KiB of
+ * payload, which the device cuts into pieces of gso_size bytes with the headers before each. The host does all
+ * of that itself for a device that has not declared, or has been told by set_caps not to use, the bit.
+ *
+ * Receive. IOPKT_M_CSUM_OK: the device has verified the transport checksum. IOPKT_M_CSUM_PARTIAL with csum_start and csum_offset: the
+ * packet comes from the same machine, its checksum was never computed. Neither: the host verifies.
+ * A super-segment (gso_type, gso_size) has one of the two. A packet whose marks contradict its bytes is dropped and
+ * counted as an input error.
+ */
 #define IOPKT_CAP_IP4CSUM 0x1u
 #define IOPKT_CAP_TCP4CSUM 0x2u
 #define IOPKT_CAP_UDP4CSUM 0x4u
@@ -67,12 +82,17 @@ struct iopkt_port; /* the host's */
 #define IOPKT_CAP_UDP6CSUM 0x10u
 #define IOPKT_CAP_TSO4 0x20u
 #define IOPKT_CAP_TSO6 0x40u
+#define IOPKT_CAP_LRO 0x80u   /* receive: TCP super-segments (since 1.2) */
+#define IOPKT_CAP_USO4 0x100u /* super-segments of UDP datagrams (since 1.2) */
+#define IOPKT_CAP_USO6 0x200u
 
 /* iopkt_device.flags */
 #define IOPKT_DEV_MEDIA 0x1u       /* ifconfig prints a media line */
 #define IOPKT_DEV_NOMULTICAST 0x2u /* cannot send or receive multicast */
 #define IOPKT_DEV_LEGACY 0x4u      /* behind it is a driver for io-net: the flag SHIM, a node
                                     * /dev/io-net/NAME, umount (since 1.1) */
+#define IOPKT_DEV_CAPSON 0x8u      /* all its capabilities are enabled at the start: set_caps is called
+                                    * before the first start (since 1.2) */
 
 /* Media words: kind, subtype and options of NetBSD's <net/if_media.h> (since 1.1). */
 #define IOPKT_MEDIA_ETHER 0x20u

@@ -41,6 +41,7 @@ struct iopkt_mbuf {
 #define IOPKT_GSO_TCP4 1
 #define IOPKT_GSO_TCP6 4
 #define IOPKT_GSO_UDP 5
+#define IOPKT_GSO_ECN 0x80 /* beside TCP4 or TCP6: CWR stands in the first segment only (since 1.2) */
 
 static inline uint8_t *iopkt_mbuf_data(const struct iopkt_mbuf *m)
 {

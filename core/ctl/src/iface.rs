@@ -65,6 +65,12 @@ pub const IFCAP_UDP6CSUM: u32 = 0x10;
 pub const IFCAP_TSO4: u32 = 0x20;
 /// Capability: TCP segmentation over IPv6.
 pub const IFCAP_TSO6: u32 = 0x40;
+/// Capability: received TCP segments may come joined (FreeBSD's LRO).
+pub const IFCAP_LRO: u32 = 0x80;
+/// Capability: UDP segmentation over IPv4.
+pub const IFCAP_USO4: u32 = 0x100;
+/// Capability: UDP segmentation over IPv6.
+pub const IFCAP_USO6: u32 = 0x200;
 /// Every capability with its name.
 pub const IFCAP_NAMES: &[(u32, &str)] = &[
     (IFCAP_IP4CSUM, "IP4CSUM"),
@@ -74,6 +80,9 @@ pub const IFCAP_NAMES: &[(u32, &str)] = &[
     (IFCAP_UDP6CSUM, "UDP6CSUM"),
     (IFCAP_TSO4, "TSO4"),
     (IFCAP_TSO6, "TSO6"),
+    (IFCAP_LRO, "LRO"),
+    (IFCAP_USO4, "USO4"),
+    (IFCAP_USO6, "USO6"),
 ];
 
 /// Media word: Ethernet, autoselect (NetBSD's `IFM_ETHER | IFM_AUTO`).

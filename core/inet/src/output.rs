@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use iopkt_base::{Errno, Result};
 use iopkt_mbuf::{Mbuf, flags};
-use iopkt_stack::{Cx, Hop, HopKind, IpOut, LO0, Layers, Stat, Why};
+use iopkt_stack::{Cx, Hop, HopKind, IpOut, LO0, Layers, Stat, Why, gso};
 use iopkt_wire::ipv4::{HEADER_LEN, Header, MAX_LEN, set_checksum};
 
 /// IP identification: a counter per hashed (source, destination, protocol), so that identifications repeat as
@@ -17,14 +17,15 @@ pub(crate) struct Idents {
 }
 
 impl Idents {
-    fn take(&mut self, cx: &mut Cx, src: Ipv4Addr, dst: Ipv4Addr, proto: u8) -> u16 {
+    /// The first of `n` identifications in a row: each piece of a super-segment gets one.
+    fn take(&mut self, cx: &mut Cx, src: Ipv4Addr, dst: Ipv4Addr, proto: u8, n: u16) -> u16 {
         if self.next.is_empty() {
             self.next = (0..1024).map(|_| cx.rng.next_u16()).collect();
         }
         let h = cx.secret.hash(&[b"ipid", &src.octets(), &dst.octets(), &[proto]]);
         let at = (h % 1024) as usize;
-        self.next[at] = self.next[at].wrapping_add(1);
-        self.next[at]
+        self.next[at] = self.next[at].wrapping_add(n);
+        self.next[at].wrapping_sub(n - 1)
     }
 }
 
@@ -83,7 +84,11 @@ impl Inet {
             return l.cx.drop(o.m, Why::BadLength);
         }
         // What is never cut needs no identification that is its own (RFC 6864 4.1).
-        let id = if o.df { l.cx.rng.next_u16() } else { self.idents.take(l.cx, src, dst, o.proto) };
+        let id = if o.df {
+            l.cx.rng.next_u16()
+        } else {
+            self.idents.take(l.cx, src, dst, o.proto, gso::at_most(&o.m) as u16)
+        };
         let hdr = Header {
             header_len: HEADER_LEN + o.options.len(),
             tos: o.tos,
@@ -117,7 +122,7 @@ impl Inet {
         }
         hdr.total_len = m.len();
         if hdr.id == 0 {
-            hdr.id = self.idents.take(l.cx, hdr.src, hdr.dst, hdr.proto);
+            hdr.id = self.idents.take(l.cx, hdr.src, hdr.dst, hdr.proto, 1);
         }
         if hdr.src.is_unspecified() {
             hdr.src = src;
@@ -150,10 +155,11 @@ impl Inet {
             _ if hdr.ttl == 0 => return l.cx.drop(m, Why::TtlExpired),
             _ => {}
         }
-        if hdr.total_len <= h.mtu as usize {
+        if gso::unit(&m, hdr.header_len) <= h.mtu as usize {
             return self.link_output(l, h, m);
         }
-        if hdr.df {
+        // Pieces that are too big for the path as it has become are made anew, whatever they allow.
+        if hdr.df || m.meta().gso_type != 0 {
             l.cx.counters.inc(Stat::IpCantFragment);
             report(l, m.as_slice(), Errno::EMSGSIZE, h.mtu);
             return l.cx.drop(m, Why::NeedsFragmenting);

@@ -65,6 +65,8 @@ pub mod gso {
     pub const TCP6: u8 = 4;
     /// UDP.
     pub const UDP: u8 = 5;
+    /// Beside TCP4 or TCP6: CWR stands in the first segment only (RFC 3168).
+    pub const ECN: u8 = 0x80;
 }
 
 /// An owned packet buffer; dropping it returns the storage to its pool.

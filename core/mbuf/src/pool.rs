@@ -16,6 +16,10 @@ pub const BATCH: usize = 32;
 const ALIGN: usize = 64;
 const HDR: usize = core::mem::size_of::<MbufHdr>().next_multiple_of(ALIGN);
 
+/// Storage of big buffers that are kept for reuse, and how many of each: what large sends, super-segments and received ones take.
+/// A fresh one is zeroed memory, which costs more than filling it.
+const KEPT: [(usize, usize); 2] = [(16 << 10, 64), (66 << 10, 64)];
+
 /// Sizes and limits of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
@@ -109,6 +113,8 @@ struct Depot {
     free: usize,
     chunks: Vec<(NonNull<u8>, Layout)>,
     clusters: usize,
+    /// Big buffers that wait to be used again, by their place in [`KEPT`], and how many.
+    kept: [(*mut MbufHdr, usize); KEPT.len()],
 }
 
 pub(crate) struct Inner {
@@ -148,6 +154,10 @@ impl Inner {
         let inner = unsafe { &*pool };
         if fl & flags::BIG != 0 {
             inner.big_bytes.fetch_sub(cap as usize, Ordering::Relaxed);
+            if inner.keep_big(h, cap as usize) {
+                // SAFETY: releases the reference of this buffer, once; what is kept is freed with the pool.
+                return unsafe { Inner::release(pool, 1) };
+            }
             let from = inner.memory.as_deref().filter(|_| inner.cfg.strict);
             // SAFETY: taken in `alloc_big` from there with this very layout.
             unsafe { give(from, h.cast(), big_layout(cap as usize)) };
@@ -170,12 +180,55 @@ impl Inner {
         let left = unsafe { (*this).refs.fetch_sub(n, Ordering::AcqRel) } - n;
         if left == 0 {
             // SAFETY: nobody else has a reference; `this` came from Box::into_raw.
-            let inner = unsafe { Box::from_raw(this.cast_mut()) };
+            let mut inner = unsafe { Box::from_raw(this.cast_mut()) };
+            for (mut at, _) in core::mem::replace(&mut inner.depot.get_mut().kept, EMPTY) {
+                while let Some(h) = NonNull::new(at) {
+                    // SAFETY: a header of the list, owned by the pool, taken from the allocator with this layout.
+                    unsafe {
+                        at = h.as_ref().next;
+                        give(None, h.cast(), big_layout(h.as_ref().cap as usize));
+                    }
+                }
+            }
             for (p, l) in &inner.depot.into_inner().chunks {
                 // SAFETY: taken in `grow` from there with this layout; all its buffers are home.
                 unsafe { give(inner.memory.as_deref(), *p, *l) };
             }
         }
+    }
+
+    /// Keeps a big buffer for reuse, if it has one of the usual sizes and there is room.
+    fn keep_big(&self, h: NonNull<MbufHdr>, cap: usize) -> bool {
+        let Some(class) = KEPT.iter().position(|k| k.0 == cap).filter(|_| self.reuses()) else {
+            return false;
+        };
+        self.with_depot(|d| {
+            let (head, n) = &mut d.kept[class];
+            if *n >= KEPT[class].1 {
+                return false;
+            }
+            // SAFETY: the caller owns the buffer and gives it to the list.
+            unsafe { (*h.as_ptr()).next = *head };
+            (*head, *n) = (h.as_ptr(), *n + 1);
+            true
+        })
+    }
+
+    /// A kept buffer of this storage.
+    fn kept_big(&self, cap: usize) -> Option<NonNull<MbufHdr>> {
+        let class = KEPT.iter().position(|k| k.0 == cap).filter(|_| self.reuses())?;
+        self.with_depot(|d| {
+            let (head, n) = &mut d.kept[class];
+            let h = NonNull::new(*head)?;
+            // SAFETY: a header of the list.
+            (*head, *n) = (unsafe { h.as_ref().next }, *n - 1);
+            Some(h)
+        })
+    }
+
+    /// Big buffers are used again: not with memory of one's own, nor where each use is to be seen by itself.
+    fn reuses(&self) -> bool {
+        self.cfg.caching && !self.cfg.strict
     }
 
     /// Carves a chunk of clusters; false at the limit or without memory.
@@ -202,6 +255,8 @@ impl Inner {
         true
     }
 }
+
+const EMPTY: [(*mut MbufHdr, usize); KEPT.len()] = [(core::ptr::null_mut(), 0); KEPT.len()];
 
 fn fresh(next: *mut MbufHdr, pool: *const Inner, buf: *mut u8, cap: usize, fl: u32) -> MbufHdr {
     MbufHdr {
@@ -270,6 +325,7 @@ impl Pool {
                 free: 0,
                 chunks: Vec::new(),
                 clusters: 0,
+                kept: EMPTY,
             }),
             refs: AtomicUsize::new(1),
             big_bytes: AtomicUsize::new(0),
@@ -337,7 +393,10 @@ impl Pool {
             None
         };
         let cap = match (len.checked_add(i.cfg.headroom)?, i.cfg.strict) {
-            (n, false) => n.checked_next_multiple_of(ALIGN)?,
+            (n, false) => match KEPT.iter().find(|k| n <= k.0 && n > k.0 / 4 && i.reuses()) {
+                Some(k) => k.0,
+                None => n.checked_next_multiple_of(ALIGN)?,
+            },
             (n, true) => n.checked_add(HDR)?.checked_next_multiple_of(i.cfg.page)? - HDR,
         };
         if cap > i.cfg.max_big_bytes || cap > u32::MAX as usize {
@@ -346,6 +405,12 @@ impl Pool {
         if i.big_bytes.fetch_add(cap, Ordering::Relaxed) + cap > i.cfg.max_big_bytes {
             i.big_bytes.fetch_sub(cap, Ordering::Relaxed);
             return deny();
+        }
+        if let Some(h) = i.kept_big(cap) {
+            i.refs.fetch_add(1, Ordering::Relaxed);
+            let mut m = Mbuf::from_hdr(h);
+            m.reset(i.cfg.headroom);
+            return Some(m);
         }
         let layout = big_layout(cap);
         let Some(at) = take(i.memory.as_deref().filter(|_| i.cfg.strict), layout) else {

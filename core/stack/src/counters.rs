@@ -57,6 +57,7 @@ reasons! {
     TcpBadState = "TCP segment not acceptable in this state",
     HookDenied = "refused by a filter",
     ListenerFull = "receive queue of a stack module full",
+    BadOffload = "offload marks of the driver contradict the packet",
 }
 
 /// Counters of a shard, by drop reason and by protocol event.

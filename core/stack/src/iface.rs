@@ -38,6 +38,8 @@ pub struct IfAttach {
     pub caps_rx: u32,
     /// Capabilities of the hardware, transmit.
     pub caps_tx: u32,
+    /// They are enabled from the start.
+    pub caps_on: bool,
     /// The driver has media support.
     pub media: bool,
     /// Media words that it can be set to, the one at the start first (NetBSD's `IFM_*`); none: autoselect only.
@@ -69,6 +71,7 @@ impl IfAttach {
             max_mtu: 1500,
             caps_rx: 0,
             caps_tx: 0,
+            caps_on: false,
             media: true,
             media_words: Vec::new(),
             shim: false,

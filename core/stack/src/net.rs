@@ -222,6 +222,8 @@ impl Net {
             mac: a.mac,
             caps_rx: a.caps_rx,
             caps_tx: a.caps_tx,
+            enabled_rx: if a.caps_on { a.caps_rx } else { 0 },
+            enabled_tx: if a.caps_on { a.caps_tx } else { 0 },
             link: a.link,
             speed_rx: a.speed_rx,
             speed_tx: a.speed_tx,
@@ -232,6 +234,9 @@ impl Net {
             driver: a.driver,
             ..loopback(index, name)
         };
+        if i.enabled_rx | i.enabled_tx != 0 {
+            cx.dev_ops.push(DevOp::Caps { ifindex: index, rx: i.enabled_rx, tx: i.enabled_tx });
+        }
         self.insert(i);
         self.announce(cx, index, true);
         Ok(index)

@@ -11,7 +11,8 @@ use crate::counters::Why;
 use crate::cx::{Config, Cx};
 use crate::domain::{Domain, Layers};
 use crate::ether;
-use crate::iface::{IfAttach, TX_LIMIT};
+use crate::gso;
+use crate::iface::{IfAttach, Interface, TX_LIMIT};
 use crate::listen::Listeners;
 use crate::net::{LO0, Net};
 use crate::packet::Family;
@@ -22,9 +23,9 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use iopkt_base::{Instant, Result};
-use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_UDP4CSUM, IFCAP_UDP6CSUM, IfKind, LinkState};
+use iopkt_ctl::{IfKind, LinkState};
 use iopkt_mbuf::{Cache, Mbuf, flags};
-use iopkt_wire::ethernet::{TYPE_IPV4, TYPE_IPV6};
+use iopkt_wire::ethernet::{MIN_FRAME, TYPE_IPV4, TYPE_IPV6};
 
 /// Packets over loopback in one turn; the rest waits for the next, so that a turn ends.
 const LOOP_BUDGET: usize = 256;
@@ -138,10 +139,16 @@ impl Shard {
     #[inline(always)]
     pub(crate) fn input_one(&mut self, ifindex: u32, mut m: Mbuf) {
         m.set_ifindex(ifindex);
-        let kind = match self.net.iface_io(ifindex) {
-            Some(i) if i.is_up() => i.kind,
+        let (kind, caps) = match self.net.iface_io(ifindex) {
+            Some(i) if i.is_up() => (i.kind, i.enabled_rx),
             _ => return self.cx.drop(m, Why::IfDown),
         };
+        if m.flags() & (flags::CSUM_OK | flags::CSUM_PARTIAL) != 0 || m.meta().gso_type != 0 {
+            m = match self.marked(ifindex, kind == IfKind::Ethernet, caps, m) {
+                Some(m) => m,
+                None => return,
+            };
+        }
         match kind {
             IfKind::Ethernet => {
                 let Some(i) = self.net.iface_io(ifindex) else { return };
@@ -151,6 +158,36 @@ impl Shard {
             }
             IfKind::PointToPoint | IfKind::Loopback => self.raw_input(ifindex, m),
         }
+    }
+
+    /// A frame whose driver says something of its checksum or that it is a super-segment. `None`: it ended, or went on in
+    /// pieces.
+    fn marked(&mut self, ifindex: u32, ether: bool, caps: u32, mut m: Mbuf) -> Option<Mbuf> {
+        if gso::check(&mut m, ether).is_err() {
+            if let Some(i) = self.net.iface_io(ifindex) {
+                i.counters.ierrors += 1;
+            }
+            self.cx.drop(m, Why::BadOffload);
+            return None;
+        }
+        if m.flags() & flags::CSUM_OK != 0 && caps & gso::verified_cap(&m, ether) == 0 {
+            m.clear_flags(flags::CSUM_OK);
+        }
+        if m.meta().gso_type != iopkt_mbuf::gso::UDP {
+            return Some(m);
+        }
+        // Sockets want datagrams. The checksums stay partial: they were never wrong.
+        let mut v = Vec::new();
+        let cx = &mut self.cx;
+        let done = gso::cut(&m, ether, u32::MAX, |n| cx.mbufs.alloc_len(n), |p| v.push(p));
+        if done != Ok(gso::whole(&m, ether)) {
+            cx.counters.dropped(Why::NoMemory);
+        }
+        cx.mbufs.free(m);
+        for p in v {
+            self.input_one(ifindex, p);
+        }
+        None
     }
 
     /// A packet without link header: its version names the family.
@@ -315,8 +352,15 @@ impl Shard {
             return self.cx.drop(m, why);
         }
         let ether = i.kind == IfKind::Ethernet;
-        if m.flags() & flags::CSUM_PARTIAL != 0 && i.enabled_tx & checksum_cap(&m, ether) == 0 {
-            Cx::finish_checksum(&mut m);
+        if m.flags() & flags::CSUM_PARTIAL != 0 {
+            let caps = i.enabled_tx;
+            if m.meta().gso_type != 0 {
+                if !gso::takes(caps, &m, ether) {
+                    return self.transmit_cut::<TAPPED>(ifindex, ether, caps, m);
+                }
+            } else if caps & gso::checksum_cap(&m, ether) == 0 {
+                Cx::finish_checksum(&mut m);
+            }
         }
         if ether {
             match ether::pad(&mut self.cx, m) {
@@ -329,17 +373,38 @@ impl Shard {
             if TAPPED {
                 Shard::tap_out(&mut self.taps, &self.cx, i, &m, None);
             }
-            ether::count_output(i, &m);
-            // Higher priorities overtake lower ones, within one the order stays. Nearly all have none.
-            let p = m.priority();
-            match i.tx.back() {
-                Some(last) if last.priority() < p => {
-                    let at = i.tx.iter().rposition(|x| x.priority() >= p).map_or(0, |x| x + 1);
-                    i.tx.insert(at, m);
-                }
-                _ => i.tx.push_back(m),
-            }
+            enqueue(i, m);
         }
+    }
+
+    /// Cuts a super-segment that the device does not take. Taps see it whole.
+    fn transmit_cut<const TAPPED: bool>(&mut self, ifindex: u32, ether: bool, caps: u32, mut m: Mbuf) {
+        m.set_ifindex(ifindex);
+        let Shard { cx, net, taps, .. } = self;
+        let Some(i) = net.iface_io(ifindex) else { return cx.drop(m, Why::IfDown) };
+        if TAPPED {
+            Shard::tap_out(taps, cx, i, &m, None);
+        }
+        let Cx { mbufs, counters, .. } = cx;
+        let done = gso::cut(
+            &m,
+            ether,
+            caps,
+            |n| mbufs.alloc_len(n.max(MIN_FRAME)),
+            |mut p| {
+                if ether && p.len() < MIN_FRAME {
+                    let n = MIN_FRAME - p.len();
+                    p.append(n).into_iter().for_each(|pad| pad.fill(0));
+                }
+                enqueue(i, p);
+            },
+        );
+        match done {
+            Ok(n) if n == gso::whole(&m, ether) => {}
+            Ok(_) => counters.dropped(Why::NoMemory),
+            Err(_) => counters.dropped(Why::BadOffload),
+        }
+        cx.mbufs.free(m);
     }
 
     /// Interfaces that have frames for their device, in order of index.
@@ -376,15 +441,17 @@ impl Shard {
     }
 }
 
-/// The capability that completes the pending checksum of a frame; 0 when no device does that. The place of
-/// the field tells the transport: 6 bytes in for UDP, 16 for TCP.
-pub fn checksum_cap(m: &Mbuf, ether: bool) -> u32 {
-    let at = if ether { ether::HEADER_LEN } else { 0 };
-    match (m.as_slice().get(at).map(|b| b >> 4), m.meta().csum_offset) {
-        (Some(4), 16) => IFCAP_TCP4CSUM,
-        (Some(4), 6) => IFCAP_UDP4CSUM,
-        (Some(6), 16) => IFCAP_TCP6CSUM,
-        (Some(6), 6) => IFCAP_UDP6CSUM,
-        _ => 0,
+/// A frame to the queue of its device. Higher priorities overtake lower ones, within one the order stays. Nearly all
+/// have none.
+#[inline]
+fn enqueue(i: &mut Interface, m: Mbuf) {
+    ether::count_output(i, &m);
+    let p = m.priority();
+    match i.tx.back() {
+        Some(last) if last.priority() < p => {
+            let at = i.tx.iter().rposition(|x| x.priority() >= p).map_or(0, |x| x + 1);
+            i.tx.insert(at, m);
+        }
+        _ => i.tx.push_back(m),
     }
 }

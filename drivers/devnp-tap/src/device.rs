@@ -1,9 +1,12 @@
 //! Frames between the descriptor and the stack.
 
 use crate::netlink::{self, News};
-use crate::tun::{self, Opened};
-use iopkt_sdk::{Batch, Count, Device, Fail, Link, NicInfo, Port, Ready, TxQueue};
+use crate::rx::{Got, Kind, Reader};
+use crate::tun::{self, Opened, Takes, Vnet};
+use crate::vnet;
+use iopkt_sdk::{Count, Device, Fail, Link, NicInfo, Port, Ready, TxQueue, abi, errno};
 use rustix::io::Errno;
+use std::io::IoSlice;
 
 /// Cookies of the descriptors.
 const TUN: u64 = 1;
@@ -11,8 +14,11 @@ const LINKS: u64 = 2;
 
 /// What Linux says of a TAP's speed.
 const SPEED: u64 = 10_000_000_000;
-/// Ethernet header and a VLAN tag.
-const HEADER: usize = 18;
+
+/// Both families go together in the kernel.
+const CSUM: u32 = abi::CAP_TCP4CSUM | abi::CAP_UDP4CSUM | abi::CAP_TCP6CSUM | abi::CAP_UDP6CSUM;
+const TSO: u32 = abi::CAP_TSO4 | abi::CAP_TSO6;
+const USO: u32 = abi::CAP_USO4 | abi::CAP_USO6;
 
 #[derive(Default)]
 struct Counters {
@@ -43,8 +49,11 @@ pub(crate) struct Tap {
     /// The descriptor refused a frame; write interest is on.
     full: bool,
     gone: bool,
-    /// Empty buffers for the next reads.
-    spare: Option<Batch>,
+    /// What the kernel may leave to us.
+    takes: Takes,
+    /// Super-segments may still wait that were asked for once.
+    large_queued: bool,
+    reader: Reader,
     rx: Counters,
     tx: Counters,
     tx_errors: u64,
@@ -53,6 +62,12 @@ pub(crate) struct Tap {
 /// The link as our side sees it.
 pub(crate) fn link(running: bool) -> Link {
     if running { Link::up(SPEED) } else { Link::down() }
+}
+
+/// Capabilities with a kernel that knows this: receive, transmit.
+pub(crate) fn caps(v: Vnet) -> (u32, u32) {
+    let uso = if v.uso { USO } else { 0 };
+    (CSUM | abi::CAP_LRO | uso, CSUM | TSO | uso)
 }
 
 impl Tap {
@@ -65,7 +80,9 @@ impl Tap {
             started: false,
             full: false,
             gone: false,
-            spare: None,
+            takes: Takes::default(),
+            large_queued: false,
+            reader: Reader::default(),
             rx: Counters::default(),
             tx: Counters::default(),
             tx_errors: 0,
@@ -73,43 +90,34 @@ impl Tap {
     }
 
     fn input(&mut self, port: &Port<'_>, budget: usize) {
-        // One byte more than any good frame: a longer one fills it and is seen.
-        let room = self.mtu.max(1500) as usize + HEADER + 1;
-        let spare = self.spare.get_or_insert_with(|| port.batch());
+        // The kernel may have queued large ones before it was told not to.
+        let kind = match self.o.vnet {
+            None => Kind::Plain,
+            Some(_) if self.takes == Takes::default() && !self.large_queued => Kind::Marked,
+            Some(_) => Kind::Large,
+        };
         let mut got = port.batch();
-        let mut left = budget;
-        while left > 0 {
-            if spare.is_empty() && spare.fill(left.min(32), room) == 0 {
-                // No memory: take the frame from the kernel all the same, or it would wake us at once.
-                self.rx.no_memory += 1;
-                port.count(Count::InDrops, 1);
-                if rustix::io::read(&self.o.tun, &mut [0u8; 1][..]).is_err() {
-                    break;
+        for left in (0..budget).rev() {
+            match self.reader.read(&self.o.tun, port, self.mtu, kind, left) {
+                Got::Frame(m) => {
+                    self.rx.frame(m.as_slice());
+                    let _ = got.push(m);
+                    if got.is_full() {
+                        port.receive(&mut got);
+                    }
                 }
-                left -= 1;
-                continue;
-            }
-            let Some(mut m) = spare.pop() else { break };
-            let n = match rustix::io::read(&self.o.tun, &mut m.spare()[..]) {
-                Ok(n) => n,
-                Err(e) => {
-                    let _ = spare.push(m);
+                Got::Bad => port.count(Count::InErrors, 1),
+                Got::NoMemory => {
+                    self.rx.no_memory += 1;
+                    port.count(Count::InDrops, 1);
+                }
+                Got::None(e) => {
                     if e != Errno::AGAIN && e != Errno::INTR {
                         self.lost(port, e);
                     }
+                    self.large_queued = false;
                     break;
                 }
-            };
-            left -= 1;
-            if !(14..room).contains(&n) {
-                port.count(Count::InErrors, 1);
-                continue;
-            }
-            m.grow(n);
-            self.rx.frame(m.as_slice());
-            let _ = got.push(m);
-            if got.is_full() {
-                port.receive(&mut got);
             }
         }
         port.receive(&mut got);
@@ -168,14 +176,21 @@ impl Device for Tap {
         self.o.running = false;
         self.started = false;
         self.full = false;
-        self.spare = None;
+        self.reader.clear();
         port.link(Link::down());
     }
 
     fn transmit(&mut self, port: &Port<'_>, q: &mut TxQueue<'_>) {
         let mut done = port.batch();
         while let Some(f) = q.peek() {
-            match rustix::io::write(&self.o.tun, f) {
+            let sent = match self.o.vnet {
+                None => rustix::io::write(&self.o.tun, f),
+                Some(_) => {
+                    let h = vnet::emit(&q.peek_marks().unwrap_or_default(), f);
+                    rustix::io::writev(&self.o.tun, &[IoSlice::new(&h), IoSlice::new(f)])
+                }
+            };
+            match sent {
                 Ok(_) => self.tx.frame(f),
                 Err(Errno::AGAIN) => {
                     if !self.full && port.rewatch(&self.o.tun, Ready::BOTH).is_ok() {
@@ -217,7 +232,19 @@ impl Device for Tap {
     fn set_mtu(&mut self, _port: &Port<'_>, mtu: u32) -> Result<(), Fail> {
         tun::set_mtu(&self.o.ctl, &self.o.ifname, mtu)?;
         self.mtu = mtu;
-        self.spare = None; // sized for the old one
+        self.reader.clear(); // sized for the old one
+        Ok(())
+    }
+
+    fn set_caps(&mut self, _port: &Port<'_>, rx: u32, _tx: u32) -> Result<(), Fail> {
+        // The kernel has one switch for all checksums, and segments need it.
+        let csum = rx & CSUM == CSUM;
+        let t = Takes { csum, tso: csum && rx & abi::CAP_LRO != 0, uso: csum && rx & USO == USO };
+        if !tun::set_offload(&self.o.tun, t) {
+            return Err(Fail::new(errno::EOPNOTSUPP, "the kernel refuses these offloads (TUNSETOFFLOAD)"));
+        }
+        self.large_queued |= self.takes != t;
+        self.takes = t;
         Ok(())
     }
 
@@ -250,6 +277,6 @@ impl Device for Tap {
 
     fn detach(&mut self, port: &Port<'_>) {
         let _ = port.unwatch(&self.o.links);
-        self.spare = None;
+        self.reader.clear();
     }
 }

@@ -8,12 +8,19 @@
 //! makes with `ifconfig tapN create`. The carrier goes both ways: the kernel's interface being down is link
 //! down here, ours being down is NO-CARRIER there.
 //!
-//! Not done yet: virtio-net headers (IFF_VNET_HDR), so neither checksum nor segmentation offload is declared;
-//! several queues.
+//! # Offloads
+//!
+//! With IFF_VNET_HDR (unless `nooffload`) each frame has a header in front, with which either side leaves
+//! checksums and segmentation to the other: what goes between two kernels of one machine is never summed nor cut,
+//! and 64 KiB go with one system call. `ifconfig tapk0 -tso4 -lro -tcp4csum ...` turns each off.
+//!
+//! Not done: several queues (IFF_MULTI_QUEUE): one thread owns a device, and it is not the limit.
 
 mod device;
 mod netlink;
+mod rx;
 mod tun;
+mod vnet;
 
 use device::Tap;
 use iopkt_sdk::{Control, Description, Driver, Fail, Options, errno, iopkt_driver};
@@ -36,6 +43,7 @@ impl Driver for TapDriver {
             fd: options.number("fd", 3..=i32::MAX)?,
             up: options.has("up"),
             mtu,
+            vnet: !options.has("nooffload"),
         };
         if wanted.fd.is_some() && (options.has("ifname") || options.has("netns")) {
             return Err(Fail::new(
@@ -52,6 +60,8 @@ impl Driver for TapDriver {
         d.mtu_max = MTU_MAX;
         d.media = true;
         d.link = device::link(opened.running);
+        (d.caps_rx, d.caps_tx) = opened.vnet.map_or((0, 0), device::caps);
+        d.caps_on = true;
         ctl.attach(d, Tap::new(opened, mac))?;
         Ok(TapDriver)
     }
@@ -77,6 +87,7 @@ iopkt_driver! {
         "fd=N" => "use the open TAP descriptor N instead of opening one",
         "mac=XXXXXXXXXXXX" => "our link-level address (default: random)",
         "mtu=N" => "MTU of both ends (default: the kernel's)",
+        "nooffload" => "no virtio-net headers: every frame whole and with its checksum (else see ifconfig's capabilities)",
         "up" => "bring the kernel's end up",
         "verbose" => "log more",
     ],

@@ -12,6 +12,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) fd: Option<i32>,
     pub(crate) up: bool,
     pub(crate) mtu: Option<u32>,
+    /// Frames with a header in front that says what is left to do with them.
+    pub(crate) vnet: bool,
 }
 
 /// An open TAP.
@@ -27,6 +29,60 @@ pub(crate) struct Opened {
     pub(crate) mtu: u32,
     /// The kernel's end is up and has a carrier.
     pub(crate) running: bool,
+    /// What the header in front of each frame is good for; `None`: there is no such header.
+    pub(crate) vnet: Option<Vnet>,
+}
+
+/// What the kernel knows of offloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vnet {
+    /// UDP segmentation (Linux 6.2).
+    pub(crate) uso: bool,
+}
+
+/// What the kernel may leave to us in frames that it sends (TUNSETOFFLOAD).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Takes {
+    /// Checksums.
+    pub(crate) csum: bool,
+    /// TCP super-segments.
+    pub(crate) tso: bool,
+    /// Super-segments of datagrams.
+    pub(crate) uso: bool,
+}
+
+/// Tells the kernel; false when it refuses.
+pub(crate) fn set_offload(tun: impl AsFd, t: Takes) -> bool {
+    let mut bits = 0;
+    // Everything else needs the checksum.
+    for (on, bit) in [
+        (t.csum, libc::TUN_F_CSUM),
+        (t.csum && t.tso, libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN),
+        (t.csum && t.uso, TUN_F_USO),
+    ] {
+        if on {
+            bits |= bit;
+        }
+    }
+    // SAFETY: TUNSETOFFLOAD takes a number.
+    unsafe { libc::ioctl(tun.as_fd().as_raw_fd(), libc::TUNSETOFFLOAD as _, libc::c_ulong::from(bits)) == 0 }
+}
+
+/// TUN_F_USO4 and TUN_F_USO6, which go together.
+const TUN_F_USO: libc::c_uint = 0x60;
+
+/// Agrees with the kernel on the length of the header, and asks what it knows.
+fn vnet(tun: &OwnedFd) -> std::io::Result<Vnet> {
+    let mut len = crate::vnet::LEN as libc::c_int;
+    // SAFETY: TUNSETVNETHDRSZ takes a pointer to an int.
+    if unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETVNETHDRSZ as _, &raw mut len) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    let all = Takes { csum: true, tso: true, uso: true };
+    let uso = set_offload(tun, all);
+    // Nothing until the interface says so.
+    set_offload(tun, Takes::default());
+    Ok(Vnet { uso })
 }
 
 /// `struct ifreq`: the name, then a union of which these drivers' calls use ints and shorts.
@@ -100,9 +156,16 @@ pub(crate) fn open(w: &Wanted<'_>) -> Result<Opened, Fail> {
 }
 
 fn open_here(w: &Wanted<'_>) -> Result<Opened, Fail> {
-    let (tun, ifname) = match w.fd {
+    let (tun, ifname, has_vnet) = match w.fd {
         Some(fd) => inherited(fd)?,
-        None => made(w.ifname)?,
+        None => made(w.ifname, w.vnet)?,
+    };
+    let said = |what: &str, e: std::io::Error| {
+        Fail::new(e.raw_os_error().unwrap_or(errno::EIO), format!("{ifname}: {what}: {}", words(&e)))
+    };
+    let vnet = match has_vnet {
+        true => Some(vnet(&tun).map_err(|e| said("cannot set the length of virtio-net headers", e))?),
+        false => None,
     };
     rustix::io::ioctl_fionbio(&tun, true).map_err(|e| Fail::from(std::io::Error::from(e)))?;
     // No carrier before our interface is up.
@@ -115,9 +178,6 @@ fn open_here(w: &Wanted<'_>) -> Result<Opened, Fail> {
     // SAFETY: a fresh descriptor that nobody else owns.
     let ctl = unsafe { OwnedFd::from_raw_fd(ctl) };
     let links = crate::netlink::open()?;
-    let said = |what: &str, e: std::io::Error| {
-        Fail::new(e.raw_os_error().unwrap_or(errno::EIO), format!("{ifname}: {what}: {}", words(&e)))
-    };
     if let Some(mtu) = w.mtu {
         set_mtu(&ctl, &ifname, mtu).map_err(|e| said(&format!("the kernel refuses mtu={mtu}"), e))?;
     }
@@ -134,11 +194,11 @@ fn open_here(w: &Wanted<'_>) -> Result<Opened, Fail> {
         ioctl(&ctl, libc::SIOCSIFFLAGS as _, &mut Ifreq::new(&ifname, flags))
             .map_err(|e| said("option up: cannot bring it up", e))?;
     }
-    Ok(Opened { tun, ctl, links, ifname, ifindex, mtu, running: false })
+    Ok(Opened { tun, ctl, links, ifname, ifindex, mtu, running: false, vnet })
 }
 
 /// A descriptor that whoever started io-pkt has opened.
-fn inherited(fd: i32) -> Result<(OwnedFd, String), Fail> {
+fn inherited(fd: i32) -> Result<(OwnedFd, String, bool), Fail> {
     let bad = |e: std::io::Error| {
         Fail::new(errno::EINVAL, format!("option fd={fd}: not an open TAP descriptor: {}", words(&e)))
     };
@@ -153,14 +213,14 @@ fn inherited(fd: i32) -> Result<(OwnedFd, String), Fail> {
     let mut r = Ifreq::new("", 0);
     ioctl(&tun, libc::TUNGETIFF as _, &mut r).map_err(bad)?;
     let flags = i32::from(r.flags());
-    if flags & libc::IFF_TAP == 0 || flags & libc::IFF_NO_PI == 0 || flags & libc::IFF_VNET_HDR != 0 {
-        let why = format!("option fd={fd}: {}: must be IFF_TAP | IFF_NO_PI without IFF_VNET_HDR", r.name());
+    if flags & libc::IFF_TAP == 0 || flags & libc::IFF_NO_PI == 0 {
+        let why = format!("option fd={fd}: {}: must be IFF_TAP | IFF_NO_PI", r.name());
         return Err(Fail::new(errno::EINVAL, why));
     }
-    Ok((tun, r.name()))
+    Ok((tun, r.name(), flags & libc::IFF_VNET_HDR != 0))
 }
 
-fn made(ifname: &str) -> Result<(OwnedFd, String), Fail> {
+fn made(ifname: &str, vnet: bool) -> Result<(OwnedFd, String, bool), Fail> {
     if ifname.is_empty() || ifname.len() >= libc::IFNAMSIZ || ifname.contains(['/', ' ']) {
         let why = format!("option ifname={ifname}: give an interface name of 1 to 15 characters");
         return Err(Fail::new(errno::EINVAL, why));
@@ -174,7 +234,12 @@ fn made(ifname: &str) -> Result<(OwnedFd, String), Fail> {
         };
         Fail::new(e.raw_os_error(), format!("cannot open /dev/net/tun: {}; {hint}", words(&e.into())))
     })?;
-    let mut r = Ifreq::new(ifname, libc::IFF_TAP | libc::IFF_NO_PI);
+    let mut known: libc::c_uint = 0;
+    // SAFETY: TUNGETFEATURES takes a pointer to an unsigned int.
+    unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNGETFEATURES as _, &raw mut known) };
+    let vnet = vnet && known & libc::IFF_VNET_HDR as libc::c_uint != 0;
+    let extra = if vnet { libc::IFF_VNET_HDR } else { 0 };
+    let mut r = Ifreq::new(ifname, libc::IFF_TAP | libc::IFF_NO_PI | extra);
     ioctl(&tun, libc::TUNSETIFF as _, &mut r).map_err(|e| {
         let n = e.raw_os_error().unwrap_or(errno::EIO);
         let hint = match n {
@@ -187,7 +252,7 @@ fn made(ifname: &str) -> Result<(OwnedFd, String), Fail> {
         };
         Fail::new(n, format!("cannot get TAP interface {ifname}: {}; {hint}", words(&e)))
     })?;
-    Ok((tun, r.name()))
+    Ok((tun, r.name(), vnet))
 }
 
 /// The system's words, without Rust's "(os error N)".

@@ -42,6 +42,8 @@ pub struct Description {
     pub caps_rx: u32,
     /// Capabilities, transmit.
     pub caps_tx: u32,
+    /// They are all enabled at the start.
+    pub caps_on: bool,
     /// Link at start.
     pub link: Link,
     /// Media words that it can be set to, the one at start first.
@@ -163,6 +165,7 @@ impl Device {
             multicast: d.flags & abi::DEV_NOMULTICAST == 0,
             caps_rx: d.caps_rx,
             caps_tx: d.caps_tx,
+            caps_on: d.flags & abi::DEV_CAPSON != 0,
             link: (&d.link).into(),
             media_words: d.media.iter().copied().take_while(|m| *m != 0).collect(),
             legacy: d.flags & abi::DEV_LEGACY != 0,
@@ -184,6 +187,11 @@ impl Device {
     /// What the driver says of it.
     pub fn description(&self) -> &Description {
         &self.desc
+    }
+
+    /// Where its packets come from.
+    pub fn pool(&self) -> &iopkt_mbuf::Pool {
+        &self.core.pool
     }
 
     pub(crate) fn port(&self) -> Arc<Port> {

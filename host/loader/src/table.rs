@@ -56,7 +56,7 @@ const _: () = {
     assert!(abi::M_CSUM_PARTIAL == flags::CSUM_PARTIAL && abi::M_LOOP == flags::LOOP);
     assert!(abi::M_PROMISC == flags::PROMISC);
     assert!(abi::GSO_NONE == gso::NONE && abi::GSO_TCP4 == gso::TCP4 && abi::GSO_TCP6 == gso::TCP6);
-    assert!(abi::GSO_UDP == gso::UDP);
+    assert!(abi::GSO_UDP == gso::UDP && abi::GSO_ECN == gso::ECN);
     same!(next, buf, cap, off, len, ifindex, flags, csum_start, csum_offset, gso_size, gso_type, priority);
 };
 

@@ -61,7 +61,7 @@ fn objects_that_do_not_fit() {
         "needs.so",
         ".head = { sizeof(struct iopkt_object), 1, 9 }, .needs_minor = 7",
         unfit,
-        "needs driver ABI 1.7, this io-pkt has 1.1; update io-pkt",
+        "needs driver ABI 1.7, this io-pkt has 1.2; update io-pkt",
     );
     refused(&w, "bits.so", ".needs = 0x10", unfit, "0x10");
     refused(&w, "kind.so", ".kind = IOPKT_KIND_MODULE", Errno::EINVAL, "is a stack module, not a driver");

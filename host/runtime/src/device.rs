@@ -10,7 +10,7 @@ use iopkt_ctl::{NicInfo, iff};
 use iopkt_loader::{Bound, Device, Effects, Gone, Place};
 use iopkt_mbuf::Mbuf;
 use iopkt_slog::{Severity, major};
-use iopkt_stack::DevOp;
+use iopkt_stack::{DevOp, gso};
 use iopkt_sys::{Epoll, Event};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub(crate) struct Slot {
     pub full: bool,
     /// On the shard's own thread there is nothing between.
     pub ends: Option<Ends>,
-    /// The device can finish checksums: frames may come with that left to do.
+    /// The device can finish checksums or cut: frames may come with that left to do.
     checksums: bool,
     /// Frames from the ring that the driver has not taken yet.
     queue: VecDeque<Mbuf>,
@@ -185,7 +185,7 @@ impl Slot {
     pub(crate) fn transmit(&mut self, q: &mut VecDeque<Mbuf>) -> bool {
         let before = self.full;
         if self.checksums {
-            self.finish_checksums(q);
+            self.finish_offloads(q);
         }
         while !self.full && !q.is_empty() {
             let sent = crash::blame(self.num, &self.name, || self.dev.transmit(q));
@@ -197,14 +197,23 @@ impl Slot {
         self.full && !before
     }
 
-    /// Frames that wait since before a capability was disabled still count on it.
-    fn finish_checksums(&self, q: &mut VecDeque<Mbuf>) {
-        let (_, tx) = self.dev.caps();
-        for m in q.iter_mut() {
-            let cap = iopkt_stack::checksum_cap(m, self.dev.description().ether);
-            if cap & tx == 0 {
-                iopkt_stack::Cx::finish_checksum(m);
+    /// Frames that wait since before a capability was disabled (or until it is enabled) still count on it.
+    fn finish_offloads(&self, q: &mut VecDeque<Mbuf>) {
+        let ((_, tx), ether) = (self.dev.caps(), self.dev.description().ether);
+        if q.iter().all(|m| gso::takes(tx, m, ether)) {
+            return;
+        }
+        let mut cache = self.dev.pool().cache(0);
+        for mut m in std::mem::take(q) {
+            if m.meta().gso_type != 0 && !gso::takes(tx, &m, ether) {
+                // A piece for which there is no memory is lost like any other frame.
+                let _ = gso::cut(&m, ether, tx, |n| cache.alloc_len(n), |p| q.push_back(p));
+                continue;
             }
+            if !gso::takes(tx, &m, ether) {
+                iopkt_stack::Cx::finish_checksum(&mut m);
+            }
+            q.push_back(m);
         }
     }
 

@@ -381,6 +381,7 @@ fn describe(d: &Device) -> IfAttach {
         max_mtu: desc.mtu_max,
         caps_rx: desc.caps_rx,
         caps_tx: desc.caps_tx,
+        caps_on: desc.caps_on,
         media: desc.media,
         media_words: desc.media_words.clone(),
         shim: desc.legacy,

@@ -1,7 +1,7 @@
 //! Constants of the header, under their names without `IOPKT_`.
 
 pub const ABI_MAJOR: u16 = 1;
-pub const ABI_MINOR: u16 = 1;
+pub const ABI_MINOR: u16 = 2;
 pub const MAGIC: [u8; 8] = *b"IOPKTOBJ";
 /// Name of the one data symbol that an object exports.
 pub const OBJECT_SYMBOL: &str = "iopkt_object";
@@ -24,6 +24,7 @@ pub const GSO_NONE: u8 = 0;
 pub const GSO_TCP4: u8 = 1;
 pub const GSO_TCP6: u8 = 4;
 pub const GSO_UDP: u8 = 5;
+pub const GSO_ECN: u8 = 0x80;
 
 pub const LOG_SHUTDOWN: i32 = 0;
 pub const LOG_CRITICAL: i32 = 1;
@@ -56,10 +57,14 @@ pub const CAP_TCP6CSUM: u32 = 0x8;
 pub const CAP_UDP6CSUM: u32 = 0x10;
 pub const CAP_TSO4: u32 = 0x20;
 pub const CAP_TSO6: u32 = 0x40;
+pub const CAP_LRO: u32 = 0x80;
+pub const CAP_USO4: u32 = 0x100;
+pub const CAP_USO6: u32 = 0x200;
 
 pub const DEV_MEDIA: u32 = 0x1;
 pub const DEV_NOMULTICAST: u32 = 0x2;
 pub const DEV_LEGACY: u32 = 0x4;
+pub const DEV_CAPSON: u32 = 0x8;
 
 pub const MEDIA_ETHER: u32 = 0x20;
 pub const MEDIA_AUTO: u32 = 0x0;

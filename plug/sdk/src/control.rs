@@ -145,6 +145,8 @@ pub struct Description {
     pub caps_rx: u32,
     /// Capabilities, transmit.
     pub caps_tx: u32,
+    /// All of them are enabled at the start: [`crate::Device::set_caps`] is called before the first start.
+    pub caps_on: bool,
     /// Link at start.
     pub link: Link,
     /// Media words that it can be set to (`MEDIA_`), the one at start first, at most 16; none: autoselect only.
@@ -169,6 +171,7 @@ impl Description {
             multicast: true,
             caps_rx: 0,
             caps_tx: 0,
+            caps_on: false,
             link: Link::default(),
             media_words: Vec::new(),
             legacy: false,
@@ -182,6 +185,9 @@ impl Description {
         }
         if !self.multicast {
             flags |= abi::DEV_NOMULTICAST;
+        }
+        if self.caps_on {
+            flags |= abi::DEV_CAPSON;
         }
         if self.legacy {
             flags |= abi::DEV_LEGACY;

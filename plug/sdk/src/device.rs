@@ -2,7 +2,7 @@
 
 use crate::handle::{Handle, Ready, host};
 use crate::here::Here;
-use crate::mbuf::{Batch, Mbuf};
+use crate::mbuf::{Batch, Marks, Mbuf, marks_of};
 use crate::{Fail, errno};
 use iopkt_abi as abi;
 use std::ffi::CString;
@@ -287,6 +287,13 @@ impl<'a> TxQueue<'a> {
         let h = unsafe { self.v.get(self.next)?.as_ref() }?;
         // SAFETY: off + len <= cap, storage is initialised, and it stays with the host while `self` is lent.
         Some(unsafe { std::slice::from_raw_parts(h.buf.add(h.off as usize), h.len as usize) })
+    }
+
+    /// What the first packet says of its checksum and segments.
+    pub fn peek_marks(&self) -> Option<Marks> {
+        // SAFETY: the host lends the packet for the call.
+        let h = unsafe { self.v.get(self.next)?.as_ref() }?;
+        Some(marks_of(h))
     }
 
     /// Takes the first packet.

@@ -64,7 +64,7 @@ pub use handle::{Handle, Ready, Severity};
 pub use here::Here;
 pub use iopkt_abi as abi;
 pub use iopkt_abi::IF_UP;
-pub use mbuf::{Batch, Mbuf};
+pub use mbuf::{Batch, Marks, Mbuf};
 pub use module::{Addr, AddrState, Changed, Interface, Module, Stack};
 pub use module_glue::module_ops;
 pub use options::Options;

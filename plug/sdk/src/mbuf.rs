@@ -4,6 +4,32 @@ use crate::handle::{Handle, host};
 use iopkt_abi as abi;
 use std::ptr::NonNull;
 
+/// What a packet says of its checksum, and whether it is many in one; see `iopkt/driver.h`, capabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The transport checksum has been verified.
+    pub verified: bool,
+    /// The checksum is to be completed: sum from here (bytes from the packet's start) to the end, store it so far behind.
+    pub partial: Option<(u16, u16)>,
+    /// Kind (`GSO_`, 0 for none) and segment size of a super-segment.
+    pub gso: (u8, u16),
+}
+
+impl Marks {
+    fn of(h: &abi::Mbuf) -> Marks {
+        Marks {
+            verified: h.flags & abi::M_CSUM_OK != 0,
+            partial: (h.flags & abi::M_CSUM_PARTIAL != 0).then_some((h.csum_start, h.csum_offset)),
+            gso: (h.gso_type, h.gso_size),
+        }
+    }
+
+    /// Nothing to be done, nothing known.
+    pub fn is_plain(&self) -> bool {
+        *self == Marks::default()
+    }
+}
+
 /// An owned packet. Dropping it gives the buffer back; [`Batch::free`] does so for many at once.
 #[derive(Debug)]
 pub struct Mbuf {
@@ -143,10 +169,33 @@ impl Mbuf {
         (self.hdr().csum_start, self.hdr().csum_offset)
     }
 
+    /// What it says of itself.
+    pub fn marks(&self) -> Marks {
+        Marks::of(self.hdr())
+    }
+
+    /// Replaces that.
+    pub fn set_marks(&mut self, m: Marks) {
+        let h = self.hdr_mut();
+        h.flags &= !(abi::M_CSUM_OK | abi::M_CSUM_PARTIAL);
+        if m.verified {
+            h.flags |= abi::M_CSUM_OK;
+        }
+        if let Some((start, offset)) = m.partial {
+            h.flags |= abi::M_CSUM_PARTIAL;
+            (h.csum_start, h.csum_offset) = (start, offset);
+        }
+        (h.gso_type, h.gso_size) = m.gso;
+    }
+
     /// Kind (`GSO_`) and segment size of a super-segment.
     pub fn gso(&self) -> (u8, u16) {
         (self.hdr().gso_type, self.hdr().gso_size)
     }
+}
+
+pub(crate) fn marks_of(h: &abi::Mbuf) -> Marks {
+    Marks::of(h)
 }
 
 impl Drop for Mbuf {

@@ -5,7 +5,7 @@ use crate::addr;
 use crate::resolve;
 use crate::tool::Failure;
 use iopkt_ctl::{AddrInfo, AddrState, IFCAP_IP4CSUM, IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_TSO4, IFCAP_TSO6};
-use iopkt_ctl::{IFCAP_UDP4CSUM, IFCAP_UDP6CSUM, Request, iff};
+use iopkt_ctl::{IFCAP_LRO, IFCAP_UDP4CSUM, IFCAP_UDP6CSUM, IFCAP_USO4, IFCAP_USO6, Request, iff};
 use std::net::IpAddr;
 
 /// Capability changes, applied to what is enabled now.
@@ -96,6 +96,9 @@ fn cap_bits(word: &str) -> Option<(u32, u32)> {
         "udp6csum" => IFCAP_UDP6CSUM,
         "tso4" if name == word => return Some((0, IFCAP_TSO4)),
         "tso6" if name == word => return Some((0, IFCAP_TSO6)),
+        "lro" if name == word => return Some((IFCAP_LRO, 0)),
+        "uso4" => IFCAP_USO4,
+        "uso6" => IFCAP_USO6,
         _ => return None,
     };
     Some((if rx { bit } else { 0 }, if tx { bit } else { 0 }))

@@ -9,12 +9,18 @@ use crate::net::Net;
 use crate::packet::{IpOut, Path};
 use core::net::SocketAddr;
 use iopkt_base::Duration;
-use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TCP6CSUM};
+use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_TSO4, IFCAP_TSO6};
+use iopkt_mbuf::gso;
 use iopkt_tcp::{CcKind, Config, Csum, SegOut};
 use iopkt_wire::checksum::pseudo;
+use iopkt_wire::tcp::Flags;
 
 /// Segments that one connection may send in one turn before the others have theirs.
 const SEGMENTS_PER_TURN: usize = 64;
+/// Bytes that it may send in one turn, when segments are large.
+const BYTES_PER_TURN: usize = 512 << 10;
+/// Payload of a super-segment at most: an IP packet with the largest headers, options apart.
+const SUPER_MAX: u32 = 65_535 - 40 - 60;
 /// Packets on their way down at which the rest waits for the next turn.
 const DOWN_MAX: usize = 1024;
 /// Frames waiting for a device at which connections wait too; the queue itself takes more.
@@ -52,11 +58,17 @@ impl Sockets {
                 }
             }
             let offload = match self.table.at_mut(slot) {
-                Some(Sock { body: Body::Conn(c), remote, .. }) => {
+                Some(Sock { body: Body::Conn(c), remote, opt, .. }) => {
                     c.dirty = false;
                     let v4 = remote.is_some_and(|r| r.is_ipv4());
-                    let cap = if v4 { IFCAP_TCP4CSUM } else { IFCAP_TCP6CSUM };
-                    net.iface(c.ifindex).is_some_and(|i| i.enabled_tx & cap != 0)
+                    let (sum, tso) =
+                        if v4 { (IFCAP_TCP4CSUM, IFCAP_TSO4) } else { (IFCAP_TCP6CSUM, IFCAP_TSO6) };
+                    let i = net.iface(c.ifindex).filter(|_| !c.local);
+                    c.tcb.set_tso_max(match i {
+                        Some(i) if i.enabled_tx & tso != 0 => SUPER_MAX - opt.ip_options.len() as u32,
+                        _ => 0,
+                    });
+                    i.is_some_and(|i| i.enabled_tx & sum != 0)
                 }
                 _ => continue,
             };
@@ -80,18 +92,19 @@ impl Sockets {
         let (src, lport, opt) = (s.local, s.lport, &s.opt);
         let (Some(remote), Body::Conn(c)) = (s.remote, &mut s.body) else { return false };
         let dst = remote.ip();
-        let csum = if c.local || offload { Csum::Partial } else { Csum::Full };
+        let kind = if dst.is_ipv4() { gso::TCP4 } else { gso::TCP6 };
         // The two ECN bits of a stream are the machine's (RFC 3168), whatever IP_TOS said.
         let (ttl, tos) = (opt.ttl.unwrap_or(super::sock::DEFAULT_TTL), opt.tos & !3);
         let df = !matches!(opt.mtu_discover, pmtudisc::DONT | pmtudisc::OMIT);
         let (oif, dontroute, txprio) = (opt.bound_dev, opt.dontroute, opt.txprio);
-        let (mut sent, mut starved) = (0, false);
+        let (mut sent, mut bytes, mut starved, c_local) = (0, 0, false, c.local);
         let now = cx.now;
         c.tcb.output(now, &mut |seg: &SegOut<'_>| {
-            if sent >= SEGMENTS_PER_TURN {
+            if sent >= SEGMENTS_PER_TURN || bytes >= BYTES_PER_TURN {
                 return false;
             }
             let len = seg.len();
+            let csum = if c_local || offload || seg.gso_size != 0 { Csum::Partial } else { Csum::Full };
             let Some(mut m) = cx.mbufs.alloc_len(len) else {
                 starved = true;
                 return false;
@@ -103,6 +116,11 @@ impl Sockets {
                 return false;
             }
             sent += 1;
+            bytes += len;
+            if seg.gso_size != 0 {
+                let ecn = if seg.flags.has(Flags::CWR) { gso::ECN } else { 0 };
+                m.set_gso(kind | ecn, seg.gso_size);
+            }
             m.set_priority(txprio);
             cx.down.push_back(IpOut {
                 src,
