@@ -55,7 +55,7 @@ impl Tcb {
                     return;
                 }
                 if self.is_fast_child() && self.tries == 0 {
-                    // [RFC7413 4.2.2d]
+                    // [RFC7413 4.2.2d] [RFC7413 4.2.2e]
                     while self.output_one(now, sink) {}
                 }
             }

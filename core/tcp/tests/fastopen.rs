@@ -29,7 +29,7 @@ fn fail(n: &mut Net) -> FastOpenFail {
 
 #[test]
 fn a_cookie_is_asked_for_and_learnt() {
-    // [RFC7413 4.1.3a] [RFC7413 4.2.2b]
+    // [RFC7413 4.1.3a] [RFC7413 4.2.1d] [RFC7413 4.2.2b]
     let mut n = open(FastOpen::request(false), Some(cookie()), b"hello");
     let syn = n.seen[0].clone();
     assert_eq!((syn.h.options.fast_open, syn.len), (Some(FastOpen::request(false)), 0));
@@ -205,7 +205,7 @@ fn a_held_syn_goes_with_the_first_write() {
 
 #[test]
 fn text_in_a_syn_ack_is_taken() {
-    // [RFC9293 3.10.7.3a]
+    // RFC 9293 3.10.7.3
     let mut n = Net::new(1, plain(), plain());
     n.connect(0);
     let syn = n.seen[0].h;

@@ -5,8 +5,8 @@
 //!
 //! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which),
 //! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it; `tcp` (a stream's life) with
-//! `tcp_calls`, `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info` and `timers`; `options` with a file per level
-//! (`opt_socket`, `opt_ip`, `opt_tcp`), `calls` (socket, bind, connect ... close), `tune` (what new sockets begin with), `pressure` (what is kept when
+//! `tcp_calls`, `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info`, `fastopen` and `timers`; `options` with a file per level
+//! (`opt_socket`, `opt_ip`, `opt_tcp`), `calls` (socket, bind, connect ... close), `tune` (what new sockets begin with), `policy` (what holds for all connections), `pressure` (what is kept when
 //! memory is scarce), `report` (netstat).
 //!
 //! Limits: [`crate::Config::max_sockets`] sockets, orphans and TIME-WAITs (see `tcp`); receive queues by SO_RCVBUF; what datagram sockets send in
@@ -17,12 +17,14 @@
 mod calls;
 mod demux;
 mod dgram;
+mod fastopen;
 mod icmp;
 mod mcast;
 mod opt_ip;
 mod opt_socket;
 mod opt_tcp;
 mod options;
+mod policy;
 mod ports;
 mod raw;
 mod report;
@@ -60,6 +62,8 @@ pub struct Sockets {
     ports: ports::Ports,
     stats: report::Stats,
     tune: tune::Tune,
+    fast: fastopen::Fast,
+    policy: policy::Policy,
     /// Families that the shard has a domain for: IPv4, IPv6.
     families: [bool; 2],
     /// Sockets with untold events.
@@ -78,7 +82,6 @@ pub struct Sockets {
     orphans: usize,
     /// Connections in TIME-WAIT, oldest first (stale names among them).
     time_waits: VecDeque<SockId>,
-    max_time_wait: usize,
     /// Resets sent since an instant.
     rst_rate: (Instant, u32),
     /// How scarce packet memory is.
@@ -99,6 +102,11 @@ impl Sockets {
             ports: ports::Ports::new(),
             stats: report::Stats::default(),
             tune: tune::Tune::default(),
+            fast: fastopen::Fast::new(secret),
+            policy: policy::Policy {
+                max_tw: tcp::MAX_TIME_WAIT.min(max / 2) as u32,
+                ..policy::Policy::default()
+            },
             families: [false; 2],
             happened: Vec::new(),
             throttled: Vec::new(),
@@ -109,7 +117,6 @@ impl Sockets {
             held_until: Instant::ZERO,
             orphans: 0,
             time_waits: VecDeque::new(),
-            max_time_wait: tcp::MAX_TIME_WAIT.min(max / 2),
             rst_rate: (Instant::ZERO, 0),
             pressure: pressure::Pressure::default(),
             unweighed: 0,

@@ -1,9 +1,10 @@
 //! Options at IPPROTO_TCP (tcp(7)).
 //!
 //! TCP_CORK overrides TCP_NODELAY: a partial segment waits as long as data is in flight. TCP_LINGER2, TCP_SYNCNT and
-//! TCP_MAXSEG act on connections made later. Not there, so ENOPROTOOPT: TCP_FASTOPEN, TCP_MD5SIG, TCP_ULP, TCP_REPAIR and what came with them.
+//! TCP_MAXSEG act on connections made later. Not there, so ENOPROTOOPT: TCP_MD5SIG, TCP_ULP, TCP_REPAIR and what came with them.
 
 use super::Sockets;
+use super::fastopen::{self, FastOpts};
 use super::options::{flag, int, put, put_int};
 use super::sock::{Body, Opts, Sock};
 use super::types::SockId;
@@ -57,6 +58,8 @@ pub(crate) struct TcpOpts {
     /// Offer selective acknowledgements; window scaling and timestamps (RFC 7323, once 1323).
     pub sack: bool,
     pub rfc1323: bool,
+    /// Fast Open (RFC 7413).
+    pub fast: FastOpts,
 }
 
 impl Default for TcpOpts {
@@ -79,6 +82,7 @@ impl Default for TcpOpts {
             delack_ms: 40,
             sack: true,
             rfc1323: true,
+            fast: FastOpts::default(),
         }
     }
 }
@@ -96,6 +100,13 @@ fn within(v: i32, lo: i32, hi: i32) -> Result<u32> {
 
 impl Sockets {
     pub(super) fn set_tcp(&mut self, cx: &mut Cx, id: SockId, name: i32, v: &[u8]) -> Result<()> {
+        if let fastopen::tcp::FASTOPEN
+        | fastopen::tcp::FASTOPEN_CONNECT
+        | fastopen::tcp::FASTOPEN_KEY
+        | fastopen::tcp::FASTOPEN_NO_COOKIE = name
+        {
+            return self.set_fast(cx, id, name, v);
+        }
         let s = self.table.get_mut(id)?;
         let fresh = matches!(s.body, Body::Idle | Body::Listen(_));
         let t = &mut s.opt.tcp;
@@ -166,7 +177,7 @@ impl Sockets {
             tcp::USER_TIMEOUT => t.user_timeout as i32,
             tcp::CONGESTION => return Ok(put(out, if t.newreno { b"reno\0" } else { b"cubic\0" })),
             tcp::INFO => return Ok(put(out, &super::tcp_info::info(s, cx.now))),
-            _ => return Err(Errno::ENOPROTOOPT),
+            _ => return self.get_fast(id, name, out),
         };
         Ok(put_int(out, v))
     }

@@ -64,6 +64,8 @@ pub(crate) struct Conn {
     pub deferred: Option<Instant>,
     /// Place in the listener's list of half-open connections.
     pub half_at: Option<u32>,
+    /// The listener against whose limit of fast opens it counts.
+    pub fast_of: Option<SockId>,
 }
 
 impl Conn {
@@ -84,6 +86,7 @@ impl Conn {
             linked: false,
             deferred: None,
             half_at: None,
+            fast_of: None,
         }
     }
 }
@@ -99,9 +102,9 @@ impl Conn {
 
 /// Whether a connection is in a TIME-WAIT that a new one with the same ends may replace (RFC 6191 from the active
 /// side, Linux's `tcp_tw_reuse`): timestamps tell their segments apart, once the clock has moved on.
-fn may_give_way(s: &Sock, now: Instant) -> bool {
+fn may_give_way(s: &Sock, now: Instant, policy: u8) -> bool {
     let Body::Conn(c) = &s.body else { return false };
-    if !(c.time_wait && c.orphan) {
+    if !(c.time_wait && c.orphan) || policy == 0 || policy == 2 && !c.local {
         return false;
     }
     let i = c.tcb.info(now);
@@ -111,9 +114,44 @@ fn may_give_way(s: &Sock, now: Instant) -> bool {
 impl Sockets {
     /// connect(2) of a stream.
     pub(super) fn tcp_connect(&mut self, cx: &mut Cx, net: &Net, id: SockId, to: SocketAddr) -> Result<()> {
+        self.tcp_open(cx, net, id, to, None).map(|_| ())
+    }
+
+    /// sendto(2) with MSG_FASTOPEN: connects, with as much of `data` in the SYN as it takes; returns how much that is.
+    ///
+    /// # Errors
+    /// EINPROGRESS: nothing could be taken yet (there was no cookie), the handshake goes on. EOPNOTSUPP when Fast Open is
+    /// switched off or for datagram sockets, and those of [`Sockets::connect`].
+    pub fn connect_sending(
+        &mut self,
+        cx: &mut Cx,
+        net: &mut Net,
+        id: SockId,
+        to: SocketAddr,
+        data: &[u8],
+    ) -> Result<usize> {
+        if !self.is_stream(id)? || !self.fast_client() {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let s = self.table.get(id)?;
+        if crate::packet::Family::of(&to.ip()) != s.family {
+            return Err(Errno::EAFNOSUPPORT);
+        }
+        self.tcp_open(cx, net, id, to, Some(data))
+    }
+
+    fn tcp_open(
+        &mut self,
+        cx: &mut Cx,
+        net: &Net,
+        id: SockId,
+        to: SocketAddr,
+        data: Option<&[u8]>,
+    ) -> Result<usize> {
         let s = self.table.get_mut(id)?;
         match &mut s.body {
             Body::Listen(_) => return Err(Errno::EISCONN),
+            Body::Conn(c) if c.tcb.syn_is_held() => return Err(Errno::EISCONN),
             Body::Conn(c) if c.connecting => match c.tcb.state() {
                 State::SynSent | State::SynReceived => return Err(Errno::EALREADY),
                 State::Closed => {
@@ -123,7 +161,7 @@ impl Sockets {
                 // Linux: the first call after the handshake says "done", the next ones EISCONN.
                 _ => {
                     c.connecting = false;
-                    return Ok(());
+                    return if data.is_some() { Err(Errno::EISCONN) } else { Ok(0) };
                 }
             },
             Body::Conn(c) if c.tcb.state() != State::Closed => return Err(Errno::EISCONN),
@@ -152,26 +190,44 @@ impl Sockets {
         let here = SocketAddr::new(local, lport);
         let iss = self.take_over(cx, here, remote)?;
         let s = self.table.get(id)?;
-        let cfg = self.tcp_config(cx, s, &path, here, remote);
+        let mut cfg = self.tcp_config(cx, s, &path, here, remote);
+        let later = data.is_none() && s.opt.tcp.fast.connect && self.fast_client();
+        if data.is_some() || later {
+            self.fast_config(cx.now, &mut cfg, s.opt.tcp.fast.no_cookie, here, remote);
+        }
         let mut c = Conn::new(Tcb::connect(cx.now, &cfg, iss), &path);
-        c.connecting = true;
+        let later = later && c.tcb.hold_syn();
+        let room = c.tcb.syn_room();
+        let taken = match data {
+            Some(d) if room > 0 => c.tcb.write(&d[..d.len().min(room)])?,
+            _ => 0,
+        };
+        c.connecting = !later;
+        if taken > 0 {
+            c.wrote = Some(cx.now);
+        }
         self.stats.tcp.active_opens += 1;
         let s = self.table.get_mut(id)?;
         (s.local, s.lport, s.remote) = (local, lport, Some(remote));
         s.body = Body::Conn(alloc::boxed::Box::new(c));
         self.link(id.index, !bound);
+        if later {
+            // The SYN goes with the first write.
+            self.raise(id.index, ev::WRITE);
+            return Ok(0);
+        }
         self.dirty(id.index);
-        Err(Errno::EINPROGRESS)
+        if taken > 0 { Ok(taken) } else { Err(Errno::EINPROGRESS) }
     }
 
     /// A port to connect from: one that is free, else one whose connection to this peer is in a TIME-WAIT that
     /// may be cut short.
     fn connect_port(&mut self, cx: &Cx, local: IpAddr, remote: SocketAddr) -> Result<u16> {
-        let (ends, now) = ((local, remote), cx.now);
+        let (ends, now, reuse) = ((local, remote), cx.now, self.policy.tw_reuse);
         let Sockets { ports, demux, table, .. } = self;
         ports
             .for_connect(&cx.secret, demux, table, ends, |_| false)
-            .or_else(|| ports.for_connect(&cx.secret, demux, table, ends, |s| may_give_way(s, now)))
+            .or_else(|| ports.for_connect(&cx.secret, demux, table, ends, |s| may_give_way(s, now, reuse)))
             .ok_or(Errno::EADDRNOTAVAIL)
     }
 
@@ -181,7 +237,7 @@ impl Sockets {
         let key = ConnKey::new(proto::TCP, local.ip(), local.port(), remote);
         let Some(old) = self.demux.find_conn(&self.table, key, 0) else { return Ok(iss) };
         match self.table.at(old) {
-            Some(s) if may_give_way(s, cx.now) => {}
+            Some(s) if may_give_way(s, cx.now, self.policy.tw_reuse) => {}
             _ => return Err(Errno::EADDRNOTAVAIL),
         }
         match self.take_out(old).map(|s| s.body) {
@@ -279,17 +335,23 @@ impl Sockets {
         if let (Some(parent), Some(at)) = (c.parent, c.half_at) {
             self.leave_half(parent, at);
         }
+        if let Some(l) = c.fast_of {
+            self.fast_leaves(Instant::ZERO, l, false);
+        }
     }
 
     /// Does to a socket what an event of its machine asks for.
-    pub(super) fn apply(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, out: Outcome) {
-        if let Some(m) = out.spare {
+    pub(super) fn apply(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, mut out: Outcome) {
+        if let Some(m) = out.spare.take() {
             match out.fate {
                 Fate::Taken => cx.mbufs.free(m),
                 Fate::Old | Fate::Paws => cx.drop(m, Why::TcpOld),
                 Fate::BadState => cx.drop(m, Why::TcpBadState),
                 Fate::NoRoom => cx.drop(m, Why::SocketFull),
             }
+        }
+        if out.what & (what::CONNECTED | what::ERROR) != 0 {
+            self.fast_over(cx.now, slot, &out);
         }
         let Some(s) = self.table.at_mut(slot) else { return };
         let Body::Conn(c) = &mut s.body else { return };
@@ -373,7 +435,7 @@ impl Sockets {
             self.time_waits.pop_front();
         }
         self.time_waits.push_back(id);
-        while self.time_waits.len() > self.max_time_wait {
+        while self.time_waits.len() > self.policy.max_tw as usize {
             let Some(old) = self.time_waits.pop_front() else { break };
             let gone = |s: &Sock| matches!(&s.body, Body::Conn(c) if c.orphan && c.time_wait);
             if self.table.get(old).is_ok_and(gone) {

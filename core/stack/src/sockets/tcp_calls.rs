@@ -2,7 +2,6 @@
 
 use super::Sockets;
 use super::sock::Body;
-use super::tcp::MAX_ORPHANS;
 use super::types::{SockId, ev};
 use crate::cx::Cx;
 use crate::net::Net;
@@ -27,6 +26,16 @@ impl Sockets {
         };
         match c.tcb.state() {
             _ if s.shut_wr => return Err(Errno::EPIPE),
+            State::SynSent if c.tcb.syn_is_held() => {
+                let room = data.len().min(c.tcb.syn_room());
+                let n = c.tcb.write(&data[..room])?;
+                c.tcb.release_syn();
+                c.want_write = true;
+                c.wrote = Some(cx.now);
+                self.dirty(id.index);
+                return Ok(n);
+            }
+            State::SynReceived if c.tcb.is_fast_child() => {}
             State::SynSent | State::SynReceived => {
                 c.want_write = true;
                 return Err(Errno::EAGAIN);
@@ -56,7 +65,11 @@ impl Sockets {
         match &mut s.body {
             _ if s.shut_wr => Err(Errno::EPIPE),
             Body::Conn(c) => {
-                let may = matches!(c.tcb.state(), State::Established | State::CloseWait);
+                if c.tcb.syn_is_held() {
+                    return Ok(c.tcb.syn_room());
+                }
+                let fast = c.tcb.is_fast_child();
+                let may = fast || matches!(c.tcb.state(), State::Established | State::CloseWait);
                 let roomy = may && c.roomy();
                 if matches!(c.tcb.state(), State::SynSent | State::SynReceived) || may {
                     c.want_write |= !roomy;
@@ -134,6 +147,7 @@ impl Sockets {
         if how != 0 && !s.shut_wr {
             s.shut_wr = true;
             c.tcb.shutdown_write();
+            c.tcb.release_syn();
             self.dirty(id.index);
         }
         if how != 1 {
@@ -148,6 +162,7 @@ impl Sockets {
         let Ok(s) = self.table.get_mut(id) else { return };
         let Body::Conn(c) = &mut s.body else { return self.discard(cx, net, id.index) };
         let state = c.tcb.state();
+        let full = self.orphans >= self.policy.max_orphans as usize;
         let hard = s.opt.linger == Some(0) || unread || c.tcb.readable() > 0;
         c.connecting = false;
         s.ev = 0;
@@ -158,16 +173,12 @@ impl Sockets {
         if c.time_wait {
             return;
         }
-        if hard || self.orphans >= MAX_ORPHANS {
+        if hard || full {
             self.stats.tcp.aborted_on_close += 1;
         }
         let now = cx.now;
         let free = |m| cx.mbufs.free(m);
-        let out = if hard || self.orphans >= MAX_ORPHANS {
-            c.tcb.abort(free)
-        } else {
-            c.tcb.close(now, false, free)
-        };
+        let out = if hard || full { c.tcb.abort(free) } else { c.tcb.close(now, false, free) };
         self.orphans += 1;
         self.apply(cx, net, id.index, out);
     }

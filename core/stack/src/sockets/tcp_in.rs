@@ -17,10 +17,6 @@ use iopkt_tcp::{Csum, SegOut, Segment, Seq, State, what};
 use iopkt_wire::checksum::pseudo;
 use iopkt_wire::tcp::Flags;
 
-/// Resets sent per second to segments that belong to nothing (BSD's `rstppslimit`; ours also serves programs
-/// that find closed ports on purpose).
-const RST_PER_SECOND: u32 = 1000;
-
 /// A parsed segment with the ends it names.
 pub(crate) struct Arrived {
     pub seg: Segment,
@@ -170,10 +166,11 @@ impl Sockets {
             (*since, *n) = (cx.now, 0);
         }
         *n += 1;
-        if *n > RST_PER_SECOND {
+        let most = self.policy.rst_pps;
+        if *n > most {
             self.stats.tcp.resets_limited += 1;
         }
-        *n <= RST_PER_SECOND
+        *n <= most
     }
 
     /// An ICMP error about a segment of ours.

@@ -68,6 +68,10 @@ fn fill(o: &mut Out, i: &Info) {
     let scaled = i.scale.0 != 0 || i.scale.1 != 0;
     o.0[5] = u8::from(i.timestamps) | u8::from(i.sack) << 1 | u8::from(scaled) << 2;
     o.0[5] |= u8::from(i.ecn.0) << 3 | u8::from(i.ecn.1) << 4;
+    // TCPI_OPT_SYN_DATA.
+    o.0[5] |= u8::from(i.fast_open.0) << 5;
+    // Two bits above tcpi_delivery_rate_app_limited.
+    o.0[7] |= (i.fast_open.1 as u8) << 1;
     o.0[6] = i.scale.0 | i.scale.1 << 4;
     o.u32(8, us(i.rto));
     o.u32(12, 40_000);

@@ -9,6 +9,7 @@
 //! over.
 
 use super::Sockets;
+use super::fastopen::Answer;
 use super::ports;
 use super::sock::{Body, Sock};
 use super::tcp::Conn;
@@ -25,7 +26,7 @@ use core::net::SocketAddr;
 use iopkt_base::{Duration, Errno, Instant, Result};
 use iopkt_mbuf::Mbuf;
 use iopkt_tcp::listen::{self, Verdict};
-use iopkt_tcp::{Config, Seq, Tcb, cookie, what};
+use iopkt_tcp::{Config, Outcome, Seq, Tcb, cookie, what};
 use iopkt_wire::tcp::Flags;
 
 /// Half-open connections that any listener may have, however small its backlog.
@@ -43,6 +44,9 @@ pub(crate) struct Listener {
     pub half: Vec<u32>,
     /// When a cookie was last sent: ACKs are only tried as cookies for a while after.
     pub cookies_at: Option<Instant>,
+    /// Connections that are in use before their handshake ended (RFC 7413), and until when those count that were reset.
+    pub fast: usize,
+    pub fast_resets: VecDeque<Instant>,
 }
 
 impl Sockets {
@@ -145,19 +149,79 @@ impl Sockets {
             self.stats.tcp.listen_overflow += 1;
             return cx.drop(m, Why::ListenOverflow);
         }
-        if l.half.len() >= l.backlog.max(MIN_HALF_OPEN) {
-            return self.send_cookie(cx, net, slot, a, m);
+        let crowded = l.half.len() >= l.backlog.max(MIN_HALF_OPEN);
+        match self.policy.syncookies {
+            0 if crowded => {
+                self.stats.tcp.listen_overflow += 1;
+                return cx.drop(m, Why::ListenOverflow);
+            }
+            1 if crowded => return self.send_cookie(cx, net, slot, a, m),
+            2 => return self.send_cookie(cx, net, slot, a, m),
+            _ => {}
         }
         let Some((cfg, path)) = self.child_config(cx, net, slot, a) else {
             return cx.drop(m, Why::NoRoute);
         };
         let iss = iopkt_tcp::isn::isn(&cx.secret, cx.now, a.local, a.remote);
         let iss = above.map_or(iss, |x| iss.max(x));
-        match self.child(cx.now, slot, a, Tcb::accept(cx.now, &cfg, iss, &a.seg), &path) {
+        let tcb = match self.fast_answer(cx.now, slot, a) {
+            Answer::Accept(new) => {
+                let cfg = Config { fast_open: new, ..cfg };
+                return self.fast_child(
+                    cx,
+                    net,
+                    slot,
+                    a,
+                    Tcb::accept_fast(cx.now, &cfg, iss, &a.seg, m),
+                    &path,
+                );
+            }
+            Answer::Offer(c) => {
+                let mut t = Tcb::accept(cx.now, &cfg, iss, &a.seg);
+                t.offer_cookie(c);
+                t
+            }
+            Answer::Plain => Tcb::accept(cx.now, &cfg, iss, &a.seg),
+        };
+        match self.child(cx.now, slot, a, tcb, &path) {
             // Data in a SYN is not kept (RFC 9293 allows it): the peer sends it again.
             Ok(_) => cx.drop(m, Why::Handled),
             Err(why) => cx.drop(m, why),
         }
+    }
+
+    /// A connection that a SYN with a good cookie made: it waits to be accepted at once.
+    fn fast_child(
+        &mut self,
+        cx: &mut Cx,
+        net: &mut Net,
+        slot: u32,
+        a: &Arrived,
+        (tcb, mut out): (Tcb, Outcome),
+        path: &Path,
+    ) {
+        let child = match self.child(cx.now, slot, a, tcb, path) {
+            Ok(c) => c,
+            Err(why) => {
+                if let Some(m) = out.spare.take() {
+                    cx.drop(m, why);
+                }
+                return;
+            }
+        };
+        self.stats.tcp.fast_passive += 1;
+        let listener = self.table.at_mut(slot).and_then(|s| match &mut s.body {
+            Body::Listen(l) => {
+                l.fast += 1;
+                Some(s.id)
+            }
+            _ => None,
+        });
+        if let Some(Sock { body: Body::Conn(c), .. }) = self.table.at_mut(child) {
+            c.fast_of = listener;
+        }
+        self.apply(cx, net, child, out);
+        self.child_ready(child, 0);
     }
 
     /// Settings of a listener's connections with this peer, and the way there; `None` without one.
@@ -228,7 +292,7 @@ impl Sockets {
             c.deferred = None;
         }
         let Some(parent) = c.parent.filter(|_| !c.queued && c.deferred.is_none()) else { return };
-        if !c.tcb.is_synchronized() {
+        if !c.tcb.is_synchronized() && !c.tcb.is_fast_child() {
             return;
         }
         c.queued = true;

@@ -189,6 +189,8 @@ impl Sockets {
             fin_wait2: secs(t.linger2),
             ecn: self.tune.ecn,
             ecn_asks: self.tune.ecn_asks,
+            msl: secs(self.policy.msl),
+            retries: self.policy.retries2,
             ts_offset: iopkt_tcp::isn::ts_offset(&cx.secret, local, remote),
             ..Config::default()
         }

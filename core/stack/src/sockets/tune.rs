@@ -139,18 +139,18 @@ fn put<T>(place: &mut T, v: Option<T>) -> bool {
 }
 
 impl Sockets {
-    /// The names of all variables of new sockets.
-    pub fn tunables() -> &'static [&'static str] {
-        &NAMES
+    /// The names of all variables of sockets.
+    pub fn tunables() -> impl Iterator<Item = &'static &'static str> {
+        NAMES.iter().chain(&super::policy::NAMES)
     }
 
-    /// The value of a variable of new sockets.
+    /// The value of a variable of sockets.
     pub fn tunable(&self, name: &str) -> Option<u32> {
-        self.tune.get(name)
+        self.tune.get(name).or_else(|| self.policy(name))
     }
 
-    /// Changes a variable of new sockets; false (and no change) when there is none of this name or the value is out of its range.
+    /// Changes a variable of sockets; false (and no change) when there is none of this name or the value is out of its range.
     pub fn set_tunable(&mut self, name: &str, v: u32) -> bool {
-        self.tune.set(name, v)
+        self.tune.set(name, v) || self.set_policy(name, v)
     }
 }

@@ -1,0 +1,97 @@
+//! What holds for all connections: variables of `net.inet.tcp` that no socket option overrides.
+//!
+//! Names are NetBSD's where it has them, else Linux's without the `tcp_`; the meanings and defaults are Linux's
+//! (tcp(7), `ip-sysctl`), whose programs run here.
+
+use super::Sockets;
+use super::tcp::{MAX_ORPHANS, MAX_TIME_WAIT};
+
+/// The variables, in the order of [`Policy`]'s fields.
+pub(crate) const NAMES: [&str; 8] = [
+    "net.inet.tcp.fastopen",
+    "net.inet.tcp.msl",
+    "net.inet.tcp.rstppslimit",
+    "net.inet.tcp.max_tw_buckets",
+    "net.inet.tcp.max_orphans",
+    "net.inet.tcp.retries2",
+    "net.inet.tcp.syncookies",
+    "net.inet.tcp.tw_reuse",
+];
+
+/// Settings of the stack.
+pub(crate) struct Policy {
+    /// Maximum segment lifetime, seconds: TIME-WAIT lasts twice that.
+    pub msl: u32,
+    /// Most resets a second to segments that belong to nothing.
+    pub rst_pps: u32,
+    /// Most connections in TIME-WAIT.
+    pub max_tw: u32,
+    /// Most connections without a program.
+    pub max_orphans: u32,
+    /// Retransmissions of the same data before a connection is given up (R2 of RFC 9293).
+    pub retries2: u8,
+    /// 0: never, 1: when too many handshakes are under way, 2: always.
+    pub syncookies: u8,
+    /// A connect may take the ends of a TIME-WAIT with timestamps. 0: never, 1: yes, 2: only to this host itself.
+    pub tw_reuse: u8,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            msl: 30,
+            rst_pps: 1000,
+            max_tw: MAX_TIME_WAIT as u32,
+            max_orphans: MAX_ORPHANS as u32,
+            retries2: 15,
+            syncookies: 1,
+            tw_reuse: 1,
+        }
+    }
+}
+
+/// Sets a field to a value of its range.
+fn put<T: TryFrom<u32>>(place: &mut T, v: u32, range: core::ops::RangeInclusive<u32>) -> bool {
+    match T::try_from(v) {
+        Ok(x) if range.contains(&v) => {
+            *place = x;
+            true
+        }
+        _ => false,
+    }
+}
+
+impl Sockets {
+    /// The value of a variable; `None` for one that is not here.
+    pub(super) fn policy(&self, name: &str) -> Option<u32> {
+        let p = &self.policy;
+        Some(match name {
+            "net.inet.tcp.fastopen" => self.fast.bits,
+            "net.inet.tcp.msl" => p.msl,
+            "net.inet.tcp.rstppslimit" => p.rst_pps,
+            "net.inet.tcp.max_tw_buckets" => p.max_tw,
+            "net.inet.tcp.max_orphans" => p.max_orphans,
+            "net.inet.tcp.retries2" => p.retries2.into(),
+            "net.inet.tcp.syncookies" => p.syncookies.into(),
+            "net.inet.tcp.tw_reuse" => p.tw_reuse.into(),
+            _ => return None,
+        })
+    }
+
+    /// Changes a variable; false when there is none of this name or the value is out of its range.
+    pub(super) fn set_policy(&mut self, name: &str, v: u32) -> bool {
+        let p = &mut self.policy;
+        match name {
+            "net.inet.tcp.fastopen" => self.fast.set_bits(v),
+            "net.inet.tcp.msl" => put(&mut p.msl, v, 1..=600),
+            "net.inet.tcp.rstppslimit" => put(&mut p.rst_pps, v, 0..=u32::MAX),
+            "net.inet.tcp.max_tw_buckets" => put(&mut p.max_tw, v, 0..=u32::MAX),
+            "net.inet.tcp.max_orphans" => put(&mut p.max_orphans, v, 0..=u32::MAX),
+            // RFC 9293 wants at least 3.
+            "net.inet.tcp.retries2" => put(&mut p.retries2, v, 3..=255),
+            "net.inet.tcp.syncookies" => put(&mut p.syncookies, v, 0..=2),
+            "net.inet.tcp.tw_reuse" => put(&mut p.tw_reuse, v, 0..=2),
+            _ => false,
+        }
+    }
+}
