@@ -22,6 +22,8 @@ pub struct World {
     pub necks: Vec<Option<Link>>,
     /// Frames for one host go to that host only.
     pub switched: bool,
+    /// When there: every frame that a host (its index) sends is put here too, for who plays along by hand.
+    pub seen: Option<Vec<(usize, Vec<u8>)>>,
     /// Everything that was sent.
     pub pcap: Pcap,
     /// Frames sent.
@@ -54,6 +56,7 @@ impl World {
             links,
             necks,
             switched: false,
+            seen: None,
             pcap: Pcap::default(),
             frames: 0,
             seed,
@@ -127,11 +130,14 @@ impl World {
             if let Some(n) = &mut self.necks[i] {
                 input.extend(std::iter::from_fn(|| n.recv(self.now)));
             }
-            let World { now, hosts, links, switched, pcap, frames, .. } = self;
+            let World { now, hosts, links, switched, seen, pcap, frames, .. } = self;
             hosts[i].turn(*now, &input, |f| {
                 assert!((60..=1518).contains(&f.len()), "a frame of {} bytes on an Ethernet", f.len());
                 pcap.frame(*now, f);
                 *frames += 1;
+                if let Some(s) = seen {
+                    s.push((i, f.to_vec()));
+                }
                 // Host `n` has the Ethernet address 02:00:00:00:00:n.
                 let only = (*switched && f[0] & 1 == 0).then(|| usize::from(f[5]).wrapping_sub(1));
                 for (j, l) in links[i].iter_mut().enumerate() {

@@ -87,7 +87,7 @@ impl Tcb {
             // its original; but no answer comes in half the time of its neighbour's. //= RFC8985-6.2-2
             min = min.max(self.rack.rtt / 2);
         }
-        let blocks = seg.options.sack.as_slice();
+        let (blocks, mss) = (seg.options.sack.as_slice(), self.seg_size());
         for (i, (l, r)) in blocks.iter().enumerate() {
             let (l, r) = (crate::Seq(*l), crate::Seq(*r));
             if l.ge(r) {
@@ -100,7 +100,7 @@ impl Tcb {
                     self.input_dsack(l, r);
                 }
             } else if l.ge(self.snd.una) && l.gt(seg.ack) && r.le(self.snd.nxt) {
-                fresh += self.sent.sack(l, r, &mut self.rack, now, min);
+                fresh += self.sent.sack(l, r, mss, &mut self.rack, now, min);
             }
         }
         fresh

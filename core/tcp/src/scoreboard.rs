@@ -176,17 +176,31 @@ impl Scoreboard {
         i
     }
 
+    /// The first place from `at` on where what was sent was cut into segments.
+    fn wire_edge(&self, at: Seq, mss: u32) -> Seq {
+        match self.q.get(self.index_of(at)) {
+            Some(s) if s.start.lt(at) && !s.has(SACKED) => {
+                (s.start + at.since(s.start).div_ceil(mss) * mss).min(s.end)
+            }
+            _ => at,
+        }
+    }
+
     /// One SACK block; returns bytes newly SACKed. The block was checked to lie in `(una, nxt]`.
+    ///
+    /// A record is cut only where it was cut on the wire, at multiples of `mss`: what is left over at the block's edges does not
+    /// count. Else a peer could make us keep, and send again, every second byte by itself (CVE-2019-11478).
     pub(crate) fn sack(
         &mut self,
         left: Seq,
         right: Seq,
+        mss: u32,
         rack: &mut Rack,
         now: Instant,
         min_rtt: Duration,
     ) -> u32 {
         let mut fresh = 0;
-        let from = self.cut(left);
+        let from = self.cut(self.wire_edge(left, mss));
         let mut i = from;
         let mut end = left;
         while let Some(s) = self.q.get_mut(i) {
@@ -194,10 +208,11 @@ impl Scoreboard {
                 break;
             }
             if s.end.gt(right) {
-                if s.has(SACKED) {
+                let at = s.start + right.since(s.start) / mss * mss;
+                if s.has(SACKED) || at == s.start {
                     break;
                 }
-                self.cut(right);
+                self.cut(at);
                 continue;
             }
             end = s.end;
