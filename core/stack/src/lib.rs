@@ -19,6 +19,7 @@ mod ctl_route;
 mod cx;
 mod domain;
 pub mod ether;
+pub mod gro;
 pub mod gso;
 pub mod hash;
 pub mod iface;

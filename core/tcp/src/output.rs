@@ -175,7 +175,7 @@ impl Tcb {
             self.backoff = 0;
             self.timers.stop(Timer::Rexmt);
         }
-        if n < full {
+        if n < full || n % full != 0 {
             self.snd.small = to;
         }
         let again = start.lt(self.snd.max);
@@ -223,16 +223,18 @@ impl Tcb {
         let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
         let cwnd = self.win.cwnd.saturating_sub(self.pipe());
         // CWR is for one segment, whatever a device makes of a large one.
-        let large = self.knobs.tso_max > full && !self.ecn.cwr;
+        let urgent = self.snd.up.is_some_and(|up| up.gt(self.snd.nxt));
+        let large = self.knobs.tso_max > full && !self.ecn.cwr && !urgent;
         let most = if large { self.knobs.tso_max - self.knobs.tso_max % full } else { full };
         let n = avail.min(window).min(cwnd).min(most);
-        if n >= full {
-            return Some(n - n % full);
-        }
         let idle = self.outstanding() == 0;
         // Nagle as Minshall refined it (Linux does the same): a small segment waits for an earlier small one,
         // not for full ones, else the tail of every large write would cost a round trip. //= RFC9293-3.7.4
         let nagle_ok = self.knobs.nodelay || idle || self.snd.fin || self.snd.small.le(self.snd.una);
+        if n >= full {
+            // The short end of what there is goes with the full ones in front of it.
+            return Some(if n == avail && nagle_ok { n } else { n - n % full });
+        }
         //= RFC9293-3.8.6.2.1
         if n > 0 && ((n == avail && nagle_ok) || n >= (self.snd.max_wnd / 2).max(1) && n >= cwnd.min(window))
         {
