@@ -34,7 +34,7 @@ pub fn run(ends: &[String]) -> Result<std::convert::Infallible, String> {
     }
 }
 
-fn open(end: &str) -> Result<OwnedFd, String> {
+pub fn open(end: &str) -> Result<OwnedFd, String> {
     let (ns, ifname) = end.split_once(':').ok_or("an end is NAMESPACE:INTERFACE")?;
     let path = format!("/run/netns/{ns}");
     let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())

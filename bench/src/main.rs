@@ -4,6 +4,7 @@
 //! it, says more. Each measurement checks its results (bytes, digests) before it reports, and states its conditions.
 //! Every process and namespace that it makes ends with it.
 
+mod bulk;
 mod forward;
 mod idle;
 mod latency;
@@ -16,6 +17,7 @@ mod programs;
 mod report;
 mod size;
 mod smol;
+mod smol_tap;
 mod start;
 mod tcp;
 
@@ -45,6 +47,21 @@ fn main() -> ExitCode {
             eprintln!("iopkt-bench: {e}");
             return ExitCode::FAILURE;
         }
+        Some(smol_tap::STACK) => {
+            let Err(e) = smol_tap::stack(&args.collect::<Vec<_>>());
+            eprintln!("iopkt-bench: {e}");
+            return ExitCode::FAILURE;
+        }
+        Some(smol_tap::CLIENT) => match smol_tap::client(&args.collect::<Vec<_>>()) {
+            Ok(gbit) => {
+                println!("{gbit}");
+                return ExitCode::SUCCESS;
+            }
+            Err(e) => {
+                eprintln!("iopkt-bench: {e}");
+                return ExitCode::FAILURE;
+            }
+        },
         // For callgrind: our side of `memory` alone, once.
         Some("__once") => {
             println!("{:.3} s", ours::transfer(32 << 20, 262_144, false));
@@ -100,6 +117,7 @@ fn measure(what: &str, o: &Options) -> Result<Vec<Table>, Skip> {
         "start" => vec![start::measure(o)?],
         "idle" => vec![idle::measure(o)?],
         "tcp" => vec![tcp::measure(o)?],
+        "bulk" => vec![bulk::measure(o)?],
         _ => latency::measure(o)?,
     })
 }

@@ -3,13 +3,14 @@
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 pub const USAGE: &str = "\
-usage: iopkt-bench [options] all|memory|size|start|idle|tcp|latency ...
+usage: iopkt-bench [options] all|memory|size|start|idle|tcp|bulk|latency ...
 
   memory    TCP between two of our shards in memory, beside smoltcp
   size      size and resident memory of the three variants
   start     from exec to the first frame on the wire
   idle      CPU and wake-ups of a stack that has nothing to do
   tcp       iperf3 over TAP and over ecm, beside the kernel over TAP and veth
+  bulk      iperf3 over TAP with and without offloads, beside the kernel over veth, gVisor, slirp4netns and smoltcp
   latency   64-byte request and response, redis, ping
   all       all of them
 
@@ -35,7 +36,7 @@ pub struct Options {
     pub json: bool,
 }
 
-const ALL: [&str; 6] = ["memory", "size", "start", "idle", "tcp", "latency"];
+const ALL: [&str; 7] = ["memory", "size", "start", "idle", "tcp", "bulk", "latency"];
 
 /// `None`: help was asked for.
 pub fn parse(args: impl Iterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn good_and_bad_lines() {
         let o = of("--runs 4 --json all").expect("good").expect("no help");
-        assert_eq!((o.runs, o.json, o.what.len()), (5, true, 6));
+        assert_eq!((o.runs, o.json, o.what.len()), (5, true, 7));
         assert!(of("-h").expect("good").is_none());
         for bad in ["", "speed", "--runs 0 all", "--runs x all", "--fast all"] {
             assert!(of(bad).is_err(), "{bad}");

@@ -26,6 +26,14 @@ pub enum Kind {
     KernelTap,
     /// Our stack with devnp-tap.
     Tap,
+    /// Our stack with devnp-tap, which carries frames of the MTU, whole and summed.
+    TapPlain,
+    /// gVisor's runsc on a veth pair, the program inside.
+    Gvisor,
+    /// A kernel behind slirp4netns.
+    Slirp,
+    /// smoltcp on a TAP.
+    Smoltcp,
     /// Our stack with devnp-ecm, the simulated modem, a TAP behind it.
     Ecm,
 }
@@ -36,12 +44,16 @@ impl Kind {
             Kind::Veth => "kernel, veth",
             Kind::KernelTap => "kernel, TAP",
             Kind::Tap => "io-pkt, TAP",
+            Kind::TapPlain => "io-pkt, TAP, no offload",
+            Kind::Gvisor => "gVisor, veth",
+            Kind::Slirp => "slirp4netns",
+            Kind::Smoltcp => "smoltcp, TAP",
             Kind::Ecm => "io-pkt, ecm",
         }
     }
 
     pub fn ours(self) -> bool {
-        matches!(self, Kind::Tap | Kind::Ecm)
+        matches!(self, Kind::Tap | Kind::TapPlain | Kind::Ecm)
     }
 }
 
@@ -66,7 +78,7 @@ impl Path {
             kind,
             lab: Lab::new("bench"),
             far: Netns::new(),
-            near: (!kind.ours()).then(Netns::new),
+            near: (!kind.ours() && kind != Kind::Smoltcp).then(Netns::new),
             middle: None,
             usb: None,
             pin: o.pin,
@@ -76,9 +88,12 @@ impl Path {
             n.exec("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
         }
         match kind {
-            Kind::Veth => p.veth(),
+            Kind::Veth | Kind::Gvisor => p.veth(),
+            Kind::Slirp => return p.slirp(),
+            Kind::Smoltcp => p.smoltcp(),
             Kind::KernelTap => p.kernel_tap(),
-            Kind::Tap => p.tap(),
+            Kind::Tap => p.tap(""),
+            Kind::TapPlain => p.tap(",nooffload"),
             Kind::Ecm => p.ecm(),
         }
         p.lab.wait(
@@ -115,9 +130,37 @@ impl Path {
         self.up_kernels();
     }
 
-    fn tap(&mut self) {
+    /// The kernel of the near end, behind slirp4netns, which connects from the far end.
+    fn slirp(mut self) -> Path {
+        let near = self.near_ns().name.clone();
+        self.far.exec("ip link set lo up");
         let line = format!(
-            "{} io-pkt-v4-hc --foreground -d tap ifname=far0,netns=/run/netns/{}",
+            "ip netns exec {} {} slirp4netns --configure --mtu=65520 --netns-type=path /run/netns/{near} tap0",
+            self.far.name,
+            self.middle_pin()
+        );
+        self.middle = Some(self.start(&line));
+        self.lab.wait(LIMIT, &format!("ip -n {near} route | grep -q 10.0.2.2"));
+        self
+    }
+
+    fn smoltcp(&mut self) {
+        let me = std::env::current_exe().expect("path of this program");
+        let far = self.far.name.clone();
+        let line = format!(
+            "{} {} {} {far}:far0 {NEAR} 65535",
+            self.middle_pin(),
+            me.display(),
+            crate::smol_tap::STACK
+        );
+        self.middle = Some(self.start(&line));
+        self.lab.wait(LIMIT, &format!("ip netns exec {far} ip link show far0"));
+        self.far.exec(&format!("ip addr add {FAR}/24 dev far0 && ip link set far0 up"));
+    }
+
+    fn tap(&mut self, options: &str) {
+        let line = format!(
+            "{} io-pkt-v4-hc --foreground -d tap ifname=far0,netns=/run/netns/{}{options}",
             self.middle_pin(),
             self.far.name
         );
@@ -165,12 +208,56 @@ impl Path {
     pub fn near_line(&self, line: &str) -> String {
         match &self.near {
             // Nothing stands in the middle of a veth pair: its two programs get a CPU each.
+            Some(n) if self.kind == Kind::Gvisor => self.in_gvisor(&n.name, line),
             Some(n) => {
                 let cpu = usize::from(self.kind != Kind::Veth);
                 format!("ip netns exec {} {} {line}", n.name, self.pinned(cpu))
             }
             None => format!("{} io-pkt-run {line}", self.pinned(1)),
         }
+    }
+
+    /// The far end's address as the near end sees it.
+    pub fn far_address(&self) -> &'static str {
+        if self.kind == Kind::Slirp { "10.0.2.2" } else { FAR }
+    }
+
+    /// The command line that runs `line` in a sandbox on the near end's interface.
+    ///
+    /// runsc takes the addresses away from the interface that it uses, so each run gives them anew. It refuses the first network
+    /// namespace of a machine, which it recognises by a file that newer kernels have in all of them: that is hidden.
+    fn in_gvisor(&self, near: &str, line: &str) -> String {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let id = format!(
+            "bench-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        );
+        let dir = self.lab.work().join(&id);
+        std::fs::create_dir_all(&dir).expect("make the bundle's directory");
+        let mount =
+            |at: &str, kind: &str| serde_json::json!({ "destination": at, "type": kind, "source": kind });
+        let config = serde_json::json!({
+            "ociVersion": "1.0.0",
+            "process": {
+                "user": { "uid": 0, "gid": 0 }, "cwd": "/", "args": ["/bin/sh", "-c", line],
+                "env": ["PATH=/usr/bin:/bin:/usr/sbin:/sbin"],
+            },
+            "root": { "path": "/", "readonly": true },
+            "mounts": [mount("/proc", "proc"), mount("/dev", "tmpfs"), mount("/tmp", "tmpfs")],
+            "linux": { "namespaces": [
+                { "type": "network", "path": format!("/run/netns/{near}") },
+                { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
+            ] },
+        });
+        std::fs::write(dir.join("config.json"), config.to_string()).expect("write the bundle");
+        format!(
+            "ip netns exec {near} sh -c 'ip addr replace {NEAR}/24 dev near0; mount -t tmpfs none /proc/sys/net/core; \
+             exec {} runsc --ignore-cgroups --network=sandbox --root {} run --bundle {} {id}'",
+            self.pinned(0),
+            dir.join("state").display(),
+            dir.display()
+        )
     }
 
     /// The command line that runs `line` at the far end.

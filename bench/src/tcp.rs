@@ -1,16 +1,16 @@
 //! iperf3 through io-pkt-run, beside the kernel: bulk TCP.
 
 use crate::options::Options;
-use crate::path::{FAR, Kind, Path};
+use crate::path::{Kind, Path};
 use crate::procfs;
 use crate::programs::{self, Skip};
 use crate::report::{Better, Row, Stat, Table};
 use serde_json::Value;
 
-const PORT: u16 = 5201;
+pub const PORT: u16 = 5201;
 
 #[derive(Clone, Copy)]
-enum Dir {
+pub enum Dir {
     /// The near end, ours, sends.
     Send,
     /// The near end receives.
@@ -18,13 +18,13 @@ enum Dir {
 }
 
 #[derive(Default)]
-struct Runs {
-    gbit: Vec<f64>,
+pub struct Runs {
+    pub gbit: Vec<f64>,
     /// CPU of the process in the middle: share of a core, and nanoseconds per KiB of payload.
-    core: Vec<f64>,
-    ns_per_kib: Vec<f64>,
+    pub core: Vec<f64>,
+    pub ns_per_kib: Vec<f64>,
     /// Sleeps and preemptions of the middle per MiB.
-    switches: Vec<f64>,
+    pub switches: Vec<f64>,
 }
 
 pub fn measure(o: &Options) -> Result<Table, Skip> {
@@ -78,13 +78,13 @@ fn next(r: &mut impl Iterator<Item = Runs>) -> Runs {
     r.next().expect("as many results as ways")
 }
 
-fn once(p: &Path, dir: Dir, seconds: u64, r: &mut Runs) {
+pub fn once(p: &Path, dir: Dir, seconds: u64, r: &mut Runs) {
     let reverse = match dir {
         Dir::Send => "",
         Dir::Receive => "-R",
     };
     let before = p.middle.map(|m| (procfs::cpu_ns(m), procfs::switches(m)));
-    let line = format!("iperf3 -c {FAR} -p {PORT} -t {seconds} {reverse} -J");
+    let line = format!("iperf3 -c {} -p {PORT} -t {seconds} {reverse} -J", p.far_address());
     let started = std::time::Instant::now();
     // The server may still be busy with the end of the last run.
     let mut out = p.run(&p.near_line(&format!("{line} || true")));
@@ -117,7 +117,7 @@ fn conditions(o: &Options) -> Vec<String> {
     vec![
         format!("{} s a run, {} runs taken in turns, median (min..max)", o.seconds, o.runs),
         "MTU 1500, socket buffers as each system has them by default, iperf3's default 128 KiB writes".into(),
-        "kernel over TAP: two kernels, a TAP each, one process between; no offload on any TAP; veth with the kernel's offloads"
+        "kernel over TAP: two kernels, a TAP each, one process between; no offload between these TAPs, all of them with ours; veth with the kernel's offloads"
             .into(),
         format!("pinning: {pins}"),
         "before: 16 MiB of random bytes echoed over each way, SHA-256 compared".into(),

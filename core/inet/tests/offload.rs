@@ -98,7 +98,13 @@ fn transfer(p: &mut Pair, n: usize) {
         p.run(1);
         let mut slices: [&[u8]; 64] = [&[]; 64];
         let k = p.b.s.sockets.peek(s, &mut slices).unwrap_or(0);
-        let len = slices[..k].iter().map(|x| { got.extend_from_slice(x); x.len() }).sum();
+        let len = slices[..k]
+            .iter()
+            .map(|x| {
+                got.extend_from_slice(x);
+                x.len()
+            })
+            .sum();
         p.b.s.sockets.consume(&mut p.b.s.cx, s, len);
         if got.len() >= n {
             break;
@@ -151,11 +157,19 @@ fn capabilities_can_change_under_a_connection() {
 #[test]
 fn a_device_may_have_them_on_from_the_start() {
     let mut h = Host::bare(1);
-    let a = IfAttach { caps_rx: ALL, caps_tx: IFCAP_TSO4, caps_on: true, ..IfAttach::ethernet("x", [2, 0, 0, 0, 1, 1]) };
+    let a = IfAttach {
+        caps_rx: ALL,
+        caps_tx: IFCAP_TSO4,
+        caps_on: true,
+        ..IfAttach::ethernet("x", [2, 0, 0, 0, 1, 1])
+    };
     let i = h.s.attach(a).unwrap();
     let ifc = h.s.net.iface(i).unwrap();
     assert_eq!((ifc.enabled_rx, ifc.enabled_tx), (ALL, IFCAP_TSO4));
-    assert!(h.s.cx.dev_ops.contains(&DevOp::Caps { ifindex: i, rx: ALL, tx: IFCAP_TSO4 }), "the driver is told");
+    assert!(
+        h.s.cx.dev_ops.contains(&DevOp::Caps { ifindex: i, rx: ALL, tx: IFCAP_TSO4 }),
+        "the driver is told"
+    );
     h.end();
 }
 
@@ -237,11 +251,24 @@ fn a_driver_that_lies_is_contained_and_counted() {
         |m| m.set_csum_partial(60_000, 6),
         |m| m.set_csum_partial(65_535, 65_535),
         |m| m.set_csum_partial(0, 0),
-        |m| { m.set_csum_partial(34, 6); m.set_gso(gso::UDP, 0) },
-        |m| { m.set_csum_partial(34, 6); m.set_gso(gso::TCP4, 100) },
-        |m| { m.set_csum_partial(34, 6); m.set_gso(99, 100) },
+        |m| {
+            m.set_csum_partial(34, 6);
+            m.set_gso(gso::UDP, 0)
+        },
+        |m| {
+            m.set_csum_partial(34, 6);
+            m.set_gso(gso::TCP4, 100)
+        },
+        |m| {
+            m.set_csum_partial(34, 6);
+            m.set_gso(99, 100)
+        },
         |m| m.set_gso(gso::UDP, 100),
-        |m| { m.set_csum_partial(34, 6); m.set_gso(gso::UDP, 100); m.truncate(40) },
+        |m| {
+            m.set_csum_partial(34, 6);
+            m.set_gso(gso::UDP, 100);
+            m.truncate(40)
+        },
     ];
     for (i, lie) in lies.iter().enumerate() {
         feed(&mut h, &good, lie);
@@ -253,7 +280,10 @@ fn a_driver_that_lies_is_contained_and_counted() {
     // A length in the IP header that is larger than what there is.
     let mut long = good.clone();
     long[16..18].copy_from_slice(&65_535u16.to_be_bytes());
-    feed(&mut h, &long, |m| { m.set_csum_partial(34, 6); m.set_gso(gso::UDP, 10) });
+    feed(&mut h, &long, |m| {
+        m.set_csum_partial(34, 6);
+        m.set_gso(gso::UDP, 10)
+    });
     assert_eq!((h.recv(s), h.drops(Why::BadOffload)), (None, 9));
     h.end();
 }

@@ -60,8 +60,14 @@ impl<'a> Part<'a> {
         let plain = h[13] & !(PSH | ECE) == ACK && h[12] & 0x0f == 0;
         let partial = m.flags() & flags::CSUM_PARTIAL != 0;
         let honest = !partial || (usize::from(m.meta().csum_start), m.meta().csum_offset) == (l4, 16);
-        (plain && honest && body >= l4 + 20 && body < end && m.meta().gso_type == gso::NONE)
-            .then_some(Part { bytes: b, l4, body, end, v4, partial })
+        (plain && honest && body >= l4 + 20 && body < end && m.meta().gso_type == gso::NONE).then_some(Part {
+            bytes: b,
+            l4,
+            body,
+            end,
+            v4,
+            partial,
+        })
     }
 
     fn len(&self) -> usize {

@@ -11,7 +11,6 @@ use crate::counters::Why;
 use crate::cx::{Config, Cx};
 use crate::domain::{Domain, Layers};
 use crate::ether;
-use crate::{gro, gso};
 use crate::iface::{IfAttach, Interface, TX_LIMIT};
 use crate::listen::Listeners;
 use crate::net::{LO0, Net};
@@ -19,6 +18,7 @@ use crate::packet::Family;
 use crate::sockets::Sockets;
 use crate::sysctl::LoopTune;
 use crate::tap::Taps;
+use crate::{gro, gso};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -49,6 +49,8 @@ pub struct Shard {
     pub listeners: Listeners,
     /// Who looks at frames without being their receiver.
     pub taps: Taps,
+    /// Trains of received segments are joined (see [`gro`]).
+    pub gro: bool,
 }
 
 impl Shard {
@@ -81,6 +83,7 @@ impl Shard {
             joins: Default::default(),
             listeners: Listeners::default(),
             taps: Taps::default(),
+            gro: true,
         };
         s.tell_changes();
         s
@@ -136,7 +139,8 @@ impl Shard {
     /// A batch, trains of segments made one packet where that may be.
     #[inline]
     fn input_joined(&mut self, ifindex: u32, batch: &mut Vec<Mbuf>) {
-        if batch.len() >= gro::LEAST
+        if self.gro
+            && batch.len() >= gro::LEAST
             && let Some(i) = self.net.iface(ifindex).filter(|i| i.kind == IfKind::Ethernet && i.is_up())
         {
             let caps = i.enabled_rx;

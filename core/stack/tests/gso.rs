@@ -50,8 +50,11 @@ impl Talk {
             t.extend([0, 0]);
         }
         t.extend(payload);
-        let (src, dst): (Vec<u8>, Vec<u8>) =
-            if self.v4 { (vec![10, 0, 0, 1], vec![10, 0, 0, 2]) } else { ((1..17).collect(), (21..37).collect()) };
+        let (src, dst): (Vec<u8>, Vec<u8>) = if self.v4 {
+            (vec![10, 0, 0, 1], vec![10, 0, 0, 2])
+        } else {
+            ((1..17).collect(), (21..37).collect())
+        };
         let proto = if self.tcp { 6 } else { 17 };
         let mut c = !sum(&[&src, &dst, &[0, proto], &(t.len() as u16).to_be_bytes(), &t]);
         if c == 0 && !self.tcp {
@@ -138,13 +141,16 @@ fn bytes(v: &[Mbuf]) -> Vec<Vec<u8>> {
 }
 
 fn talk(plain: bool) -> impl Strategy<Value = Talk> {
-    let options = prop_oneof![Just(vec![]), Just(vec![1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7]), Just(vec![1; 40])];
+    let options =
+        prop_oneof![Just(vec![]), Just(vec![1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 7]), Just(vec![1; 40])];
     let size = prop_oneof![Just(1448u16), Just(1460), 1u16..3000];
-    let head = (any::<bool>(), any::<bool>(), any::<u8>(), any::<u16>(), any::<bool>(), any::<u32>(), any::<u8>());
+    let head =
+        (any::<bool>(), any::<bool>(), any::<u8>(), any::<u16>(), any::<bool>(), any::<u32>(), any::<u8>());
     (head, options, 1usize..20_000, any::<u8>(), size).prop_map(move |(h, options, len, fill, size)| {
         let (v4, tcp, tos, ident, df, seq, flags) = h;
         let flags = if plain { flags & 0x48 | 0x10 } else { flags };
-        let payload = (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(fill ^ (i >> 8) as u8)).collect();
+        let payload =
+            (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(fill ^ (i >> 8) as u8)).collect();
         // At most 400 pieces.
         let size = size.max((len / 400) as u16 + 1);
         Talk { v4, tcp, tos, ident, df, seq, flags, options, payload, size }
@@ -313,7 +319,10 @@ fn capabilities_are_asked_for_by_kind() {
     assert!(gso::takes(IFCAP_TSO4 | IFCAP_TCP4CSUM, &t, true));
     assert!(!gso::takes(IFCAP_TSO4, &t, true), "who cuts must sum");
     assert!(!gso::takes(IFCAP_TCP4CSUM | IFCAP_TSO6 | IFCAP_USO4, &t, true));
-    assert!(gso::takes(IFCAP_USO4 | IFCAP_UDP4CSUM, &u, true) && !gso::takes(IFCAP_TSO4 | IFCAP_UDP4CSUM, &u, true));
+    assert!(
+        gso::takes(IFCAP_USO4 | IFCAP_UDP4CSUM, &u, true)
+            && !gso::takes(IFCAP_TSO4 | IFCAP_UDP4CSUM, &u, true)
+    );
     let mut ip = mbuf(&p, &t.as_slice()[14..]);
     ip.set_gso(kind::TCP4, 1000);
     assert_eq!(gso::unit(&ip, 20), 1040);

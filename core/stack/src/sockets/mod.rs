@@ -90,6 +90,8 @@ pub struct Sockets {
     unweighed: u32,
     /// Slots that a packet is for; kept to keep its memory.
     scratch: Vec<u32>,
+    /// Payload of super-segments on interfaces that do not cut them: the stack does, before their queue. 0: none there.
+    pub soft_gso: u32,
 }
 
 impl Sockets {
@@ -121,6 +123,7 @@ impl Sockets {
             pressure: pressure::Pressure::default(),
             unweighed: 0,
             scratch: Vec::new(),
+            soft_gso: 0,
         }
     }
 

@@ -44,6 +44,7 @@ impl Sockets {
     /// does not fit is lost), and asked again when a turn finds the queue shorter.
     pub(super) fn tcp_output(&mut self, cx: &mut Cx, net: &Net) {
         let mut list = core::mem::take(&mut self.dirties);
+        let soft = self.soft_gso;
         list.append(&mut self.held);
         for slot in list.drain(..) {
             if let Some(Sock { body: Body::Conn(c), .. }) = self.table.at(slot) {
@@ -66,7 +67,8 @@ impl Sockets {
                     let i = net.iface(c.ifindex).filter(|_| !c.local);
                     c.tcb.set_tso_max(match i {
                         Some(i) if i.enabled_tx & tso != 0 => SUPER_MAX - opt.ip_options.len() as u32,
-                        _ => 0,
+                        Some(_) => soft,
+                        None => 0,
                     });
                     i.is_some_and(|i| i.enabled_tx & sum != 0)
                 }
