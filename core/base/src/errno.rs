@@ -35,6 +35,7 @@ impl Errno {
     pub const EDOM: Errno = Errno(33);
     pub const ERANGE: Errno = Errno(34);
     pub const ENOSYS: Errno = Errno(38);
+    pub const ENODATA: Errno = Errno(61);
     pub const EPROTO: Errno = Errno(71);
     pub const EOVERFLOW: Errno = Errno(75);
     pub const ENOTSOCK: Errno = Errno(88);
@@ -99,6 +100,7 @@ const TABLE: &[(i32, &str, &str)] = &[
     (36, "ENAMETOOLONG", "File name too long"),
     (38, "ENOSYS", "Function not implemented"),
     (40, "ELOOP", "Too many levels of symbolic links"),
+    (61, "ENODATA", "No message available"),
     (71, "EPROTO", "Protocol error"),
     (75, "EOVERFLOW", "Value too large to be stored in data type"),
     (88, "ENOTSOCK", "Socket operation on non-socket"),

@@ -157,7 +157,7 @@ impl Inet {
             from: info.src,
             icmp: (h.ty, h.code),
         };
-        l.sockets.icmp_error(l.cx, l.net, &e);
+        l.sockets.icmp_error_quoting(l.cx, l.net, &e, quoted.get(q.header_len..).unwrap_or(&[]));
         true
     }
 

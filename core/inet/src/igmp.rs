@@ -1,10 +1,10 @@
 //! IGMP, the host's side: versions 1, 2 and 3 (RFC 1112, RFC 2236, RFC 9776).
 //!
 //! The version spoken on an interface is 3 until an older querier is heard there, and again after it was silent
-//! for 260 s (RFC 9776 8.12). All memberships are "exclude nothing": source filters are not offered to programs,
-//! so group-and-source queries are answered for the group.
+//! for 260 s (RFC 9776 8.12). Source filters of programs are told in version 3 only: their changes by the records of RFC 9776
+//! 5.1, and to queries what is heard now, of a group-and-source query those of its sources that are (5.2).
 //!
-//! Joining is told at once and repeated once; so is leaving (in versions 2 and 3). All-hosts is never reported,
+//! Joining is told at once and repeated once; so are leaving (in versions 2 and 3) and changes of a filter. All-hosts is never reported,
 //! loopback interfaces not at all. Bounded by the groups of the interfaces.
 
 use crate::{ALL_HOSTS, Inet};
@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use iopkt_base::{Duration, Instant};
 use iopkt_mbuf::{Mbuf, flags};
-use iopkt_stack::{Cx, Hop, HopKind, IpInfo, Layers, Stat, Why};
-use iopkt_wire::igmp::{self, Bad, LEN, Message, Query, RECORD_LEN, record, ty};
+use iopkt_stack::{Cx, GroupFilter, Hop, HopKind, IpInfo, Layers, Stat, Why};
+use iopkt_wire::igmp::{self, Bad, LEN, Message, Query, Record, record, ty};
 use iopkt_wire::ipv4::{HEADER_LEN, Header, opt, proto};
 
 const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
@@ -26,6 +26,10 @@ const V3_INTERVAL: Duration = Duration::from_secs(1);
 const V2_INTERVAL: Duration = Duration::from_secs(10);
 /// Older version querier present timeout: robustness × 125 s + 10 s.
 const OLD_QUERIER: Duration = Duration::from_secs(260);
+/// Longest report written, bytes.
+const MAX_REPORT: usize = 1448;
+/// Sources of queries that are remembered for a group until the answer.
+const MAX_ASKED: usize = 64;
 /// IP option "router alert" (RFC 2113).
 const ROUTER_ALERT: [u8; 4] = [opt::ROUTER_ALERT, 4, 0, 0];
 
@@ -35,8 +39,14 @@ struct Group {
     changes: u8,
     joined: bool,
     change_at: Instant,
+    /// What version 3 tells of the change.
+    records: Vec<(u8, Vec<Ipv4Addr>)>,
+    /// What is heard of it.
+    filter: GroupFilter,
     /// An answer to a query is due.
     answer_at: Instant,
+    /// The query asked for these sources only.
+    asked: Option<Vec<Ipv4Addr>>,
     /// The last report on the link was ours: only then a version 2 leave is sent.
     reporter: bool,
 }
@@ -95,6 +105,7 @@ impl Inet {
         }
         let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
         let at = if usable { l.cx.now } else { Instant::FAR };
+        let filter = l.net.group_filter(ifindex, IpAddr::V4(g)).clone();
         let link = self.igmp.links.entry(ifindex).or_default();
         link.groups.insert(
             g,
@@ -102,7 +113,10 @@ impl Inet {
                 changes: ROBUSTNESS,
                 joined: true,
                 change_at: at,
+                records: change(&GroupFilter::NONE, &filter),
+                filter,
                 answer_at: Instant::FAR,
+                asked: None,
                 reporter: false,
             },
         );
@@ -119,9 +133,27 @@ impl Inet {
             link.groups.remove(&g);
             return;
         }
+        x.records = change(&x.filter, &GroupFilter::NONE);
         (x.joined, x.changes, x.change_at, x.answer_at) =
             (false, if version == 3 { ROBUSTNESS } else { 1 }, now, Instant::FAR);
         self.igmp_tick(l);
+    }
+
+    /// The programs of a group hear other sources of it.
+    pub(crate) fn igmp_filtered(&mut self, l: &mut Layers<'_>, ifindex: u32, g: Ipv4Addr) {
+        let now = l.cx.now;
+        let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
+        let filter = l.net.group_filter(ifindex, IpAddr::V4(g)).clone();
+        let Some(link) = self.igmp.links.get_mut(&ifindex) else { return };
+        let version = link.version(now);
+        let Some(x) = link.groups.get_mut(&g).filter(|x| x.joined && x.filter != filter) else { return };
+        // A change that is still being told is overtaken by the whole new filter (RFC 9776 5.1 would have them merged).
+        x.records = if x.changes > 0 { whole(&filter) } else { change(&x.filter, &filter) };
+        x.filter = filter;
+        if version == 3 {
+            (x.changes, x.change_at) = (ROBUSTNESS, if usable { now } else { Instant::FAR });
+            self.igmp_tick(l);
+        }
     }
 
     /// The link came back (perhaps to another network): everything is told again.
@@ -132,6 +164,7 @@ impl Inet {
         link.answer_all = None;
         for g in link.groups.values_mut() {
             g.changes = ROBUSTNESS;
+            g.records = change(&GroupFilter::NONE, &g.filter);
             g.change_at = if usable { l.cx.now } else { Instant::FAR };
             g.answer_at = Instant::FAR;
         }
@@ -161,30 +194,46 @@ impl Inet {
 
     fn tick_v3(&mut self, l: &mut Layers<'_>, ifindex: u32, link: &mut Link) {
         let now = l.cx.now;
-        let mut list: Vec<(u8, Ipv4Addr)> = Vec::new();
+        let mut list: Vec<(u8, Ipv4Addr, Vec<Ipv4Addr>)> = Vec::new();
         let all = link.answer_all.is_some_and(|t| t <= now);
         if all {
             link.answer_all = None;
         }
         for (a, g) in &mut link.groups {
             if g.change_at <= now && g.changes > 0 {
-                list.push((if g.joined { record::CHANGE_TO_EXCLUDE } else { record::CHANGE_TO_INCLUDE }, *a));
+                list.extend(g.records.iter().map(|(kind, sources)| (*kind, *a, sources.clone())));
                 g.changes -= 1;
                 g.reporter = true;
                 g.change_at = if g.changes > 0 { random(l.cx, V3_INTERVAL) } else { Instant::FAR };
             }
             if g.joined && (all || g.answer_at <= now) {
-                list.push((record::MODE_IS_EXCLUDE, *a));
+                list.extend(
+                    answer(&g.filter, g.asked.take().filter(|_| !all)).map(|(kind, s)| (kind, *a, s)),
+                );
                 g.answer_at = Instant::FAR;
             }
         }
         let mtu = l.net.iface(ifindex).map_or(576, |i| i.mtu as usize);
-        let per = (mtu.saturating_sub(HEADER_LEN + ROUTER_ALERT.len() + LEN) / RECORD_LEN).clamp(1, 180);
-        for part in list.chunks(per) {
-            let mut b = [0; LEN + 180 * RECORD_LEN];
-            if let Some(n) = igmp::v3_report(part, &mut b) {
-                self.igmp_send(l, ifindex, V3_ROUTERS, &b[..n]);
+        let room = mtu.saturating_sub(HEADER_LEN + ROUTER_ALERT.len()).min(MAX_REPORT);
+        let (mut part, mut used) = (Vec::new(), LEN);
+        for (kind, group, sources) in &list {
+            let r = Record { kind: *kind, group: *group, sources };
+            if used + r.wire_len() > room && !part.is_empty() {
+                self.igmp_report(l, ifindex, &part);
+                (part, used) = (Vec::new(), LEN);
             }
+            used += r.wire_len();
+            part.push(r);
+        }
+        if !part.is_empty() {
+            self.igmp_report(l, ifindex, &part);
+        }
+    }
+
+    fn igmp_report(&mut self, l: &mut Layers<'_>, ifindex: u32, part: &[Record<'_>]) {
+        let mut b = [0; MAX_REPORT];
+        if let Some(n) = igmp::v3_report(part, &mut b) {
+            self.igmp_send(l, ifindex, V3_ROUTERS, &b[..n]);
         }
     }
 
@@ -266,7 +315,8 @@ impl Inet {
                 let local = info.ttl == 1 && m.flags() & flags::LOOP == 0;
                 let general_to_all = !q.group.is_unspecified() || q.version == 1 || info.dst == ALL_HOSTS;
                 if local && general_to_all {
-                    self.igmp_query(l.cx, info.ifindex, &q);
+                    let sources = igmp::query_sources(b).collect();
+                    self.igmp_query(l.cx, info.ifindex, &q, sources);
                     self.igmp_tick(l);
                     self.reckon();
                 } else {
@@ -297,7 +347,7 @@ impl Inet {
         }
     }
 
-    fn igmp_query(&mut self, cx: &mut Cx, ifindex: u32, q: &Query) {
+    fn igmp_query(&mut self, cx: &mut Cx, ifindex: u32, q: &Query, sources: Vec<Ipv4Addr>) {
         let link = self.igmp.links.entry(ifindex).or_default();
         match q.version {
             1 => link.v1_until = Some(cx.now + OLD_QUERIER),
@@ -312,6 +362,18 @@ impl Inet {
         }
         for (a, g) in &mut link.groups {
             if g.joined && (q.group.is_unspecified() || q.group == *a) {
+                // An answer for the whole group that is due anyway says more (RFC 9776 5.2).
+                let idle = g.answer_at == Instant::FAR;
+                g.asked = match g.asked.take() {
+                    Some(mut old) if !sources.is_empty() => {
+                        old.extend(sources.iter().take(MAX_ASKED.saturating_sub(old.len())));
+                        Some(old)
+                    }
+                    None if idle && !sources.is_empty() => {
+                        Some(sources.iter().copied().take(MAX_ASKED).collect())
+                    }
+                    _ => None,
+                };
                 // A timer that runs out earlier stays (RFC 2236 section 3).
                 let at = random(cx, max);
                 if g.answer_at == Instant::FAR || g.answer_at > cx.now + max {
@@ -320,6 +382,41 @@ impl Inet {
             }
         }
     }
+}
+
+/// IPv4 sources of a filter.
+fn v4<'a>(s: impl Iterator<Item = &'a IpAddr>) -> Vec<Ipv4Addr> {
+    let v4 = |a: &IpAddr| if let IpAddr::V4(a) = a { Some(*a) } else { None };
+    s.filter_map(v4).collect()
+}
+
+/// The records that tell the change of a filter (RFC 9776 section 5.1).
+fn change(old: &GroupFilter, new: &GroupFilter) -> Vec<(u8, Vec<Ipv4Addr>)> {
+    if old.exclude != new.exclude {
+        return whole(new);
+    }
+    let only = |a: &GroupFilter, b: &GroupFilter| v4(a.sources.iter().filter(|s| !b.sources.contains(s)));
+    let (gone, come) = (only(old, new), only(new, old));
+    let (allow, block) = if new.exclude { (gone, come) } else { (come, gone) };
+    let both = [(record::ALLOW_NEW_SOURCES, allow), (record::BLOCK_OLD_SOURCES, block)];
+    both.into_iter().filter(|(_, s)| !s.is_empty()).collect()
+}
+
+/// The record that tells all of a new filter.
+fn whole(f: &GroupFilter) -> Vec<(u8, Vec<Ipv4Addr>)> {
+    let kind = if f.exclude { record::CHANGE_TO_EXCLUDE } else { record::CHANGE_TO_INCLUDE };
+    Vec::from([(kind, v4(f.sources.iter()))])
+}
+
+/// The answer to a query about a group or, of these sources, to a group-and-source one (RFC 9776 section 5.2): nothing when
+/// none of them is heard.
+fn answer(f: &GroupFilter, asked: Option<Vec<Ipv4Addr>>) -> Option<(u8, Vec<Ipv4Addr>)> {
+    let Some(asked) = asked else {
+        let kind = if f.exclude { record::MODE_IS_EXCLUDE } else { record::MODE_IS_INCLUDE };
+        return Some((kind, v4(f.sources.iter())));
+    };
+    let heard: Vec<_> = asked.into_iter().filter(|s| f.hears(IpAddr::V4(*s))).collect();
+    if heard.is_empty() { None } else { Some((record::MODE_IS_INCLUDE, heard)) }
 }
 
 /// Whether memberships of this group are told on this interface.

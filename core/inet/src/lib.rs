@@ -150,11 +150,16 @@ impl Domain for Inet {
             }
             Change::Joined(i, IpAddr::V4(g)) => self.igmp_joined(l, i, g),
             Change::Left(i, IpAddr::V4(g)) => self.igmp_left(l, i, g),
+            Change::Filtered(i, IpAddr::V4(g)) => self.igmp_filtered(l, i, g),
             Change::Detached(i) => {
                 self.arp.detach(i);
                 self.igmp.detach(i);
             }
-            Change::AddrAdded(..) | Change::AddrRemoved(..) | Change::Joined(..) | Change::Left(..) => {}
+            Change::AddrAdded(..)
+            | Change::AddrRemoved(..)
+            | Change::Joined(..)
+            | Change::Left(..)
+            | Change::Filtered(..) => {}
         }
         self.reckon();
     }

@@ -4,7 +4,7 @@ mod common;
 use common::*;
 use iopkt_base::{Duration, Instant};
 use iopkt_stack::{Stat, Why};
-use iopkt_wire::igmp::{self, Message, record, ty};
+use iopkt_wire::igmp::{self, Message, Record, record, ty};
 use iopkt_wire::ipv4::Header;
 use std::net::Ipv4Addr;
 
@@ -35,7 +35,7 @@ fn told(frames: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
 
 fn v3(g: &str, kind: u8) -> (String, Vec<u8>) {
     let mut b = [0; 16];
-    igmp::v3_report(&[(kind, g.parse().unwrap())], &mut b).unwrap();
+    igmp::v3_report(&[Record { kind, group: g.parse().unwrap(), sources: &[] }], &mut b).unwrap();
     ("224.0.0.22".into(), b.to_vec())
 }
 

@@ -46,6 +46,7 @@ reasons! {
     BadTransportChecksum = "bad transport checksum",
     NoSocket = "no socket for it",
     SocketFull = "socket receive buffer full",
+    SocketFilter = "socket filter",
     ListenOverflow = "listen queue overflow",
     BadArp = "bad ARP packet",
     BadIcmp = "bad ICMP packet",

@@ -38,6 +38,8 @@ pub enum Change {
     Joined(u32, IpAddr),
     /// It does not listen to a group any more (last user).
     Left(u32, IpAddr),
+    /// What its users of a group hear changed ([`crate::Net::group_filter`]).
+    Filtered(u32, IpAddr),
 }
 
 /// A network-layer protocol family (BSD's `domain`), one instance per shard.

@@ -1,5 +1,6 @@
 //! One network interface: name, flags, addresses, groups, counters, transmit queue.
 
+use crate::group::GroupFilter;
 use crate::prefix;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -164,6 +165,8 @@ pub struct Interface {
     pub addrs: Vec<IfAddr>,
     /// Multicast groups with the number of users.
     pub groups: Vec<(IpAddr, u32)>,
+    /// What the users of a group hear of it all together, where that is not everybody.
+    pub filters: Vec<(IpAddr, GroupFilter)>,
     /// Counters.
     pub counters: IfCounters,
     /// Sockets and taps that want promiscuous mode, beside the user's flag.

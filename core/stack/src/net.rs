@@ -417,6 +417,7 @@ impl Net {
             return Err(Errno::ENOBUFS);
         }
         i.groups.push((group, 1));
+        i.filters.retain(|f| f.0 != group);
         self.changes.push_back(Change::Joined(ifindex, group));
         self.push_filter(cx, ifindex);
         Ok(())
@@ -429,6 +430,7 @@ impl Net {
         i.groups[at].1 -= 1;
         if i.groups[at].1 == 0 {
             i.groups.remove(at);
+            i.filters.retain(|f| f.0 != group);
             self.changes.push_back(Change::Left(ifindex, group));
             self.push_filter(cx, ifindex);
         }
@@ -461,6 +463,7 @@ fn loopback(index: u32, name: String) -> Interface {
         driver: String::new(),
         addrs: Vec::new(),
         groups: Vec::new(),
+        filters: Vec::new(),
         counters: IfCounters::default(),
         promisc_users: 0,
         tx: VecDeque::new(),

@@ -428,7 +428,7 @@ fn per_call_options_and_unspecified_destination() {
     let mut w = World::new(16);
     let (c, s) = (w.udp(A), w.udp(B));
     w.bind(B, s, any(7)).expect("bind");
-    let o = SendOpts { ttl: Some(9), tos: Some(0x10), src: Some(addr(A)), oif: 2, dontroute: false };
+    let o = SendOpts { ttl: Some(9), tos: Some(0x10), src: Some(addr(A)), oif: 2, ..SendOpts::default() };
     w.send_opts(A, c, Some(sa(B, 7)), b"x", &o).expect("send");
     w.settle();
     let d = w.recv_full(B, s).expect("a datagram");

@@ -176,16 +176,41 @@ pub fn v3_query(code: u8, group: Ipv4Addr, robustness: u8, interval_code: u8) ->
     b
 }
 
-/// Writes a version 3 report of records without sources into `out`; returns its length. `None` (nothing
-/// useful written) when it does not fit.
-pub fn v3_report(records: &[(u8, Ipv4Addr)], out: &mut [u8]) -> Option<usize> {
-    let n = LEN + records.len() * RECORD_LEN;
+/// A record of a version 3 report: what is said of a group (see [`record`]) and of which sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Kind.
+    pub kind: u8,
+    /// Group.
+    pub group: Ipv4Addr,
+    /// Sources; at most 65535.
+    pub sources: &'a [Ipv4Addr],
+}
+
+impl Record<'_> {
+    /// Its length in a report, bytes.
+    pub fn wire_len(&self) -> usize {
+        RECORD_LEN + 4 * self.sources.len()
+    }
+}
+
+/// Writes a version 3 report into `out`; returns its length. `None` (nothing useful written) when it does not fit.
+pub fn v3_report(records: &[Record<'_>], out: &mut [u8]) -> Option<usize> {
+    let n = LEN + records.iter().map(Record::wire_len).sum::<usize>();
     let out = out.get_mut(..n)?;
     out[..LEN].copy_from_slice(&[ty::V3_REPORT, 0, 0, 0, 0, 0, 0, 0]);
     out[6..8].copy_from_slice(&u16::try_from(records.len()).ok()?.to_be_bytes());
-    for (r, (kind, group)) in out[LEN..].chunks_exact_mut(RECORD_LEN).zip(records) {
-        r[..4].copy_from_slice(&[*kind, 0, 0, 0]);
-        r[4..].copy_from_slice(&group.octets());
+    let mut rest = &mut out[LEN..];
+    for r in records {
+        let (head, after) = rest.split_at_mut(RECORD_LEN);
+        head[..2].copy_from_slice(&[r.kind, 0]);
+        head[2..4].copy_from_slice(&u16::try_from(r.sources.len()).ok()?.to_be_bytes());
+        head[4..].copy_from_slice(&r.group.octets());
+        let (list, after) = after.split_at_mut(4 * r.sources.len());
+        for (to, s) in list.chunks_exact_mut(4).zip(r.sources) {
+            to.copy_from_slice(&s.octets());
+        }
+        rest = after;
     }
     let c = checksum(out);
     out[2..4].copy_from_slice(&c.to_be_bytes());
@@ -204,6 +229,13 @@ pub fn records(report: &[u8]) -> impl Iterator<Item = (u8, Ipv4Addr)> {
         rest = rest.get(n..)?;
         Some(out)
     })
+}
+
+/// The sources that a version 3 query asks about, as many as are there of those that it announces.
+pub fn query_sources(query: &[u8]) -> impl Iterator<Item = Ipv4Addr> {
+    let n = query.get(10..12).map_or(0, |n| usize::from(u16::from_be_bytes([n[0], n[1]])));
+    let list = query.get(12..).unwrap_or(&[]).chunks_exact(4).take(n);
+    list.map(|a| Ipv4Addr::new(a[0], a[1], a[2], a[3]))
 }
 
 #[cfg(test)]
@@ -235,8 +267,13 @@ mod tests {
         #[test]
         fn reports_round_trip(groups in proptest::collection::vec((1u8..=6, any::<u32>()), 0..50)) {
             let list: Vec<_> = groups.into_iter().map(|(k, g)| (k, Ipv4Addr::from(0xe000_0000 | g & 0x0fff_ffff))).collect();
-            let mut b = [0; 1000];
-            let n = v3_report(&list, &mut b).unwrap();
+            let mut b = [0; 2000];
+            let sources = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
+            let told: Vec<_> = list
+                .iter()
+                .map(|(kind, group)| Record { kind: *kind, group: *group, sources: &sources[..usize::from(kind % 3)] })
+                .collect();
+            let n = v3_report(&told, &mut b).unwrap();
             prop_assert_eq!(Message::parse(&b[..n]), Ok(Message::V3Report { records: list.len() as u16 }));
             prop_assert_eq!(records(&b[..n]).collect::<Vec<_>>(), list);
         }

@@ -269,10 +269,13 @@ pub unsafe extern "C" fn setsockopt(
             [fd as usize, level as usize, name as usize, value as usize, len as usize],
         );
     };
-    if (level, name) == (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER) && len == 16 {
+    if ops::is_program(level, name) && len != 16 {
+        return fail(libc::EINVAL);
+    }
+    if ops::is_program(level, name) {
         // SAFETY: a `struct sock_fprog` of the program.
         let r = unsafe { counted(value, |count| u32::from(count as u16)) }
-            .and_then(|insns| ops::attach_filter(&mut Stack, fd, insns));
+            .and_then(|insns| ops::attach_filter(&mut Stack, fd, name, insns));
         let args = [fd as usize, level as usize, name as usize, value as usize, len as usize];
         return settled(r, libc::SYS_setsockopt, args);
     }

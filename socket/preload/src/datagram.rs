@@ -18,13 +18,16 @@ use crate::session::{self, Stack};
 /// IOV_MAX, and one more for the header.
 const MAX_IOV: usize = 1025;
 
+/// What the stack keeps of a datagram that an error is about, and more.
+const QUOTE: usize = 1024;
+
 /// Whether this process may hold a datagram socket of a stack. While it does not, nothing here costs anything.
 static SEEN: AtomicBool = AtomicBool::new(false);
 
 /// Destinations that datagrams were lately sent to without an error: hashes of pair and address.
 static DESTINATIONS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
-/// Control messages asked for: pair number shifted by 8, and the [`Wants`].
+/// Control messages asked for: the lower half of the pair's number, and the [`Wants`].
 static WANTS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
 /// Takes note of a descriptor that this process has come to.
@@ -47,11 +50,12 @@ fn slot(table: &[AtomicU64; 64], n: u64) -> &AtomicU64 {
 fn wants(name: &PairName, fd: c_int) -> Wants {
     let cell = slot(&WANTS, name.number);
     let v = cell.load(Ordering::Relaxed);
-    if v >> 8 == name.number && v as u8 & Wants::KNOWN != 0 {
-        return Wants(v as u8);
+    let half = name.number << 32;
+    if v & !u64::from(u32::MAX) == half && v as u32 & Wants::KNOWN != 0 {
+        return Wants(v as u32);
     }
     let w = Wants::ask(&mut Stack, fd);
-    cell.store(name.number << 8 | u64::from(w.0), Ordering::Relaxed);
+    cell.store(half | u64::from(w.0), Ordering::Relaxed);
     w
 }
 
@@ -137,7 +141,7 @@ pub unsafe fn send(
     }
     let key = destination_key(name, to);
     let known = slot(&DESTINATIONS, key >> 1).load(Ordering::Relaxed) == key;
-    let bare = to.is_empty() && control.is_empty();
+    let bare = to.is_empty() && control.is_empty() && flags & (libc::MSG_MORE | libc::MSG_DONTROUTE) == 0;
     if !bare || !known {
         head = dgram::addressed(to, control, flags)?.encode(session::greeting_of(name)?.key);
     }
@@ -196,7 +200,8 @@ impl Received {
     /// The control messages, in `out`: their length, and whether some had no room.
     pub fn control(&self, fd: c_int, name: &PairName, out: &mut [u8]) -> (usize, bool) {
         match (&self.head, session::greeting_of(name)) {
-            (Some(h), Ok(g)) if !out.is_empty() => dgram::incoming(h, wants(name, fd), &g, out),
+            (Some(h), _) if h.flags & df::ERROR != 0 => dgram::extended_error(h, out),
+            (Some(h), Ok(g)) => dgram::incoming(h, wants(name, fd), &g, out),
             _ => (0, false),
         }
     }
@@ -214,10 +219,11 @@ pub unsafe fn receive(
     flags: c_int,
 ) -> Result<Received> {
     if flags & libc::MSG_ERRQUEUE != 0 {
-        return Err(libc::EAGAIN);
+        // SAFETY: the caller's promise.
+        return unsafe { queued_error(fd, iov, n) };
     }
     if flags & libc::MSG_OOB != 0 {
-        return Err(libc::EINVAL);
+        return Err(libc::EOPNOTSUPP);
     }
     let key = session::greeting_of(name)?.key;
     let mut head = [0u8; DGRAM_HDR_LEN];
@@ -247,6 +253,25 @@ pub unsafe fn receive(
     // SAFETY: the program's buffers, as above.
     unsafe { shift(parts.own(), &head, whole) };
     Ok(Received { len: whole.min(room), full: whole, head: None })
+}
+
+/// The oldest error of the socket's queue, with what was quoted of its datagram.
+///
+/// # Safety
+/// As [`receive`].
+unsafe fn queued_error(fd: c_int, iov: *const iovec, n: usize) -> Result<Received> {
+    let mut out = [0u8; QUOTE + DGRAM_HDR_LEN];
+    let (h, quote, full) = ops::queued_error(&mut Stack, fd, &mut out)?;
+    // SAFETY: the program's buffers.
+    let parts = unsafe { core::slice::from_raw_parts(iov, if iov.is_null() { 0 } else { n }) };
+    let mut rest = quote;
+    for v in parts {
+        let (now, later) = rest.split_at(v.iov_len.min(rest.len()));
+        // SAFETY: as many bytes as the program has room for.
+        unsafe { core::ptr::copy_nonoverlapping(now.as_ptr(), v.iov_base.cast::<u8>(), now.len()) };
+        rest = later;
+    }
+    Ok(Received { len: quote.len() - rest.len(), full, head: Some(h) })
 }
 
 /// Length of the datagram that is to be read next, 0 if there is none (FIONREAD).

@@ -312,7 +312,7 @@ unsafe fn receive_message(fd: c_int, p: &PairName, m: *mut msghdr, flags: c_int)
             core::ptr::copy_nonoverlapping(from.bytes().as_ptr(), h.msg_name.cast::<u8>(), room);
             h.msg_namelen = from.bytes().len() as socklen_t;
         }
-        h.msg_flags = if r.len < r.full { libc::MSG_TRUNC } else { 0 };
+        h.msg_flags = (if r.len < r.full { libc::MSG_TRUNC } else { 0 }) | (flags & libc::MSG_ERRQUEUE);
         let room = if h.msg_control.is_null() { 0 } else { h.msg_controllen };
         let out = if room == 0 {
             &mut [][..]

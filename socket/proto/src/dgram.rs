@@ -32,6 +32,10 @@ pub mod df {
     pub const ERROR: u16 = 16;
     /// To the program: the datagram was longer than the pair could carry.
     pub const TRUNC: u16 = 32;
+    /// To the server: MSG_MORE.
+    pub const MORE: u16 = 128;
+    /// To the server: `extra` is the option UDP_SEGMENT's value.
+    pub const SEGMENT: u16 = 256;
     /// The datagram is a link-level frame or its payload: [`super::DgramHdr::link`] stands in the place of `local`, and
     /// `peer` is none.
     pub const PACKET: u16 = 64;
@@ -43,7 +47,7 @@ pub const LINK_ADDR_LEN: usize = 20;
 /// What goes with one datagram.
 ///
 /// Layout, 96 bytes: magic u32, flags u16, ttl u8, tos u8, key u64, peer [`Addr`], local [`Addr`], ifindex u32, err
-/// i32, stamp u64, payload length u32, ICMP type u8, ICMP code u8, 2 bytes of 0. With [`df::PACKET`] a `struct sockaddr_ll` of 20 bytes stands in local's place.
+/// i32, stamp u64, payload length u32, ICMP type u8, ICMP code u8, extra u16. With [`df::PACKET`] a `struct sockaddr_ll` of 20 bytes stands in local's place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DgramHdr {
     /// [`df`] bits.
@@ -58,14 +62,17 @@ pub struct DgramHdr {
     pub local: Addr,
     /// Interface, 0 for none.
     pub ifindex: u32,
-    /// With [`df::ERROR`]: the errno.
+    /// With [`df::ERROR`]: the errno. Else, to the program: datagrams that the socket had no room for before this one.
     pub err: i32,
-    /// When it arrived, nanoseconds of the server's clock (see [`crate::Hello::now`]).
+    /// When it arrived, nanoseconds of the server's clock (see [`crate::Hello::now`]). With [`df::ERROR`]: `ee_info`.
     pub stamp: u64,
     /// Length of the payload that follows, bytes.
     pub len: u32,
     /// With [`df::ERROR`]: ICMP type and code it came from.
     pub icmp: (u8, u8),
+    /// To the server with [`df::SEGMENT`]: payload bytes of each datagram. To the program with [`df::ERROR`]: `ee_origin`;
+    /// `local` is the offender then.
+    pub extra: u16,
     /// With [`df::PACKET`]: the `struct sockaddr_ll` as it lies in memory.
     pub link: [u8; LINK_ADDR_LEN],
 }
@@ -91,6 +98,7 @@ impl DgramHdr {
         put(&mut b, 88, &self.len.to_ne_bytes());
         b[92] = self.icmp.0;
         b[93] = self.icmp.1;
+        put(&mut b, 94, &self.extra.to_ne_bytes());
         b
     }
 
@@ -121,6 +129,7 @@ impl DgramHdr {
             stamp: get_u64(msg, 80),
             len: get_u32(msg, 88),
             icmp: (msg[92], msg[93]),
+            extra: get_u16(msg, 94),
             link,
         };
         Some((h, &msg[DGRAM_HDR_LEN..]))

@@ -51,10 +51,38 @@ pub const SO_TIMESTAMP: i32 = 29;
 pub const SO_ACCEPTCONN: i32 = 30;
 pub const SO_RCVBUFFORCE: i32 = 33;
 pub const SO_TIMESTAMPNS: i32 = 35;
+pub const SO_DEBUG: i32 = 1;
+pub const SO_SNDBUFFORCE: i32 = 32;
+pub const SO_MARK: i32 = 36;
+pub const SO_PEEK_OFF: i32 = 42;
+pub const SO_BUSY_POLL: i32 = 46;
+pub const SO_ATTACH_REUSEPORT_CBPF: i32 = 51;
+pub const SO_PREFER_BUSY_POLL: i32 = 69;
+pub const SO_BUSY_POLL_BUDGET: i32 = 70;
+pub const SO_RCVMARK: i32 = 75;
+/// Of our own: which control messages the socket's options ask for ([`wants`]).
+pub const SO_WANTS: i32 = 0x6971;
+pub const IP_TRANSPARENT: i32 = 19;
+pub const IP_MSFILTER: i32 = 41;
+pub const MCAST_MSFILTER: i32 = 48;
+pub const TCP_NOTSENT_LOWAT: i32 = 25;
 pub const SO_PROTOCOL: i32 = 38;
 pub const SO_DOMAIN: i32 = 39;
 pub const SO_RCVTIMEO_NEW: i32 = 66;
 pub const SO_SNDTIMEO_NEW: i32 = 67;
+
+/// Bits of [`SO_WANTS`].
+pub mod wants {
+    pub const PKTINFO: u32 = 1;
+    pub const TTL: u32 = 2;
+    pub const TOS: u32 = 4;
+    pub const ORIGDST: u32 = 8;
+    pub const DROPS: u32 = 16;
+    /// SO_TIMESTAMPING with SOF_TIMESTAMPING_RX_SOFTWARE and SOF_TIMESTAMPING_SOFTWARE.
+    pub const STAMPING: u32 = 32;
+    /// The number of SO_TIMESTAMP or its kin, shifted.
+    pub const STAMP_SHIFT: u32 = 8;
+}
 
 pub const PACKET_ADD_MEMBERSHIP: i32 = 1;
 pub const PACKET_DROP_MEMBERSHIP: i32 = 2;

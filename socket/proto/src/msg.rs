@@ -11,7 +11,7 @@ pub const MAX_PAYLOAD: usize = 65_536 + 128;
 /// Longest message.
 pub const MAX_MSG: usize = HDR_LEN + MAX_PAYLOAD;
 /// Longest socket option value (Linux's largest here, group filters, are shorter).
-pub const MAX_SOCKOPT: usize = 1024;
+pub const MAX_SOCKOPT: usize = 2048;
 
 /// "iopq" and "iopr" as they stand in memory of a little-endian machine.
 const MAGIC_REQ: u32 = 0x7170_6f69;

@@ -65,7 +65,8 @@ ops! {
     /// descriptors send all there is to send (urgent data is refused).
     Send = 14,
     /// Takes (MSG_PEEK: shows) one datagram. fd; args: MSG_* flags, size. Reply: payload: a
-    /// [`crate::DgramHdr`] and the datagram, cut to size; `val[0]` its full length. EAGAIN when there is none.
+    /// [`crate::DgramHdr`] and the datagram, cut to size; `val[0]` its full length. EAGAIN when there is none. With MSG_ERRQUEUE: the
+    /// oldest error, as a header with `df::ERROR` (peer: where the datagram went), and what was quoted of it.
     Recv = 15,
     /// A configuration request. Payload: postcard of `iopkt_ctl::Request`. Reply: postcard of
     /// `iopkt_ctl::Reply`, in as many messages as it takes, all but the last with [`crate::repf::MORE`]; it

@@ -48,7 +48,7 @@ proptest! {
         // Either a local address or a link-level one stands in one place.
         let packet = flags & df::PACKET != 0;
         let (local, link) = if packet { (Addr::NONE, link) } else { (local, [0; 20]) };
-        let h = DgramHdr { flags, ttl, tos, peer, local, ifindex, err, stamp, len: payload.len() as u32, icmp, link };
+        let h = DgramHdr { flags, ttl, tos, peer, local, ifindex, err, stamp, len: payload.len() as u32, icmp, extra: stamp as u16, link };
         let mut m = h.encode(key).to_vec();
         m.extend(&payload);
         prop_assert_eq!(DgramHdr::decode(&m, key), Some((h, &payload[..])));

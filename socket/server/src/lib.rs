@@ -42,6 +42,7 @@ pub mod mem;
 mod messages;
 mod netlink;
 mod nodes;
+mod privilege;
 mod request;
 mod routing;
 mod rtconv;

@@ -10,10 +10,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use iopkt_base::{Errno, Result};
-use iopkt_sockproto::linux::{MSG_DONTROUTE, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK};
+use iopkt_sockproto::linux::{MSG_DONTROUTE, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK, wants};
 use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, Rep, Req, df};
 use iopkt_stack::Shard;
-use iopkt_stack::sockets::{Datagram, SendOpts, SockId};
+use iopkt_stack::sockets::{Datagram, RecvWants, SendOpts, SockId};
 
 /// Datagrams of one program that the stack takes in a turn.
 const BURST: usize = 64;
@@ -218,6 +218,49 @@ impl<H: Host> Server<H> {
         Ok(n as i32)
     }
 
+    /// recvmsg(2) with MSG_ERRQUEUE: the oldest error of the socket's queue.
+    pub(crate) fn error_call(
+        &mut self,
+        shard: &mut Shard,
+        k: u32,
+        req: &Req,
+        fd: &H::Fd,
+        s: u32,
+    ) -> Result<()> {
+        let size = usize::try_from(req.args[1]).map_err(|_| Errno::EINVAL)?;
+        if self.socks[s as usize].kind.stream() {
+            return Err(Errno::EAGAIN);
+        }
+        self.drain_messages(shard, s);
+        let sk = &mut self.socks[s as usize];
+        let e = shard.sockets.take_queued_error(sk.id).ok_or(Errno::EAGAIN)?;
+        // The same error may wait in the program's queue: there it is told once, not twice.
+        let told = self.host.client_recv(fd, &mut self.buf, true);
+        if let Ok(Some(n)) = told
+            && DgramHdr::decode(&self.buf[..n], self.cfg.key).is_some_and(|(h, _)| h.flags & df::ERROR != 0)
+        {
+            let _ = self.host.client_recv(fd, &mut self.buf, false);
+        }
+        sk.err = None;
+        let h = DgramHdr {
+            flags: df::ERROR,
+            err: e.errno.raw(),
+            peer: Addr(Some(e.dst)),
+            local: Addr(e.offender.map(|a| SocketAddr::new(a, 0))),
+            stamp: e.info.into(),
+            icmp: e.icmp,
+            extra: e.origin.into(),
+            len: e.payload.len() as u32,
+            ..DgramHdr::default()
+        };
+        let mut out = h.encode(self.cfg.key).to_vec();
+        out.extend_from_slice(&e.payload[..e.payload.len().min(size)]);
+        let val = [e.payload.len() as i32, 0, 0];
+        self.reply(k, Rep { val, ..Rep::ok(req) }, &out, None);
+        self.queue(s);
+        Ok(())
+    }
+
     /// recvfrom(2) and recvmsg(2) for who has no other way.
     pub(crate) fn recv_call(&mut self, k: u32, req: &Req, fd: &H::Fd, s: u32) -> Result<()> {
         let known = MSG_PEEK | MSG_DONTWAIT | MSG_NOSIGNAL;
@@ -254,6 +297,20 @@ impl<H: Host> Server<H> {
     }
 }
 
+/// The bits of SO_WANTS.
+pub(crate) fn wants(w: &RecvWants) -> u32 {
+    let bits = [
+        (w.pktinfo, wants::PKTINFO),
+        (w.ttl, wants::TTL),
+        (w.tos, wants::TOS),
+        (w.origdst, wants::ORIGDST),
+        (w.drops, wants::DROPS),
+        (w.stamping, wants::STAMPING),
+    ];
+    let set = bits.iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | bit);
+    set | u32::from(w.timestamp) << wants::STAMP_SHIFT
+}
+
 /// Sends one message of a program: with a header if it has one.
 fn send(shard: &mut Shard, id: SockId, msg: &[u8], key: u64, msg_flags: i32) -> Result<usize> {
     let (to, mut opts, payload) = match DgramHdr::decode(msg, key) {
@@ -266,11 +323,14 @@ fn send(shard: &mut Shard, id: SockId, msg: &[u8], key: u64, msg_flags: i32) -> 
                 ttl: given(df::TTL).then_some(h.ttl),
                 tos: given(df::TOS).then_some(h.tos),
                 dontroute: given(df::DONTROUTE),
+                more: given(df::MORE),
+                segment: given(df::SEGMENT).then_some(h.extra),
             };
             (h.peer.0, opts, payload)
         }
     };
     opts.dontroute |= msg_flags & MSG_DONTROUTE != 0;
+    opts.more |= msg_flags & MSG_MORE != 0;
     if payload.len() > usize::from(u16::MAX) {
         return Err(Errno::EMSGSIZE);
     }
@@ -288,7 +348,7 @@ fn header(d: &Datagram, local_port: u16) -> DgramHdr {
         peer: Addr(Some(d.from)),
         local: Addr(Some(SocketAddr::new(d.to, local_port))),
         ifindex: d.ifindex,
-        err: 0,
+        err: d.drops as i32,
         stamp: d.at.as_nanos(),
         len: d.m.len() as u32,
         ..DgramHdr::default()

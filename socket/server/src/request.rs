@@ -21,6 +21,8 @@ pub(crate) enum Target {
     Dead(u64),
 }
 
+/// Send buffer of a stream's pair, as Linux has it by default, bytes.
+const UNBOUNDED: u32 = 212_992;
 /// Ports from 1 up to here (IPPORT_RESERVED) are for users that the stack trusts.
 const RESERVED: u16 = 1024;
 
@@ -129,11 +131,15 @@ impl<H: Host> Server<H> {
             Op::Accept => return self.accept_call(shard, k, req, fd, s),
             Op::Getsockname => rep.addr = Addr(Some(shard.sockets.local_addr(id)?)),
             Op::Getpeername => rep.addr = Addr(Some(self.peer(shard, s)?)),
-            Op::Setsockopt => self.set_option(shard, req, payload, fd, s)?,
-            Op::Getsockopt => return self.get_option(shard, k, req, fd, s),
+            Op::Setsockopt => {
+                let trusted = self.sessions.get(k as usize).is_some_and(|s| self.trusts(s.cred.uid));
+                self.set_option(shard, req, payload, fd, s, trusted)?;
+            }
+            Op::Getsockopt => return self.get_option(shard, k, req, payload, fd, s),
             Op::Shutdown => self.shutdown_call(shard, req.args[0], fd, s)?,
             Op::Ioctl => return self.ioctl(shard, k, req, payload, fd, s),
             Op::Send => rep.val[0] = self.send_call(shard, req, payload, s)?,
+            Op::Recv if req.args[0] & MSG_ERRQUEUE != 0 => return self.error_call(shard, k, req, fd, s),
             Op::Recv => return self.recv_call(k, req, fd, s),
             Op::Info => {
                 let sk = &self.socks[s as usize];
@@ -278,15 +284,32 @@ impl<H: Host> Server<H> {
         k
     }
 
-    fn set_option(&mut self, shard: &mut Shard, req: &Req, payload: &[u8], fd: &H::Fd, s: u32) -> Result<()> {
-        if payload.len() > MAX_SOCKOPT {
+    fn set_option(
+        &mut self,
+        shard: &mut Shard,
+        req: &Req,
+        payload: &[u8],
+        fd: &H::Fd,
+        s: u32,
+        trusted: bool,
+    ) -> Result<()> {
+        let (level, name) = (req.args[0], req.args[1]);
+        let program = level == SOL_SOCKET && [SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF].contains(&name);
+        if payload.len() > MAX_SOCKOPT && !program {
             return Err(Errno::EINVAL);
         }
-        let (level, name) = (req.args[0], req.args[1]);
+        if !trusted {
+            crate::privilege::may_set(level, name, payload)?;
+        }
         let id = self.socks[s as usize].id;
         shard.sockets.setsockopt(&mut shard.cx, &mut shard.net, id, level, name, payload)?;
-        let native = [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW, SO_RCVLOWAT];
-        if level == SOL_SOCKET && native.contains(&name) {
+        let native =
+            [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW, SO_RCVLOWAT, SO_PEEK_OFF];
+        let stream = self.socks[s as usize].kind.stream();
+        if (level, name) == (IPPROTO_TCP, TCP_NOTSENT_LOWAT) {
+            self.bound_unsent(fd, payload)?;
+        }
+        if level == SOL_SOCKET && native.contains(&name) && (stream || name != SO_PEEK_OFF) {
             self.host.client_option(fd, name, payload)?;
         }
         let sk = &mut self.socks[s as usize];
@@ -296,7 +319,22 @@ impl<H: Host> Server<H> {
         Ok(())
     }
 
-    fn get_option(&mut self, shard: &mut Shard, k: u32, req: &Req, fd: &H::Fd, s: u32) -> Result<()> {
+    /// TCP_NOTSENT_LOWAT: the pair holds unsent bytes, too, so it is made small (the kernel has a least size).
+    fn bound_unsent(&mut self, fd: &H::Fd, value: &[u8]) -> Result<()> {
+        let Some(v) = value.first_chunk::<4>().map(|b| u32::from_ne_bytes(*b)) else { return Ok(()) };
+        let size = if v == 0 { UNBOUNDED } else { v.min(UNBOUNDED) };
+        self.host.client_option(fd, SO_SNDBUF, &size.to_ne_bytes())
+    }
+
+    fn get_option(
+        &mut self,
+        shard: &mut Shard,
+        k: u32,
+        req: &Req,
+        payload: &[u8],
+        fd: &H::Fd,
+        s: u32,
+    ) -> Result<()> {
         if (req.args[0], req.args[1]) == (SOL_SOCKET, SO_ERROR) {
             self.error_of_joined(shard, fd, s);
         }
@@ -310,6 +348,14 @@ impl<H: Host> Server<H> {
         }
         let mut out = [0; MAX_SOCKOPT];
         let room = usize::try_from(req.args[2]).map_err(|_| Errno::EINVAL)?.min(MAX_SOCKOPT);
+        // Some options are asked with a value.
+        let given = payload.len().min(MAX_SOCKOPT);
+        out[..given].copy_from_slice(&payload[..given]);
+        if (req.args[0], req.args[1]) == (SOL_SOCKET, SO_WANTS) {
+            let bits = crate::messages::wants(&shard.sockets.recv_wants(sk.id));
+            self.reply(k, rep, &bits.to_ne_bytes(), None);
+            return Ok(());
+        }
         let n = shard.sockets.getsockopt(
             &mut shard.cx,
             &shard.net,

@@ -1,10 +1,12 @@
 //! Datagrams with more than payload: their header in the pair, and the control messages that programs see.
 //!
-//! Control messages are those of ip(7), icmp(7) and socket(7): IP_PKTINFO, IP_TTL, IP_TOS, SO_TIMESTAMP and SO_TIMESTAMPNS.
+//! Control messages are those of ip(7), udp(7) and socket(7): IP_PKTINFO, IP_TTL, IP_TOS, IP_RECVERR, IP_ORIGDSTADDR, UDP_SEGMENT, SO_RXQ_OVFL,
+//! SO_TIMESTAMP, SO_TIMESTAMPNS and SO_TIMESTAMPING.
 
 use core::ffi::c_int;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use iopkt_sockproto::linux::{SO_WANTS, wants};
 use iopkt_sockproto::{Addr, DgramHdr, df};
 
 use crate::ops;
@@ -46,6 +48,9 @@ pub fn outgoing(to: Addr, control: &[u8], flags: c_int) -> Result<DgramHdr> {
     if flags & libc::MSG_DONTROUTE != 0 {
         h.flags |= df::DONTROUTE;
     }
+    if flags & libc::MSG_MORE != 0 {
+        h.flags |= df::MORE;
+    }
     let mut rest = control;
     while rest.len() >= CMSG_HDR {
         let len = rest.get(..8).and_then(|b| b.try_into().ok()).map_or(0, usize::from_ne_bytes);
@@ -85,55 +90,63 @@ fn apply(h: &mut DgramHdr, level: c_int, kind: c_int, data: &[u8]) -> Result<()>
         }
         // Credentials and descriptors mean nothing to IP; Linux ignores what is not for its level.
         (libc::SOL_SOCKET, _) => {}
+        (libc::SOL_UDP, libc::UDP_SEGMENT) => {
+            let b = data.first_chunk::<2>().ok_or(libc::EINVAL)?;
+            h.extra = u16::from_ne_bytes(*b);
+            h.flags |= df::SEGMENT;
+        }
         _ => return Err(libc::EINVAL),
     }
     Ok(())
 }
 
-/// Which control messages a socket's options ask for.
+/// Which control messages a socket's options ask for: the bits of `SO_WANTS`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wants(pub u8);
+pub struct Wants(pub u32);
 
 impl Wants {
-    const PKTINFO: u8 = 1;
-    const TTL: u8 = 2;
-    const TOS: u8 = 4;
-    const STAMP: u8 = 8;
-    const STAMP_NS: u8 = 16;
     /// Marks a value that was asked for (a set that may be empty).
-    pub const KNOWN: u8 = 128;
+    pub const KNOWN: u32 = 1 << 31;
 
     /// Asks the stack.
     pub fn ask(rpc: &mut impl Rpc, fd: c_int) -> Wants {
-        let options = [
-            (libc::IPPROTO_IP, libc::IP_PKTINFO, Wants::PKTINFO),
-            (libc::IPPROTO_IP, libc::IP_RECVTTL, Wants::TTL),
-            (libc::IPPROTO_IP, libc::IP_RECVTOS, Wants::TOS),
-            (libc::SOL_SOCKET, libc::SO_TIMESTAMP, Wants::STAMP),
-            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, Wants::STAMP_NS),
-        ];
-        let mut w = Wants::KNOWN;
-        for (level, name, bit) in options {
-            if ops::getsockopt_int(rpc, fd, level, name).is_ok_and(|v| v != 0) {
-                w |= bit;
-            }
-        }
-        Wants(w)
+        let bits = ops::getsockopt_int(rpc, fd, libc::SOL_SOCKET, SO_WANTS).unwrap_or(0);
+        Wants(bits as u32 | Wants::KNOWN)
     }
 
     /// Whether setting this option may change the set.
     pub fn concerns(level: c_int, name: c_int) -> bool {
+        const TIMES: [c_int; 6] = [
+            libc::SO_TIMESTAMP,
+            libc::SO_TIMESTAMPNS,
+            libc::SO_TIMESTAMPING,
+            SO_TIMESTAMP_NEW,
+            SO_TIMESTAMPNS_NEW,
+            SO_TIMESTAMPING_NEW,
+        ];
         match level {
-            libc::IPPROTO_IP => [libc::IP_PKTINFO, libc::IP_RECVTTL, libc::IP_RECVTOS].contains(&name),
-            libc::SOL_SOCKET => [libc::SO_TIMESTAMP, libc::SO_TIMESTAMPNS].contains(&name),
+            libc::IPPROTO_IP => {
+                [libc::IP_PKTINFO, libc::IP_RECVTTL, libc::IP_RECVTOS, libc::IP_RECVORIGDSTADDR]
+                    .contains(&name)
+            }
+            libc::SOL_SOCKET => name == libc::SO_RXQ_OVFL || TIMES.contains(&name),
             _ => false,
         }
     }
 
-    fn has(self, bit: u8) -> bool {
+    fn has(self, bit: u32) -> bool {
         self.0 & bit != 0
     }
+
+    /// The number of SO_TIMESTAMP or its kin, 0 for none.
+    fn stamp(self) -> c_int {
+        (self.0 >> wants::STAMP_SHIFT & 0xff) as c_int
+    }
 }
+
+const SO_TIMESTAMP_NEW: c_int = 63;
+const SO_TIMESTAMPNS_NEW: c_int = 64;
+const SO_TIMESTAMPING_NEW: c_int = 65;
 
 /// Writes control messages into a program's buffer.
 struct Writer<'a> {
@@ -146,17 +159,26 @@ impl Writer<'_> {
     fn put(&mut self, level: c_int, kind: c_int, parts: [&[u8]; 3]) {
         let data: usize = parts.iter().map(|p| p.len()).sum();
         let end = self.len + CMSG_HDR + data;
-        let Some(b) = self.out.get_mut(self.len..end) else {
+        // Linux: one that does not fit is cut short, if its head fits.
+        let end = if end > self.out.len() {
+            self.truncated = true;
+            self.out.len()
+        } else {
+            end
+        };
+        let Some(b) = self.out.get_mut(self.len..end).filter(|b| b.len() >= CMSG_HDR) else {
             self.truncated = true;
             return;
         };
+        let len = b.len();
         let (head, mut body) = b.split_at_mut(CMSG_HDR);
-        head[..8].copy_from_slice(&(CMSG_HDR + data).to_ne_bytes());
+        head[..8].copy_from_slice(&len.to_ne_bytes());
         head[8..12].copy_from_slice(&level.to_ne_bytes());
         head[12..16].copy_from_slice(&kind.to_ne_bytes());
         for p in parts {
-            let (now, later) = body.split_at_mut(p.len());
-            now.copy_from_slice(p);
+            let n = p.len().min(body.len());
+            let (now, later) = body.split_at_mut(n);
+            now.copy_from_slice(&p[..n]);
             body = later;
         }
         self.len = end.next_multiple_of(ALIGN).min(self.out.len());
@@ -168,21 +190,47 @@ pub fn incoming(h: &DgramHdr, wants: Wants, g: &Greeting, out: &mut [u8]) -> (us
     let mut w = Writer { out, len: 0, truncated: false };
     let wall = (h.stamp as i64).wrapping_add(g.epoch);
     let (sec, ns) = (wall.div_euclid(1_000_000_000), wall.rem_euclid(1_000_000_000));
-    if wants.has(Wants::STAMP_NS) {
-        w.put(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, [&sec.to_ne_bytes(), &ns.to_ne_bytes(), &[]]);
-    } else if wants.has(Wants::STAMP) {
-        w.put(libc::SOL_SOCKET, libc::SO_TIMESTAMP, [&sec.to_ne_bytes(), &(ns / 1000).to_ne_bytes(), &[]]);
+    match wants.stamp() {
+        0 => {}
+        name @ (libc::SO_TIMESTAMP | SO_TIMESTAMP_NEW) => {
+            w.put(libc::SOL_SOCKET, name, [&sec.to_ne_bytes(), &(ns / 1000).to_ne_bytes(), &[]]);
+        }
+        name => w.put(libc::SOL_SOCKET, name, [&sec.to_ne_bytes(), &ns.to_ne_bytes(), &[]]),
     }
-    if let (true, Some(IpAddr::V4(dst))) = (wants.has(Wants::PKTINFO), h.local.0.map(|a| a.ip())) {
+    if wants.has(wants::STAMPING) {
+        // `struct scm_timestamping`: by software, two that are no more, by hardware.
+        w.put(libc::SOL_SOCKET, libc::SO_TIMESTAMPING, [&sec.to_ne_bytes(), &ns.to_ne_bytes(), &[0; 32]]);
+    }
+    if wants.has(wants::DROPS) && h.err != 0 {
+        w.put(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, [&h.err.to_ne_bytes(), &[], &[]]);
+    }
+    if let (true, Some(IpAddr::V4(dst))) = (wants.has(wants::PKTINFO), h.local.0.map(|a| a.ip())) {
         let dst = dst.octets();
         w.put(libc::IPPROTO_IP, libc::IP_PKTINFO, [&h.ifindex.to_ne_bytes(), &dst, &dst]);
     }
-    if wants.has(Wants::TTL) {
+    if wants.has(wants::TTL) {
         w.put(libc::IPPROTO_IP, libc::IP_TTL, [&c_int::from(h.ttl).to_ne_bytes(), &[], &[]]);
     }
-    if wants.has(Wants::TOS) {
+    if wants.has(wants::TOS) {
         w.put(libc::IPPROTO_IP, libc::IP_TOS, [&[h.tos], &[], &[]]);
     }
+    if wants.has(wants::ORIGDST) {
+        w.put(libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR, [ops::SockAddr::new(&h.local).bytes(), &[], &[]]);
+    }
+    (w.len, w.truncated)
+}
+
+/// The control message of an error (IP_RECVERR): a `struct sock_extended_err` and the offender's address.
+pub fn extended_error(h: &DgramHdr, out: &mut [u8]) -> (usize, bool) {
+    let mut e = [0u8; 16];
+    e[..4].copy_from_slice(&h.err.to_ne_bytes());
+    e[4..7].copy_from_slice(&[h.extra as u8, h.icmp.0, h.icmp.1]);
+    e[8..12].copy_from_slice(&(h.stamp as u32).to_ne_bytes());
+    let offender = ops::SockAddr::new(&h.local);
+    // Without one: a `struct sockaddr_in` of zeros, AF_UNSPEC.
+    let addr = if h.local.0.is_some() { offender.bytes() } else { &[0; 16][..] };
+    let mut w = Writer { out, len: 0, truncated: false };
+    w.put(libc::IPPROTO_IP, libc::IP_RECVERR, [&e, addr, &[]]);
     (w.len, w.truncated)
 }
 
@@ -233,7 +281,8 @@ mod tests {
             ..DgramHdr::default()
         };
         let g = Greeting { epoch: 1_999_999_999, ..Greeting::default() };
-        let all = Wants(Wants::PKTINFO | Wants::TTL | Wants::TOS | Wants::STAMP);
+        let stamp = (libc::SO_TIMESTAMP as u32) << wants::STAMP_SHIFT;
+        let all = Wants(wants::PKTINFO | wants::TTL | wants::TOS | stamp);
         let mut out = [0u8; 256];
         let (n, cut) = incoming(&h, all, &g, &mut out);
         assert!(!cut);

@@ -5,10 +5,11 @@
 
 use core::ffi::c_int;
 
-use iopkt_sockproto::{Addr, DgramHdr, LINK_ADDR_LEN, MAX_SOCKOPT, Op, Req, df, repf};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, LINK_ADDR_LEN, MAX_SOCKOPT, Op, Req, df, repf};
 
 use iopkt_sockproto::linux::{
-    AF_NETLINK, AF_PACKET, IFREQ_LEN, PACKET_HDRLEN, SO_ATTACH_FILTER, SOL_PACKET, SOL_SOCKET,
+    AF_NETLINK, AF_PACKET, IFREQ_LEN, IP_MSFILTER, MCAST_MSFILTER, PACKET_HDRLEN, SO_ATTACH_FILTER,
+    SO_ATTACH_REUSEPORT_CBPF, SOL_PACKET, SOL_SOCKET,
 };
 
 use crate::session::{Answer, Rpc};
@@ -232,9 +233,9 @@ pub fn setsockopt(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int, valu
     checked(rpc, req, Some(fd), [value, &[]], &mut []).map(drop)
 }
 
-/// setsockopt(2) with SO_ATTACH_FILTER: the filter's instructions as they lie in memory.
-pub fn attach_filter(rpc: &mut impl Rpc, fd: c_int, insns: &[u8]) -> Result<()> {
-    let req = Req { args: [SOL_SOCKET, SO_ATTACH_FILTER, 0, 0, 0], ..Req::new(Op::Setsockopt, 0) };
+/// setsockopt(2) with SO_ATTACH_FILTER or SO_ATTACH_REUSEPORT_CBPF: the program's instructions as they lie in memory.
+pub fn attach_filter(rpc: &mut impl Rpc, fd: c_int, name: c_int, insns: &[u8]) -> Result<()> {
+    let req = Req { args: [SOL_SOCKET, name, 0, 0, 0], ..Req::new(Op::Setsockopt, 0) };
     checked(rpc, req, Some(fd), [insns, &[]], &mut []).map(drop)
 }
 
@@ -275,7 +276,7 @@ pub fn ring_look(rpc: &mut impl Rpc, fd: c_int) -> Result<()> {
 }
 
 /// getsockopt(2), for options that are not native; returns the length of the value. `out` also holds what the caller put into
-/// it: PACKET_HDRLEN asks with it.
+/// it: some options ask with it ([`asks_with_value`]).
 pub fn getsockopt(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int, out: &mut [u8]) -> Result<usize> {
     if (level, name) == (SOL_PACKET, PACKET_HDRLEN) {
         let v = out.get(..4).and_then(|b| b.try_into().ok()).map(c_int::from_ne_bytes);
@@ -289,7 +290,42 @@ pub fn getsockopt(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int, out:
         return Ok(4);
     }
     let req = Req { args: [level, name, out.len() as i32, 0, 0], ..Req::new(Op::Getsockopt, 0) };
+    if asks_with_value(level, name) {
+        let mut asked = [0; MAX_SOCKOPT];
+        let n = out.len().min(asked.len());
+        if let (Some(to), Some(from)) = (asked.get_mut(..n), out.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        return checked(rpc, req, Some(fd), [asked.get(..n).unwrap_or(&[]), &[]], out).map(|a| a.len);
+    }
     checked(rpc, req, Some(fd), [&[], &[]], out).map(|a| a.len)
+}
+
+/// Whether getsockopt(2) of this option reads the caller's value first.
+pub fn asks_with_value(level: c_int, name: c_int) -> bool {
+    (level, name) == (SOL_PACKET, PACKET_HDRLEN)
+        || level == libc::IPPROTO_IP && [IP_MSFILTER, MCAST_MSFILTER].contains(&name)
+}
+
+/// Whether an option's value is a `struct sock_fprog`: a count, and a pointer to as many instructions.
+pub fn is_program(level: c_int, name: c_int) -> bool {
+    level == SOL_SOCKET && [SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF].contains(&name)
+}
+
+/// The oldest error of a datagram socket's queue (MSG_ERRQUEUE): its header, with what was quoted of the datagram behind it in
+/// `out`, and the length of that. EAGAIN when there is none.
+pub fn queued_error<'a>(
+    rpc: &mut impl Rpc,
+    fd: c_int,
+    out: &'a mut [u8],
+) -> Result<(DgramHdr, &'a [u8], usize)> {
+    let key = rpc.greeting()?.key;
+    let room = out.len().saturating_sub(DGRAM_HDR_LEN) as i32;
+    let req = Req { args: [libc::MSG_ERRQUEUE, room, 0, 0, 0], ..Req::new(Op::Recv, 0) };
+    let a = checked(rpc, req, Some(fd), [&[], &[]], out)?;
+    let full = usize::try_from(a.rep.val[0]).unwrap_or(0);
+    let (h, quote) = DgramHdr::decode(out.get(..a.len).unwrap_or(&[]), key).ok_or(libc::EPROTO)?;
+    Ok((h, quote, full))
 }
 
 /// getsockopt(2) of an int.

@@ -23,7 +23,7 @@ fn protocol(family: Family, ty: SockType, p: u8) -> Result<u8> {
         (SockType::Dgram, p) if p == icmp => Ok(p),
         (SockType::Raw, 0) => Err(Errno::EPROTONOSUPPORT),
         (SockType::Raw, p) => Ok(p),
-        (SockType::Dgram, proto::UDPLITE) => Err(Errno::EPROTONOSUPPORT),
+        (SockType::Dgram, proto::UDPLITE) => Ok(p),
         // Linux: the protocol exists, but not with this type.
         (_, proto::TCP | proto::UDP) => Err(Errno::EPROTONOSUPPORT),
         _ => Err(Errno::EPROTONOSUPPORT),
@@ -46,6 +46,8 @@ impl Sockets {
         self.table.get_mut(id)?.opt.clone_from(self.tune.opts(ty));
         if ty == SockType::Raw {
             self.demux.raws.push(id.index);
+            // Linux's default for them (INET_PROTOSW_REUSE).
+            self.table.get_mut(id)?.opt.reuseaddr = true;
             if p == super::types::proto::RAW {
                 self.table.get_mut(id)?.opt.hdrincl = true;
             }
@@ -84,7 +86,8 @@ impl Sockets {
 
     /// Whether an address may be somebody's own: local, wildcard, or for datagrams a group or broadcast.
     fn may_bind(&self, net: &Net, s: &Sock, ip: IpAddr) -> bool {
-        if ip.is_unspecified() || s.opt.freebind || net.is_local(ip, s.opt.bound_dev) {
+        let anywhere = s.opt.freebind || s.opt.ip_flag(super::opt_ip::ip::TRANSPARENT);
+        if ip.is_unspecified() || anywhere || net.is_local(ip, s.opt.bound_dev) {
             return true;
         }
         let datagrams = s.ty != SockType::Stream;
@@ -206,8 +209,9 @@ impl Sockets {
         let Some(mut s) = self.take_out(slot) else { return };
         match &mut s.body {
             Body::Dgram(d) => {
-                for g in d.groups.drain(..) {
-                    net.leave_group(cx, g.ifindex, g.group);
+                // Out of the table: what the others hear is reckoned without it.
+                for g in core::mem::take(&mut d.groups) {
+                    self.left(cx, net, &g);
                 }
                 for g in d.rx.drain(..) {
                     cx.mbufs.free(g.m);

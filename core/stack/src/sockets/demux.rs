@@ -234,7 +234,7 @@ impl Demux {
         let group = p.dst.ip().is_multicast();
         for &slot in &e.bound {
             let Some(s) = table.at(slot) else { continue };
-            if score(s, p).is_some() && (!group || s.wants_group(p.dst.ip(), p.ifindex)) {
+            if score(s, p).is_some() && (!group || s.wants_group(p.dst.ip(), p.src.ip(), p.ifindex)) {
                 out.push(slot);
             }
         }

@@ -2,7 +2,7 @@
 
 use super::sock::{Sock, pmtudisc};
 use super::types::{Datagram, SendOpts, SockId, ev, proto};
-use super::{Sockets, mcast};
+use super::{Sockets, cork, mcast};
 use crate::counters::Why;
 use crate::cx::Cx;
 use crate::net::Net;
@@ -35,6 +35,10 @@ pub(crate) struct Dgram {
     pub tx_turn: u64,
     pub tx_bytes: usize,
     pub groups: Vec<mcast::Member>,
+    /// What is held back until the datagram is complete.
+    pub corked: Option<cork::Corked>,
+    /// Datagrams dropped for want of room (SO_RXQ_OVFL).
+    pub drops: u32,
     /// ICMP_FILTER: set bits are types that a raw ICMP socket does not want.
     pub icmp_filter: u32,
 }
@@ -61,6 +65,7 @@ impl Sockets {
         };
         // Like Linux, one datagram is taken as long as the buffer is not full yet.
         if shut || d.rx_bytes >= room || d.rx.len() > most {
+            d.drops = d.drops.wrapping_add(u32::from(!shut));
             self.stats.full += 1;
             cx.drop(m, Why::SocketFull);
             return false;
@@ -74,6 +79,7 @@ impl Sockets {
             ifindex: info.ifindex,
             ttl: info.ttl,
             tos: info.tos,
+            drops: d.drops,
             at: cx.now,
             m,
         });
@@ -155,7 +161,7 @@ impl Sockets {
         match kind {
             _ if s.ty == super::SockType::Raw => self.raw_send(cx, net, id, to, opts, m),
             _ if ping => self.ping_send(cx, net, id, to, opts, m),
-            _ => self.udp_send(cx, net, id, to, opts, m),
+            _ => self.udp_gather(cx, net, id, to, opts, m),
         }
     }
 
@@ -203,6 +209,7 @@ pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts
     let src = opts.src.filter(|a| !a.is_unspecified()).or(bound).or(by_group);
     let oif = match (opts.oif, s.opt.bound_dev) {
         (0, 0) if group => s.opt.mcast_if,
+        (0, 0) => s.opt.unicast_if,
         (0, dev) => dev,
         (oif, _) => oif,
     };
@@ -263,6 +270,12 @@ pub(crate) fn send(
         m,
     });
     Ok(())
+}
+
+/// What a socket filter may ask of a packet.
+pub(crate) fn aux(info: &IpInfo) -> iopkt_bpf::Aux {
+    let protocol = if info.dst.is_ipv4() { 0x0800 } else { 0x86dd };
+    iopkt_bpf::Aux { protocol, ifindex: info.ifindex, ..iopkt_bpf::Aux::default() }
 }
 
 /// Largest payload of an IP packet.

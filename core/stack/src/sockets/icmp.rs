@@ -90,7 +90,7 @@ impl Sockets {
     }
 
     /// An ICMP error about an echo request of ours.
-    pub(super) fn ping_error(&mut self, e: &IcmpErr) {
+    pub(super) fn ping_error(&mut self, e: &IcmpErr, quote: &[u8]) {
         let ident = u16::from_be_bytes([e.head[4], e.head[5]]);
         if e.head[0] != echo(Family::of(&e.dst)).0 {
             return;
@@ -98,7 +98,8 @@ impl Sockets {
         let Some(slot) = self.ping_socket(e.proto, ident, e.src, e.dst, 0) else { return };
         let Some(s) = self.table.at_mut(slot) else { return };
         if s.opt.recverr || (s.remote.is_some() && e.hard) {
-            s.err = Some(if e.mtu != 0 { Errno::EMSGSIZE } else { e.errno });
+            // Linux shows the whole echo request.
+            s.put_icmp(e, SocketAddr::new(e.dst, 0), quote);
             self.raise(slot, ev::ERROR);
         }
     }

@@ -3,10 +3,10 @@
 //! The calls of [`Sockets`] are BSD's, without blocking: who would wait gets EAGAIN or EINPROGRESS and later
 //! an [`Event`]. The socket server turns them into descriptors.
 //!
-//! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which),
-//! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it; `tcp` (a stream's life) with
+//! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which), `reuseport` (who of a group),
+//! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it, `errqueue` beside; `tcp` (a stream's life) with
 //! `tcp_calls`, `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info`, `fastopen` and `timers`; `options` with a file per level
-//! (`opt_socket`, `opt_ip`, `opt_tcp`), `calls` (socket, bind, connect ... close), `tune` (what new sockets begin with), `policy` (what holds for all connections), `pressure` (what is kept when
+//! (`opt_socket`, `opt_ip`, `opt_tcp` with `opt_tcp_rest`, `opt_udp`), `calls` (socket, bind, connect ... close), `tune` (what new sockets begin with), `policy` (what holds for all connections), `pressure` (what is kept when
 //! memory is scarce), `report` (netstat).
 //!
 //! Limits: [`crate::Config::max_sockets`] sockets, orphans and TIME-WAITs (see `tcp`); receive queues by SO_RCVBUF; what datagram sockets send in
@@ -15,19 +15,24 @@
 //! Privileges (ports under 1024, raw sockets) are the server's business: it knows who calls.
 
 mod calls;
+mod cork;
 mod demux;
 mod dgram;
+mod errqueue;
 mod fastopen;
 mod icmp;
 mod mcast;
 mod opt_ip;
 mod opt_socket;
 mod opt_tcp;
+mod opt_tcp_rest;
+mod opt_udp;
 mod options;
 mod policy;
 mod ports;
 mod raw;
 mod report;
+mod reuseport;
 mod sock;
 
 mod pressure;
@@ -43,6 +48,7 @@ mod tune;
 mod types;
 mod udp;
 
+pub use errqueue::{SockErr, origin};
 pub use options::RecvWants;
 pub use types::{Datagram, Event, SendOpts, SockId, SockType, ev};
 
@@ -192,7 +198,7 @@ impl Sockets {
                 self.tcp_input(cx, net, info, m);
                 None
             }
-            proto::UDP => self.udp_input(cx, net, info, m),
+            proto::UDP | proto::UDPLITE => self.udp_input(cx, net, info, m),
             proto::ICMP | proto::ICMP6 => {
                 self.ping_input(cx, info, &m);
                 Some(m)
@@ -207,13 +213,18 @@ impl Sockets {
 
     /// An error report about a packet of ours.
     pub fn icmp_error(&mut self, cx: &mut Cx, net: &mut Net, e: &IcmpErr) {
+        self.icmp_error_quoting(cx, net, e, &e.head);
+    }
+
+    /// The same, with what the report quotes of the packet behind its network header.
+    pub fn icmp_error_quoting(&mut self, cx: &mut Cx, net: &mut Net, e: &IcmpErr, quote: &[u8]) {
         match e.proto {
             proto::TCP => self.tcp_error(cx, net, e),
-            proto::UDP => self.udp_error(e),
-            proto::ICMP | proto::ICMP6 => self.ping_error(e),
+            proto::UDP | proto::UDPLITE => self.udp_error(e, quote),
+            proto::ICMP | proto::ICMP6 => self.ping_error(e, quote),
             _ => {}
         }
-        self.raw_error(e);
+        self.raw_error(e, quote);
     }
 
     /// Does what is due at `cx.now` (TCP timers).

@@ -1,7 +1,7 @@
 //! Options at IPPROTO_TCP (tcp(7)).
 //!
 //! TCP_CORK overrides TCP_NODELAY: a partial segment waits as long as data is in flight. TCP_LINGER2, TCP_SYNCNT and
-//! TCP_MAXSEG act on connections made later. Not there, so ENOPROTOOPT: TCP_MD5SIG, TCP_ULP, TCP_REPAIR and what came with them.
+//! TCP_MAXSEG act on connections made later. What is only told or refused is in `opt_tcp_rest`.
 
 use super::Sockets;
 use super::fastopen::{self, FastOpts};
@@ -32,6 +32,26 @@ pub(crate) mod tcp {
     pub const USER_TIMEOUT: i32 = 18;
 }
 
+/// Least TCP_WINDOW_CLAMP: half of the least receive buffer.
+const CLAMP_MIN: i32 = 1152;
+/// Seconds of TCP_LINGER2: the usual value, and most.
+const LINGER2: u32 = 60;
+const LINGER2_MAX: u32 = 120;
+
+/// TCP_DEFER_ACCEPT, seconds: Linux waits for whole retransmissions of its SYN-ACK (after 1, 2, 4 ... seconds, 120 at
+/// most, 255 times), and tells what they come to.
+fn defer(secs: i32) -> u32 {
+    let (mut period, mut step) = (1, 1);
+    for _ in 0..254 {
+        if secs <= period {
+            break;
+        }
+        step = (step * 2).min(120);
+        period += step;
+    }
+    if secs <= 0 { 0 } else { period as u32 }
+}
+
 /// Settings of a stream.
 #[derive(Clone, Debug)]
 pub(crate) struct TcpOpts {
@@ -55,6 +75,12 @@ pub(crate) struct TcpOpts {
     pub window_clamp: u32,
     /// Longest delay of an ACK, milliseconds.
     pub delack_ms: u16,
+    /// TCP_QUICKACK was turned off.
+    pub delays: bool,
+    /// TCP_THIN_LINEAR_TIMEOUTS.
+    pub thin_linear: bool,
+    /// TCP_NOTSENT_LOWAT, bytes; 0 for none.
+    pub notsent_lowat: u32,
     /// Offer selective acknowledgements; window scaling and timestamps (RFC 7323, once 1323).
     pub sack: bool,
     pub rfc1323: bool,
@@ -80,6 +106,9 @@ impl Default for TcpOpts {
             linger2: 60,
             window_clamp: 0,
             delack_ms: 40,
+            delays: false,
+            thin_linear: false,
+            notsent_lowat: 0,
             sack: true,
             rfc1323: true,
             fast: FastOpts::default(),
@@ -113,7 +142,7 @@ impl Sockets {
         match name {
             tcp::NODELAY => t.nodelay = flag(v)?,
             tcp::CORK => t.cork = flag(v)?,
-            tcp::QUICKACK => t.quickack = flag(v)?,
+            tcp::QUICKACK => (t.quickack, t.delays) = (flag(v)?, !flag(v)?),
             // Linux takes 88 to 32767, and 0 for "as it comes".
             tcp::MAXSEG => match int(v)? {
                 0 => t.maxseg = None,
@@ -123,16 +152,24 @@ impl Sockets {
             tcp::KEEPINTVL => t.keep_intvl = within(int(v)?, 1, 32_767)?,
             tcp::KEEPCNT => t.keep_cnt = within(int(v)?, 1, 127)? as u8,
             tcp::SYNCNT => t.syn_cnt = within(int(v)?, 1, 127)? as u8,
-            tcp::LINGER2 => t.linger2 = if int(v)? < 0 { 0 } else { (int(v)? as u32).clamp(1, 120) },
-            tcp::DEFER_ACCEPT => t.defer_accept = int(v)?.max(0) as u32,
+            tcp::LINGER2 => {
+                t.linger2 = match int(v)? {
+                    ..0 => 0,
+                    0 => LINGER2,
+                    n => (n as u32).min(LINGER2_MAX),
+                }
+            }
+            tcp::DEFER_ACCEPT => t.defer_accept = defer(int(v)?),
             tcp::WINDOW_CLAMP => match int(v)? {
                 0 if !fresh => return Err(Errno::EINVAL),
-                n => t.window_clamp = n.max(0) as u32,
+                0 => t.window_clamp = 0,
+                n => t.window_clamp = n.max(CLAMP_MIN) as u32,
             },
             tcp::USER_TIMEOUT => t.user_timeout = within(int(v)?, 0, i32::MAX)?,
             tcp::CONGESTION => {
                 let name = v.split(|b| *b == 0).next().unwrap_or(&[]);
                 t.newreno = match name {
+                    b"" if v.is_empty() => return Err(Errno::EINVAL),
                     b"cubic" => false,
                     b"reno" | b"newreno" => true,
                     _ => return Err(Errno::ENOENT),
@@ -142,7 +179,7 @@ impl Sockets {
                     c.tcb.set_congestion(kind);
                 }
             }
-            _ => return Err(Errno::ENOPROTOOPT),
+            _ => super::opt_tcp_rest::set(s, name, v)?,
         }
         self.touch(cx, id);
         Ok(())
@@ -162,7 +199,7 @@ impl Sockets {
         let v = match name {
             tcp::NODELAY => i32::from(t.nodelay),
             tcp::CORK => i32::from(t.cork),
-            tcp::QUICKACK => i32::from(t.quickack),
+            tcp::QUICKACK => i32::from(!t.delays),
             tcp::MAXSEG => match &s.body {
                 Body::Conn(c) => c.tcb.info(cx.now).snd_mss as i32,
                 _ => i32::from(t.maxseg.unwrap_or(536)),
@@ -171,13 +208,24 @@ impl Sockets {
             tcp::KEEPINTVL => t.keep_intvl as i32,
             tcp::KEEPCNT => i32::from(t.keep_cnt),
             tcp::SYNCNT => i32::from(t.syn_cnt),
+            tcp::LINGER2 if t.linger2 == 0 => -1,
             tcp::LINGER2 => t.linger2 as i32,
             tcp::DEFER_ACCEPT => t.defer_accept as i32,
             tcp::WINDOW_CLAMP => t.window_clamp as i32,
             tcp::USER_TIMEOUT => t.user_timeout as i32,
-            tcp::CONGESTION => return Ok(put(out, if t.newreno { b"reno\0" } else { b"cubic\0" })),
+            tcp::CONGESTION => {
+                // TCP_CA_NAME_MAX bytes.
+                let mut b = [0; 16];
+                put(&mut b, if t.newreno { b"reno" } else { b"cubic" });
+                return Ok(put(out, &b));
+            }
             tcp::INFO => return Ok(put(out, &super::tcp_info::info(s, cx.now))),
-            _ => return self.get_fast(id, name, out),
+            _ => {
+                return match super::opt_tcp_rest::get(s, cx.now, name, out) {
+                    Err(Errno::ENOPROTOOPT) => self.get_fast(id, name, out),
+                    r => r,
+                };
+            }
         };
         Ok(put_int(out, v))
     }

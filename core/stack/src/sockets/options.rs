@@ -15,12 +15,21 @@ pub(crate) mod level {
     pub const IP: i32 = 0;
     pub const SOCKET: i32 = 1;
     pub const TCP: i32 = 6;
+    pub const UDP: i32 = 17;
+    pub const UDPLITE: i32 = 136;
     pub const IPV6: i32 = 41;
     pub const RAW: i32 = 255;
 }
 
 /// ICMP_FILTER at SOL_RAW (linux/icmp.h).
 const ICMP_FILTER: i32 = 1;
+
+/// A `struct icmp_filter`; what a short one leaves out is 0 (Linux copies what is there).
+fn icmp_filter(v: &[u8]) -> u32 {
+    let mut b = [0; 4];
+    put(&mut b, v);
+    u32::from_ne_bytes(b)
+}
 
 /// A C `int`.
 ///
@@ -81,8 +90,9 @@ impl Sockets {
             level::IP => self.set_ip(cx, net, id, name, value),
             level::TCP if s.ty == SockType::Stream => self.set_tcp(cx, id, name, value),
             level::IPV6 if s.local.is_ipv6() => self.set_ip6(cx, net, id, name, value),
+            level::UDP | level::UDPLITE if s.is_udp_at(level) => self.set_udp(cx, net, id, name, value),
             level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
-                s.dgram()?.icmp_filter = int(value)? as u32;
+                s.dgram()?.icmp_filter = icmp_filter(value);
                 Ok(())
             }
             level::RAW if s.ty == SockType::Raw && name == ICMP_FILTER => Err(Errno::EOPNOTSUPP),
@@ -109,11 +119,13 @@ impl Sockets {
             level::IP => self.get_ip(net, id, name, out),
             level::TCP if s.ty == SockType::Stream => self.get_tcp(cx, net, id, name, out),
             level::IPV6 if s.local.is_ipv6() => self.get_ip6(net, id, name, out),
+            level::UDP | level::UDPLITE if s.is_udp_at(level) => super::opt_udp::get_udp(s, name, out),
             level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
                 Ok(put_int(out, s.dgram()?.icmp_filter as i32))
             }
-            level::RAW if s.ty == SockType::Raw && name == ICMP_FILTER => Err(Errno::EOPNOTSUPP),
-            _ => Err(Errno::ENOPROTOOPT),
+            level::RAW if s.ty == SockType::Raw && name != ICMP_FILTER => Err(Errno::ENOPROTOOPT),
+            // Linux: a level that the socket does not have.
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -135,17 +147,28 @@ impl Sockets {
             pktinfo: s.opt.pktinfo && !stream,
             ttl: s.opt.recvttl && !stream,
             tos: s.opt.recvtos && !stream,
-            timestamp: s.opt.timestamp && !stream,
+            timestamp: if stream { 0 } else { s.opt.timestamp },
+            stamping: s.opt.stamping & STAMPS_RX == STAMPS_RX && !stream,
+            origdst: s.opt.ip_flag(super::opt_ip::ip::RECVORIGDSTADDR) && !stream,
+            drops: s.opt.so_flags >> super::opt_socket::so::RXQ_OVFL & 1 != 0 && !stream,
         }
     }
 }
 
-/// Control messages that a program asked for by IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, SO_TIMESTAMP.
+/// SOF_TIMESTAMPING_RX_SOFTWARE, SOF_TIMESTAMPING_SOFTWARE.
+const STAMPS_RX: u32 = 8 | 16;
+
+/// Control messages that a program asked for by IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, SO_TIMESTAMP, IP_RECVORIGDSTADDR,
+/// SO_RXQ_OVFL, SO_TIMESTAMPING.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // named after the options
 pub struct RecvWants {
     pub pktinfo: bool,
     pub ttl: bool,
     pub tos: bool,
-    pub timestamp: bool,
+    /// The option's number, 0 for none.
+    pub timestamp: u8,
+    pub stamping: bool,
+    pub origdst: bool,
+    pub drops: bool,
 }

@@ -28,6 +28,15 @@ impl Ports {
         Ports { range: (49152, 65535), next: [0; COUNTERS], salt: 0 }
     }
 
+    /// The range for a socket: its own (IP_LOCAL_PORT_RANGE) as far as it lies in the stack's.
+    pub fn range_of(&self, s: &Sock) -> (u16, u16) {
+        let (lo, hi) = self.range;
+        let inside = |p: u16, lo: u16| p != 0 && (lo..=hi).contains(&p);
+        let (first, last) = s.opt.port_range;
+        let lo = if inside(first, lo) { first } else { lo };
+        (lo, if inside(last, lo) { last } else { hi })
+    }
+
     /// Offers ports of the range in the order of algorithm 4 until `ok` takes one. `remote` is `None` for a
     /// bind: then the start is random (algorithm 1), for there is nothing to tie it to.
     fn pick(
@@ -35,9 +44,9 @@ impl Ports {
         secret: &Keyed,
         local: IpAddr,
         remote: Option<SocketAddr>,
+        (lo, hi): (u16, u16),
         mut ok: impl FnMut(u16) -> bool,
     ) -> Option<u16> {
-        let (lo, hi) = self.range;
         let n = u32::from(hi.saturating_sub(lo)) + 1;
         let rport = remote.map_or(0, |r| r.port()).to_be_bytes();
         let raddr = remote.map_or([0; 16], |r| bytes16(r.ip()));
@@ -65,7 +74,7 @@ impl Ports {
         local: IpAddr,
     ) -> Option<u16> {
         let p = me.proto;
-        self.pick(secret, local, None, |port| match demux.ports.get(&(p, port)) {
+        self.pick(secret, local, None, self.range_of(me), |port| match demux.ports.get(&(p, port)) {
             None => true,
             Some(e) => {
                 e.conns.iter().all(|c| !overlap(c.local, local))
@@ -82,9 +91,10 @@ impl Ports {
         demux: &Demux,
         table: &Table,
         (local, remote): (IpAddr, SocketAddr),
+        range: (u16, u16),
         give_way: impl Fn(&Sock) -> bool,
     ) -> Option<u16> {
-        self.pick(secret, local, Some(remote), |port| {
+        self.pick(secret, local, Some(remote), range, |port| {
             let free = demux.ports.get(&(proto::TCP, port)).is_none_or(|e| e.bound.is_empty());
             let has = demux.find_conn(table, ConnKey::new(proto::TCP, local, port, remote), 0);
             free && has.and_then(|i| table.at(i)).is_none_or(&give_way)

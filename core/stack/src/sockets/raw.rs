@@ -25,7 +25,7 @@ fn wants(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
     if !addr(s.local, info.dst) || s.remote.is_some_and(|r| !addr(r.ip(), info.src)) {
         return false;
     }
-    if info.dst.is_multicast() && !s.wants_group(info.dst, info.ifindex) {
+    if info.dst.is_multicast() && !s.wants_group(info.dst, info.src, info.ifindex) {
         return false;
     }
     let Body::Dgram(d) = &s.body else { return false };
@@ -106,7 +106,7 @@ impl Sockets {
 
     /// An ICMP error about a packet of some protocol: told to connected raw sockets, and with IP_RECVERR to
     /// the others.
-    pub(super) fn raw_error(&mut self, e: &IcmpErr) {
+    pub(super) fn raw_error(&mut self, e: &IcmpErr, quote: &[u8]) {
         let hit = |s: &Sock| {
             let (l, r) = (s.local, s.remote);
             s.ty == SockType::Raw
@@ -118,7 +118,7 @@ impl Sockets {
         for i in 0..self.demux.raws.len() {
             let slot = self.demux.raws[i];
             if let Some(s) = self.table.at_mut(slot).filter(|s| hit(s)) {
-                s.err = Some(if e.mtu != 0 { Errno::EMSGSIZE } else { e.errno });
+                s.put_icmp(e, SocketAddr::new(e.dst, 0), quote);
                 self.raise(slot, super::ev::ERROR);
             }
         }

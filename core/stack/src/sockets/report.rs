@@ -19,6 +19,7 @@ pub(crate) struct UdpStats {
     pub bad_checksum: u64,
     pub no_socket: u64,
     pub no_socket_mcast: u64,
+    pub filtered: u64,
     pub delivered: u64,
     pub sent: u64,
 }
@@ -176,6 +177,7 @@ impl Sockets {
             c("udp", "{} with bad checksum", u.bad_checksum),
             c("udp", "{} dropped due to no socket", u.no_socket),
             c("udp", "{} broadcast/multicast datagrams dropped due to no socket", u.no_socket_mcast),
+            c("udp", "{} dropped by a socket filter or checksum coverage", u.filtered),
             c("udp", "{} dropped due to full socket buffers", self.stats.full),
             c("udp", "{} delivered", u.delivered),
             c("udp", "{} datagrams output", u.sent),

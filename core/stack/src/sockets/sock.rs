@@ -1,20 +1,27 @@
 //! One socket: what all kinds have in common.
 
 use super::dgram::Dgram;
+use super::errqueue::SockErr;
 use super::opt_tcp::TcpOpts;
+use super::opt_udp::UdpOpts;
 use super::tcp::Conn;
 use super::tcp_listen::Listener;
 use super::types::{SockId, SockType, proto};
 use crate::packet::Family;
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use iopkt_base::Errno;
+use iopkt_bpf::Program;
 
 /// Buffer sizes: Linux's `rmem_default` and `wmem_default`, their largest values, and its smallest.
 pub(crate) const BUF_DEFAULT: u32 = 212_992;
 pub(crate) const BUF_MAX: u32 = 8 << 20;
 pub(crate) const BUF_MIN: u32 = 2304;
+/// The least SO_SNDBUF.
+pub(crate) const SNDBUF_MIN: u32 = 4608;
 
 /// Options that any socket may carry. Names are those of socket(7) and ip(7), lower-case.
 #[derive(Clone, Debug)]
@@ -25,7 +32,14 @@ pub(crate) struct Opts {
     pub broadcast: bool,
     pub dontroute: bool,
     pub oobinline: bool,
-    pub timestamp: bool,
+    /// On/off options of SOL_SOCKET that have no field: a bit for each number.
+    pub so_flags: u128,
+    /// On/off options of IPPROTO_IP that have no field: a bit for each number.
+    pub ip_flags: u64,
+    /// SO_TIMESTAMP and its kin: the option's number, 0 for none.
+    pub timestamp: u8,
+    /// SO_TIMESTAMPING's flags.
+    pub stamping: u32,
     pub hdrincl: bool,
     pub retopts: bool,
     pub pktinfo: bool,
@@ -38,6 +52,26 @@ pub(crate) struct Opts {
     pub no_check: bool,
     /// Seconds; `None` is off.
     pub linger: Option<u32>,
+    /// SO_LINGER's seconds as they were set last: kept when it is turned off.
+    pub linger_secs: u32,
+    /// SO_MARK.
+    pub mark: u32,
+    /// SO_PEEK_OFF: -1 is off.
+    pub peek_off: i32,
+    /// SO_INCOMING_CPU: -1 for none.
+    pub incoming_cpu: i32,
+    /// SO_BUSY_POLL, microseconds.
+    pub busy_poll: i32,
+    /// SO_MAX_PACING_RATE, bytes a second; all ones for none.
+    pub max_pacing: u64,
+    /// SO_BUF_LOCK: bit 0 the send buffer, bit 1 the receive buffer was set by the program.
+    pub buf_lock: u8,
+    /// SO_TXREHASH.
+    pub txrehash: bool,
+    /// SO_ATTACH_FILTER.
+    pub filter: Option<Arc<Program>>,
+    /// SO_ATTACH_REUSEPORT_CBPF: chooses among the group.
+    pub chooser: Option<Arc<Program>>,
     /// Bytes, already doubled as Linux does.
     pub sndbuf: u32,
     pub rcvbuf: u32,
@@ -59,6 +93,13 @@ pub(crate) struct Opts {
     pub mcast_all: bool,
     pub mcast_if: u32,
     pub mcast_addr: Option<IpAddr>,
+    /// IP_UNICAST_IF, 0 for none.
+    pub unicast_if: u32,
+    /// IP_MINTTL.
+    pub min_ttl: u8,
+    /// IP_LOCAL_PORT_RANGE: first and last port, 0 for the stack's.
+    pub port_range: (u16, u16),
+    pub udp: UdpOpts,
     /// IP_OPTIONS for every packet sent, padded.
     pub ip_options: Vec<u8>,
     pub tcp: TcpOpts,
@@ -73,6 +114,18 @@ pub(crate) mod pmtudisc {
     pub const OMIT: u8 = 5;
 }
 
+impl Opts {
+    /// SO_LOCK_FILTER.
+    pub fn locked_filter(&self) -> bool {
+        self.so_flags >> super::opt_socket::so::LOCK_FILTER & 1 != 0
+    }
+
+    /// Whether an on/off option of IPPROTO_IP is on.
+    pub fn ip_flag(&self, name: i32) -> bool {
+        self.ip_flags >> name & 1 != 0
+    }
+}
+
 impl Default for Opts {
     fn default() -> Opts {
         Opts {
@@ -82,7 +135,10 @@ impl Default for Opts {
             broadcast: false,
             dontroute: false,
             oobinline: false,
-            timestamp: false,
+            so_flags: 0,
+            ip_flags: 0,
+            timestamp: 0,
+            stamping: 0,
             hdrincl: false,
             retopts: false,
             pktinfo: false,
@@ -94,6 +150,16 @@ impl Default for Opts {
             v6only: true,
             no_check: false,
             linger: None,
+            linger_secs: 0,
+            mark: 0,
+            peek_off: -1,
+            incoming_cpu: -1,
+            busy_poll: 0,
+            max_pacing: u64::MAX,
+            buf_lock: 0,
+            txrehash: true,
+            filter: None,
+            chooser: None,
             sndbuf: BUF_DEFAULT,
             rcvbuf: BUF_DEFAULT,
             rcvlowat: 1,
@@ -110,6 +176,10 @@ impl Default for Opts {
             mcast_all: true,
             mcast_if: 0,
             mcast_addr: None,
+            unicast_if: 0,
+            min_ttl: 0,
+            port_range: (0, 0),
+            udp: UdpOpts::default(),
             ip_options: Vec::new(),
             tcp: TcpOpts::default(),
         }
@@ -145,6 +215,8 @@ pub(crate) struct Sock {
     pub opt: Opts,
     /// SO_ERROR.
     pub err: Option<Errno>,
+    /// Errors that wait for recvmsg(2) with MSG_ERRQUEUE.
+    pub errors: VecDeque<SockErr>,
     /// Bits of [`super::ev`] that wait to be told.
     pub ev: u8,
     pub shut_rd: bool,
@@ -178,6 +250,7 @@ impl Sock {
             port_locked: false,
             opt: Opts::default(),
             err: None,
+            errors: VecDeque::new(),
             ev: 0,
             shut_rd: false,
             shut_wr: false,
@@ -202,6 +275,13 @@ impl Sock {
         self.ty == SockType::Dgram && matches!(self.proto, proto::ICMP | proto::ICMP6)
     }
 
+    /// Whether it is a UDP or UDP-Lite socket, and the level its own.
+    pub fn is_udp_at(&self, level: i32) -> bool {
+        self.ty == SockType::Dgram
+            && !self.is_ping()
+            && (level == i32::from(self.proto) || level == i32::from(proto::UDP))
+    }
+
     /// The datagram part.
     ///
     /// # Errors
@@ -213,15 +293,12 @@ impl Sock {
         }
     }
 
-    /// Whether a packet to `group` that came by `ifindex` is for this socket: it joined the group there, or it
-    /// has IP_MULTICAST_ALL (Linux's default).
-    pub fn wants_group(&self, group: IpAddr, ifindex: u32) -> bool {
-        match &self.body {
-            Body::Dgram(d) => {
-                self.opt.mcast_all || d.groups.iter().any(|g| g.group == group && g.ifindex == ifindex)
-            }
-            _ => false,
-        }
+    /// Whether a packet of `source` to `group` that came by `ifindex` is for this socket: it joined the group there and its
+    /// filter hears the source; one that did not join goes by IP_MULTICAST_ALL (Linux's default).
+    pub fn wants_group(&self, group: IpAddr, source: IpAddr, ifindex: u32) -> bool {
+        let Body::Dgram(d) = &self.body else { return false };
+        let joined = d.groups.iter().find(|g| g.group == group && g.ifindex == ifindex);
+        joined.map_or(self.opt.mcast_all, |g| g.filter.hears(source))
     }
 
     /// Effective TTL for a destination.

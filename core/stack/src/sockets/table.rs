@@ -34,6 +34,11 @@ impl Table {
         self.slots.len() as u32
     }
 
+    /// Every socket, by slot.
+    pub fn iter(&self) -> impl Iterator<Item = &Sock> {
+        (0..self.span()).filter_map(|i| self.at(i))
+    }
+
     /// Puts in the socket that `make` gives for its new name.
     ///
     /// # Errors

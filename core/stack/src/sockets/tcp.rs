@@ -184,7 +184,10 @@ impl Sockets {
         let (remote, local) = (SocketAddr::new(dst, to.port()), path.src);
         let bound = s.lport != 0;
         let lport = match s.lport {
-            0 => self.connect_port(cx, local, remote)?,
+            0 => {
+                let range = self.ports.range_of(s);
+                self.connect_port(cx, local, remote, range)?
+            }
             p => p,
         };
         let here = SocketAddr::new(local, lport);
@@ -222,12 +225,14 @@ impl Sockets {
 
     /// A port to connect from: one that is free, else one whose connection to this peer is in a TIME-WAIT that
     /// may be cut short.
-    fn connect_port(&mut self, cx: &Cx, local: IpAddr, remote: SocketAddr) -> Result<u16> {
+    fn connect_port(&mut self, cx: &Cx, local: IpAddr, remote: SocketAddr, range: (u16, u16)) -> Result<u16> {
         let (ends, now, reuse) = ((local, remote), cx.now, self.policy.tw_reuse);
         let Sockets { ports, demux, table, .. } = self;
         ports
-            .for_connect(&cx.secret, demux, table, ends, |_| false)
-            .or_else(|| ports.for_connect(&cx.secret, demux, table, ends, |s| may_give_way(s, now, reuse)))
+            .for_connect(&cx.secret, demux, table, ends, range, |_| false)
+            .or_else(|| {
+                ports.for_connect(&cx.secret, demux, table, ends, range, |s| may_give_way(s, now, reuse))
+            })
             .ok_or(Errno::EADDRNOTAVAIL)
     }
 

@@ -73,6 +73,8 @@ pub struct Datagram {
     pub ttl: u8,
     /// TOS or traffic class.
     pub tos: u8,
+    /// Datagrams that the socket had no room for before it.
+    pub drops: u32,
     /// When it arrived.
     pub at: Instant,
     /// Payload (raw sockets: with the network header, as IPv4 has it).
@@ -92,6 +94,10 @@ pub struct SendOpts {
     pub tos: Option<u8>,
     /// MSG_DONTROUTE.
     pub dontroute: bool,
+    /// MSG_MORE: the datagram goes on.
+    pub more: bool,
+    /// UDP_SEGMENT: payload bytes of a datagram.
+    pub segment: Option<u16>,
 }
 
 /// Protocol numbers (IANA).
@@ -100,6 +106,7 @@ pub(crate) mod proto {
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
     pub const ICMP6: u8 = 58;
+    /// UDP-Lite (RFC 3828).
     pub const UDPLITE: u8 = 136;
     /// "Raw": send only, the program writes the IP header.
     pub const RAW: u8 = 255;

@@ -5,10 +5,14 @@
 //! `reuseport_unicast`, a unicast to SO_REUSEPORT sockets too). ICMP errors reach connected sockets, and with
 //! IP_RECVERR unconnected ones. Output always sums.
 //!
-//! Not done: UDP-Lite, checksum-less IPv6 tunnels (RFC 6935), jumbograms.
+//! UDP-Lite (RFC 3828) is the same with another protocol number and, in place of the length, how much the checksum covers.
+//! What a program sends piece by piece (UDP_CORK, MSG_MORE) or at once for several datagrams (UDP_SEGMENT) is in `cork`.
+//!
+//! Not done: checksum-less IPv6 tunnels (RFC 6935), jumbograms.
 
 use super::demux::{ConnKey, Packet};
 use super::dgram::{max_transport, real_dst, send, way};
+use super::sock::Sock;
 use super::types::{SendOpts, SockId, ev, proto};
 use super::{Sockets, ports};
 use crate::counters::Why;
@@ -28,11 +32,16 @@ struct Header {
     sport: u16,
     dport: u16,
     len: usize,
+    /// Bytes under the checksum.
+    covered: usize,
 }
 
 /// Reads and checks the header of a datagram.
 fn parse(info: &IpInfo, b: &[u8]) -> core::result::Result<Header, Why> {
     let h = b.first_chunk::<HEADER>().ok_or(Why::BadTransportHeader)?;
+    if info.proto == proto::UDPLITE {
+        return parse_lite(info, b, h);
+    }
     let len = usize::from(u16::from_be_bytes([h[4], h[5]]));
     let body = b.get(..len).filter(|_| len >= HEADER).ok_or(Why::BadLength)?;
     let unsummed = h[6] == 0 && h[7] == 0;
@@ -50,7 +59,52 @@ fn parse(info: &IpInfo, b: &[u8]) -> core::result::Result<Header, Why> {
     if !good {
         return Err(Why::BadTransportChecksum);
     }
-    Ok(Header { sport: u16::from_be_bytes([h[0], h[1]]), dport: u16::from_be_bytes([h[2], h[3]]), len })
+    Ok(Header {
+        sport: u16::from_be_bytes([h[0], h[1]]),
+        dport: u16::from_be_bytes([h[2], h[3]]),
+        len,
+        covered: len,
+    })
+}
+
+/// The header of a UDP-Lite datagram: the field of the length says what the checksum covers, 0 all of it (RFC 3828
+/// section 3.1). There is always a checksum.
+fn parse_lite(info: &IpInfo, b: &[u8], h: &[u8; HEADER]) -> core::result::Result<Header, Why> {
+    let covered = match usize::from(u16::from_be_bytes([h[4], h[5]])) {
+        0 => b.len(),
+        n @ HEADER.. if n <= b.len() => n,
+        _ => return Err(Why::BadLength),
+    };
+    let mut sum = pseudo(info.src, info.dst, proto::UDPLITE, b.len() as u32);
+    sum.add(&b[..covered]);
+    if h[6..8] == [0, 0] || !sum.is_valid() {
+        return Err(Why::BadTransportChecksum);
+    }
+    let port = |at| u16::from_be_bytes([h[at], h[at + 1]]);
+    Ok(Header { sport: port(0), dport: port(2), len: b.len(), covered })
+}
+
+/// How many bytes of a datagram (header included) a socket takes: SO_ATTACH_FILTER may want fewer of it, or none; a UDP-Lite
+/// socket none whose checksum covers too little.
+fn admits(s: &Sock, info: &IpInfo, m: &Mbuf, h: &Header) -> Option<usize> {
+    let least = usize::from(s.opt.udp.coverage.1);
+    if info.proto == proto::UDPLITE && h.covered < h.len && (least == 0 || h.covered < least) {
+        return None;
+    }
+    let Some(f) = &s.opt.filter else { return Some(h.len) };
+    let b = m.as_slice().get(usize::from(info.hdr_len)..)?;
+    let n = f.run(b, b.len() as u32, &super::dgram::aux(info)) as usize;
+    if n == 0 { None } else { Some(n.clamp(HEADER, h.len)) }
+}
+
+/// Whether a socket takes a datagram, which is cut to what it wants of it.
+fn passes(s: &Sock, info: &IpInfo, m: &mut Mbuf, h: &Header) -> bool {
+    if s.opt.filter.is_none() && info.proto == proto::UDP {
+        return true;
+    }
+    let n = admits(s, info, m, h);
+    m.truncate(usize::from(info.hdr_len) + n.unwrap_or(h.len));
+    n.is_some()
 }
 
 impl Sockets {
@@ -68,7 +122,7 @@ impl Sockets {
         };
         let from = SocketAddr::new(info.src, h.sport);
         let p = Packet {
-            proto: proto::UDP,
+            proto: info.proto,
             src: from,
             dst: SocketAddr::new(info.dst, h.dport),
             ifindex: info.ifindex,
@@ -78,11 +132,16 @@ impl Sockets {
         if many || cx.cfg.reuseport_unicast {
             return self.udp_fan_out(cx, info, &p, &h, many, m);
         }
-        let Some(slot) = self.demux.find(&self.table, &p) else {
+        m.truncate(at + h.len);
+        let Some(slot) = self.demux.find_in_group(&self.table, &p, &m.as_slice()[at + HEADER..]) else {
             self.stats.udp.no_socket += 1;
             return Some(m);
         };
-        m.truncate(at + h.len);
+        if !self.table.at(slot).is_some_and(|s| passes(s, info, &mut m, &h)) {
+            self.stats.udp.filtered += 1;
+            cx.drop(m, Why::SocketFilter);
+            return None;
+        }
         m.trim_front(at + HEADER);
         self.stats.udp.delivered += u64::from(self.deliver(cx, slot, from, info, m));
         None
@@ -110,8 +169,9 @@ impl Sockets {
                 slots.push(best);
             }
         }
+        m.truncate(usize::from(info.hdr_len) + h.len);
+        slots.retain(|i| self.table.at(*i).is_some_and(|s| admits(s, info, &m, h) == Some(h.len)));
         let rest = if let Some((last, others)) = slots.split_last() {
-            m.truncate(usize::from(info.hdr_len) + h.len);
             m.trim_front(usize::from(info.hdr_len) + HEADER);
             let n = self.deliver_copies(cx, others, p.src, info, m.as_slice());
             self.stats.udp.delivered += n + u64::from(self.deliver(cx, *last, p.src, info, m));
@@ -153,12 +213,22 @@ impl Sockets {
         let s = self.table.get(id)?;
         let dst = real_dst(to.ip());
         let path = way(s, cx, net, dst, opts)?;
+        let lite = s.proto == proto::UDPLITE;
+        let covered = match usize::from(s.opt.udp.coverage.0) {
+            n @ HEADER.. if lite && n < len => n,
+            _ => len,
+        };
         let h = m.prepend(HEADER).ok_or(Errno::ENOBUFS)?;
         h[0..2].copy_from_slice(&s.lport.to_be_bytes());
         h[2..4].copy_from_slice(&to.port().to_be_bytes());
-        h[4..6].copy_from_slice(&(len as u16).to_be_bytes());
+        h[4..6].copy_from_slice(&(if lite && covered == len { 0 } else { covered as u16 }).to_be_bytes());
         h[6..8].fill(0);
-        if !(s.opt.no_check && dst.is_ipv4()) {
+        if lite {
+            let mut sum = pseudo(path.src, dst, proto::UDPLITE, len as u32);
+            sum.add(&m.as_slice()[..covered]);
+            let c = if sum.finish() == 0 { 0xffff } else { sum.finish() };
+            m.as_mut_slice()[6..8].copy_from_slice(&c.to_be_bytes());
+        } else if !(s.opt.no_check && dst.is_ipv4()) {
             let mut sum = pseudo(path.src, dst, proto::UDP, len as u32);
             let cap = if dst.is_ipv4() { IFCAP_UDP4CSUM } else { IFCAP_UDP6CSUM };
             let c = if net.iface(path.ifindex).is_some_and(|i| i.enabled_tx & cap != 0) {
@@ -171,7 +241,11 @@ impl Sockets {
             };
             m.as_mut_slice()[6..8].copy_from_slice(&c.to_be_bytes());
         }
-        send(s, cx, &path, dst, opts, proto::UDP, m)?;
+        let sent = send(s, cx, &path, dst, opts, s.proto, m);
+        if sent == Err(Errno::EMSGSIZE) {
+            self.too_long(id, to, path.mtu);
+        }
+        sent?;
         self.stats.udp.sent += 1;
         Ok(())
     }
@@ -218,7 +292,7 @@ impl Sockets {
             s.local = path.src;
         }
         s.remote = Some(to);
-        if s.proto == proto::UDP {
+        if !s.is_ping() && s.ty == super::SockType::Dgram {
             self.demux.add_conn(ConnKey::new(s.proto, s.local, s.lport, to), id.index);
         }
         Ok(())
@@ -250,26 +324,26 @@ impl Sockets {
 
     /// An ICMP error about a datagram of ours: told to the connected socket, or with IP_RECVERR to the bound
     /// one (RFC 1122 section 4.1.3.3).
-    pub(super) fn udp_error(&mut self, e: &IcmpErr) {
+    pub(super) fn udp_error(&mut self, e: &IcmpErr, quote: &[u8]) {
         let (lport, rport) =
             (u16::from_be_bytes([e.head[0], e.head[1]]), u16::from_be_bytes([e.head[2], e.head[3]]));
         let remote = SocketAddr::new(e.dst, rport);
-        let k = ConnKey::new(proto::UDP, e.src, lport, remote);
+        let k = ConnKey::new(e.proto, e.src, lport, remote);
         let conn = self.demux.find_conn(&self.table, k, 0);
-        let p = Packet { proto: proto::UDP, src: remote, dst: SocketAddr::new(e.src, lport), ifindex: 0 };
+        let p = Packet { proto: e.proto, src: remote, dst: SocketAddr::new(e.src, lport), ifindex: 0 };
         let Some(slot) = conn.or_else(|| self.demux.find(&self.table, &p)) else { return };
         let Some(s) = self.table.at_mut(slot) else { return };
         if s.remote.is_none() && !s.opt.recverr {
             return;
         }
-        // Linux: a path MTU is an error only to who asked for it; other soft errors only with IP_RECVERR.
+        // Linux: a path MTU is an error to who discovers it; soft errors are told only with IP_RECVERR.
         let wanted = if e.mtu != 0 {
-            s.opt.mtu_discover != super::sock::pmtudisc::DONT && s.opt.recverr
+            s.opt.mtu_discover != super::sock::pmtudisc::DONT
         } else {
             e.hard || s.opt.recverr
         };
         if wanted {
-            s.err = Some(if e.mtu != 0 { Errno::EMSGSIZE } else { e.errno });
+            s.put_icmp(e, remote, quote.get(HEADER..).unwrap_or(&[]));
             self.raise(slot, ev::ERROR);
         }
     }
@@ -291,6 +365,7 @@ impl Sockets {
         s.lport = port;
         if port != 0 {
             self.demux.add_bound(s.proto, port, id.index);
+            self.inherit_chooser(id);
         }
         Ok(())
     }

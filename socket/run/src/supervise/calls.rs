@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iopkt_shim::{ident, ops, sys};
 use iopkt_sockproto::PairName;
-use iopkt_sockproto::linux::{IFREQ_LEN, PACKET_HDRLEN, PACKET_RX_RING, SIOCINQ, SOL_PACKET};
+use iopkt_sockproto::linux::{IFREQ_LEN, PACKET_RX_RING, SIOCINQ, SOL_PACKET};
 
 use super::notif::Call;
 use super::target::{self, Errno};
@@ -206,8 +206,8 @@ impl Supervisor {
             // Nobody could map it: that takes the preload library.
             return Err(libc::EOPNOTSUPP);
         }
-        if (level, name) == (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER) && len == 16 {
-            return self.attach_filter(call, fd);
+        if ops::is_program(level, name) {
+            return if len == 16 { self.attach_filter(call, fd, name) } else { Err(libc::EINVAL) };
         }
         if len > iopkt_sockproto::MAX_SOCKOPT {
             return Err(libc::EINVAL);
@@ -217,15 +217,15 @@ impl Supervisor {
         self.confirm(call, |s| ops::setsockopt(&mut s.stack, fd, level, name, &value))
     }
 
-    /// SO_ATTACH_FILTER: a `struct sock_fprog`, count and pointer.
-    fn attach_filter(&mut self, call: &Call, fd: RawFd) -> Result<Outcome, Errno> {
+    /// SO_ATTACH_FILTER and SO_ATTACH_REUSEPORT_CBPF: a `struct sock_fprog`, count and pointer.
+    fn attach_filter(&mut self, call: &Call, fd: RawFd, name: i32) -> Result<Outcome, Errno> {
         let mut prog = [0; 16];
         target::read(call.tid, call.args[3], &mut prog)?;
         let count = u16::from_ne_bytes([prog[0], prog[1]]);
         let at = u64::from_ne_bytes(prog[8..].try_into().unwrap_or_default());
         let mut insns = vec![0; ops::program_length(count.into())?];
         target::read(call.tid, at, &mut insns)?;
-        self.confirm(call, |s| ops::attach_filter(&mut s.stack, fd, &insns))
+        self.confirm(call, |s| ops::attach_filter(&mut s.stack, fd, name, &insns))
     }
 
     fn getsockopt(&mut self, call: &Call, fd: RawFd) -> Result<Outcome, Errno> {
@@ -238,9 +238,8 @@ impl Supervisor {
         let room = usize::try_from(i32::from_ne_bytes(room)).map_err(|_| libc::EINVAL)?;
         let mut value = [0u8; iopkt_sockproto::MAX_SOCKOPT];
         let room = room.min(value.len());
-        if (level, name) == (SOL_PACKET, PACKET_HDRLEN) {
-            // The one option that is asked with a value.
-            target::read(call.tid, call.args[3], &mut value[..room.min(4)])?;
+        if ops::asks_with_value(level, name) {
+            target::read(call.tid, call.args[3], &mut value[..room])?;
         }
         let n = ops::getsockopt(&mut self.stack, fd, level, name, &mut value[..room])?;
         target::write(call.tid, call.args[3], &value[..n])?;

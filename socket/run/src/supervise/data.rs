@@ -22,6 +22,8 @@ const MAX_MESSAGE: usize = 65_536 + DGRAM_HDR_LEN;
 const MAX_STREAM: usize = 256 << 10;
 /// Most messages of one sendmmsg or recvmmsg (UIO_MAXIOV).
 const MAX_MESSAGES: usize = 1024;
+/// What the stack keeps of a datagram that an error is about, and more.
+const QUOTE: usize = 1024;
 /// Longest control buffer that is read.
 const MAX_CONTROL: usize = 4096;
 /// Flags that are meant for the pair's own recv.
@@ -73,11 +75,16 @@ fn total(iov: &[libc::iovec]) -> usize {
 impl Supervisor {
     /// Looks at what is to be received next. Errors that the stack sent in its place are taken and returned.
     fn peek(&mut self, fd: RawFd, name: &PairName, flags: i32, room: usize) -> Result<Taken, Errno> {
+        if flags & libc::MSG_ERRQUEUE != 0 && !name.stream {
+            let mut out = vec![0; QUOTE + DGRAM_HDR_LEN];
+            let (h, quote, full) = ops::queued_error(&mut self.stack, fd, &mut out)?;
+            return Ok(Taken { bytes: quote.to_vec(), at: 0, head: Some(h), full });
+        }
         if flags & libc::MSG_ERRQUEUE != 0 {
             return Err(libc::EAGAIN);
         }
         if flags & libc::MSG_OOB != 0 {
-            return Err(libc::EINVAL);
+            return Err(if name.stream { libc::EINVAL } else { libc::EOPNOTSUPP });
         }
         let mut bytes = vec![0; if name.stream { room.min(MAX_STREAM) } else { MAX_MESSAGE }];
         let n = recv(fd, &mut bytes, libc::MSG_PEEK)?;
@@ -103,7 +110,7 @@ impl Supervisor {
         if !self.listener.is_valid(call.id) {
             return false;
         }
-        if flags & libc::MSG_PEEK == 0 {
+        if flags & (libc::MSG_PEEK | libc::MSG_ERRQUEUE) == 0 {
             let mut sink = vec![0; if name.stream { n } else { 0 }];
             let _ = if name.stream && n == 0 { Ok(0) } else { recv(fd, &mut sink, 0) };
         }
@@ -183,13 +190,18 @@ impl Supervisor {
             m.msg_namelen = from.bytes().len() as u32;
         }
         m.msg_flags = if n < t.full && !name.stream { libc::MSG_TRUNC } else { 0 };
-        let mut control = vec![0; m.msg_controllen.min(MAX_CONTROL)];
+        m.msg_flags |= flags & libc::MSG_ERRQUEUE;
+        let room = if m.msg_control.is_null() { 0 } else { m.msg_controllen };
+        let mut control = vec![0; room.min(MAX_CONTROL)];
         let mut len = 0;
-        if let Some(h) = t.head.as_ref().filter(|_| !m.msg_control.is_null() && !control.is_empty()) {
-            let wants = dgram::Wants::ask(&mut self.stack, fd);
-            let g = self.stack.greeting()?;
+        if let Some(h) = t.head.as_ref() {
             let cut;
-            (len, cut) = dgram::incoming(h, wants, &g, &mut control);
+            (len, cut) = if h.flags & df::ERROR != 0 {
+                dgram::extended_error(h, &mut control)
+            } else {
+                let wants = dgram::Wants::ask(&mut self.stack, fd);
+                dgram::incoming(h, wants, &self.stack.greeting()?, &mut control)
+            };
             m.msg_flags |= if cut { libc::MSG_CTRUNC } else { 0 };
             target::write(call.tid, m.msg_control as u64, &control[..len])?;
         }

@@ -1,0 +1,97 @@
+//! The queue of errors of a datagram socket with IP_RECVERR (ip(7), linux/errqueue.h): what ICMP said, or this stack itself,
+//! about a datagram, with its destination and as much of it as was quoted. recvmsg(2) with MSG_ERRQUEUE takes one.
+//!
+//! SO_ERROR is the errno of the oldest one in the queue (Linux: of the next one, after each that is taken). Bounded: [`MAX`]
+//! entries of [`QUOTE`] bytes; more of them are only an errno.
+
+use super::sock::Sock;
+use super::types::SockId;
+use super::{Sockets, ev};
+use crate::packet::IcmpErr;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use iopkt_base::Errno;
+
+/// Entries.
+const MAX: usize = 64;
+/// Bytes kept of a datagram: RFC 1812 section 4.3.2.3 has routers quote up to 576 in all.
+const QUOTE: usize = 548;
+
+/// Who says it: `SO_EE_ORIGIN_*`.
+pub mod origin {
+    /// This stack.
+    pub const LOCAL: u8 = 1;
+    /// ICMP.
+    pub const ICMP: u8 = 2;
+    /// ICMPv6.
+    pub const ICMP6: u8 = 3;
+}
+
+/// An error, as `struct sock_extended_err` has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SockErr {
+    /// What it means to a program.
+    pub errno: Errno,
+    /// [`origin`].
+    pub origin: u8,
+    /// ICMP type and code.
+    pub icmp: (u8, u8),
+    /// The MTU, for EMSGSIZE.
+    pub info: u32,
+    /// Node that reported it.
+    pub offender: Option<IpAddr>,
+    /// Where the datagram went.
+    pub dst: SocketAddr,
+    /// What was quoted of its payload.
+    pub payload: Vec<u8>,
+}
+
+impl Sock {
+    /// Puts an error into the queue (of who has IP_RECVERR) and into SO_ERROR.
+    pub(super) fn put_error(&mut self, e: SockErr) {
+        self.err = Some(e.errno);
+        if self.opt.recverr && self.errors.len() < MAX {
+            self.errors.push_back(e);
+        }
+    }
+
+    /// An ICMP error; `payload` is what follows the transport header in the quote.
+    pub(super) fn put_icmp(&mut self, e: &IcmpErr, dst: SocketAddr, payload: &[u8]) {
+        let errno = if e.mtu != 0 { Errno::EMSGSIZE } else { e.errno };
+        let origin = if e.dst.is_ipv4() { origin::ICMP } else { origin::ICMP6 };
+        self.put_error(SockErr {
+            errno,
+            origin,
+            icmp: e.icmp,
+            info: e.mtu,
+            offender: Some(e.from),
+            dst,
+            payload: payload[..payload.len().min(QUOTE)].to_vec(),
+        });
+    }
+}
+
+impl Sockets {
+    /// Takes the oldest error of the queue; SO_ERROR is then that of the next one, if there is one.
+    pub fn take_queued_error(&mut self, id: SockId) -> Option<SockErr> {
+        let s = self.table.get_mut(id).ok()?;
+        let e = s.errors.pop_front()?;
+        s.err = s.errors.front().map(|e| e.errno);
+        if s.err.is_some() {
+            self.raise(id.index, ev::ERROR);
+        }
+        Some(e)
+    }
+
+    /// A datagram was too long for its path and may not be fragmented: the sender hears it by the queue, too (what
+    /// tracepath(8) goes by).
+    pub(super) fn too_long(&mut self, id: SockId, dst: SocketAddr, mtu: u32) {
+        let Ok(s) = self.table.get_mut(id) else { return };
+        if s.opt.recverr && s.errors.len() < MAX {
+            let (errno, origin) = (Errno::EMSGSIZE, origin::LOCAL);
+            let e =
+                SockErr { errno, origin, icmp: (0, 0), info: mtu, offender: None, dst, payload: Vec::new() };
+            s.errors.push_back(e);
+        }
+    }
+}
