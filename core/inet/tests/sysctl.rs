@@ -89,12 +89,30 @@ fn the_defaults_of_the_manual() {
         ("net.inet.tcp.keepidle", "14400"),
         ("net.inet.tcp.keepintvl", "150"),
         ("net.inet.tcp.log_refused", "0"),
+        ("net.inet.tcp.congctl.available", "cubic reno bbr"),
+        ("net.inet.tcp.congctl.selected", "cubic"),
+        ("net.inet.tcp.sendbuf_auto", "1"),
+        ("net.inet.tcp.recvbuf_auto", "1"),
+        ("net.inet.tcp.ecn.enable", "2"),
         ("net.inet.udp.checksum", "1"),
         ("net.inet.icmp.maskrepl", "0"),
         ("net.inet.icmp.errppslimit", "100"),
     ] {
         assert_eq!(get(&mut h.s, name), want, "{name}");
     }
+}
+
+#[test]
+fn the_congestion_controller_is_chosen_by_name() {
+    let mut h = Host::new(1);
+    let name = "net.inet.tcp.congctl.selected";
+    for (set, want) in [("bbr", "bbr"), ("newreno", "reno"), ("cubic", "cubic")] {
+        assert_eq!(ask(&mut h.s, name, Some(set)), Reply::Ok);
+        assert_eq!(get(&mut h.s, name), want);
+    }
+    assert!(matches!(ask(&mut h.s, name, Some("vegas")), Reply::Err { errno: Errno::EINVAL, .. }));
+    let r = ask(&mut h.s, "net.inet.tcp.congctl.available", Some("x"));
+    assert!(matches!(r, Reply::Err { errno: Errno::EPERM, .. }), "{r:?}");
 }
 
 #[test]

@@ -164,7 +164,8 @@ impl Shard {
                 list.extend(l);
             }
         }
-        for n in OWN.iter().chain(Sockets::tunables()).chain(crate::sysctl::NAMES) {
+        let own = OWN.iter().chain(Sockets::tunables()).chain(crate::sysctl::NAMES);
+        for n in own.chain(crate::congctl::NAMES) {
             if let Some(Reply::Sysctl(l)) = self.own_sysctl(n, None) {
                 list.extend(l);
             }
@@ -176,7 +177,7 @@ impl Shard {
 
     /// Variables of the shard itself.
     fn own_sysctl(&mut self, name: &str, value: Option<&str>) -> Option<Reply> {
-        if let Some(r) = self.shard_sysctl(name, value) {
+        if let Some(r) = self.shard_sysctl(name, value).or_else(|| self.congctl(name, value)) {
             return Some(r);
         }
         let (first, last) = self.sockets.port_range();

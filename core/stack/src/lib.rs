@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+mod congctl;
 mod counters;
 mod ctl;
 mod ctl_if;

@@ -82,6 +82,37 @@ fn acks_wait_as_long_as_they_say() {
 }
 
 #[test]
+fn buffers_grow_where_no_program_chose_a_size() {
+    // (what A sets, whether B's window grows)
+    for (auto, chosen, grows) in [(1, false, true), (0, false, false), (1, true, false)] {
+        let mut w = World::new(7);
+        for h in [A, B] {
+            assert!(w.hosts[h].sockets.set_tunable("net.inet.tcp.recvbuf_auto", auto));
+            assert!(w.hosts[h].sockets.set_tunable("net.inet.tcp.sendbuf_max", 1 << 20));
+            assert!(w.hosts[h].sockets.set_tunable("net.inet.tcp.recvspace", 32 << 10));
+        }
+        let l = w.listener(80, 5);
+        if chosen {
+            w.set(B, l, SOL_SOCKET, 8, 20_000).unwrap();
+        }
+        let (c, s) = w.pair(l, 80);
+        // What else is set does not end the growth.
+        w.set(B, s, TCP, 1, 1).unwrap();
+        let (mut wrote, mut got) = (0, 0);
+        while got < 4_000_000 {
+            wrote += w.write(A, c, &[9; 60_000]).unwrap_or(0);
+            w.run(iopkt_base::Duration::from_millis(1));
+            got += w.read(B, s).len();
+            assert!(got <= wrote);
+        }
+        let mut info = [0; 240];
+        w.get_bytes(B, s, TCP, 11, &mut info).unwrap();
+        let window = u32::from_ne_bytes(info[64..68].try_into().unwrap());
+        assert_eq!(window > 64 << 10, grows, "auto {auto}, chosen {chosen}: {window}");
+    }
+}
+
+#[test]
 fn values_out_of_range_change_nothing() {
     let mut w = World::new(4);
     for name in Sockets::tunables() {

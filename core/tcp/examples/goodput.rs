@@ -1,5 +1,5 @@
 //! Goodput over bad paths of 100 Mbit/s, ours to ours, in virtual time (the machine's load plays no part):
-//! `cargo run --release -p iopkt-tcp --example goodput [MiB] [seeds] [reno]`.
+//! `cargo run --release -p iopkt-tcp --example goodput [MiB] [seeds] [reno/bbr]`.
 //!
 //! One line for each path: loss and reordering hold for each direction. `spurious` are retransmissions of
 //! segments that the path had not lost.
@@ -14,8 +14,11 @@ use iopkt_tcp::CcKind;
 fn main() {
     let arg = |i: usize, d: u64| std::env::args().nth(i).and_then(|a| a.parse().ok()).unwrap_or(d);
     let (mib, seeds) = (arg(1, 4), arg(2, 5));
-    let cc =
-        if std::env::args().nth(3).is_some_and(|a| a == "reno") { CcKind::NewReno } else { CcKind::Cubic };
+    let cc = match std::env::args().nth(3).as_deref() {
+        Some("reno") => CcKind::NewReno,
+        Some("bbr") => CcKind::Bbr,
+        _ => CcKind::Cubic,
+    };
     println!("{seeds} transfers of {mib} MiB each");
     println!(" loss    RTT reorder   Mbit/s     lost  again  spurious  RTO  recoveries  undone  probes");
     for loss in [0.0, 0.1, 1.0, 2.0, 5.0] {

@@ -35,7 +35,7 @@ impl Tcb {
         if ack.gt(self.snd.una) {
             self.advance_una(now, seg, &mut w, o);
         } else if ack == self.snd.una {
-            //= RFC5681-2-duplicate
+            // [RFC5681 2-duplicate]
             w.dup |= !self.sack_ok && len == 0 && self.outstanding() > 0 && before == self.snd.wnd;
         }
         if self.ecn.on && seg.flags.has(Flags::ECE) && ack.ge(self.snd.una) {
@@ -43,6 +43,7 @@ impl Tcb {
         }
         if w.acked > 0 || w.dup || w.fresh > 0 {
             self.tlp.rearm = true;
+            w.never_again = self.sent.take_never_again();
             self.probe_ack(now, ack, w.flight);
             self.after_ack(now, &w);
             o.what |= what::OUTPUT;
@@ -57,7 +58,7 @@ impl Tcb {
         //= RFC9293-3.10.7.4-window
         let newer = self.snd.wl1.lt(seg.seq) || (self.snd.wl1 == seg.seq && self.snd.wl2.le(seg.ack));
         if seg.ack.ge(self.snd.una) && newer {
-            //= RFC7323-2.3
+            // [RFC7323 2.3]
             self.snd.wnd = u32::from(seg.window) << self.snd.scale;
             self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
             (self.snd.wl1, self.snd.wl2) = (seg.seq, seg.ack);
@@ -80,11 +81,11 @@ impl Tcb {
     }
 
     fn take_sacks(&mut self, now: Instant, seg: &Segment) -> u32 {
-        //= RFC2018-5
+        // [RFC2018 5]
         let (mut fresh, mut min) = (0, self.rtt.min());
         if self.rec.mode == Mode::Fast {
             // With a queue on the path, the smallest round-trip time is no longer what tells a retransmission from
-            // its original; but no answer comes in half the time of its neighbour's. //= RFC8985-6.2-2
+            // its original; but no answer comes in half the time of its neighbour's. [RFC8985 6.2-2]
             min = min.max(self.rack.rtt / 2);
         }
         let (blocks, mss) = (seg.options.sack.as_slice(), self.seg_size());
@@ -93,7 +94,8 @@ impl Tcb {
             if l.ge(r) {
                 continue;
             }
-            //= RFC2883-4
+            // [RFC2883 4]
+            // [RFC2883 4-below]
             let inside = |o: &(u32, u32)| crate::Seq(o.0).le(l) && crate::Seq(o.1).ge(r);
             if i == 0 && (r.le(seg.ack) || blocks.get(1).is_some_and(inside)) {
                 if l.ge(self.snd.una - self.snd.max_wnd) && r.le(self.snd.max) {
@@ -113,7 +115,7 @@ impl Tcb {
         let min = self.rtt.min();
         let echo = self.echo_end(now, seg);
         let gone = self.sent.ack(ack, &mut self.rack, now, min, echo);
-        w.original = gone.original;
+        (w.originals, w.again) = (gone.originals, gone.retx);
         w.fresh += gone.fresh;
         w.rtt = self.rtt_sample(now, seg, gone.sent_at, gone.retx);
         // Bytes leave the buffer; the SYN and the FIN are not among them.
@@ -134,15 +136,16 @@ impl Tcb {
         }
         self.tries = 0;
         if w.rtt.is_some() || self.snd.persist {
-            //= RFC6298-5-karn
+            // [RFC6298 5-karn]
             self.backoff = 0;
         }
-        //= RFC6298-5.2
-        //= RFC6298-5.3
+        // [RFC6298 5.2]
+        // [RFC6298 5.3]
         if self.outstanding() == 0 {
             self.timers.stop(Timer::Rexmt);
             self.snd.persist = false;
         } else {
+            // At each partial ACK too: slow but steady. [RFC6582 4-timer]
             self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
         }
         let fin_acked = self.snd.fin && self.out.is_empty() && ack.gt(self.snd.data);
@@ -169,14 +172,14 @@ impl Tcb {
         sent_at: Option<Instant>,
         retx: bool,
     ) -> Option<Duration> {
-        //= RFC6298-3
+        // [RFC6298 3]
         if let (Some(at), false) = (sent_at, retx) {
             let r = now.since(at);
-            self.rtt.sample(r);
+            self.rtt.sample(now, r);
             self.probe_learns();
             return Some(r);
         }
-        //= RFC7323-4.1
+        // [RFC7323 4.1]
         let t = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0)?;
         let ticks = self.ts_now(now).wrapping_sub(t.ecr);
         if ticks >= 1 << 24 {

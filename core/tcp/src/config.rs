@@ -12,6 +12,30 @@ pub enum CcKind {
     Cubic,
     /// RFC 5681 with RFC 6582.
     NewReno,
+    /// BBR version 3 (draft-ietf-ccwg-bbr).
+    Bbr,
+}
+
+impl CcKind {
+    /// All of them, the default first.
+    pub const ALL: [CcKind; 3] = [CcKind::Cubic, CcKind::NewReno, CcKind::Bbr];
+
+    /// The name that TCP_CONGESTION tells.
+    pub fn name(self) -> &'static str {
+        match self {
+            CcKind::Cubic => "cubic",
+            CcKind::NewReno => "reno",
+            CcKind::Bbr => "bbr",
+        }
+    }
+
+    /// By a name that TCP_CONGESTION (Linux's names) or `congctl.selected` (NetBSD's) may be given.
+    pub fn by_name(name: &[u8]) -> Option<CcKind> {
+        match name {
+            b"newreno" => Some(CcKind::NewReno),
+            _ => CcKind::ALL.into_iter().find(|k| k.name().as_bytes() == name),
+        }
+    }
 }
 
 /// Settings of a connection, taken at its birth from the stack's defaults and the socket's options. The
@@ -25,6 +49,10 @@ pub struct Config {
     /// The largest receive buffer that this connection may ever get (auto-tuning, SO_RCVBUF after connect):
     /// decides the window scale, which is fixed in the SYN.
     pub rcvbuf_max: u32,
+    /// Most bytes to which the send buffer grows by itself, with the congestion window; 0: it keeps its size.
+    pub sndbuf_auto: u32,
+    /// Most bytes to which the receive buffer grows by itself, with what is read in a round trip; 0: it keeps its size.
+    pub rcvbuf_auto: u32,
     /// MSS to announce: interface MTU less the fixed IP and TCP headers (RFC 6691). Bytes.
     pub mss_in: u16,
     /// Largest MSS towards the peer by the path: path MTU less the fixed IP and TCP headers. Bytes.
@@ -37,6 +65,8 @@ pub struct Config {
     pub sack: bool,
     /// Congestion controller.
     pub cc: CcKind,
+    /// Most bytes per second (SO_MAX_PACING_RATE); `u64::MAX` for no limit.
+    pub max_pacing: u64,
     /// Initial congestion window in segments (RFC 6928: 10, within its byte limits).
     pub init_cwnd: u8,
     /// Switch Nagle's algorithm off (TCP_NODELAY).
@@ -89,12 +119,15 @@ impl Default for Config {
             sndbuf: 128 * 1024,
             rcvbuf: 128 * 1024,
             rcvbuf_max: 4 << 20,
+            sndbuf_auto: 0,
+            rcvbuf_auto: 0,
             mss_in: 1460,
             mss_path: 1460,
             window_scaling: true,
             timestamps: true,
             sack: true,
             cc: CcKind::Cubic,
+            max_pacing: u64::MAX,
             init_cwnd: 10,
             nodelay: false,
             delack: Duration::from_millis(40),

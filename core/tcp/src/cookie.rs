@@ -61,7 +61,7 @@ pub fn syn_ack(
         window: cfg.rcvbuf.min(65535) as u16,
         options: Options {
             mss: Some(cfg.mss_in),
-            window_scale: scale.map(|_| scale_for(cfg.rcvbuf_max.max(cfg.rcvbuf))),
+            window_scale: scale.map(|_| scale_for(cfg.rcvbuf_max.max(cfg.rcvbuf).max(cfg.rcvbuf_auto))),
             sack_permitted: sack,
             timestamps: ts.map(|t| Timestamps { val, ecr: t.val }),
             ..Options::NONE

@@ -10,7 +10,7 @@ use iopkt_base::{Duration, Errno, Instant};
 use iopkt_mbuf::Mbuf;
 use iopkt_wire::tcp::Flags;
 
-/// TS.Recent is worth nothing after this long (RFC 7323 section 5.5).
+/// TS.Recent is worth nothing after this long. [RFC7323 5.5]
 const TS_RECENT_MAX: Duration = Duration::from_secs(24 * 86_400);
 
 impl Tcb {
@@ -53,7 +53,7 @@ impl Tcb {
             && seg.seq.le(self.rcv.last_ack)
             && t.val.wrapping_sub(self.ts.recent) as i32 >= 0
         {
-            //= RFC7323-4.3
+            // [RFC7323 4.3]
             self.ts.recent = t.val;
             self.ts.recent_at = now;
         }
@@ -129,8 +129,9 @@ impl Tcb {
     }
 
     fn report_duplicate(&mut self, seg: &Segment, len: u32) {
-        //= RFC2883-4
+        // [RFC2883 4]
         let end = seg.seq + len;
+        // [RFC2883 4-partial]
         if len > 0 && end.le(self.rcv.nxt) && self.sack_ok && !seg.flags.any(Flags::SYN | Flags::FIN) {
             self.rcv.dsack = Some((seg.seq, end));
         }
@@ -143,13 +144,13 @@ impl Tcb {
             return true;
         }
         let Some(t) = seg.options.timestamps else {
-            //= RFC7323-3.2
+            // [RFC7323 3.2]
             o.fate = Fate::BadState;
             return false;
         };
         let age = t.val.wrapping_sub(self.ts.recent) as i32;
         if age < 0 && now.since(self.ts.recent_at) < TS_RECENT_MAX && !self.may_reuse(seg) {
-            //= RFC7323-5.3-R1
+            // [RFC7323 5.3-R1]
             self.stats.paws += 1;
             o.fate = Fate::Paws;
             if len > 0 || seg.flags.any(Flags::SYN | Flags::FIN) {
@@ -306,6 +307,7 @@ impl Tcb {
         let spare = if payload.is_empty() {
             Some(payload)
         } else if seq == self.rcv.nxt {
+            self.tune_receive(now, seg);
             self.text_in_order(now, payload, o)
         } else {
             self.text_early(seq, payload, o)
@@ -326,7 +328,7 @@ impl Tcb {
         self.rcv.nxt += n;
         let spare = if self.rcv.shut { Some(payload) } else { self.inq.push(payload) };
         if !self.early.is_empty() {
-            // A filled gap is reported at once. //= RFC5681-4.2
+            // A filled gap is reported at once. [RFC5681 4.2]
             self.rcv.nxt = self.early.advance(self.rcv.nxt, &mut self.inq, &mut drop);
             self.ack_now(o);
             if self.rcv.shut {
@@ -337,7 +339,7 @@ impl Tcb {
         self.rcv.unacked += n;
         o.what |= what::READABLE;
         //= RFC9293-3.8.6.3
-        //= RFC5681-4.2-second
+        // [RFC5681 4.2-second]
         if self.rcv.unacked >= 2 * self.rcv.seg || self.knobs.delack == 0 {
             self.ack_now(o);
         } else if !self.owed.ack && !self.timers.is_set(Timer::DelAck) {
@@ -347,7 +349,7 @@ impl Tcb {
     }
 
     fn text_early(&mut self, seq: Seq, payload: Mbuf, o: &mut Outcome) -> Option<Mbuf> {
-        //= RFC5681-4.2-ooo
+        // [RFC5681 4.2-ooo]
         self.stats.ooo += 1;
         if self.owed.ack && !self.sack_ok {
             self.owed.dups = self.owed.dups.saturating_add(1).min(8);

@@ -29,7 +29,7 @@ pub fn isn(secret: &Keyed, now: Instant, local: SocketAddr, remote: SocketAddr) 
 /// Offset of a connection's timestamp clock: hides the host's uptime, and stays the same for one pair of
 /// ends, so that a new connection's timestamps are later than the old one's.
 pub fn ts_offset(secret: &Keyed, local: SocketAddr, remote: SocketAddr) -> u32 {
-    //= RFC7323-5.4
+    // [RFC7323 5.4]
     secret.hash(&[b"ts", &flow_bytes(local, remote)]) as u32
 }
 
@@ -49,7 +49,7 @@ mod tests {
         assert_ne!(isn(&k, t, a, b), isn(&l, t, a, b));
         assert_ne!(isn(&k, t, a, b), isn(&k, t, a, c));
         assert_ne!(isn(&k, t, a, b), isn(&k, t, b, a));
-        //= RFC7323-5.4
+        // [RFC7323 5.4]
         assert_eq!(ts_offset(&k, a, b), ts_offset(&k, a, b));
         assert_ne!(ts_offset(&k, a, b), ts_offset(&k, a, c));
     }

@@ -22,13 +22,13 @@
 //! # Where is what
 //!
 //! `open` (SYN-SENT, handshake), `fastopen` (data in SYNs), `listen` and `cookie` (no connection yet), `input` (arrivals in RFC 9293's
-//! order), `ack` (the ACK field), `recovery`, `rack` and `tlp` (loss), `cc` (congestion windows), `output`, `tick` (timers), `user`
+//! order), `ack` (the ACK field), `recovery`, `rack`, `tlp` and `frto` (loss), `cc` (congestion windows), `ecn`,
+//! `rate` and `pace` (how fast), `autotune` (buffers), `output`, `tick` (timers), `user`
 //! (calls), and the parts: `seq`, `segment`, `sendbuf`, `recvbuf`, `scoreboard`, `rtt`, `timers`.
 //!
-//! # Not done (yet)
+//! # Choices
 //!
-//! F-RTO without timestamps (with them, RFC 3522 is), ECN, pacing, buffer auto-tuning: they have their places (send times in the
-//! scoreboard, [`cc::Controller`], `Segment::ce`, `set_rcvbuf`). Urgent data always stays in line (SO_OOBINLINE
+//! Urgent data always stays in line (SO_OOBINLINE
 //! behaviour, as RFC 6093 advises); the mark is kept. Security/precedence of RFC 793 do not exist in RFC 9293.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -36,18 +36,22 @@
 extern crate alloc;
 
 mod ack;
+mod autotune;
 pub mod cc;
 mod config;
 pub mod cookie;
 mod ecn;
 mod fastopen;
+mod frto;
 mod input;
 pub mod isn;
 pub mod listen;
 mod open;
 mod outcome;
 mod output;
+mod pace;
 mod rack;
+mod rate;
 mod recovery;
 mod recvbuf;
 mod rtt;

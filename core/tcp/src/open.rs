@@ -39,7 +39,7 @@ impl Tcb {
         self.rcv.last = now;
         self.ecn_negotiate(seg);
         self.take_options(now, &seg.options);
-        // A SYN's window is never scaled. //= RFC7323-2.2
+        // A SYN's window is never scaled. [RFC7323 2.2]
         self.snd.wnd = u32::from(seg.window);
         self.snd.max_wnd = self.snd.wnd;
         (self.snd.wl1, self.snd.wl2) = (seg.seq, seg.ack);
@@ -49,7 +49,7 @@ impl Tcb {
         //= RFC9293-3.7.1
         self.snd.mss_peer = o.mss.unwrap_or(MSS_DEFAULT).max(MSS_MIN);
         match o.window_scale.filter(|_| self.offer.scaling) {
-            //= RFC7323-2.3-14
+            // [RFC7323 2.3-14]
             Some(s) => {
                 self.snd.scale = s.min(MAX_WSCALE);
                 self.offer.peer_scaled = true;
@@ -147,7 +147,7 @@ impl Tcb {
     pub(crate) fn establish(&mut self, now: Instant, seg: &Segment, o: &mut Outcome) {
         if self.tries == 0 {
             let sent = self.fast.as_ref().and_then(|f| f.syn_at).unwrap_or(self.snd.last);
-            self.rtt.sample(now.since(sent));
+            self.rtt.sample(now, now.since(sent));
         } else if let Some(t) = seg.options.timestamps.filter(|t| self.ts.on && t.ecr != 0) {
             let ticks = self.ts_now(now).wrapping_sub(t.ecr);
             if ticks < 1 << 24 {
@@ -156,7 +156,7 @@ impl Tcb {
         }
         if self.tries > 0 {
             self.rtt.syn_was_lost();
-            // A lost SYN is congestion too: one segment to begin with. //= RFC5681-3.1-syn-lost
+            // A lost SYN is congestion too: one segment to begin with. [RFC5681 3.1-syn-lost]
             self.win.cwnd = self.win.mss;
         }
         self.state = State::Established;

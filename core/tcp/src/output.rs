@@ -2,6 +2,7 @@
 //!
 //! Order: an RST, a SYN, retransmissions, new data, the FIN, a probe, and an ACK if none of them carried it.
 
+use crate::frto::Frto;
 use crate::recovery::Mode;
 use crate::segment::SegOut;
 use crate::seq::Seq;
@@ -56,12 +57,13 @@ impl Tcb {
                 }
                 if self.is_fast_child() && self.tries == 0 {
                     // [RFC7413 4.2.2d] [RFC7413 4.2.2e]
-                    while self.output_one(now, sink) {}
+                    while self.paced(now) && self.output_one(now, sink) {}
                 }
             }
             State::TimeWait | State::FinWait2 => {}
             _ => {
-                while self.output_one(now, sink) {}
+                while self.paced(now) && self.output_one(now, sink) {}
+                self.note_app_limited();
                 self.arm_persist(now);
                 self.arm_probe(now);
             }
@@ -146,7 +148,9 @@ impl Tcb {
     fn output_one(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
         let options = self.options(now);
         let full = (u32::from(self.snd.mss)).saturating_sub(options.len() as u32).max(1);
-        if let Some((start, end)) = self.sent.next_lost() {
+        if self.rec.frto != Frto::Second
+            && let Some((start, end)) = self.sent.next_lost()
+        {
             return self.resend(now, start, end.min(start + full), &options, sink);
         }
         let end = self.data_end();
@@ -158,6 +162,7 @@ impl Tcb {
             }
             return self.output_hole(now, full, &options, sink);
         }
+        // [RFC6675 4-NextSeg-2]
         let Some(n) = self.how_much(now, avail, full) else {
             return self.tlp.due && self.output_last(now, full, &options, sink);
         };
@@ -179,7 +184,8 @@ impl Tcb {
             self.snd.small = to;
         }
         let again = start.lt(self.snd.max);
-        self.sent.push(start, to, now, again);
+        let stamp = self.stamp(now, n);
+        self.sent.push(start, to, now, again, stamp);
         self.snd.nxt = to;
         self.snd.max = self.snd.max.max(to);
         self.snd.last = now;
@@ -187,7 +193,7 @@ impl Tcb {
         if fin && to.gt(end) {
             self.fin_goes();
         }
-        //= RFC6298-5.1
+        // [RFC6298 5.1]
         if !self.timers.is_set(Timer::Rexmt) {
             self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
         }
@@ -212,7 +218,7 @@ impl Tcb {
             return Some(0);
         }
         if self.tlp.due {
-            //= RFC8985-7.3-new
+            // [RFC8985 7.3-new]
             let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
             let n = avail.min(full);
             return (n <= window).then_some(n);
@@ -249,7 +255,7 @@ impl Tcb {
         None
     }
 
-    /// After an idle time the old window proves nothing. //= RFC5681-4.1
+    /// After an idle time the old window proves nothing. [RFC5681 4.1]
     fn restart_after_idle(&mut self, now: Instant) {
         let idle = now.since(self.snd.last);
         if idle > self.rtt.rto(0) {
@@ -270,7 +276,8 @@ impl Tcb {
             return false;
         }
         self.owed.force_retx = false;
-        self.sent.retransmitted(start, end, now);
+        let stamp = self.stamp(now, end.since(start));
+        self.sent.retransmitted(start, end, now, stamp);
         self.stats.retransmits += 1;
         self.rec.needless += 1;
         self.snd.last = now;
@@ -285,6 +292,7 @@ impl Tcb {
     #[inline]
     fn went(&mut self, now: Instant, n: u32, again: bool) {
         self.tlp.rearm = true;
+        self.pace_went(now, n);
         if matches!(self.rec.mode, Mode::Fast | Mode::Cwr) {
             self.rec.sent = self.rec.sent.saturating_add(n);
         }
@@ -295,7 +303,7 @@ impl Tcb {
 
     /// A tail loss probe without new data.
     fn output_last(&mut self, now: Instant, full: u32, opts: &Options, sink: &mut impl Sink) -> bool {
-        //= RFC8985-7.3-last
+        // [RFC8985 7.3-last]
         let Some((start, end)) = self.sent.last(full) else {
             self.tlp.due = false;
             return false;
@@ -303,7 +311,8 @@ impl Tcb {
         if !self.emit(start, end, full, opts, sink) {
             return false;
         }
-        self.sent.retransmitted(start, end, now);
+        let stamp = self.stamp(now, end.since(start));
+        self.sent.retransmitted(start, end, now, stamp);
         self.stats.retransmits += 1;
         self.snd.last = now;
         self.went(now, end.since(start), true);
@@ -318,7 +327,8 @@ impl Tcb {
             let Some(s) = self.sent.front() else { return false };
             let (start, end) = (s.start, s.end.min(s.start + full));
             if self.emit(start, end, full, opts, sink) {
-                self.sent.retransmitted(start, end, now);
+                let stamp = self.stamp(now, end.since(start));
+                self.sent.retransmitted(start, end, now, stamp);
                 self.stats.probes += 1;
             }
             return false;
@@ -378,9 +388,10 @@ impl Tcb {
     fn options(&self, now: Instant) -> Options {
         let mut o = Options::NONE;
         if self.ts.on {
-            //= RFC7323-3.2
+            // [RFC7323 3.2]
             o.timestamps = Some(Timestamps { val: self.ts_now(now), ecr: self.ts.recent });
         }
+        // [RFC2018 2] [RFC2018 4-all]
         if self.sack_ok && (self.rcv.dsack.is_some() || !self.early.is_empty()) {
             o.sack = self.sack_blocks();
         }
@@ -390,7 +401,7 @@ impl Tcb {
     fn sack_blocks(&self) -> SackBlocks {
         let early = self.early.sack();
         let Some((l, r)) = self.rcv.dsack else { return early };
-        //= RFC2883-4
+        // [RFC2883 4]
         let mut b = SackBlocks::NONE;
         b.push(l.0, r.0);
         for (l, r) in early.as_slice() {

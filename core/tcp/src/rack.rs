@@ -8,6 +8,7 @@
 //! D-SACKs also undo: when every retransmission of a recovery proves to have been needless, so was the
 //! reduction of the window (RFC 3708).
 
+use crate::rate::Stamp;
 use crate::recovery::Mode;
 use crate::seq::Seq;
 use crate::tcb::Tcb;
@@ -28,6 +29,9 @@ pub(crate) struct Rack {
     /// Its round-trip time.
     pub(crate) rtt: Duration,
     pub(crate) valid: bool,
+    /// Its stamp, and that it is of this acknowledgment.
+    pub(crate) stamp: Stamp,
+    pub(crate) news: bool,
     /// End of the highest delivered segment.
     fack: Seq,
     /// Something arrived out of order.
@@ -41,8 +45,16 @@ pub(crate) struct Rack {
 impl Rack {
     /// A segment was delivered that was sent at `at`; `again`: it had been retransmitted.
     #[inline]
-    pub(crate) fn delivered(&mut self, end: Seq, at: Instant, again: bool, now: Instant, min_rtt: Duration) {
-        //= RFC8985-6.2-3
+    pub(crate) fn delivered(
+        &mut self,
+        end: Seq,
+        at: Instant,
+        stamp: &Stamp,
+        again: bool,
+        now: Instant,
+        min_rtt: Duration,
+    ) {
+        // [RFC8985 6.2-3]
         if self.valid && end.lt(self.fack) {
             self.reordered |= !again;
         } else {
@@ -50,11 +62,13 @@ impl Rack {
         }
         let rtt = now.since(at);
         if again && rtt < min_rtt {
-            // The original arrived, not the retransmission. //= RFC8985-6.2-2
+            // The original arrived, not the retransmission. [RFC8985 6.2-2]
             return;
         }
         if !self.valid || at > self.xmit || (at == self.xmit && end.gt(self.end)) {
             (self.xmit, self.end, self.rtt, self.valid) = (at, end, rtt, true);
+            self.stamp = *stamp;
+            self.news = true;
         }
     }
 
@@ -66,7 +80,7 @@ impl Rack {
 }
 
 impl Tcb {
-    /// The reordering window. //= RFC8985-6.2-4
+    /// The reordering window. [RFC8985 6.2-4]
     fn reo_wnd(&self) -> Duration {
         if !self.rack.reordered {
             let dups = self.rec.dupacks >= 3 || self.sent.sacked() > 2 * self.seg_size();
@@ -78,7 +92,8 @@ impl Tcb {
         (self.rtt.min() / 4 * quarters).min(self.rtt.srtt())
     }
 
-    /// Marks what must be lost by now; returns its bytes. Sets a timer for what may be. //= RFC8985-6.2-5
+    /// Marks what must be lost by now; returns its bytes. Sets a timer for what may be. [RFC8985 6.2-5]
+    // [RFC8985 5.1]
     pub(crate) fn rack_detect(&mut self, now: Instant) -> u32 {
         if !self.rack.valid || self.sent.is_empty() {
             self.timers.stop(Timer::Reorder);
@@ -109,7 +124,7 @@ impl Tcb {
         if self.probe_needless(right) {
             return;
         }
-        //= RFC8985-6.2-4-dsack
+        // [RFC8985 6.2-4-dsack]
         if self.rack.round.is_none_or(|r| self.snd.una.ge(r)) {
             self.rack.mult = (self.rack.mult.max(1) + 1).min(MULT_MAX);
             self.rack.round = Some(self.snd.nxt);
@@ -117,7 +132,10 @@ impl Tcb {
         self.rack.persist = PERSIST;
         //= RFC3708-3
         let segs = right.since(left).div_ceil(self.seg_size()).max(1);
-        if self.rec.needless > 0 && self.rec.mode != Mode::Cwr {
+        let known = segs.min(self.rec.told);
+        self.rec.told -= known;
+        let segs = segs - known;
+        if segs > 0 && self.rec.needless > 0 && self.rec.mode != Mode::Cwr {
             self.rec.needless = self.rec.needless.saturating_sub(segs);
             if self.rec.needless == 0 {
                 self.undo();
@@ -140,19 +158,19 @@ mod tests {
 
     #[test]
     fn an_answer_too_quick_for_a_retransmission_is_the_originals() {
-        //= RFC8985-6.2-2
+        // [RFC8985 6.2-2]
         let (ms, min) = (Instant::from_millis, Duration::from_millis(20));
         let mut r = Rack::default();
-        r.delivered(Seq(100), ms(0), false, ms(25), min);
+        r.delivered(Seq(100), ms(0), &Stamp::default(), false, ms(25), min);
         assert_eq!((r.xmit, r.end, r.rtt), (ms(0), Seq(100), Duration::from_millis(25)));
         // Sent again at 30, delivered at 35: in 5 ms nothing comes back.
-        r.delivered(Seq(200), ms(30), true, ms(35), min);
+        r.delivered(Seq(200), ms(30), &Stamp::default(), true, ms(35), min);
         assert_eq!((r.xmit, r.end), (ms(0), Seq(100)));
-        r.delivered(Seq(200), ms(30), true, ms(55), min);
+        r.delivered(Seq(200), ms(30), &Stamp::default(), true, ms(55), min);
         assert_eq!((r.xmit, r.end), (ms(30), Seq(200)));
         assert!(!r.reordered);
-        //= RFC8985-6.2-3
-        r.delivered(Seq(150), ms(1), false, ms(56), min);
+        // [RFC8985 6.2-3]
+        r.delivered(Seq(150), ms(1), &Stamp::default(), false, ms(56), min);
         assert!(r.reordered);
         assert_eq!(r.xmit, ms(30), "sent earlier: no news about time");
     }

@@ -4,10 +4,11 @@
 //! All of them come to the same: records are marked lost on the scoreboard, and output sends lost ones first
 //! while `pipe < cwnd`. Without SACK, each duplicate ACK stands for one segment that has left the network
 //! (`reno`), which replaces RFC 6582's inflation of the window. The window in
-//! [`Mode::Fast`] is PRR's (RFC 6937); F-RTO would be a question asked in [`Mode::Loss`],
-//! which timestamps answer already (RFC 3522): the echo tells the original's arrival from the retransmission's.
+//! [`Mode::Fast`] is PRR's (RFC 6937). Whether a
+//! time-out was needless is asked by the echo of timestamps (RFC 3522), by D-SACKs (RFC 3708), and by F-RTO (`frto.rs`).
 
-use crate::cc::AckInfo;
+use crate::cc::{AckInfo, RateSample, Sample};
+use crate::frto::Frto;
 use crate::seq::Seq;
 use crate::tcb::Tcb;
 use iopkt_base::{Duration, Instant};
@@ -41,6 +42,10 @@ pub(crate) struct Recovery {
     flight: u32,
     /// Retransmissions of the last recovery that no D-SACK has shown to be needless.
     pub(crate) needless: u32,
+    /// Of the needless ones, those that timestamps told of: a D-SACK for each is still to come.
+    pub(crate) told: u32,
+    /// Whether the last time-out was needless.
+    pub(crate) frto: Frto,
     /// The end of the last recovery is known: `point` is valid.
     valid: bool,
 }
@@ -57,8 +62,11 @@ pub(crate) struct AckWork {
     /// Bytes in flight before it.
     pub(crate) flight: u32,
     pub(crate) rtt: Option<Duration>,
-    /// The original of something retransmitted arrived.
-    pub(crate) original: bool,
+    /// Retransmitted segments of which the original arrived.
+    pub(crate) originals: u32,
+    /// Something was acknowledged that was called lost and never sent again; something that was.
+    pub(crate) never_again: bool,
+    pub(crate) again: bool,
 }
 
 impl Tcb {
@@ -70,11 +78,49 @@ impl Tcb {
 
     /// Recovery and congestion control for one acceptable ACK.
     pub(crate) fn after_ack(&mut self, now: Instant, w: &AckWork) {
+        let rate = self.rate_sample(now, w.fresh);
+        let lost = self.sent.lost_ever();
+        self.react(now, w);
+        if self.cc.rules() {
+            self.tell_ruler(now, w, rate, lost);
+        }
+    }
+
+    /// For a controller that rules the window: all that this acknowledgment showed.
+    fn tell_ruler(&mut self, now: Instant, w: &AckWork, rate: Option<RateSample>, lost: u32) {
+        let ever = self.sent.lost_ever();
+        let newest = self.sent.take_lost();
+        let s = Sample {
+            now,
+            delivered: self.rate.delivered,
+            acked: w.fresh,
+            newly_lost: ever.wrapping_sub(lost),
+            in_flight: self.pipe(),
+            cwnd_limited: w.flight + self.win.mss > self.win.cwnd,
+            rtt: w.rtt,
+            srtt: self.rtt.srtt(),
+            rate,
+            lost: newest.map(|l| self.rate.of_lost(&l, ever)),
+        };
+        self.cc.get().on_sample(&mut self.win, &s);
+        self.tune_send();
+        self.pace_update();
+    }
+
+    fn react(&mut self, now: Instant, w: &AckWork) {
         let mss = self.seg_size();
-        if w.original && self.rec.needless == 1 && matches!(self.rec.mode, Mode::Fast | Mode::Loss) {
+        if w.originals > 0 && matches!(self.rec.mode, Mode::Fast | Mode::Loss) {
             //= RFC3522-3.2
             //= RFC4015-3.2
-            self.undo();
+            let n = w.originals.min(self.rec.needless);
+            self.rec.needless -= n;
+            self.rec.told += n;
+            if n > 0 && self.rec.needless == 0 {
+                self.undo();
+            }
+        }
+        if self.rec.mode == Mode::Loss && self.frto_ack(w) {
+            return;
         }
         if self.rec.mode != Mode::Open && self.snd.una.ge(self.rec.point) {
             self.leave_recovery();
@@ -87,7 +133,7 @@ impl Tcb {
                     self.rec.reno = (self.rec.reno + mss).min(self.outstanding());
                 }
                 if w.acked > 0 && !self.sack_ok {
-                    // The hole was filled and the next one begins here. //= RFC6582-3.2-3-partial
+                    // The hole was filled and the next one begins here. [RFC6582 3.2-3-partial]
                     self.rec.reno =
                         self.rec.reno.saturating_sub(w.acked.saturating_sub(mss)).min(self.outstanding());
                     if self.sent.mark_head(mss) > 0 {
@@ -108,7 +154,9 @@ impl Tcb {
                 if self.sack_ok {
                     self.rack_detect(now);
                 }
-                self.grow(now, w);
+                if self.rec.frto != Frto::Second {
+                    self.grow(now, w);
+                }
             }
         }
     }
@@ -133,13 +181,13 @@ impl Tcb {
             self.rec.dupacks = self.rec.dupacks.saturating_add(1);
             self.stats.dup_acks += 1;
             if !self.sack_ok {
-                // Also what lets limited transmit send new data on the first two. //= RFC3042-2
+                // Also what lets limited transmit send new data on the first two. [RFC3042 2]
                 self.rec.reno = (self.rec.reno + mss).min(self.outstanding());
             }
         }
         let mut lost = if self.sack_ok { self.rack_detect(now) } else { 0 };
         if !self.sack_ok && self.rec.dupacks >= DUP_THRESH && self.may_enter() {
-            //= RFC5681-3.2
+            // [RFC5681 3.2]
             lost = self.sent.mark_head(mss);
         }
         lost
@@ -147,14 +195,15 @@ impl Tcb {
 
     /// Without SACK, duplicate ACKs caused by our own retransmissions must not start another recovery.
     fn may_enter(&self) -> bool {
-        //= RFC6582-3.2-1
+        // [RFC6582 3.2-1]
         !self.rec.valid || self.snd.una.gt(self.rec.point)
     }
 
     pub(crate) fn enter_fast(&mut self, now: Instant, flight: u32) {
-        //= RFC6675-5
+        // [RFC6675 5]
         let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
         self.cc.get().on_congestion(&mut self.win, now, flight);
+        // [RFC6582 3.2-2]
         self.prr_begins(Mode::Fast, flight);
         self.recovery_begins();
     }
@@ -163,6 +212,9 @@ impl Tcb {
     pub(crate) fn enter_cwr(&mut self, now: Instant, flight: u32) {
         let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
         self.cc.get().on_ecn(&mut self.win, now, flight);
+        if self.cc.rules() {
+            return self.ecn_reduced();
+        }
         if self.outstanding() == 0 {
             // Nothing will come back to clock the window down.
             self.win.cwnd = self.win.ssthresh;
@@ -175,7 +227,9 @@ impl Tcb {
     /// The window goes from `flight` to the threshold by the deliveries to come.
     fn prr_begins(&mut self, mode: Mode, flight: u32) {
         // Until the next ACK nothing goes but the first retransmission.
-        self.win.cwnd = self.pipe();
+        if !self.cc.rules() {
+            self.win.cwnd = self.pipe();
+        }
         self.rec.mode = mode;
         (self.rec.delivered, self.rec.sent, self.rec.flight) = (0, 0, flight.max(self.win.mss));
         self.ecn_reduced();
@@ -191,7 +245,7 @@ impl Tcb {
         self.probe_forget();
         (self.rec.point, self.rec.valid) = (self.snd.max, true);
         self.owed.force_retx = true;
-        self.rec.needless = 0;
+        (self.rec.needless, self.rec.told) = (0, 0);
         self.stats.recoveries += 1;
     }
 
@@ -209,15 +263,18 @@ impl Tcb {
     /// `ssthresh` bytes in flight, without a pause before and without a burst after. `safe`: data was acknowledged
     /// and no further loss found.
     fn prr(&mut self, delivered: u32, safe: bool, mss: u32) {
+        if self.cc.rules() {
+            return;
+        }
         let (pipe, ssthresh) = (self.pipe(), self.win.ssthresh);
         let r = &mut self.rec;
         r.delivered = r.delivered.saturating_add(delivered);
         let credit = if pipe > ssthresh {
-            //= RFC6937-3
+            // [RFC6937 3]
             let share = u64::from(r.delivered) * u64::from(ssthresh);
             (share.div_ceil(u64::from(r.flight)) as u32).saturating_sub(r.sent)
         } else {
-            //= RFC6937-3-bound
+            // [RFC6937 3-bound]
             let kept = r.delivered.saturating_sub(r.sent);
             let may = if safe { kept.max(delivered) + mss } else { kept };
             may.min(ssthresh - pipe)
@@ -228,17 +285,21 @@ impl Tcb {
     /// The recovery proved needless: the window is what it was, and what else was called lost is in flight.
     pub(crate) fn undo(&mut self) {
         self.cc.get().undo(&mut self.win);
+        self.pace_update();
         self.stats.undos += 1;
         self.sent.unmark();
         self.rec.mode = Mode::Open;
         self.owed.force_retx = false;
         (self.rec.needless, self.rec.dupacks, self.rec.reno) = (0, 0, 0);
+        self.rec.frto = Frto::Off;
     }
 
     fn leave_recovery(&mut self) {
-        //= RFC6582-3.2-3-full
-        if self.rec.mode != Mode::Loss {
-            // What is in flight is near it already: that was PRR's work.
+        // [RFC6582 3.2-3-full]
+        if self.cc.rules() {
+            self.cc.get().on_recovered(&mut self.win);
+        } else if self.rec.mode != Mode::Loss {
+            // What is in flight is near it already: that was PRR's work. [RFC6937 3-end]
             self.win.cwnd = self.win.ssthresh;
         }
         if core::mem::take(&mut self.rec.mode) != Mode::Cwr {
@@ -251,21 +312,25 @@ impl Tcb {
     /// The retransmission timer expired.
     pub(crate) fn enter_loss(&mut self, now: Instant) {
         if self.sent.reneged() {
-            //= RFC2018-8
+            // [RFC2018 8]
             self.sent.forget_sacks();
         }
-        // Another time-out for the same data takes no more from the threshold. //= RFC5681-3.1-rto
-        if self.tries <= 1 {
+        // Another time-out for the same data takes no more from the threshold. [RFC5681 3.1-rto]
+        // Nor one within a fast recovery, which took its share of this flight already.
+        let taken = matches!(self.rec.mode, Mode::Fast | Mode::Cwr) && !self.cc.rules();
+        if self.tries <= 1 && !taken {
             self.ecn_reduced();
             let flight = self.pipe().min(self.win.cwnd);
             self.cc.get().on_timeout(&mut self.win, now, flight);
         }
         self.win.cwnd = self.win.mss;
+        // What goes first of what is lost is the earliest. [RFC6298 5.4]
         self.sent.mark_all();
+        self.frto_begins();
         self.rec.mode = Mode::Loss;
         self.probe_forget();
         (self.rec.point, self.rec.valid) = (self.snd.max, true);
-        (self.rec.dupacks, self.rec.reno, self.rec.needless) = (0, 0, 0);
+        (self.rec.dupacks, self.rec.reno, self.rec.needless, self.rec.told) = (0, 0, 0, 0);
         self.timers.stop(crate::timers::Timer::Reorder);
         self.owed.force_retx = true;
     }
@@ -281,9 +346,19 @@ impl Tcb {
             w.flight + 3 * self.win.mss > self.win.cwnd
         };
         if limited {
-            let info =
-                AckInfo { now, acked: w.fresh, rtt: w.rtt, srtt: self.rtt.srtt(), in_flight: w.flight };
+            let info = AckInfo {
+                now,
+                acked: w.fresh,
+                rtt: w.rtt,
+                srtt: self.rtt.srtt(),
+                in_flight: w.flight,
+                una: self.snd.una,
+                nxt: self.snd.nxt,
+            };
             self.cc.get().on_ack(&mut self.win, &info);
+            self.tune_send();
+        } else {
+            self.cc.get().on_app_limited(now);
         }
     }
 }

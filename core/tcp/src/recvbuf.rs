@@ -175,7 +175,8 @@ impl Reassembly {
     pub fn sack(&self) -> SackBlocks {
         let mut out = SackBlocks::NONE;
         let Some(s) = &self.s else { return out };
-        //= RFC2018-4
+        // [RFC2018 4]
+        // [RFC2018 3-first]
         for start in s.recent.iter().flatten() {
             if let Some(r) = s.find(*start)
                 && !out.as_slice().contains(&(r.0.0, r.1.0))

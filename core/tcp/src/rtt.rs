@@ -1,6 +1,6 @@
 //! Round-trip time and the retransmission time-out (RFC 6298), in microseconds.
 
-use iopkt_base::Duration;
+use iopkt_base::{Duration, Instant};
 
 /// Clock granularity G of RFC 6298: the least the variance term may add.
 const GRANULARITY_US: u32 = 1_000;
@@ -17,8 +17,9 @@ pub struct Rtt {
     rto: u32,
     min_rto: u32,
     max_rto: u32,
-    /// Smallest sample so far; `u32::MAX` before the first.
-    min: u32,
+    /// Smallest sample of this span of 137 s and of the last; `u32::MAX` for none. [RFC8985 6.2-1]
+    min: [u32; 2],
+    span: u16,
 }
 
 fn us(d: Duration) -> u32 {
@@ -26,16 +27,21 @@ fn us(d: Duration) -> u32 {
 }
 
 impl Rtt {
-    /// Without a sample yet. //= RFC6298-2.1
+    /// Without a sample yet. [RFC6298 2.1]
     pub fn new(min_rto: Duration, max_rto: Duration) -> Self {
         let (min_rto, max_rto) = (us(min_rto).max(GRANULARITY_US), us(max_rto));
         let rto = INITIAL_US.min(max_rto);
-        Rtt { srtt: 0, var: 0, rto, min_rto, max_rto: max_rto.max(min_rto), min: u32::MAX }
+        Rtt { srtt: 0, var: 0, rto, min_rto, max_rto: max_rto.max(min_rto), min: [u32::MAX; 2], span: 0 }
     }
 
     /// Takes a sample of a segment that was sent only once (Karn).
-    pub fn sample(&mut self, d: Duration) {
-        self.min = self.min.min(us(d).max(1));
+    pub fn sample(&mut self, now: Instant, d: Duration) {
+        let span = (now.as_nanos() >> 37) as u16;
+        if span != self.span {
+            let last = if span == self.span.wrapping_add(1) { self.min[0] } else { u32::MAX };
+            (self.span, self.min) = (span, [u32::MAX, last]);
+        }
+        self.min[0] = self.min[0].min(us(d).max(1));
         self.sample_coarse(d);
     }
 
@@ -44,11 +50,11 @@ impl Rtt {
     pub fn sample_coarse(&mut self, d: Duration) {
         let r = us(d).max(1);
         if self.srtt == 0 {
-            //= RFC6298-2.2
+            // [RFC6298 2.2]
             self.srtt = r;
             self.var = r / 2;
         } else {
-            //= RFC6298-2.3
+            // [RFC6298 2.3]
             let err = self.srtt.abs_diff(r);
             self.var = (self.var - self.var / 4).saturating_add(err / 4);
             self.srtt = (self.srtt - self.srtt / 8).saturating_add(r / 8).max(1);
@@ -62,7 +68,7 @@ impl Rtt {
 
     /// The SYN was lost and there is still no sample.
     pub fn syn_was_lost(&mut self) {
-        //= RFC6298-5.7
+        // [RFC6298 5.7]
         if self.srtt == 0 {
             self.rto = self.rto.max(AFTER_SYN_LOSS_US).min(self.max_rto);
         }
@@ -70,7 +76,8 @@ impl Rtt {
 
     /// The time-out after `backoff` expiries in a row.
     pub fn rto(&self, backoff: u8) -> Duration {
-        //= RFC6298-5.5
+        // [RFC6298 5.5]
+        // [RFC6298 2.5]
         let v = u64::from(self.rto) << backoff.min(16);
         Duration::from_micros(v.min(u64::from(self.max_rto)))
     }
@@ -85,9 +92,10 @@ impl Rtt {
         Duration::from_micros(u64::from(self.var))
     }
 
-    /// Smallest sample; zero before the first.
+    /// Smallest sample of the last minutes; zero without one.
     pub fn min(&self) -> Duration {
-        Duration::from_micros(if self.min == u32::MAX { 0 } else { u64::from(self.min) })
+        let min = self.min[0].min(self.min[1]);
+        Duration::from_micros(if min == u32::MAX { 0 } else { u64::from(min) })
     }
 }
 
@@ -97,21 +105,22 @@ mod tests {
 
     #[test]
     fn follows_rfc6298() {
-        //= RFC6298-2.1
+        // [RFC6298 2.1]
         let mut r = Rtt::new(Duration::from_millis(200), Duration::from_secs(60));
         assert_eq!(r.rto(0), Duration::from_secs(1));
-        //= RFC6298-2.2
-        r.sample(Duration::from_millis(400));
+        // [RFC6298 2.2]
+        r.sample(Instant::ZERO, Duration::from_millis(400));
         assert_eq!((r.srtt(), r.var()), (Duration::from_millis(400), Duration::from_millis(200)));
         assert_eq!(r.rto(0), Duration::from_millis(1200));
-        //= RFC6298-2.3
-        r.sample(Duration::from_millis(800));
+        // [RFC6298 2.3]
+        r.sample(Instant::ZERO, Duration::from_millis(800));
         assert_eq!((r.srtt(), r.var()), (Duration::from_millis(450), Duration::from_millis(250)));
-        //= RFC6298-5.5
+        // [RFC6298 5.5]
         assert_eq!(r.rto(1), r.rto(0) * 2);
+        // [RFC6298 2.5]
         assert_eq!(r.rto(30), Duration::from_secs(60));
         for _ in 0..200 {
-            r.sample(Duration::from_micros(50));
+            r.sample(Instant::ZERO, Duration::from_micros(50));
         }
         assert_eq!(r.rto(0), Duration::from_millis(200));
         assert_eq!(r.min(), Duration::from_micros(50));
@@ -119,11 +128,29 @@ mod tests {
 
     #[test]
     fn a_lost_syn_makes_the_first_data_patient() {
-        //= RFC6298-5.7
+        // [RFC6298 5.7]
         let mut r = Rtt::new(Duration::from_millis(200), Duration::from_secs(60));
         r.syn_was_lost();
         assert_eq!(r.rto(0), Duration::from_secs(3));
-        r.sample(Duration::from_millis(10));
+        r.sample(Instant::ZERO, Duration::from_millis(10));
         assert_eq!(r.rto(0), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn the_smallest_is_that_of_the_last_minutes() {
+        // [RFC8985 6.2-1]
+        let ms = Duration::from_millis;
+        let at = |s: u64| Instant::from_millis(s * 1000);
+        let mut r = Rtt::new(ms(200), Duration::from_secs(60));
+        assert_eq!(r.min(), Duration::ZERO);
+        r.sample(at(10), ms(5));
+        r.sample(at(100), ms(50));
+        assert_eq!(r.min(), ms(5));
+        r.sample(at(200), ms(50));
+        assert_eq!(r.min(), ms(5), "of the last span");
+        r.sample(at(300), ms(60));
+        assert_eq!(r.min(), ms(50), "the path has changed");
+        r.sample(at(3000), ms(70));
+        assert_eq!(r.min(), ms(70));
     }
 }

@@ -5,6 +5,7 @@
 //! record splits where an acknowledgment, a SACK block or a smaller MSS cuts it.
 
 use crate::rack::Rack;
+use crate::rate::Stamp;
 use crate::seq::Seq;
 use alloc::collections::VecDeque;
 use iopkt_base::{Duration, Instant};
@@ -16,6 +17,12 @@ const RETX: u8 = 4;
 /// It was retransmitted at some time: no round-trip sample (Karn).
 const EVER_RETX: u8 = 8;
 
+/// A segment that was called lost: what its rate sample is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lost {
+    pub(crate) stamp: Stamp,
+}
+
 /// One segment in flight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
@@ -23,6 +30,8 @@ pub(crate) struct Sent {
     pub(crate) end: Seq,
     /// When it was last sent.
     pub(crate) at: Instant,
+    /// State when it was last sent, for rate samples.
+    pub(crate) stamp: Stamp,
     flags: u8,
 }
 
@@ -46,8 +55,8 @@ pub(crate) struct Acked {
     pub(crate) sent_at: Option<Instant>,
     /// Something that was retransmitted is among it.
     pub(crate) retx: bool,
-    /// A retransmission was under way, and it was not what this answers.
-    pub(crate) original: bool,
+    /// Retransmissions were under way, and they were not what this answers.
+    pub(crate) originals: u32,
 }
 
 /// The records and their sums.
@@ -61,6 +70,11 @@ pub(crate) struct Scoreboard {
     high: Seq,
     /// No record below is lost and not retransmitted.
     hint: Seq,
+    /// Bytes ever called lost, modulo 2^32, and the newest segment of them since somebody asked.
+    /// Something was acknowledged that was called lost and never sent again, since somebody asked.
+    never_again: bool,
+    lost_ever: u32,
+    lost_last: Option<Lost>,
 }
 
 impl Scoreboard {
@@ -80,11 +94,33 @@ impl Scoreboard {
         self.lost
     }
 
+    /// Lost bytes that have not been sent again.
+    pub(crate) fn lost_unsent(&self) -> u32 {
+        self.lost.saturating_sub(self.retx)
+    }
+
+    /// Bytes ever called lost, modulo 2^32.
+    #[inline]
+    pub(crate) fn lost_ever(&self) -> u32 {
+        self.lost_ever
+    }
+
+    /// Whether something was acknowledged, since the last call, that was called lost and never sent again.
+    #[inline]
+    pub(crate) fn take_never_again(&mut self) -> bool {
+        core::mem::take(&mut self.never_again)
+    }
+
+    /// The newest segment called lost since the last call.
+    pub(crate) fn take_lost(&mut self) -> Option<Lost> {
+        self.lost_last.take()
+    }
+
     pub(crate) fn front(&self) -> Option<&Sent> {
         self.q.front()
     }
 
-    /// RFC 6675's "pipe" for `outstanding` = SND.NXT - SND.UNA bytes.
+    /// RFC 6675's "pipe" [RFC6675 3-pipe] for `outstanding` = SND.NXT - SND.UNA bytes.
     #[inline]
     pub(crate) fn pipe(&self, outstanding: u32) -> u32 {
         (outstanding + self.retx).saturating_sub(self.sacked + self.lost)
@@ -92,11 +128,11 @@ impl Scoreboard {
 
     /// A new segment went out; `again` says that its bytes were sent before all the same (a window probe).
     #[inline]
-    pub(crate) fn push(&mut self, start: Seq, end: Seq, at: Instant, again: bool) {
+    pub(crate) fn push(&mut self, start: Seq, end: Seq, at: Instant, again: bool, stamp: Stamp) {
         if self.q.is_empty() {
             self.hint = start;
         }
-        self.q.push_back(Sent { start, end, at, flags: if again { EVER_RETX } else { 0 } });
+        self.q.push_back(Sent { start, end, at, stamp, flags: if again { EVER_RETX } else { 0 } });
     }
 
     fn uncount(&mut self, flags: u8, n: u32) {
@@ -131,7 +167,7 @@ impl Scoreboard {
             }
             let whole = s.end.le(upto);
             let n = if whole { s.len() } else { upto.since(s.start) };
-            let (flags, at, end) = (s.flags, s.at, s.end);
+            let (flags, at, end, stamp) = (s.flags, s.at, s.end, s.stamp);
             if whole {
                 self.q.pop_front();
             } else {
@@ -139,12 +175,13 @@ impl Scoreboard {
             }
             self.uncount(flags, n);
             if flags & SACKED == 0 {
+                self.never_again |= flags & (LOST | EVER_RETX) == LOST;
                 r.fresh += n;
-                //= RFC8985-6.2-2
+                // [RFC8985 6.2-2]
                 if flags & EVER_RETX != 0 && at >= echo_end {
-                    r.original |= flags & RETX != 0;
+                    r.originals += u32::from(flags & RETX != 0);
                 } else {
-                    rack.delivered(upto.min(end), at, flags & EVER_RETX != 0, now, min_rtt);
+                    rack.delivered(upto.min(end), at, &stamp, flags & EVER_RETX != 0, now, min_rtt);
                 }
             }
             if flags & EVER_RETX != 0 {
@@ -218,7 +255,8 @@ impl Scoreboard {
             end = s.end;
             if !s.has(SACKED) {
                 let (flags, n) = (s.flags, s.len());
-                rack.delivered(s.end, s.at, flags & EVER_RETX != 0, now, min_rtt);
+                self.never_again |= flags & (LOST | EVER_RETX) == LOST;
+                rack.delivered(s.end, s.at, &s.stamp, flags & EVER_RETX != 0, now, min_rtt);
                 s.flags = (s.flags & EVER_RETX) | SACKED;
                 self.uncount(flags, n);
                 self.sacked += n;
@@ -261,6 +299,8 @@ impl Scoreboard {
         s.flags |= LOST;
         let start = s.start;
         self.lost += n;
+        self.lost_ever = self.lost_ever.wrapping_add(n);
+        self.lost_last = Some(Lost { stamp: s.stamp });
         // A retransmission by the rescue rule may be in flight; then it still is.
         if start.lt(self.hint) {
             self.hint = start;
@@ -306,6 +346,8 @@ impl Scoreboard {
                 s.flags |= LOST;
                 self.lost += n;
             }
+            self.lost_ever = self.lost_ever.wrapping_add(n);
+            self.lost_last = Some(Lost { stamp: s.stamp });
             newly += n;
             self.hint = self.hint.min(s.start);
         }
@@ -346,13 +388,16 @@ impl Scoreboard {
 
     /// The retransmission timer expired: all that is not SACKed counts as lost, retransmissions too.
     pub(crate) fn mark_all(&mut self) {
-        //= RFC6675-5.1
+        // [RFC6675 5.1]
         self.lost = 0;
         self.retx = 0;
         for s in &mut self.q {
             if !s.has(SACKED) {
+                if !s.has(LOST) {
+                    self.lost_ever = self.lost_ever.wrapping_add(s.len());
+                }
                 s.flags = (s.flags & EVER_RETX) | LOST;
-                self.lost += s.end.since(s.start);
+                self.lost += s.len();
             }
         }
         if let Some(s) = self.q.front() {
@@ -375,7 +420,7 @@ impl Scoreboard {
 
     /// The lowest lost range that has no retransmission in flight: NextSeg() rule 1.
     pub(crate) fn next_lost(&mut self) -> Option<(Seq, Seq)> {
-        //= RFC6675-4-NextSeg-1
+        // [RFC6675 4-NextSeg-1]
         if self.lost == 0 {
             return None;
         }
@@ -396,7 +441,7 @@ impl Scoreboard {
     /// The first range that is neither SACKed nor retransmitted, below the highest SACKed byte: NextSeg()
     /// rule 3. Used when there is no new data.
     pub(crate) fn next_hole(&self) -> Option<(Seq, Seq)> {
-        //= RFC6675-4-NextSeg-3
+        // [RFC6675 4-NextSeg-3]
         if self.sacked == 0 {
             return None;
         }
@@ -414,7 +459,7 @@ impl Scoreboard {
     }
 
     /// `[start, end)` (the front part of a record that `next_lost` or `next_hole` gave) went out again.
-    pub(crate) fn retransmitted(&mut self, start: Seq, end: Seq, at: Instant) {
+    pub(crate) fn retransmitted(&mut self, start: Seq, end: Seq, at: Instant, stamp: Stamp) {
         self.cut(end);
         let i = self.index_of(start);
         if let Some(s) = self.q.get_mut(i) {
@@ -423,7 +468,7 @@ impl Scoreboard {
                 s.flags |= RETX;
             }
             s.flags |= EVER_RETX;
-            s.at = at;
+            (s.at, s.stamp) = (at, stamp);
         }
     }
 
@@ -465,5 +510,67 @@ impl Scoreboard {
             retx += if s.has(RETX) { s.len() } else { 0 };
         }
         at == nxt && (sacked, lost, retx) == (self.sacked, self.lost, self.retx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MSS: u32 = 100;
+
+    proptest! {
+        /// Whatever is sent, SACKed, called lost, sent again and acknowledged: the sums are those of the records, and what is in
+        /// flight is never more than what was sent and not acknowledged, and what went again.
+        #[test]
+        fn sums_and_records_agree(ops in proptest::collection::vec((0u8..9, 0u32..40, 1u32..12), 1..120), base in any::<u32>()) {
+            // [RFC6675 3-pipe]
+            let (mut b, mut rack) = (Scoreboard::default(), Rack::default());
+            let (mut una, mut nxt) = (Seq(base), Seq(base));
+            let mut now = Instant::ZERO;
+            for (op, at, n) in ops {
+                now += Duration::from_millis(u64::from(n));
+                let len = nxt.since(una);
+                match op {
+                    0..=2 => {
+                        b.push(nxt, nxt + n * 10, now, false, Stamp::default());
+                        nxt += n * 10;
+                    }
+                    3 if len > 0 => {
+                        let upto = una + (at * 25).min(len);
+                        b.ack(upto, &mut rack, now, Duration::ZERO, Instant::FAR);
+                        una = upto;
+                    }
+                    4 | 5 if len > 1 => {
+                        let l = una + 1 + at * 20 % (len - 1).max(1);
+                        let r = (l + n * 30).min(nxt);
+                        if l.lt(r) {
+                            b.sack(l, r, MSS, &mut rack, now, Duration::ZERO);
+                        }
+                    }
+                    6 => {
+                        b.mark_by_time(now, &rack, Duration::from_millis(u64::from(at)));
+                    }
+                    7 => {
+                        if let Some((s, e)) = b.next_lost() {
+                            b.retransmitted(s, e.min(s + MSS), now, Stamp::default());
+                        }
+                    }
+                    8 if at > 30 => b.mark_all(),
+                    8 if at > 25 => b.unmark(),
+                    _ => {
+                        b.mark_head(MSS);
+                    }
+                }
+                prop_assert!(b.is_consistent(una, nxt), "{b:?}");
+                let out = nxt.since(una);
+                prop_assert!(b.pipe(out) <= out + b.retx);
+                prop_assert!(b.sacked + b.lost <= out && b.retx + b.sacked <= out);
+                if let Some((s, e)) = b.next_lost() {
+                    prop_assert!(s.ge(una) && s.lt(e) && e.le(nxt));
+                }
+            }
+        }
     }
 }

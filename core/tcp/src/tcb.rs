@@ -1,11 +1,14 @@
 //! The transmission control block: its state, its parts, and what its owner may ask.
 
+use crate::autotune::Auto;
 use crate::cc::{Cc, Window};
 use crate::config::Config;
 use crate::ecn::EcnState;
 use crate::fastopen::Fast;
 use crate::outcome::Stats;
+use crate::pace::Pace;
 use crate::rack::Rack;
+use crate::rate::Rate;
 use crate::recovery::Recovery;
 use crate::recvbuf::{Reassembly, RecvQueue};
 use crate::rtt::Rtt;
@@ -183,6 +186,9 @@ pub struct Tcb {
     pub(crate) rtt: Rtt,
     pub(crate) win: Window,
     pub(crate) cc: Cc,
+    pub(crate) auto: Auto,
+    pub(crate) rate: Rate,
+    pub(crate) pace: Pace,
     pub(crate) rec: Recovery,
     pub(crate) rack: Rack,
     pub(crate) tlp: Tlp,
@@ -222,7 +228,7 @@ pub(crate) struct Offer {
 
 /// Smallest shift that lets 16 bits express a buffer of this size.
 pub(crate) fn scale_for(rcvbuf: u32) -> u8 {
-    //= RFC7323-2.3
+    // [RFC7323 2.3]
     let mut s = 0;
     while s < crate::config::MAX_WSCALE && (65535u32 << s) < rcvbuf {
         s += 1;
@@ -264,7 +270,11 @@ impl Tcb {
                 held: 0,
                 irs: Seq(0),
                 up: None,
-                scale: if cfg.window_scaling { scale_for(cfg.rcvbuf_max.max(cfg.rcvbuf)) } else { 0 },
+                scale: if cfg.window_scaling {
+                    scale_for(cfg.rcvbuf_max.max(cfg.rcvbuf).max(cfg.rcvbuf_auto))
+                } else {
+                    0
+                },
                 mss: cfg.mss_in,
                 unacked: 0,
                 seg: 0,
@@ -286,7 +296,10 @@ impl Tcb {
             early: Reassembly::default(),
             rtt: Rtt::new(cfg.rto_min, cfg.rto_max),
             win: Window::new(u32::from(mss), cfg.init_cwnd),
-            cc: Cc::new(cfg.cc),
+            cc: Cc::new(cfg.cc, u64::from(iss.0)),
+            auto: Auto::new(cfg.sndbuf_auto, cfg.rcvbuf_auto),
+            rate: Rate::default(),
+            pace: Pace::new(cfg.max_pacing),
             rec: Recovery::default(),
             rack: Rack::default(),
             tlp: Tlp::default(),
@@ -386,7 +399,7 @@ impl Tcb {
     /// Our timestamp clock: ticks of 2^20 ns, about a millisecond.
     #[inline]
     pub(crate) fn ts_now(&self, now: Instant) -> u32 {
-        //= RFC7323-5.4
+        // [RFC7323 5.4]
         ((now.as_nanos() >> 20) as u32).wrapping_add(self.ts.offset)
     }
 

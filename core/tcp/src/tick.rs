@@ -18,6 +18,9 @@ impl Tcb {
         if self.timers.take(Timer::Retry, now) {
             o.what |= what::OUTPUT;
         }
+        if self.timers.take(Timer::Pace, now) {
+            o.what |= what::OUTPUT;
+        }
         if self.timers.take(Timer::DelAck, now) {
             //= RFC9293-3.8.6.3
             self.ack_now(&mut o);
@@ -76,8 +79,8 @@ impl Tcb {
             self.stats.timeouts += 1;
             self.enter_loss(now);
         }
-        //= RFC6298-5.5
-        //= RFC6298-5.6
+        // [RFC6298 5.5]
+        // [RFC6298 5.6]
         self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
         if self.knobs.user_timeout > 0 {
             let end = self.stalled + dur(self.knobs.user_timeout);

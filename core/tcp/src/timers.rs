@@ -19,9 +19,11 @@ pub(crate) enum Timer {
     Reorder = 5,
     /// Nothing comes back: probe for a lost tail.
     Probe = 6,
+    /// Pacing lets the next portion go.
+    Pace = 7,
 }
 
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 
 /// Expiry of each timer; [`Instant::FAR`] when stopped.
 #[derive(Clone, Copy, Debug)]

@@ -45,7 +45,7 @@ impl Tcb {
             return;
         }
         self.tlp.rearm = false;
-        //= RFC8985-7.2
+        // [RFC8985 7.2]
         let open = self.tlp.end.is_some_and(|end| self.snd.una.lt(end));
         // A time-out that Karn keeps doubled says that round trips take longer than we know.
         let no = !self.sack_ok || open || self.backoff > 0 || self.rec.mode == Mode::Loss || self.snd.persist;
@@ -67,7 +67,7 @@ impl Tcb {
 
     /// The probe timer expired.
     pub(crate) fn probe_due(&mut self) {
-        //= RFC8985-7.3
+        // [RFC8985 7.3]
         self.tlp.due = !self.sent.is_empty();
         // What is known to be lost and waits for the window is the best probe.
         self.owed.force_retx |= self.sent.next_lost().is_some();
@@ -79,11 +79,11 @@ impl Tcb {
         self.tlp.end = Some(self.snd.max);
         self.tlp.retrans = again && self.rec.mode == Mode::Open;
         self.stats.tail_probes += 1;
-        //= RFC8985-7.3-rto
+        // [RFC8985 7.3-rto]
         self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
     }
 
-    /// What an ACK says about a probe. //= RFC8985-7.4
+    /// What an ACK says about a probe. [RFC8985 7.4]
     pub(crate) fn probe_ack(&mut self, now: Instant, ack: Seq, flight: u32) {
         let Some(end) = self.tlp.end else { return };
         if ack.lt(end) || (self.tlp.retrans && ack == end) {
@@ -92,7 +92,7 @@ impl Tcb {
         }
         self.tlp.end = None;
         if self.tlp.retrans && self.rec.mode == Mode::Open {
-            //= RFC8985-7.4.2
+            // [RFC8985 7.4.2]
             let flight = flight.max(self.win.mss).min(self.win.cwnd);
             self.cc.get().on_congestion(&mut self.win, now, flight);
             self.win.cwnd = self.win.ssthresh;

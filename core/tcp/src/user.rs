@@ -50,6 +50,10 @@ pub struct Info {
     pub backoff: u8,
     /// Congestion controller.
     pub cc: &'static str,
+    /// Bytes per second: pacing (`u64::MAX` without), its limit, what was delivered lately and whether the program limited that.
+    pub rate: (u64, u64, u64, bool),
+    /// Bytes delivered so far, modulo 2^32.
+    pub delivered: u32,
     /// Time since something was sent, since something was received.
     pub idle: (Duration, Duration),
     /// Data in the SYN was taken (RFC 7413), by the peer or by us; if not, why.
@@ -280,14 +284,16 @@ impl Tcb {
         self.knobs.delack = ms(t);
     }
 
-    /// SO_SNDBUF.
+    /// SO_SNDBUF: the buffer does not grow by itself any more.
     pub fn set_sndbuf(&mut self, bytes: u32) {
+        self.auto.snd_max = 0;
         self.out.set_limit(bytes as usize);
     }
 
     /// SO_RCVBUF: takes effect on the window from the next segment on, up to what the window scale of the
-    /// handshake can express. A smaller one never takes back what was offered.
+    /// handshake can express, and does not grow by itself any more. A smaller one never takes back what was offered.
     pub fn set_rcvbuf(&mut self, bytes: u32) {
+        self.auto.rcv_max = 0;
         self.rcv.limit = bytes;
     }
 
@@ -303,7 +309,8 @@ impl Tcb {
 
     /// TCP_CONGESTION: changes the controller; the window stays.
     pub fn set_congestion(&mut self, kind: CcKind) {
-        self.cc = Cc::new(kind);
+        self.cc = Cc::new(kind, u64::from(self.snd.iss.0));
+        self.pace_update();
     }
 
     /// The last error the network reported that did not end the connection.
@@ -332,6 +339,8 @@ impl Tcb {
             sacked_lost: (self.sent.sacked(), self.sent.lost()),
             backoff: self.backoff,
             cc: self.cc.name(),
+            rate: (self.pace.rate, self.pace.max, self.rate.last().0, self.rate.last().1),
+            delivered: self.rate.delivered,
             idle: (now.since(self.snd.last), now.since(self.rcv.last)),
             fast_open: self.fast_open_info(),
             stats: self.stats,

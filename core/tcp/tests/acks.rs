@@ -27,7 +27,7 @@ fn one_segment_waits_for_the_delayed_ack() {
 
 #[test]
 fn every_second_segment_is_acknowledged_at_once() {
-    //= RFC5681-4.2-second
+    // [RFC5681 4.2-second]
     let mut n = Net::connected(2, Config::default());
     let before = pure_acks(&n, 1);
     n.send(0, &pattern(1448 * 10, 1));
@@ -59,8 +59,9 @@ fn no_delay_when_asked() {
 
 #[test]
 fn segments_out_of_order_and_gap_fillers_are_acknowledged_at_once() {
-    //= RFC5681-4.2-ooo
-    //= RFC5681-4.2
+    // [RFC2018 4-all]
+    // [RFC5681 4.2-ooo]
+    // [RFC5681 4.2]
     let mut n = Net::connected(5, Config::default());
     let mut first = true;
     n.filter = Some(Box::new(move |from, _, len| from == 0 && len > 0 && core::mem::take(&mut first)));
@@ -76,7 +77,7 @@ fn segments_out_of_order_and_gap_fillers_are_acknowledged_at_once() {
 
 #[test]
 fn a_duplicate_is_reported_once() {
-    //= RFC2883-4
+    // [RFC2883 4] [RFC2883 4-partial]
     let mut n = Net::connected(6, Config::default());
     n.links[0].faults.duplicate = 1.0;
     n.send(0, &pattern(1448, 1));

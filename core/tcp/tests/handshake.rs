@@ -23,7 +23,7 @@ fn three_segments_and_the_agreed_options() {
 
 #[test]
 fn a_syn_ack_offers_only_what_the_syn_offered() {
-    //= RFC7323-2.2
+    // [RFC7323 2.2]
     let cfg = Config { timestamps: false, sack: false, window_scaling: false, ..Config::default() };
     let mut n = Net::new(2, cfg, Config::default());
     n.ends[1].listening = true;
@@ -56,8 +56,8 @@ fn the_mss_is_the_smaller_of_peer_and_path() {
 
 #[test]
 fn lost_syns_are_sent_again_with_growing_pauses() {
-    //= RFC6298-2.1
-    //= RFC6298-5.5
+    // [RFC6298 2.1]
+    // [RFC6298 5.5]
     let mut n = Net::new(4, Config::default(), Config::default());
     n.links[0].faults = Faults { loss: 1.0, ..clean() };
     n.connect(0);

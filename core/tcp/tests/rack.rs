@@ -11,8 +11,8 @@ fn big() -> Config {
 
 #[test]
 fn reordering_is_learned_and_then_no_loss() {
-    //= RFC8985-6.2-3
-    //= RFC8985-6.2-4
+    // [RFC8985 6.2-3]
+    // [RFC8985 6.2-4]
     let (mut recoveries, mut segments) = (0, 0);
     for seed in 0..5 {
         let mut n = Net::connected(seed, big());
@@ -30,7 +30,7 @@ fn reordering_is_learned_and_then_no_loss() {
 
 #[test]
 fn a_lost_retransmission_needs_no_timeout() {
-    //= RFC8985-6.2-5
+    // [RFC8985 6.2-5]
     let mut n = Net::connected(6, big());
     let mut lost = 0;
     let first = n.ends[0].iss.0.wrapping_add(1 + 1448 * 5);
@@ -49,7 +49,7 @@ fn a_lost_retransmission_needs_no_timeout() {
 
 #[test]
 fn a_loss_is_found_after_a_quarter_round_trip_even_with_few_segments_behind() {
-    //= RFC8985-6.2-5
+    // [RFC8985 6.2-5]
     let mut n = Net::connected(7, big());
     let mut k = 0;
     n.filter = Some(Box::new(move |from, _, len| {
@@ -66,8 +66,9 @@ fn a_loss_is_found_after_a_quarter_round_trip_even_with_few_segments_behind() {
 
 #[test]
 fn a_needless_reduction_is_undone() {
+    // [RFC2883 4-below]
     //= RFC3708-3
-    //= RFC8985-6.2-4-dsack
+    // [RFC8985 6.2-4-dsack]
     let mut n = Net::connected(8, big());
     n.send(0, &pattern(60_000, 1));
     n.run(Duration::from_secs(1));
@@ -94,7 +95,7 @@ fn a_needless_reduction_is_undone() {
 
 #[test]
 fn a_path_shorter_than_a_tick_of_the_timestamp_clock_may_reorder() {
-    //= RFC8985-6.2-2
+    // [RFC8985 6.2-2]
     // Samples by timestamps would say that a round trip takes no time, and forgive no reordering; and an
     // original that comes late behind a queue must not pass for its retransmission.
     for seed in 0..3 {
@@ -143,7 +144,7 @@ fn a_delayed_path_undoes_its_timeout() {
 
 #[test]
 fn recovery_neither_pauses_nor_bursts() {
-    //= RFC6937-3
+    // [RFC6937 3] [RFC6937 3-bound] [RFC6937 3-end]
     let mut n = Net::connected(10, big());
     let mut k = 0;
     n.filter = Some(Box::new(move |from, _, len| {

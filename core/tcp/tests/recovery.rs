@@ -36,8 +36,9 @@ fn lose(cfg: Config, which: &'static [usize]) -> Net {
 
 #[test]
 fn one_loss_is_repaired_without_a_timeout() {
-    //= RFC5681-3.2
-    //= RFC6675-5
+    // [RFC6582 3.2-2] [RFC6675 4-NextSeg-2]
+    // [RFC5681 3.2]
+    // [RFC6675 5]
     for (sack, cc) in
         [(true, CcKind::Cubic), (false, CcKind::Cubic), (true, CcKind::NewReno), (false, CcKind::NewReno)]
     {
@@ -51,8 +52,8 @@ fn one_loss_is_repaired_without_a_timeout() {
 
 #[test]
 fn sack_repairs_many_losses_of_a_window_at_once() {
-    //= RFC6675-4-NextSeg-1
-    //= RFC2018-5
+    // [RFC6675 4-NextSeg-1]
+    // [RFC2018 5]
     let mut n = lose(Config::default(), &[20, 22, 24, 26, 28, 29]);
     let s = *n.tcb(0).stats();
     assert_eq!((s.timeouts, s.retransmits), (0, 6));
@@ -66,17 +67,19 @@ fn sack_repairs_many_losses_of_a_window_at_once() {
 
 #[test]
 fn newreno_repairs_one_loss_a_round_trip() {
-    //= RFC6582-3.2-3-partial
-    //= RFC6582-3.2-3-full
-    //= RFC6582-3.2-1
+    // [RFC6582 4-timer] [RFC2018 2]
+    // [RFC6582 3.2-3-partial]
+    // [RFC6582 3.2-3-full]
+    // [RFC6582 3.2-1]
     let mut n = lose(Config { sack: false, cc: CcKind::NewReno, ..Config::default() }, &[20, 22, 24]);
     let s = *n.tcb(0).stats();
     assert_eq!((s.timeouts, s.recoveries, s.retransmits), (0, 1, 3));
+    assert!(n.seen.iter().all(|s| s.h.options.sack.is_empty()), "not permitted");
 }
 
 #[test]
 fn limited_transmit_sends_new_data_on_the_first_two_duplicates() {
-    //= RFC3042-2
+    // [RFC3042 2]
     let mut n = Net::connected(3, Config { sack: false, init_cwnd: 4, ..Config::default() });
     // The first ACK of data changes the window (that of a SYN is not scaled) and is no duplicate.
     n.send(0, b"x");
@@ -95,8 +98,9 @@ fn limited_transmit_sends_new_data_on_the_first_two_duplicates() {
 
 #[test]
 fn a_lost_tail_is_found_by_the_timer() {
-    //= RFC6298-5.1
-    //= RFC6298-5.6
+    // [RFC6298 5.4]
+    // [RFC6298 5.1]
+    // [RFC6298 5.6]
     let mut n = Net::connected(4, without_probes());
     n.filter = drop_nth(&[1]);
     n.send(0, &pattern(2000, 1));
@@ -104,13 +108,13 @@ fn a_lost_tail_is_found_by_the_timer() {
     assert_eq!(n.tcb(0).stats().timeouts, 1);
     let now = n.now;
     let i = n.tcb(0).info(now);
-    //= RFC5681-3.1-rto
+    // [RFC5681 3.1-rto]
     assert!(i.cwnd <= 2 * 1448, "{}", i.cwnd);
 }
 
 #[test]
 fn timeouts_double_and_end_the_connection() {
-    //= RFC6298-5.5
+    // [RFC6298 5.5]
     //= RFC9293-3.8.3
     let mut n = Net::connected(5, without_probes());
     n.links[0].faults = Faults { loss: 1.0, ..clean() };
@@ -146,8 +150,8 @@ fn the_user_timeout_ends_it_earlier() {
 
 #[test]
 fn karn_without_timestamps() {
-    //= RFC6298-3
-    //= RFC6298-5-karn
+    // [RFC6298 3]
+    // [RFC6298 5-karn]
     // The path's delay jumps to 2 s: with the old time-out every segment would be sent twice for ever.
     let cfg = Config { timestamps: false, ..Config::default() };
     let mut n = Net::connected(7, cfg);
@@ -168,7 +172,7 @@ fn karn_without_timestamps() {
 
 #[test]
 fn slow_start_restarts_after_idle() {
-    //= RFC5681-4.1
+    // [RFC5681 4.1]
     let mut n = Net::connected(8, Config::default());
     n.send(0, &pattern(500_000, 1));
     n.run(Duration::from_secs(2));
@@ -183,8 +187,9 @@ fn slow_start_restarts_after_idle() {
 
 #[test]
 fn the_window_starts_at_ten_segments_and_doubles() {
+    // [RFC5681 3.1-iw]
     //= RFC6928-2
-    //= RFC5681-3.1
+    // [RFC5681 3.1]
     let mut n = Net::connected(9, Config::default());
     n.send(0, &pattern(128_000, 1));
     assert_eq!(n.count(0, |s| s.len > 0), 10);
@@ -194,7 +199,7 @@ fn the_window_starts_at_ten_segments_and_doubles() {
 
 #[test]
 fn holes_near_the_end_go_again_without_new_data() {
-    //= RFC6675-4-NextSeg-3
+    // [RFC6675 4-NextSeg-3]
     // Above the second loss only two segments arrive: not enough to call it lost, but there is nothing else.
     let mut n = Net::connected(12, Config::default());
     n.filter = drop_nth(&[2, 7]);
@@ -206,7 +211,7 @@ fn holes_near_the_end_go_again_without_new_data() {
 
 #[test]
 fn after_a_timeout_all_that_is_missing_goes_again_and_nothing_else() {
-    //= RFC6675-5.1
+    // [RFC6675 5.1]
     let mut n = Net::connected(13, Config::default());
     n.filter = drop_nth(&[0, 1, 2, 3, 4, 5, 6, 7]);
     n.send(0, &pattern(1448 * 10, 1));
@@ -225,7 +230,7 @@ fn after_a_timeout_all_that_is_missing_goes_again_and_nothing_else() {
 
 #[test]
 fn only_pure_repeated_acks_are_duplicates() {
-    //= RFC5681-2-duplicate
+    // [RFC5681 2-duplicate]
     let cfg = Config { sack: false, ..common::plain() };
     let mut n = Net::connected(14, cfg);
     n.send(0, b"x");
@@ -252,8 +257,8 @@ fn only_pure_repeated_acks_are_duplicates() {
 
 #[test]
 fn an_ack_of_new_data_restarts_the_timer_and_of_all_data_stops_it() {
-    //= RFC6298-5.2
-    //= RFC6298-5.3
+    // [RFC6298 5.2]
+    // [RFC6298 5.3]
     let mut n = Net::connected(15, without_probes());
     n.send(0, b"x");
     n.run(Duration::from_millis(100));
@@ -272,7 +277,7 @@ fn an_ack_of_new_data_restarts_the_timer_and_of_all_data_stops_it() {
 
 #[test]
 fn timestamps_measure_retransmissions_too() {
-    //= RFC7323-4.1
+    // [RFC7323 4.1]
     let mut n = Net::connected(16, Config::default());
     n.send(0, b"x");
     n.run(Duration::from_secs(1));
@@ -286,7 +291,7 @@ fn timestamps_measure_retransmissions_too() {
 
 #[test]
 fn a_lost_syn_makes_the_start_slow() {
-    //= RFC5681-3.1-syn-lost
+    // [RFC5681 3.1-syn-lost]
     let mut n = Net::new(17, Config::default(), Config::default());
     n.ends[1].listening = true;
     let mut first = true;
@@ -310,7 +315,7 @@ fn duplicates_do_not_reduce_the_window() {
 
 #[test]
 fn a_reneging_receiver_is_survived() {
-    //= RFC2018-8
+    // [RFC2018 8]
     // The SACKs are forged: the receiver never had that data. Everything arrives all the same, by the timer.
     let mut n = Net::connected(11, common::plain());
     n.filter = drop_nth(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);

@@ -30,7 +30,7 @@ fn streams_cross_the_wrap() {
 
 #[test]
 fn paws_drops_old_segments_that_fit_the_window() {
-    //= RFC7323-5.3-R1
+    // [RFC7323 5.3-R1]
     let mut n = Net::connected(1, Config::default());
     n.send(1, &pattern(3000, 1));
     n.run(Duration::from_secs(1));
@@ -52,7 +52,7 @@ fn paws_drops_old_segments_that_fit_the_window() {
 
 #[test]
 fn a_timestamp_from_outside_the_window_poisons_nothing() {
-    //= RFC7323-4.3
+    // [RFC7323 4.3]
     let mut n = Net::connected(2, Config::default());
     let mut s = raw(n.ends[1].iss - 100_000, n.ends[0].iss + 1, Flags::ACK);
     s.options.timestamps = Some(Timestamps { val: 0x7000_0000, ecr: 0 });
@@ -65,7 +65,7 @@ fn a_timestamp_from_outside_the_window_poisons_nothing() {
 
 #[test]
 fn segments_without_the_agreed_timestamps_are_dropped() {
-    //= RFC7323-3.2
+    // [RFC7323 3.2]
     let mut n = Net::connected(3, Config::default());
     let mut s = raw(n.ends[1].iss + 1, n.ends[0].iss + 1, Flags::ACK | Flags::PSH);
     s.payload = (b"who?", &[]);
@@ -76,6 +76,7 @@ fn segments_without_the_agreed_timestamps_are_dropped() {
 
 #[test]
 fn timestamps_older_than_24_days_count_for_nothing() {
+    // [RFC7323 5.5]
     let mut n = Net::connected(4, Config::default());
     n.send(1, b"a");
     n.run(Duration::from_secs(1));
@@ -135,7 +136,8 @@ fn any_order_and_overlap_gives_the_same_stream() {
 
 #[test]
 fn sack_blocks_report_the_newest_first() {
-    //= RFC2018-4
+    // [RFC2018 3-first]
+    // [RFC2018 4]
     let cfg = plain();
     let n = Net::new(5, cfg, cfg);
     let mut syn =

@@ -28,9 +28,9 @@ fn tail(n: usize, lost: &'static [usize], ms: u64) -> Net {
 
 #[test]
 fn a_lost_tail_is_repaired_by_the_probe_and_reduces_the_window() {
-    //= RFC8985-7.2
-    //= RFC8985-7.3-last
-    //= RFC8985-7.4.2
+    // [RFC8985 7.2]
+    // [RFC8985 7.3-last]
+    // [RFC8985 7.4.2]
     let mut n = tail(6, &[5], 200);
     let s = *n.tcb(0).stats();
     assert_eq!((s.tail_probes, s.retransmits, s.recoveries), (1, 1, 0));
@@ -44,7 +44,7 @@ fn a_lost_tail_is_repaired_by_the_probe_and_reduces_the_window() {
 
 #[test]
 fn a_probe_shows_the_holes_of_a_longer_tail() {
-    //= RFC8985-7.3-last
+    // [RFC8985 7.3-last]
     let mut n = tail(8, &[4, 5, 6, 7], 200);
     let s = *n.tcb(0).stats();
     assert_eq!((s.tail_probes, s.retransmits, s.recoveries), (1, 4, 1));
@@ -52,7 +52,7 @@ fn a_probe_shows_the_holes_of_a_longer_tail() {
 
 #[test]
 fn a_lost_last_retransmission_is_probed_for() {
-    //= RFC8985-7.2
+    // [RFC8985 7.2]
     // The third of ten, and its retransmission (the eleventh segment).
     let mut n = tail(10, &[2, 10], 150);
     let s = *n.tcb(0).stats();
@@ -62,7 +62,7 @@ fn a_lost_last_retransmission_is_probed_for() {
 
 #[test]
 fn new_data_is_the_better_probe() {
-    //= RFC8985-7.3-new
+    // [RFC8985 7.3-new]
     let mut n = Net::connected(2, Config { init_cwnd: 2, ..Config::default() });
     n.filter = Some(Box::new(|from, _, len| from == 0 && len > 0));
     let start = n.now;
@@ -81,7 +81,8 @@ fn new_data_is_the_better_probe() {
 
 #[test]
 fn one_probe_then_the_timer() {
-    //= RFC8985-7.3-rto
+    // [RFC8985 7.3]
+    // [RFC8985 7.3-rto]
     let mut n = Net::connected(3, Config::default());
     n.links[0].faults.loss = 1.0;
     let start = n.now;
@@ -97,7 +98,7 @@ fn one_probe_then_the_timer() {
 
 #[test]
 fn a_needless_probe_reduces_nothing_and_makes_patient() {
-    //= RFC8985-7.4
+    // [RFC8985 7.4]
     let cfg = Config { timestamps: false, ..Config::default() };
     let mut n = Net::connected(4, cfg);
     n.send(0, b"x");
@@ -116,6 +117,7 @@ fn a_needless_probe_reduces_nothing_and_makes_patient() {
 
 #[test]
 fn no_probe_without_sack_and_none_when_acks_come() {
+    // [RFC8985 5.1]
     let mut n = Net::connected(5, Config { sack: false, ..Config::default() });
     n.filter = Some(Box::new(|from, _, len| from == 0 && len > 0));
     n.send(0, b"x");

@@ -116,7 +116,7 @@ fn the_sender_does_not_fill_crumbs_of_window() {
 
 #[test]
 fn large_windows_are_used_with_scaling() {
-    //= RFC7323-2.3
+    // [RFC7323 2.3]
     let cfg = Config { rcvbuf: 1 << 20, sndbuf: 1 << 20, ..Config::default() };
     let mut n = Net::connected(7, cfg);
     n.set_links(Faults { delay: Duration::from_millis(100), ..clean() });
@@ -147,7 +147,7 @@ fn without_scaling_64_kib_is_the_limit() {
 
 #[test]
 fn a_huge_shift_counts_as_14() {
-    //= RFC7323-2.3-14
+    // [RFC7323 2.3-14]
     let mut n = Net::new(9, Config::default(), Config::default());
     n.connect(0);
     n.filter = Some(Box::new(|from, _, _| from == 0));

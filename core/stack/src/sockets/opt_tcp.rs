@@ -58,7 +58,7 @@ pub(crate) struct TcpOpts {
     pub nodelay: bool,
     pub cork: bool,
     pub quickack: bool,
-    pub newreno: bool,
+    pub cc: CcKind,
     pub maxseg: Option<u16>,
     /// Seconds.
     pub keep_idle: u32,
@@ -95,7 +95,7 @@ impl Default for TcpOpts {
             nodelay: false,
             cork: false,
             quickack: false,
-            newreno: false,
+            cc: CcKind::Cubic,
             maxseg: None,
             keep_idle: 7200,
             keep_intvl: 75,
@@ -168,13 +168,11 @@ impl Sockets {
             tcp::USER_TIMEOUT => t.user_timeout = within(int(v)?, 0, i32::MAX)?,
             tcp::CONGESTION => {
                 let name = v.split(|b| *b == 0).next().unwrap_or(&[]);
-                t.newreno = match name {
-                    b"" if v.is_empty() => return Err(Errno::EINVAL),
-                    b"cubic" => false,
-                    b"reno" | b"newreno" => true,
-                    _ => return Err(Errno::ENOENT),
-                };
-                let kind = if t.newreno { CcKind::NewReno } else { CcKind::Cubic };
+                if v.is_empty() {
+                    return Err(Errno::EINVAL);
+                }
+                t.cc = CcKind::by_name(name).ok_or(Errno::ENOENT)?;
+                let kind = t.cc;
                 if let Body::Conn(c) = &mut s.body {
                     c.tcb.set_congestion(kind);
                 }
@@ -216,7 +214,7 @@ impl Sockets {
             tcp::CONGESTION => {
                 // TCP_CA_NAME_MAX bytes.
                 let mut b = [0; 16];
-                put(&mut b, if t.newreno { b"reno" } else { b"cubic" });
+                put(&mut b, t.cc.name().as_bytes());
                 return Ok(put(out, &b));
             }
             tcp::INFO => return Ok(put(out, &super::tcp_info::info(s, cx.now))),
@@ -247,6 +245,6 @@ fn apply(o: &Opts, c: &mut super::tcp::Conn, cx: &Cx) {
     c.tcb.set_delack(t.delack());
     c.tcb.set_keepalive(cx.now, o.keepalive, secs(t.keep_idle), secs(t.keep_intvl), t.keep_cnt);
     c.tcb.set_user_timeout(Duration::from_millis(u64::from(t.user_timeout)));
-    c.tcb.set_sndbuf(o.sndbuf);
-    c.tcb.set_rcvbuf(if t.window_clamp == 0 { o.rcvbuf } else { o.rcvbuf.min(t.window_clamp) });
+    c.tcb.set_max_pacing(o.max_pacing);
+    c.set_buffers(o.sndbuf, if t.window_clamp == 0 { o.rcvbuf } else { o.rcvbuf.min(t.window_clamp) });
 }

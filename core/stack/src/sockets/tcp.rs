@@ -60,6 +60,8 @@ pub(crate) struct Conn {
     pub counted: Option<(bool, bool)>,
     /// It is in the demultiplexer.
     pub linked: bool,
+    /// The sizes of buffers that the socket's options asked for: another is the program's wish, and ends growth by itself.
+    pub buffers: (u32, u32),
     /// The accept is held back until data comes, or until then (TCP_DEFER_ACCEPT).
     pub deferred: Option<Instant>,
     /// Place in the listener's list of half-open connections.
@@ -70,6 +72,7 @@ pub(crate) struct Conn {
 
 impl Conn {
     pub fn new(tcb: Tcb, path: &Path) -> Conn {
+        let buffers = tcb.buffers();
         Conn {
             tcb,
             local: path.local,
@@ -84,6 +87,7 @@ impl Conn {
             want_write: false,
             counted: None,
             linked: false,
+            buffers,
             deferred: None,
             half_at: None,
             fast_of: None,
@@ -92,6 +96,17 @@ impl Conn {
 }
 
 impl Conn {
+    /// The options' sizes of buffers, in bytes.
+    pub fn set_buffers(&mut self, snd: u32, rcv: u32) {
+        let old = core::mem::replace(&mut self.buffers, (snd, rcv));
+        if old.0 != snd {
+            self.tcb.set_sndbuf(snd);
+        }
+        if old.1 != rcv {
+            self.tcb.set_rcvbuf(rcv);
+        }
+    }
+
     /// Whether there is room for a good portion: a third of the send buffer is free, or nothing waits in it (Linux:
     /// `sk_stream_is_writable`). With less, each ACK would fetch its few bytes by itself.
     pub fn roomy(&self) -> bool {

@@ -93,8 +93,13 @@ fn fill(o: &mut Out, i: &Info) {
     o.u32(88, 3);
     o.u32(96, i.rcv_wnd);
     o.u32(100, i.stats.retransmits);
-    o.u64(104, u64::MAX);
-    o.u64(112, u64::MAX);
+    let (pacing, max, delivery, app_limited) = i.rate;
+    o.u64(104, pacing);
+    o.u64(112, max);
+    o.0[7] = u8::from(app_limited);
+    o.u64(160, delivery);
+    o.u32(192, i.delivered / mss);
+    o.u32(196, i.stats.ece_in);
     o.u64(120, i.stats.bytes_acked);
     o.u64(128, i.stats.bytes_in);
     o.u32(136, u32::try_from(i.stats.segs_out).unwrap_or(u32::MAX));

@@ -11,7 +11,7 @@ use core::net::SocketAddr;
 use iopkt_base::Duration;
 use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_TSO4, IFCAP_TSO6};
 use iopkt_mbuf::gso;
-use iopkt_tcp::{CcKind, Config, Csum, SegOut};
+use iopkt_tcp::{Config, Csum, SegOut};
 use iopkt_wire::checksum::pseudo;
 use iopkt_wire::tcp::Flags;
 
@@ -173,10 +173,13 @@ impl Sockets {
             sndbuf: s.opt.sndbuf,
             rcvbuf,
             rcvbuf_max: super::sock::BUF_MAX.max(rcvbuf),
+            sndbuf_auto: self.tune.snd_auto(s.opt.sndbuf),
+            rcvbuf_auto: self.tune.rcv_auto(rcvbuf),
             mss_in: mss.min(user),
             mss_path: mss.min(user),
             init_cwnd: self.tune.init_win(path),
-            cc: if t.newreno { CcKind::NewReno } else { CcKind::Cubic },
+            cc: t.cc,
+            max_pacing: s.opt.max_pacing,
             nodelay: t.nodelay && !t.cork,
             delack: t.delack(),
             sack: t.sack,

@@ -8,10 +8,10 @@ use super::Sockets;
 use super::sock::{BUF_MAX, BUF_MIN, Opts};
 use super::types::SockType;
 use crate::packet::Path;
-use iopkt_tcp::Ecn;
+use iopkt_tcp::{CcKind, Ecn};
 
 /// The variables. Sizes are in bytes.
-pub(crate) const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 20] = [
     "net.inet.tcp.sendspace",
     "net.inet.tcp.recvspace",
     "net.inet.tcp.sack.enable",
@@ -23,6 +23,10 @@ pub(crate) const NAMES: [&str; 16] = [
     "net.inet.tcp.init_win",
     "net.inet.tcp.init_win_local",
     "net.inet.tcp.log_refused",
+    "net.inet.tcp.sendbuf_auto",
+    "net.inet.tcp.sendbuf_max",
+    "net.inet.tcp.recvbuf_auto",
+    "net.inet.tcp.recvbuf_max",
     "net.inet.tcp.ecn.enable",
     "net.inet.tcp.ecn.maxretries",
     "net.inet.udp.checksum",
@@ -34,6 +38,9 @@ pub(crate) const NAMES: [&str; 16] = [
 const KEEP_MAX: u32 = 32_767;
 /// Values of `ecn.enable`: Linux's `tcp_ecn` (NetBSD's 0 and 1 mean the same).
 const ECN: [Ecn; 3] = [Ecn::Off, Ecn::Request, Ecn::Accept];
+/// To what buffers grow: Linux's `tcp_wmem` and `tcp_rmem`, bytes.
+const SND_MAX: u32 = 4 << 20;
+const RCV_MAX: u32 = 6 << 20;
 /// Milliseconds in a tick.
 const TICK: u16 = 10;
 
@@ -48,6 +55,8 @@ pub(crate) struct Tune {
     /// Explicit congestion notification, and how many SYNs ask for it.
     pub ecn: Ecn,
     pub ecn_asks: u8,
+    /// Buffers grow by themselves, and to what: send, receive.
+    auto: [(bool, u32); 2],
 }
 
 impl Default for Tune {
@@ -59,6 +68,7 @@ impl Default for Tune {
             log_refused: false,
             ecn: Ecn::Accept,
             ecn_asks: 1,
+            auto: [(true, SND_MAX), (true, RCV_MAX)],
         }
     }
 }
@@ -76,6 +86,23 @@ impl Tune {
         self.init_win[usize::from(path.local || path.on_link)]
     }
 
+    /// To what the send buffer of a connection grows by itself, bytes; 0 when its size is another than the default: a wish.
+    pub fn snd_auto(&self, size: u32) -> u32 {
+        let (on, max) = self.auto[0];
+        if on && size == self.tcp.sndbuf { max } else { 0 }
+    }
+
+    /// The same for the receive buffer.
+    pub fn rcv_auto(&self, size: u32) -> u32 {
+        let (on, max) = self.auto[1];
+        if on && size == self.tcp.rcvbuf { max } else { 0 }
+    }
+
+    /// The congestion controller of new sockets.
+    pub fn cc(&mut self) -> &mut CcKind {
+        &mut self.tcp.tcp.cc
+    }
+
     fn get(&self, name: &str) -> Option<u32> {
         let t = &self.tcp.tcp;
         Some(match name {
@@ -90,6 +117,10 @@ impl Tune {
             "net.inet.tcp.init_win" => self.init_win[0].into(),
             "net.inet.tcp.init_win_local" => self.init_win[1].into(),
             "net.inet.tcp.log_refused" => self.log_refused.into(),
+            "net.inet.tcp.sendbuf_auto" => self.auto[0].0.into(),
+            "net.inet.tcp.sendbuf_max" => self.auto[0].1,
+            "net.inet.tcp.recvbuf_auto" => self.auto[1].0.into(),
+            "net.inet.tcp.recvbuf_max" => self.auto[1].1,
             "net.inet.tcp.ecn.enable" => ECN.iter().position(|e| *e == self.ecn).unwrap_or(0) as u32,
             "net.inet.tcp.ecn.maxretries" => self.ecn_asks.into(),
             "net.inet.udp.checksum" => (!self.udp.no_check).into(),
@@ -122,6 +153,10 @@ impl Tune {
             "net.inet.tcp.init_win" => put(&mut self.init_win[0], segments),
             "net.inet.tcp.init_win_local" => put(&mut self.init_win[1], segments),
             "net.inet.tcp.log_refused" => put(&mut self.log_refused, flag),
+            "net.inet.tcp.sendbuf_auto" => put(&mut self.auto[0].0, flag),
+            "net.inet.tcp.sendbuf_max" => put(&mut self.auto[0].1, size),
+            "net.inet.tcp.recvbuf_auto" => put(&mut self.auto[1].0, flag),
+            "net.inet.tcp.recvbuf_max" => put(&mut self.auto[1].1, size),
             "net.inet.tcp.ecn.enable" => put(&mut self.ecn, ECN.get(v as usize).copied()),
             "net.inet.tcp.ecn.maxretries" => {
                 put(&mut self.ecn_asks, u8::try_from(v).ok().filter(|n| (1..=127).contains(n)))
@@ -139,6 +174,11 @@ fn put<T>(place: &mut T, v: Option<T>) -> bool {
 }
 
 impl Sockets {
+    /// The congestion controller of new sockets, to read or to change.
+    pub fn default_cc(&mut self) -> &mut CcKind {
+        self.tune.cc()
+    }
+
     /// The names of all variables of sockets.
     pub fn tunables() -> impl Iterator<Item = &'static &'static str> {
         NAMES.iter().chain(&super::policy::NAMES)

@@ -1,22 +1,27 @@
 //! CUBIC (RFC 9438): the window follows a cubic function of the time since the last congestion event.
 //!
-//! Numbers are `f64` in segments, as the RFC writes them; they are touched once per acknowledgment. Not done:
-//! HyStart++ (RFC 9406), which belongs to slow start.
+//! Numbers are `f64` in segments, as the RFC writes them. The function is evaluated for an eighth of a window or a
+//! millisecond at a time, whatever ends first; between, an acknowledgment costs a multiplication. Slow start is HyStart++'s
+//! (`hystart.rs`). Time in which the program, not the window, limited the sender is no time.
 
+use super::hystart::HyStart;
 use super::{AckInfo, Controller, Window};
+use alloc::boxed::Box;
 use iopkt_base::{Duration, Instant};
 
 /// Aggressiveness (RFC 9438 section 5).
 const C: f64 = 0.4;
-/// Multiplicative decrease (RFC 9438 section 4.6). //= RFC9438-4.6
+/// Multiplicative decrease. [RFC9438 4.6a]
 const BETA: f64 = 0.7;
-/// Reno-friendly additive increase for that decrease: 3 * (1 - beta) / (1 + beta) (RFC 9438 section 4.3).
+/// Reno-friendly additive increase for that decrease: 3 * (1 - beta) / (1 + beta). [RFC9438 4.3b]
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+/// Longest use of one evaluation.
+const STEP: Duration = Duration::from_millis(1);
 
-/// RFC 9438's state.
+/// One stage of congestion avoidance.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Cubic {
-    /// Window before the last reduction, segments.
+struct Curve {
+    /// Window before the last reduction, segments; 0 for none (a time-out, or nothing lost yet).
     w_max: f64,
     /// Start of this stage of congestion avoidance.
     epoch: Option<Instant>,
@@ -28,10 +33,26 @@ pub struct Cubic {
     w_est: f64,
     /// Window at the last reduction, for the switch of alpha to 1.
     cwnd_prior: f64,
+}
+
+/// RFC 9438's state.
+#[derive(Clone, Debug, Default)]
+pub struct Cubic {
+    curve: Curve,
+    /// Bytes of window for each byte acknowledged, by the last evaluation.
+    slope: f64,
+    /// Time and bytes for which it holds.
+    until: Instant,
+    bytes: u32,
+    /// Bytes acknowledged since the last evaluation.
+    acked: u32,
     /// Fraction of a byte not yet added to the window.
     carry: f64,
-    /// State before the last reduction: cwnd, ssthresh, w_max.
-    prior: Option<(u32, u32, f64)>,
+    /// The last acknowledgment.
+    seen: Instant,
+    hystart: HyStart,
+    /// State before the last reduction: cwnd, ssthresh, curve.
+    prior: Option<Box<(u32, u32, Curve)>>,
 }
 
 /// Cube root of a non-negative number, by Newton's method from an estimate by the exponent's third.
@@ -46,17 +67,19 @@ fn cbrt(x: f64) -> f64 {
     y
 }
 
-impl Cubic {
+impl Curve {
     fn begin(&mut self, now: Instant, cwnd: f64) {
-        //= RFC9438-4.2
+        // [RFC9438 4.2a]
         self.epoch = Some(now);
         if cwnd < self.w_max {
             self.k = cbrt((self.w_max - cwnd) / C);
             self.origin = self.w_max;
         } else {
+            // [RFC9438 4.8b]
             self.k = 0.0;
             self.origin = cwnd;
         }
+        // [RFC9438 4.3a]
         self.w_est = cwnd;
     }
 
@@ -64,50 +87,67 @@ impl Cubic {
         let d = t - self.k;
         C * d * d * d + self.origin
     }
+}
+
+impl Cubic {
+    /// Evaluates the function; `w` may jump to Reno's window.
+    fn evaluate(&mut self, w: &mut Window, a: &AckInfo) {
+        let (mss, c) = (f64::from(w.mss), &mut self.curve);
+        let cwnd = f64::from(w.cwnd) / mss;
+        if c.epoch.is_none() {
+            c.begin(a.now, cwnd);
+        }
+        let t = a.now.since(c.epoch.unwrap_or(a.now)).as_secs_f64();
+        // [RFC9438 4.3c]
+        let alpha = if c.w_est >= c.cwnd_prior && c.cwnd_prior > 0.0 { 1.0 } else { ALPHA };
+        c.w_est += alpha * f64::from(self.acked) / mss / cwnd;
+        if c.w_cubic(t) < c.w_est {
+            // [RFC9438 4.3a]
+            self.carry += (c.w_est - cwnd).max(0.0) * mss;
+            self.slope = alpha / cwnd;
+        } else {
+            // [RFC9438 4.2b] [RFC9438 4.4a] [RFC9438 4.5a]
+            let target = c.w_cubic(t + a.srtt.as_secs_f64()).clamp(cwnd, 1.5 * cwnd);
+            self.slope = (target - cwnd) / cwnd;
+        }
+        self.acked = 0;
+        self.until = a.now + STEP;
+        self.bytes = w.cwnd / 8;
+    }
 
     fn reduce(&mut self, w: &mut Window, in_flight: u32) {
-        self.prior = Some((w.cwnd, w.ssthresh, self.w_max));
-        let mss = f64::from(w.mss);
-        let cwnd = f64::from(w.cwnd) / mss;
-        //= RFC9438-4.7
-        self.w_max = if cwnd < self.w_max { cwnd * (1.0 + BETA) / 2.0 } else { cwnd };
-        self.cwnd_prior = cwnd;
-        self.epoch = None;
+        // Allocated at a first loss only: most connections have none.
+        let prior = (w.cwnd, w.ssthresh, self.curve);
+        match &mut self.prior {
+            Some(p) => **p = prior,
+            p => *p = Some(Box::new(prior)),
+        }
+        let c = &mut self.curve;
+        let cwnd = f64::from(w.cwnd) / f64::from(w.mss);
+        // [RFC9438 4.7a]
+        c.w_max = if cwnd < c.w_max { cwnd * (1.0 + BETA) / 2.0 } else { cwnd };
+        c.cwnd_prior = cwnd;
+        c.epoch = None;
         self.carry = 0.0;
-        //= RFC9438-4.6
+        self.until = Instant::ZERO;
+        // [RFC9438 4.6a] [RFC9438 4.6b]
         w.ssthresh = ((f64::from(in_flight) * BETA) as u32).max(2 * w.mss);
     }
 }
 
 impl Controller for Cubic {
     fn on_ack(&mut self, w: &mut Window, a: &AckInfo) {
-        let left = if w.in_slow_start() { w.slow_start(a.acked) } else { a.acked };
+        self.seen = a.now;
+        // [RFC9438 4.10a]
+        let left = if w.in_slow_start() { self.hystart.grow(w, a) } else { a.acked };
         if left == 0 {
             return;
         }
-        let mss = f64::from(w.mss);
-        let cwnd = f64::from(w.cwnd) / mss;
-        let epoch = match self.epoch {
-            Some(e) => e,
-            None => {
-                self.begin(a.now, cwnd);
-                a.now
-            }
-        };
-        let t = a.now.since(epoch).as_secs_f64();
-        let segs = f64::from(left) / mss;
-        //= RFC9438-4.3
-        let alpha = if self.w_est >= self.cwnd_prior && self.cwnd_prior > 0.0 { 1.0 } else { ALPHA };
-        self.w_est += alpha * segs / cwnd;
-        let grow = if self.w_cubic(t) < self.w_est {
-            (self.w_est - cwnd).max(0.0)
-        } else {
-            //= RFC9438-4.4
-            //= RFC9438-4.5
-            let target = self.w_cubic(t + a.srtt.as_secs_f64()).clamp(cwnd, 1.5 * cwnd);
-            (target - cwnd) / cwnd * segs
-        };
-        self.carry += grow * mss;
+        if a.now >= self.until || self.acked >= self.bytes || self.curve.epoch.is_none() {
+            self.evaluate(w, a);
+        }
+        self.acked = self.acked.saturating_add(left);
+        self.carry += f64::from(left) * self.slope;
         let whole = self.carry as u32;
         self.carry -= f64::from(whole);
         w.cwnd = w.cwnd.saturating_add(whole);
@@ -118,25 +158,35 @@ impl Controller for Cubic {
     }
 
     fn on_timeout(&mut self, w: &mut Window, _now: Instant, in_flight: u32) {
-        //= RFC9438-4.8
+        // [RFC9438 4.8a]
         self.reduce(w, in_flight);
+        // The next stage begins where slow start will end. [RFC9438 4.8b]
+        self.curve.w_max = 0.0;
+    }
+
+    fn on_app_limited(&mut self, now: Instant) {
+        // [RFC9438 4.2c]
+        if let Some(e) = &mut self.curve.epoch {
+            *e += now.since(self.seen);
+        }
+        self.seen = now;
     }
 
     fn on_idle(&mut self, _w: &mut Window, idle: Duration) {
-        // Time without data is no time in which the network showed room (RFC 9438 section 5.8).
-        //= RFC9438-5.8
-        if let Some(e) = &mut self.epoch {
+        // Time without data is no time in which the network showed room. [RFC9438 5.8a]
+        if let Some(e) = &mut self.curve.epoch {
             *e += idle;
         }
+        self.seen += idle;
     }
 
     fn undo(&mut self, w: &mut Window) {
-        //= RFC9438-4.9
-        if let Some((cwnd, ssthresh, w_max)) = self.prior.take() {
+        // [RFC9438 4.9a]
+        if let Some((cwnd, ssthresh, curve)) = self.prior.take().map(|p| *p) {
             w.cwnd = w.cwnd.max(cwnd);
             w.ssthresh = w.ssthresh.max(ssthresh);
-            self.w_max = w_max;
-            self.epoch = None;
+            self.curve = curve;
+            self.until = Instant::ZERO;
         }
     }
 
@@ -161,15 +211,14 @@ mod tests {
     /// One round trip's worth of acknowledgments.
     fn round(c: &mut Cubic, w: &mut Window, now: Instant, rtt: Duration) {
         for _ in 0..(w.cwnd / w.mss) {
-            let a = AckInfo { now, acked: w.mss, rtt: Some(rtt), srtt: rtt, in_flight: w.cwnd };
+            let a = AckInfo { rtt: Some(rtt), srtt: rtt, in_flight: w.cwnd, ..AckInfo::test(now, w.mss) };
             c.on_ack(w, &a);
         }
     }
 
     #[test]
     fn returns_to_the_plateau_after_k_seconds() {
-        //= RFC9438-4.2
-        //= RFC9438-4.6
+        // [RFC9438 4.2a] [RFC9438 4.2b] [RFC9438 4.6a] [RFC9438 4.6b]
         let mut w = Window { cwnd: 1_000_000, ssthresh: 1_000_000, mss: 1000 };
         let mut c = Cubic::default();
         let rtt = Duration::from_millis(100);
@@ -188,9 +237,9 @@ mod tests {
             }
         }
         assert!((960_000..=1_010_000).contains(&w.cwnd), "{}", w.cwnd);
-        //= RFC9438-4.4
+        // [RFC9438 4.4a]
         assert!(at_half > 950_000, "concave: most is regained early ({at_half})");
-        //= RFC9438-4.5
+        // [RFC9438 4.5a]
         let plateau = w.cwnd;
         for _ in 0..100 {
             round(&mut c, &mut w, now, rtt);
@@ -201,7 +250,7 @@ mod tests {
 
     #[test]
     fn is_never_slower_than_reno_where_reno_is_quick() {
-        //= RFC9438-4.3
+        // [RFC9438 4.3a] [RFC9438 4.3b] [RFC9438 4.3c]
         let mut w = Window { cwnd: 20_000, ssthresh: 20_000, mss: 1000 };
         let mut c = Cubic::default();
         let flight = w.cwnd;
@@ -219,7 +268,7 @@ mod tests {
 
     #[test]
     fn fast_convergence_releases_room() {
-        //= RFC9438-4.7
+        // [RFC9438 4.7a]
         let mut w = Window { cwnd: 100_000, ssthresh: 100_000, mss: 1000 };
         let mut c = Cubic::default();
         let flight = w.cwnd;
@@ -227,30 +276,33 @@ mod tests {
         w.cwnd = w.ssthresh;
         let flight = w.cwnd;
         c.on_congestion(&mut w, Instant::ZERO, flight);
-        assert!((c.w_max - 59.5).abs() < 1e-9);
+        assert!((c.curve.w_max - 59.5).abs() < 1e-9);
         c.undo(&mut w);
-        //= RFC9438-4.9
-        assert_eq!((w.cwnd, c.w_max), (70_000, 100.0));
+        // [RFC9438 4.9a]
+        assert_eq!((w.cwnd, c.curve.w_max), (70_000, 100.0));
     }
 
     #[test]
-    fn a_timeout_reduces_as_a_loss_does() {
-        //= RFC9438-4.8
+    fn a_timeout_reduces_as_a_loss_does_and_the_curve_begins_anew() {
+        // [RFC9438 4.8a] [RFC9438 4.8b]
         let mut w = Window { cwnd: 100_000, ssthresh: 100_000, mss: 1000 };
         let mut c = Cubic::default();
         c.on_timeout(&mut w, Instant::ZERO, 50_000);
-        assert_eq!((w.ssthresh, c.w_max), (35_000, 100.0));
+        assert_eq!((w.ssthresh, c.curve.w_max), (35_000, 0.0));
+        w.cwnd = w.ssthresh;
+        round(&mut c, &mut w, Instant::ZERO, Duration::from_millis(100));
+        assert_eq!((c.curve.k, c.curve.origin), (0.0, 35.0));
         c.on_timeout(&mut w, Instant::ZERO, 100);
         assert_eq!(w.ssthresh, 2000);
     }
 
     #[test]
     fn idle_time_is_no_time() {
-        //= RFC9438-5.8
+        // [RFC9438 5.8a]
         let mut w = Window { cwnd: 70_000, ssthresh: 70_000, mss: 1000 };
         let rtt = Duration::from_millis(100);
         let run = |idle: Duration, w: &mut Window| {
-            let mut c = Cubic { w_max: 100.0, ..Cubic::default() };
+            let mut c = Cubic { curve: Curve { w_max: 100.0, ..Curve::default() }, ..Cubic::default() };
             round(&mut c, w, Instant::ZERO, rtt);
             c.on_idle(w, idle);
             round(&mut c, w, Instant::ZERO + idle + rtt, rtt);
@@ -258,5 +310,23 @@ mod tests {
         };
         let short = run(Duration::ZERO, &mut w.clone());
         assert_eq!(run(Duration::from_secs(100), &mut w), short);
+    }
+
+    #[test]
+    fn time_limited_by_the_program_is_no_time() {
+        // [RFC9438 4.2c]
+        let rtt = Duration::from_millis(100);
+        let run = |pause: u64| {
+            let mut w = Window { cwnd: 70_000, ssthresh: 70_000, mss: 1000 };
+            let mut c = Cubic { curve: Curve { w_max: 100.0, ..Curve::default() }, ..Cubic::default() };
+            round(&mut c, &mut w, Instant::ZERO, rtt);
+            // Acknowledgments come all the time, of less than the window.
+            for i in 0..=pause {
+                c.on_app_limited(Instant::ZERO + Duration::from_millis(100 * i));
+            }
+            round(&mut c, &mut w, Instant::ZERO + Duration::from_millis(100 * pause) + rtt, rtt);
+            w.cwnd
+        };
+        assert_eq!(run(200), run(0));
     }
 }

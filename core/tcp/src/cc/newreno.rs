@@ -1,5 +1,6 @@
 //! Reno's window (RFC 5681), counting bytes (RFC 3465). Its fast recovery is the machine's (RFC 6582).
 
+use super::hystart::HyStart;
 use super::{AckInfo, Controller, Window};
 use iopkt_base::Instant;
 
@@ -8,17 +9,18 @@ use iopkt_base::Instant;
 pub struct NewReno {
     /// Bytes acknowledged since the window last grew by a segment.
     acked: u32,
+    hystart: HyStart,
     /// Window and threshold before the last reduction.
     prior: Option<(u32, u32)>,
 }
 
 impl Controller for NewReno {
     fn on_ack(&mut self, w: &mut Window, a: &AckInfo) {
-        let left = if w.in_slow_start() { w.slow_start(a.acked) } else { a.acked };
+        let left = if w.in_slow_start() { self.hystart.grow(w, a) } else { a.acked };
         if left == 0 {
             return;
         }
-        //= RFC5681-3.1
+        // [RFC5681 3.1]
         self.acked = self.acked.saturating_add(left);
         if self.acked >= w.cwnd {
             self.acked -= w.cwnd;
@@ -27,7 +29,7 @@ impl Controller for NewReno {
     }
 
     fn on_congestion(&mut self, w: &mut Window, _now: Instant, in_flight: u32) {
-        //= RFC5681-3.2
+        // [RFC5681 3.2]
         self.prior = Some((w.cwnd, w.ssthresh));
         w.ssthresh = (in_flight / 2).max(2 * w.mss);
         self.acked = 0;
@@ -52,15 +54,14 @@ impl Controller for NewReno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iopkt_base::Duration;
 
     fn ack(acked: u32) -> AckInfo {
-        AckInfo { now: Instant::ZERO, acked, rtt: None, srtt: Duration::ZERO, in_flight: 0 }
+        AckInfo::test(Instant::ZERO, acked)
     }
 
     #[test]
     fn doubles_in_slow_start_then_adds_a_segment_a_window() {
-        //= RFC5681-3.1
+        // [RFC5681 3.1]
         let mut w = Window::new(1000, 10);
         assert_eq!(w.cwnd, 10_000);
         let mut c = NewReno::default();
@@ -69,7 +70,7 @@ mod tests {
         }
         assert_eq!(w.cwnd, 20_000);
         c.on_congestion(&mut w, Instant::ZERO, 20_000);
-        //= RFC5681-3.2
+        // [RFC5681 3.2]
         assert_eq!(w.ssthresh, 10_000);
         w.cwnd = w.ssthresh;
         for _ in 0..10 {

@@ -28,7 +28,10 @@ fn config(b: u8, c: u8) -> Config {
         sack: b & 1 != 0,
         timestamps: b & 2 != 0,
         window_scaling: b & 4 != 0,
-        cc: if b & 8 != 0 { CcKind::NewReno } else { CcKind::Cubic },
+        cc: [CcKind::Cubic, CcKind::NewReno, CcKind::Bbr, CcKind::Cubic]
+            [usize::from(b >> 3 & 1 | c >> 1 & 2)],
+        sndbuf_auto: if b & 16 != 0 { 300_000 } else { 0 },
+        rcvbuf_auto: if c & 8 != 0 { 400_000 } else { 0 },
         nodelay: b & 16 != 0,
         tso_max: if b & 32 != 0 { 16_000 } else { 0 },
         keepalive: b & 64 != 0,
