@@ -255,8 +255,10 @@ impl Tcb {
     /// Sixth check. Urgent data stays in line (RFC 6093 section 6); the mark is remembered.
     pub(crate) fn input_urgent(&mut self, seg: &Segment, o: &mut Outcome) {
         //= RFC9293-3.10.7.4-urg
-        let up = seg.seq + u32::from(seg.urgent);
-        if seg.urgent > 0 && up.gt(self.rcv.nxt) && self.rcv.up.is_none_or(|old| up.gt(old)) {
+        // A pointer of 0 means the first byte, as Linux has it. [RFC9293 MUST-62] [RFC6093 3.1]
+        let up = seg.seq + u32::from(seg.urgent.max(1));
+        // [RFC9293 MUST-32]
+        if up.gt(self.rcv.nxt) && self.rcv.up.is_none_or(|old| up.gt(old)) {
             self.rcv.up = Some(up);
             o.what |= what::URGENT;
         }

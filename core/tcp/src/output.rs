@@ -236,7 +236,11 @@ impl Tcb {
         let idle = self.outstanding() == 0;
         // Nagle as Minshall refined it (Linux does the same): a small segment waits for an earlier small one,
         // not for full ones, else the tail of every large write would cost a round trip. //= RFC9293-3.7.4
-        let nagle_ok = self.knobs.nodelay || idle || self.snd.fin || self.snd.small.le(self.snd.una);
+        let nagle_ok = self.knobs.nodelay
+            || idle
+            || self.snd.up.is_some()
+            || self.snd.fin
+            || self.snd.small.le(self.snd.una);
         if n >= full {
             // The short end of what there is goes with the full ones in front of it.
             return Some(if n == avail && nagle_ok { n } else { n - n % full });
@@ -354,12 +358,8 @@ impl Tcb {
             //= RFC9293-3.9.1-push
             flags |= Flags::PSH;
         }
-        let mut urgent = 0;
-        if let Some(up) = self.snd.up.filter(|up| up.gt(start)) {
-            //= RFC9293-3.8.5
-            flags |= Flags::URG;
-            urgent = up.since(start).min(65535) as u16;
-        }
+        let (urg, urgent) = self.urgent_field(start);
+        flags |= urg;
         let new = text > 0 && start.ge(self.snd.max);
         flags |= self.ecn_flags(new);
         let (window, adv) = self.window();
@@ -381,6 +381,17 @@ impl Tcb {
         self.ecn.cwr &= !new;
         self.ack_went(adv);
         true
+    }
+
+    /// URG and the urgent pointer of a segment that begins at `start`: at the byte behind the urgent one, or as far as it
+    /// reaches.
+    #[inline]
+    fn urgent_field(&self, start: Seq) -> (Flags, u16) {
+        match self.snd.up {
+            // [RFC9293 MUST-62] [RFC6093 3.1] [RFC6093 3.4]
+            Some(up) if up.gt(start) => (Flags::URG, up.since(start).min(65535) as u16),
+            _ => (Flags::NONE, 0),
+        }
     }
 
     /// The options of a segment other than a SYN.
@@ -466,8 +477,9 @@ impl Tcb {
     fn emit_ack(&mut self, now: Instant, seq: Seq, sink: &mut impl Sink) -> bool {
         let (window, adv) = self.window();
         // Never ECT: a lost ACK would not be noticed. [RFC3168 6.1.4a]
-        let flags = Flags::ACK | self.ecn_flags(false);
-        let seg = SegOut { window, options: self.options(now), ..bare(seq, self.rcv.nxt, flags) };
+        let (urg, urgent) = self.urgent_field(seq);
+        let flags = Flags::ACK | self.ecn_flags(false) | urg;
+        let seg = SegOut { window, urgent, options: self.options(now), ..bare(seq, self.rcv.nxt, flags) };
         if !sink.emit(&seg) {
             self.snd.refused = true;
             return false;

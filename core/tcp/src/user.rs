@@ -74,15 +74,19 @@ impl Tcb {
         Ok(self.out.write(data))
     }
 
-    /// Like [`Tcb::write`]; the last byte taken is urgent (MSG_OOB). It stays in the stream: RFC 6093.
+    /// Like [`Tcb::write`]; the last byte is urgent (MSG_OOB) when all are taken. It stays in the stream: RFC 6093.
     ///
     /// # Errors
     /// As for [`Tcb::write`].
     pub fn write_urgent(&mut self, data: &[u8]) -> Result<usize> {
         let n = self.write(data)?;
-        if n > 0 {
-            //= RFC9293-3.8.5
+        if n == data.len() && n > 0 {
+            // [RFC9293 MUST-30] [RFC9293 MUST-31]
             self.snd.up = Some(self.data_end());
+            if (self.snd.una + self.snd.wnd).le(self.snd.nxt) {
+                // The data must wait, the news goes at once.
+                self.owed.ack = true;
+            }
         }
         Ok(n)
     }

@@ -257,27 +257,6 @@ fn a_fin_out_of_order_waits_for_what_is_missing() {
 }
 
 #[test]
-fn urgent_data_stays_in_line_with_a_mark() {
-    //= RFC9293-3.8.5
-    //= RFC9293-3.10.7.4-urg
-    let mut n = Net::connected(6, Config::default());
-    n.ends[1].reads = false;
-    n.tcb(0).write(b"abc").expect("room");
-    n.tcb(0).write_urgent(b"X").expect("room");
-    n.tcb(0).write(b"def").expect("room");
-    n.output(0);
-    n.run(Duration::from_millis(100));
-    assert_ne!(n.ends[1].what & iopkt_tcp::what::URGENT, 0);
-    assert_eq!(n.tcb(1).readable(), 7);
-    assert_eq!(n.tcb(1).urgent_mark(), Some(4));
-    n.read(1, 4);
-    assert_eq!(n.tcb(1).urgent_mark(), Some(0));
-    n.read(1, 1);
-    assert_eq!(n.tcb(1).urgent_mark(), None);
-    assert_eq!(n.ends[1].got, b"abcXd");
-}
-
-#[test]
 fn long_streams_keep_their_marks() {
     // More than 2^32 bytes without a loss, then a loss: marks of old must not look like the future.
     let cfg = Config {

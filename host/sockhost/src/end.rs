@@ -114,6 +114,16 @@ impl End {
         self.send(&iov[..n])
     }
 
+    /// Writes a byte that the program finds marked: SIGURG, POLLPRI, MSG_OOB and SIOCATMARK are the kernel's own. Kernels without
+    /// urgent data on Unix sockets (before 5.15, or built so) have it in line.
+    pub fn write_urgent(&self, byte: u8) -> Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match retry(|| send(&self.fd, &[byte], flags | SendFlags::OOB)) {
+            Err(Errno::EOPNOTSUPP) => retry(|| send(&self.fd, &[byte], flags)),
+            r => r,
+        }
+    }
+
     /// One message, or bytes.
     pub fn send(&self, iov: &[IoSlice<'_>]) -> Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;

@@ -167,7 +167,7 @@ impl SockHost {
                 // The kernel doubles what it is given.
                 opt::set_socket_send_buffer_size(&theirs, BUFFER / 2)?;
             }
-            // Urgent data stays in the stream, as RFC 6093 wants it.
+            // What a program sends with MSG_OOB past its launcher stays in the stream, as RFC 6093 wants it.
             opt::set_socket_oobinline(&ours, true)?;
             give(theirs.as_fd(), &[0]).map_err(|e| io::Error::from_raw_os_error(e.raw()))?;
         }
@@ -431,6 +431,15 @@ impl Host for SockHost {
 
     fn client_option(&mut self, fd: &OwnedFd, name: i32, value: &[u8]) -> Result<()> {
         sockopt::set_raw(fd, iopkt_sockproto::linux::SOL_SOCKET, name, value).map_err(|e| pure(&e))
+    }
+
+    fn write_urgent(&mut self, e: EndId, byte: u8) -> Result<usize> {
+        let end = self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?;
+        end.write_urgent(byte)
+    }
+
+    fn client_at_mark(&mut self, fd: &OwnedFd) -> bool {
+        sockopt::at_mark(fd)
     }
 
     fn wall(&self, at: Instant) -> u64 {

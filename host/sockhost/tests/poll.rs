@@ -158,22 +158,53 @@ fn receive_time_outs_are_the_kernels() {
 }
 
 #[test]
-fn urgent_data_stays_in_the_stream() {
+fn urgent_data_by_the_stack_has_its_mark_at_the_other_program() {
+    // [RFC9293 MUST-32] [RFC9293 MUST-33] [RFC6093 6a]
     let _w = Watchdog::new(60);
     let rig = Rig::new();
     let s = rig.session();
     let (a, mut b) = connected(&s);
-    send(&a, b"ab", SendFlags::NOSIGNAL).unwrap();
-    send(&a, b"U", SendFlags::NOSIGNAL | SendFlags::OOB).unwrap();
-    send(&a, b"cd", SendFlags::NOSIGNAL).unwrap();
-    let mut buf = [0; 5];
-    b.read_exact(&mut buf).unwrap();
-    assert_eq!(&buf, b"abUcd");
-    let mut r = Req::new(Op::Send, 0);
-    r.args[0] = MSG_OOB;
-    let e = s.call(r, b"U", Some(a.as_fd())).unwrap_err();
-    assert_eq!(e.raw_os_error(), Some(libc::EOPNOTSUPP));
+    let urgent = |data: &[u8]| {
+        let mut r = Req::new(Op::Send, 0);
+        r.args[0] = MSG_OOB;
+        s.call(r, data, Some(a.as_fd())).map(|r| r.rep.val[0]).unwrap()
+    };
     assert_eq!(ioctl(&s, &b, SIOCATMARK), 0);
+    send(&a, b"ab", SendFlags::NOSIGNAL).unwrap();
+    assert_eq!(urgent(b"cU"), 2);
+    send(&a, b"de", SendFlags::NOSIGNAL).unwrap();
+    let mut p = [PollFd::new(&b, PollFlags::PRI)];
+    assert_eq!(poll(&mut p, Some(&Timespec { tv_sec: 60, tv_nsec: 0 })).unwrap(), 1);
+    let mut buf = [0; 3];
+    let n = recv(&b, &mut buf[..1], RecvFlags::OOB).unwrap().0;
+    assert_eq!((n, buf[0]), (1, b'U'));
+    b.read_exact(&mut buf).unwrap();
+    assert_eq!(&buf, b"abc");
+    assert_eq!(ioctl(&s, &b, SIOCATMARK), 1);
+    b.read_exact(&mut buf[..2]).unwrap();
+    assert_eq!(&buf[..2], b"de");
+    // In line; and behind more than the pair's other side takes at once, each in its place.
+    b.set_option(SOL_SOCKET, SO_OOBINLINE, &1i32.to_ne_bytes()).unwrap();
+    let bulk = vec![7; 300_000];
+    let mut want = Vec::new();
+    std::thread::scope(|t| {
+        t.spawn(|| {
+            for i in 0..8 {
+                let mut at = 0;
+                while at < bulk.len() {
+                    at += send(&a, &bulk[at..], SendFlags::NOSIGNAL).unwrap();
+                }
+                assert_eq!(urgent(&[b'0' + i]), 1);
+            }
+        });
+        for i in 0..8 {
+            want.extend_from_slice(&bulk);
+            want.push(b'0' + i);
+        }
+        let mut got = vec![0; want.len()];
+        b.read_exact(&mut got).unwrap();
+        assert!(got == want);
+    });
 }
 
 #[test]

@@ -26,3 +26,12 @@ pub fn set_raw(fd: impl AsFd, level: i32, name: i32, value: &[u8]) -> io::Result
     let r = unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), level, name, value.as_ptr().cast(), len) };
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Whether a stream socket is at its urgent mark (SIOCATMARK); false where sockets of its kind have none.
+pub fn at_mark(fd: impl AsFd) -> bool {
+    const SIOCATMARK: libc::Ioctl = 0x8905;
+    let mut n: libc::c_int = 0;
+    // SAFETY: SIOCATMARK writes one int to the address given, and `n` lives through the call.
+    let r = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), SIOCATMARK, &mut n) };
+    r == 0 && n != 0
+}

@@ -129,9 +129,26 @@ fn connect_ours(fd: c_int, addr: &[u8]) -> Result<()> {
     let waits = !sys::is_nonblocking(fd)?;
     let c = match ops::connect(&mut Stack, fd, addr, waits) {
         // A second blocking connect waits for the first one's end.
-        Err(libc::EALREADY) if waits => ops::Connected { in_progress: true, replace: None },
+        Err(libc::EALREADY) if waits => ops::Connected { in_progress: true, replace: None, taken: 0 },
         r => r?,
     };
+    finish_connect(fd, &c, waits)
+}
+
+/// The first part of sendto(2) with MSG_FASTOPEN: connects; returns how much of `data` has gone with the SYN.
+///
+/// # Errors
+/// EINPROGRESS when the caller does not wait and nothing has gone, and those of connect(2).
+pub fn connect_sending(fd: c_int, addr: &[u8], data: &[u8], waits: bool) -> Result<usize> {
+    let c = ops::connect_sending(&mut Stack, fd, addr, waits, data)?;
+    match finish_connect(fd, &c, waits) {
+        Err(libc::EINPROGRESS) if c.taken > 0 => Ok(c.taken),
+        r => r.map(|()| c.taken),
+    }
+}
+
+/// Puts a new descriptor in its place, and waits for the handshake if the caller does.
+fn finish_connect(fd: c_int, c: &ops::Connected, waits: bool) -> Result<()> {
     if let Some(new) = c.replace {
         let cloexec = sys::fcntl(fd, libc::F_GETFD, 0)? & libc::FD_CLOEXEC != 0;
         let flags = if cloexec { libc::O_CLOEXEC } else { 0 };
@@ -384,6 +401,10 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, arg: *mut c_void) ->
                     .map(|n| unsafe { arg.cast::<c_int>().write_unaligned(n as c_int) })
                     .map(|()| 0),
             )
+        }
+        // And where its urgent byte is.
+        Some(p) if p.stream && r == iopkt_sockproto::linux::SIOCATMARK => {
+            native(libc::SYS_ioctl, [fd as usize, request as usize, arg as usize, 0, 0])
         }
         Some(p) if is_socket || !p.stream || r == iopkt_sockproto::linux::SIOCOUTQ => {
             // SAFETY: the program's argument.

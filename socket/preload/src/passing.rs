@@ -18,17 +18,146 @@ fn one(buf: *const c_void, len: usize) -> iovec {
     iovec { iov_base: buf.cast_mut(), iov_len: len }
 }
 
-/// What send flags on a stream of ours must not reach the pair.
-fn refuse_send(flags: c_int) -> Result<()> {
-    // No urgent data (the stack has none to send), and connecting by sending needs the kernel's TCP.
-    if flags & UNUSUAL_SEND != 0 { Err(libc::EOPNOTSUPP) } else { Ok(()) }
+/// Most bytes that an urgent send, or a connecting one, hands to the stack itself.
+const HANDED: usize = 4096;
+
+/// sendto(2) with MSG_FASTOPEN on a stream.
+///
+/// # Safety
+/// As sendmsg(2).
+unsafe fn send_connecting(fd: c_int, m: &msghdr, flags: c_int) -> Result<usize> {
+    if m.msg_name.is_null() {
+        return Err(libc::EINVAL);
+    }
+    let waits = flags & libc::MSG_DONTWAIT == 0 && !sys::is_nonblocking(fd)?;
+    let mut data = [0u8; HANDED];
+    // SAFETY: the caller's promise.
+    unsafe {
+        let to = sockaddr_bytes(m.msg_name.cast(), m.msg_namelen)?;
+        let n = gather(m, 0, &mut data);
+        let taken = crate::control::connect_sending(fd, to, &data[..n], waits)?;
+        if waits { send_part(fd, m, taken, total(m), flags & !libc::MSG_FASTOPEN) } else { Ok(taken) }
+    }
+}
+
+/// send(2) with MSG_OOB on a stream: the stack takes the end of it, whose last byte is urgent; what is before goes as ever.
+///
+/// # Safety
+/// As sendmsg(2).
+unsafe fn send_urgent(fd: c_int, m: &msghdr, flags: c_int) -> Result<usize> {
+    let plain = flags & !libc::MSG_OOB;
+    let mut data = [0u8; HANDED];
+    // SAFETY: the caller's promise.
+    unsafe {
+        let whole = total(m);
+        let before = whole.saturating_sub(HANDED);
+        let done = send_part(fd, m, 0, before, plain)?;
+        if done < before {
+            return Ok(done);
+        }
+        let n = gather(m, before, &mut data);
+        match ops::send_urgent(&mut crate::session::Stack, fd, &data[..n])? {
+            Some(n) => Ok(before + n),
+            // The pair joins two programs: its own urgent byte.
+            None => {
+                let last = whole.saturating_sub(1);
+                let done = send_part(fd, m, before, last, plain)?;
+                if done < last { Ok(done) } else { send_part(fd, m, last, whole, flags) }
+            }
+        }
+    }
+}
+
+/// Sends bytes `at..end` of a message through the pair; returns where it stopped: an error only counts when nothing of the
+/// message has gone.
+///
+/// # Safety
+/// As sendmsg(2).
+unsafe fn send_part(fd: c_int, m: &msghdr, at: usize, end: usize, flags: c_int) -> Result<usize> {
+    let mut done = at;
+    while done < end {
+        // SAFETY: the caller's promise.
+        match unsafe { send_from(fd, m, done, end, flags) } {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if done == 0 => return Err(e),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+/// Bytes of a message.
+///
+/// # Safety
+/// The list of parts must be readable.
+unsafe fn total(m: &msghdr) -> usize {
+    // SAFETY: the caller's promise.
+    (0..m.msg_iovlen as usize).fold(0usize, |n, i| n.saturating_add(unsafe { (*m.msg_iov.add(i)).iov_len }))
+}
+
+/// Copies a message's bytes from `at` on; returns how many that was.
+///
+/// # Safety
+/// The message's parts must be readable.
+unsafe fn gather(m: &msghdr, mut at: usize, out: &mut [u8]) -> usize {
+    let mut n = 0;
+    for i in 0..m.msg_iovlen as usize {
+        // SAFETY: the caller's promise.
+        let v = unsafe { *m.msg_iov.add(i) };
+        let skip = at.min(v.iov_len);
+        at -= skip;
+        let k = (v.iov_len - skip).min(out.len() - n);
+        if k > 0 {
+            // SAFETY: within the part, and within `out`.
+            unsafe {
+                let from = v.iov_base.cast::<u8>().add(skip);
+                core::ptr::copy_nonoverlapping(from, out[n..].as_mut_ptr(), k);
+            }
+            n += k;
+        }
+    }
+    n
+}
+
+/// Sends bytes `at..end` of a message through the pair, of one part at most; returns how many went.
+///
+/// # Safety
+/// The message's parts must be readable.
+unsafe fn send_from(fd: c_int, m: &msghdr, at: usize, end: usize, flags: c_int) -> Result<usize> {
+    let mut skip = at;
+    for i in 0..m.msg_iovlen as usize {
+        // SAFETY: the caller's promise.
+        let v = unsafe { *m.msg_iov.add(i) };
+        if skip >= v.iov_len {
+            skip -= v.iov_len;
+            continue;
+        }
+        let n = (v.iov_len - skip).min(end - at);
+        let from = v.iov_base as usize + skip;
+        // SAFETY: within the part.
+        return unsafe { sys::marked(libc::SYS_sendto, [fd as usize, from, n, flags as usize, 0]) };
+    }
+    Ok(0)
+}
+
+/// An urgent or connecting send on a stream.
+///
+/// # Safety
+/// As sendmsg(2).
+unsafe fn send_unusual(fd: c_int, m: &msghdr, flags: c_int) -> Result<usize> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if flags & libc::MSG_FASTOPEN != 0 {
+            send_connecting(fd, m, flags)
+        } else {
+            send_urgent(fd, m, flags)
+        }
+    }
 }
 
 fn refuse_recv(flags: c_int) -> Result<()> {
-    if flags & libc::MSG_ERRQUEUE != 0 {
-        return Err(libc::EAGAIN);
-    }
-    if flags & libc::MSG_OOB != 0 { Err(libc::EINVAL) } else { Ok(()) }
+    if flags & libc::MSG_ERRQUEUE != 0 { Err(libc::EAGAIN) } else { Ok(()) }
 }
 
 /// The end of a stream: of a joined connection it may be a reset, which the pair does not show. What the call returns.
@@ -123,7 +252,12 @@ unsafe fn sendto_addressed(
         m.msg_iov = (&raw const part).cast_mut();
         m.msg_iovlen = 1;
         match ident::pair(fd) {
-            Some(p) if p.stream => refuse_send(flags)?,
+            Some(p) if p.stream && flags & UNUSUAL_SEND != 0 => {
+                m.msg_name = addr.cast_mut().cast();
+                m.msg_namelen = addr_len;
+                return send_unusual(fd, &m, flags);
+            }
+            Some(p) if p.stream => {}
             Some(p) => {
                 let to = if addr.is_null() { &[][..] } else { sockaddr_bytes(addr.cast(), addr_len)? };
                 let r = datagram::send(fd, &p, &part, 1, to, &[], flags);
@@ -150,8 +284,8 @@ unsafe fn send_message(fd: c_int, m: *const msghdr, flags: c_int) -> Result<usiz
         let p = if plain { datagram::pair(fd) } else { ident::pair(fd) };
         match p {
             None => sys::sendmsg(fd, m, flags),
+            Some(p) if p.stream && flags & UNUSUAL_SEND != 0 => send_unusual(fd, h, flags),
             Some(p) if p.stream => {
-                refuse_send(flags)?;
                 let mut bare = *h;
                 bare.msg_name = core::ptr::null_mut();
                 bare.msg_namelen = 0;

@@ -40,6 +40,7 @@ pub const SO_PRIORITY: i32 = 12;
 pub const SO_TXPRIO: i32 = 0x100b;
 pub const SO_LINGER: i32 = 13;
 pub const SO_PASSCRED: i32 = 16;
+pub const SO_OOBINLINE: i32 = 10;
 pub const SO_RCVLOWAT: i32 = 18;
 pub const SO_SNDLOWAT: i32 = 19;
 pub const SO_RCVTIMEO_OLD: i32 = 20;

@@ -133,6 +133,8 @@ pub mod repf {
     pub const LISTENING: u32 = 16;
     /// [`crate::Op::Info`]: a connect is under way.
     pub const CONNECTING: u32 = 32;
+    /// [`crate::Op::Send`] of urgent data: the pair's own send(2) does it (it joins two programs).
+    pub const NATIVE: u32 = 64;
 }
 
 /// Header of a reply.

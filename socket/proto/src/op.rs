@@ -33,7 +33,8 @@ ops! {
     /// bind(2). fd; addr.
     Bind = 3,
     /// connect(2). fd; addr (none dissolves a datagram socket's association); args: 1 when the program's
-    /// descriptor is in blocking mode and the caller is going to wait. Reply: 0, EINPROGRESS (poll for POLLOUT, then
+    /// descriptor is in blocking mode and the caller is going to wait; 1 for MSG_FASTOPEN: the payload is data for the SYN,
+    /// of which `val[0]` bytes were taken. Reply: 0, EINPROGRESS (poll for POLLOUT, then
     /// [`Op::ConnectStatus`]), EALREADY, EISCONN, or the error. With [`crate::repf::REPLACE`] the reply has a
     /// descriptor that the caller must dup2(2) over the socket's number.
     Connect = 4,
@@ -61,8 +62,9 @@ ops! {
     /// full length of a SIOCGIFCONF.
     Ioctl = 13,
     /// Sends one datagram with its errors reported at once. fd; args: MSG_* flags, 1 when the payload begins
-    /// with a [`crate::DgramHdr`]; payload. Reply: `val[0]` bytes sent. EOPNOTSUPP on streams: their
-    /// descriptors send all there is to send (urgent data is refused).
+    /// with a [`crate::DgramHdr`]; payload. Reply: `val[0]` bytes sent. With MSG_OOB on a stream: payload of
+    /// which the last byte is urgent; it goes behind what the program has written before ([`crate::repf::NATIVE`]: nothing was
+    /// done). EOPNOTSUPP else on streams: their descriptors send all the rest.
     Send = 14,
     /// Takes (MSG_PEEK: shows) one datagram. fd; args: MSG_* flags, size. Reply: payload: a
     /// [`crate::DgramHdr`] and the datagram, cut to size; `val[0]` its full length. EAGAIN when there is none. With MSG_ERRQUEUE: the

@@ -185,6 +185,20 @@ pub trait Host {
     /// EAGAIN when none does, EPIPE when the program reads no more.
     fn write(&mut self, e: EndId, data: &[&[u8]]) -> Result<usize>;
 
+    /// Writes one byte to a stream, marked as urgent where the host can do that.
+    ///
+    /// # Errors
+    /// EAGAIN when there is no room, EPIPE when the program reads no more.
+    fn write_urgent(&mut self, e: EndId, byte: u8) -> Result<usize> {
+        self.write(e, &[&[byte]])
+    }
+
+    /// Whether a program's stream is at the urgent mark (SIOCATMARK).
+    fn client_at_mark(&mut self, fd: &Self::Fd) -> bool {
+        let _ = fd;
+        false
+    }
+
     /// Takes a message of the program; `None` when there is none now.
     ///
     /// # Errors
@@ -222,7 +236,7 @@ pub trait Host {
     /// Shuts the program's end down: 0 read, 1 write, 2 both.
     fn client_shutdown(&mut self, fd: &Self::Fd, how: u8);
 
-    /// Sets an option of the program's end itself: SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT.
+    /// Sets an option of the program's end itself: SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT, SO_OOBINLINE.
     ///
     /// # Errors
     /// EINVAL, EDOM.

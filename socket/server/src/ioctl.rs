@@ -28,8 +28,9 @@ impl<H: Host> Server<H> {
         match what {
             SIOCINQ => rep.val[0] = self.readable_bytes(fd, s)?,
             SIOCOUTQ => rep.val[0] = self.unsent_bytes(shard, s)?,
-            // There is never an urgent mark: urgent data is in-band (RFC 6093).
-            SIOCATMARK if self.socks[s as usize].kind.stream() => rep.val[0] = 0,
+            SIOCATMARK if self.socks[s as usize].kind.stream() => {
+                rep.val[0] = self.host.client_at_mark(fd).into();
+            }
             SIOCGIFCONF => {
                 let (list, full) = ifconf(shard, req.args[1])?;
                 rep.val[0] = full;

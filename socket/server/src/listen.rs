@@ -9,7 +9,7 @@ use crate::Host;
 use crate::server::Server;
 use crate::sock::{Join, Listening, State};
 use iopkt_base::{Errno, Result};
-use iopkt_sockproto::linux::{SOCK_CLOEXEC, SOCK_NONBLOCK};
+use iopkt_sockproto::linux::{SO_OOBINLINE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET};
 use iopkt_sockproto::{Addr, Rep, Req};
 use iopkt_stack::Shard;
 
@@ -79,6 +79,7 @@ impl<H: Host> Server<H> {
         self.queue(s);
         match made {
             Ok((_, client)) => {
+                self.inherit(shard, id, &client);
                 let _ = shard.sockets.set_owner(id, pid);
                 self.reply(k, Rep { addr: Addr(Some(from)), ..Rep::ok(req) }, &[], Some(client));
                 Ok(())
@@ -90,6 +91,16 @@ impl<H: Host> Server<H> {
                 }
                 Err(e)
             }
+        }
+    }
+
+    /// What the kernel does for a program on its end of the pair, an accepted socket has from its listener.
+    fn inherit(&mut self, shard: &mut Shard, id: iopkt_stack::sockets::SockId, client: &H::Fd) {
+        let mut v = [0; 4];
+        let got = shard.sockets.getsockopt(&mut shard.cx, &shard.net, id, SOL_SOCKET, SO_OOBINLINE, &mut v);
+        if got == Ok(4) && v != [0; 4] {
+            // A pair that does not know it keeps the byte out of line: recv(2) with MSG_OOB still has it.
+            let _ = self.host.client_option(client, SO_OOBINLINE, &v);
         }
     }
 

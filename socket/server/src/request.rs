@@ -124,7 +124,7 @@ impl<H: Host> Server<H> {
                 })?;
             }
             Op::Connect => {
-                return self.with_port(shard, s, 0, |me, shard| me.connect(shard, k, req, fd, s));
+                return self.with_port(shard, s, 0, |me, shard| me.connect(shard, k, req, payload, fd, s));
             }
             Op::ConnectStatus => self.connect_status(shard, s)?,
             Op::Listen => self.with_port(shard, s, 0, |me, shard| me.listen(shard, s, req.args[0]))?,
@@ -138,6 +138,12 @@ impl<H: Host> Server<H> {
             Op::Getsockopt => return self.get_option(shard, k, req, payload, fd, s),
             Op::Shutdown => self.shutdown_call(shard, req.args[0], fd, s)?,
             Op::Ioctl => return self.ioctl(shard, k, req, payload, fd, s),
+            Op::Send if req.args[0] & MSG_OOB != 0 && self.socks[s as usize].kind.stream() => {
+                match self.send_urgent(shard, payload, s)? {
+                    Some(n) => rep.val[0] = n as i32,
+                    None => rep.flags |= repf::NATIVE,
+                }
+            }
             Op::Send => rep.val[0] = self.send_call(shard, req, payload, s)?,
             Op::Recv if req.args[0] & MSG_ERRQUEUE != 0 => return self.error_call(shard, k, req, fd, s),
             Op::Recv => return self.recv_call(k, req, fd, s),
@@ -304,12 +310,12 @@ impl<H: Host> Server<H> {
         let id = self.socks[s as usize].id;
         shard.sockets.setsockopt(&mut shard.cx, &mut shard.net, id, level, name, payload)?;
         let native =
-            [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW, SO_RCVLOWAT, SO_PEEK_OFF];
+            [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW, SO_RCVLOWAT, SO_PEEK_OFF, SO_OOBINLINE];
         let stream = self.socks[s as usize].kind.stream();
         if (level, name) == (IPPROTO_TCP, TCP_NOTSENT_LOWAT) {
             self.bound_unsent(fd, payload)?;
         }
-        if level == SOL_SOCKET && native.contains(&name) && (stream || name != SO_PEEK_OFF) {
+        if level == SOL_SOCKET && native.contains(&name) && (stream || !matches!(name, SO_PEEK_OFF | SO_OOBINLINE)) {
             self.host.client_option(fd, name, payload)?;
         }
         let sk = &mut self.socks[s as usize];

@@ -104,6 +104,8 @@ pub(crate) struct Sock {
     pub err: Option<Errno>,
     /// Bytes read from the pair that the stack did not take although it had promised.
     pub stash: Vec<u8>,
+    /// Urgent data (its last byte is) that goes to the stack when so many more bytes of the pair have.
+    pub urgent: VecDeque<(usize, Vec<u8>)>,
     /// Whether its data goes past the stack.
     pub join: Join,
 }
@@ -144,6 +146,7 @@ impl Sock {
             ancillary: false,
             err: None,
             stash: Vec::new(),
+            urgent: VecDeque::new(),
             join: Join::No,
         }
     }

@@ -25,12 +25,22 @@ use iopkt_stack::sockets::ev;
 const BUDGET: usize = 512 << 10;
 /// Bytes read from a pair for a connection that takes no more.
 const LOST: usize = 2048;
+/// Pieces of urgent data that wait for the bytes before them.
+const URGENT_MAX: usize = 16;
 /// Slices of received data shown to the pair at a time.
 const SLICES: usize = 128;
 
 impl<H: Host> Server<H> {
     /// connect(2).
-    pub(crate) fn connect(&mut self, shard: &mut Shard, k: u32, req: &Req, fd: &H::Fd, s: u32) -> Result<()> {
+    pub(crate) fn connect(
+        &mut self,
+        shard: &mut Shard,
+        k: u32,
+        req: &Req,
+        payload: &[u8],
+        fd: &H::Fd,
+        s: u32,
+    ) -> Result<()> {
         let sk = &mut self.socks[s as usize];
         match &mut sk.state {
             State::Dgram(_) => {
@@ -50,26 +60,55 @@ impl<H: Host> Server<H> {
             }
             State::Fresh => {}
         }
-        self.begin_connect(shard, req, fd, s)
+        let data = (req.args[1] != 0).then_some(payload);
+        let rep = match self.begin_connect(shard, req, data, fd, s)? {
+            None => Rep::ok(req),
+            Some(n) => Rep { val: [n as i32, 0, 0], ..Rep::err(req, Errno::EINPROGRESS) },
+        };
+        self.reply(k, rep, &[], None);
+        Ok(())
     }
 
-    fn begin_connect(&mut self, shard: &mut Shard, req: &Req, fd: &H::Fd, s: u32) -> Result<()> {
+    /// Begins a connect, with `data` for its SYN if it is sendto(2) with MSG_FASTOPEN. It goes on by itself: how many bytes
+    /// were taken; or by the first write: `None` (TCP_FASTOPEN_CONNECT).
+    fn begin_connect(
+        &mut self,
+        shard: &mut Shard,
+        req: &Req,
+        data: Option<&[u8]>,
+        fd: &H::Fd,
+        s: u32,
+    ) -> Result<Option<usize>> {
         let to = req.addr.0.ok_or(Errno::EAFNOSUPPORT)?;
         let sk = &mut self.socks[s as usize];
         sk.err = None;
-        let mut r = shard.sockets.connect(&mut shard.cx, &mut shard.net, sk.id, Some(to));
+        let id = sk.id;
+        let mut open = || match data {
+            None => shard.sockets.connect(&mut shard.cx, &mut shard.net, id, Some(to)).map(|()| None),
+            Some(d) => shard.sockets.connect_sending(&mut shard.cx, &mut shard.net, id, to, d).map(Some),
+        };
+        let mut r = open();
         if r == Err(Errno::ECONNABORTED) {
             // The stack tells here, as Linux does, that the last attempt failed; the program knows that already.
-            r = shard.sockets.connect(&mut shard.cx, &mut shard.net, sk.id, Some(to));
+            r = open();
         }
         match r {
-            Ok(()) | Err(Errno::EINPROGRESS) => {
+            // The SYN waits for what comes by the pair.
+            Ok(None) => {
+                sk.state = State::Up { told: true };
+                sk.readable = true;
+                self.queue(s);
+                Ok(None)
+            }
+            Ok(Some(_)) | Err(Errno::EINPROGRESS) => {
                 sk.state = State::Connecting { wait: req.args[0] != 0 };
                 let end = sk.end;
-                self.hold(shard, s, to, fd);
+                if data.is_none() {
+                    self.hold(shard, s, to, fd);
+                }
                 // Fails only when the program has filled the pair itself: not writable either.
                 let _ = self.host.block(end, fd);
-                Err(Errno::EINPROGRESS)
+                Ok(Some(r.ok().flatten().unwrap_or(0)))
             }
             Err(e) => Err(e),
         }
@@ -90,9 +129,12 @@ impl<H: Host> Server<H> {
             return Err(e);
         }
         let (s, client) = self.make_socket(shard, self.user(k), kind, State::Fresh, req.args[0] == 0)?;
-        let status = match self.begin_connect(shard, req, &client, s) {
+        // MSG_FASTOPEN on a descriptor that is replaced: the data follows the handshake.
+        let data = (req.args[1] != 0).then_some(&[][..]);
+        let status = match self.begin_connect(shard, req, data, &client, s) {
             Err(e) => e,
-            Ok(()) => Errno(0),
+            Ok(Some(_)) => Errno::EINPROGRESS,
+            Ok(None) => Errno(0),
         };
         let rep = Rep { flags: repf::REPLACE, ..Rep::err(req, status) };
         self.reply(k, rep, &[], Some(client));
@@ -183,10 +225,71 @@ impl<H: Host> Server<H> {
         up || down
     }
 
-    fn pump_up(&mut self, shard: &mut Shard, s: u32) -> bool {
+    /// send(2) with MSG_OOB: `data`, whose last byte is urgent, goes behind what the program has written before. `None`: the
+    /// two programs hold the ends of one pair, whose own send(2) does it.
+    pub(crate) fn send_urgent(&mut self, shard: &mut Shard, data: &[u8], s: u32) -> Result<Option<usize>> {
         let sk = &mut self.socks[s as usize];
+        match sk.state {
+            State::Up { .. } => {}
+            State::Connecting { .. } => return Err(Errno::EAGAIN),
+            _ => return Err(Errno::EPIPE),
+        }
+        match sk.join {
+            Join::Joined => return Ok(None),
+            // The mark cannot wait in the pair for a join.
+            Join::Held => sk.join = Join::No,
+            Join::No => {}
+        }
+        if sk.dead || sk.fin_sent || sk.rdhup {
+            return Err(sk.err.take().unwrap_or(Errno::EPIPE));
+        }
+        if sk.urgent.len() >= URGENT_MAX {
+            return Err(Errno::ENOBUFS);
+        }
+        if !data.is_empty() {
+            let before = self.host.pending(sk.end);
+            let counted: usize = sk.urgent.iter().map(|u| u.0).sum();
+            sk.urgent.push_back((before.saturating_sub(counted), data.to_vec()));
+            sk.readable |= before > 0;
+            self.pump_up(shard, s);
+            self.queue(s);
+        }
+        Ok(Some(data.len()))
+    }
+
+    /// Hands urgent data on whose turn it is. False: the stack has no room for it, an event will tell.
+    fn urgent_up(&mut self, shard: &mut Shard, s: u32) -> bool {
+        let sk = &mut self.socks[s as usize];
+        while let Some((0, data)) = sk.urgent.front_mut() {
+            match not_now(shard.sockets.write_urgent(&mut shard.cx, sk.id, data)) {
+                Ok(Some(n)) => {
+                    sk.moved += n as u64;
+                    data.drain(..n);
+                    if data.is_empty() {
+                        sk.urgent.pop_front();
+                    }
+                }
+                Ok(None) => return false,
+                Err(e) => {
+                    sk.urgent.clear();
+                    fail(sk, e);
+                }
+            }
+        }
+        true
+    }
+
+    fn pump_up(&mut self, shard: &mut Shard, s: u32) -> bool {
         let mut left = BUDGET;
-        while !sk.fin_sent && !sk.dead && left > 0 {
+        loop {
+            let sk = &self.socks[s as usize];
+            if sk.fin_sent || sk.dead || left == 0 {
+                break;
+            }
+            if !sk.urgent.is_empty() && sk.stash.is_empty() && !self.urgent_up(shard, s) {
+                return false;
+            }
+            let sk = &mut self.socks[s as usize];
             if !sk.stash.is_empty() {
                 match not_now(shard.sockets.write(&mut shard.cx, sk.id, &sk.stash)) {
                     Ok(Some(w)) => {
@@ -203,7 +306,11 @@ impl<H: Host> Server<H> {
             }
             let n = match shard.sockets.write_room(sk.id) {
                 Ok(0) => return false, // ev::WRITE will tell
-                Ok(n) => n.min(left).min(self.cfg.recv).min(self.buf.len()),
+                // Not past the place of urgent data.
+                Ok(n) => {
+                    let to = sk.urgent.front().map_or(usize::MAX, |u| u.0);
+                    n.min(left).min(self.cfg.recv).min(self.buf.len()).min(to)
+                }
                 // What the program has written shows by its write that the connection is over.
                 Err(_) => LOST,
             };
@@ -212,6 +319,9 @@ impl<H: Host> Server<H> {
                 Ok((n, more)) => {
                     sk.readable = more;
                     left = left.saturating_sub(n);
+                    if let Some(u) = sk.urgent.front_mut() {
+                        u.0 = u.0.saturating_sub(n);
+                    }
                     match not_now(shard.sockets.write(&mut shard.cx, sk.id, &self.buf[..n])) {
                         Ok(w) => {
                             let w = w.unwrap_or(0);
@@ -228,7 +338,9 @@ impl<H: Host> Server<H> {
                 }
             }
         }
-        if sk.rdhup && !sk.readable && sk.stash.is_empty() && !sk.fin_sent && !sk.dead {
+        let sk = &mut self.socks[s as usize];
+        let all = sk.stash.is_empty() && sk.urgent.is_empty();
+        if sk.rdhup && !sk.readable && all && !sk.fin_sent && !sk.dead {
             if self.host.pending(sk.end) > 0 {
                 sk.readable = true;
                 return true;
@@ -260,7 +372,16 @@ impl<H: Host> Server<H> {
                 left = left.saturating_sub(all);
                 continue;
             }
-            match not_now(self.host.write(sk.end, &slices[..n])) {
+            let put = match shard.sockets.urgent_ahead(sk.id) {
+                None => self.host.write(sk.end, &slices[..n]),
+                // The urgent byte is next; slices have at least one byte.
+                Some(1) => self.host.write_urgent(sk.end, slices[0][0]),
+                Some(to) => {
+                    let n = cut(&mut slices[..n], to - 1);
+                    self.host.write(sk.end, &slices[..n])
+                }
+            };
+            match not_now(put) {
                 Ok(Some(w)) => {
                     shard.sockets.consume(&mut shard.cx, sk.id, w);
                     left = left.saturating_sub(w);
@@ -272,6 +393,18 @@ impl<H: Host> Server<H> {
         }
         left == 0
     }
+}
+
+/// Shortens slices to `max` bytes in all; returns how many slices are left.
+fn cut(slices: &mut [&[u8]], mut max: usize) -> usize {
+    for (i, s) in slices.iter_mut().enumerate() {
+        if s.len() >= max {
+            *s = &s[..max];
+            return i + 1;
+        }
+        max -= s.len();
+    }
+    slices.len()
 }
 
 /// The connection does not take what the program writes: it is over.

@@ -154,20 +154,45 @@ pub struct Connected {
     pub in_progress: bool,
     /// A descriptor that takes the place of the socket's.
     pub replace: Option<c_int>,
+    /// Bytes that went with the SYN.
+    pub taken: usize,
 }
 
 /// connect(2). `wait`: the descriptor is in blocking mode and the caller will wait. EALREADY and EISCONN are errors.
 pub fn connect(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8], wait: bool) -> Result<Connected> {
+    begin_connect(rpc, fd, sockaddr, wait, None)
+}
+
+/// sendto(2) with MSG_FASTOPEN: connects with as much of `data` in the SYN as goes. EALREADY and EISCONN are errors.
+pub fn connect_sending(
+    rpc: &mut impl Rpc,
+    fd: c_int,
+    sockaddr: &[u8],
+    wait: bool,
+    data: &[u8],
+) -> Result<Connected> {
+    begin_connect(rpc, fd, sockaddr, wait, Some(data))
+}
+
+fn begin_connect(
+    rpc: &mut impl Rpc,
+    fd: c_int,
+    sockaddr: &[u8],
+    wait: bool,
+    data: Option<&[u8]>,
+) -> Result<Connected> {
     let to = addr(sockaddr)?;
-    let req = Req { args: [wait.into(), 0, 0, 0, 0], addr: to, ..Req::new(Op::Connect, 0) };
-    let a = rpc.rpc(req, Some(fd), [&[], &[]], &mut [])?;
+    let args = [wait.into(), data.is_some().into(), 0, 0, 0];
+    let req = Req { args, addr: to, ..Req::new(Op::Connect, 0) };
+    let a = rpc.rpc(req, Some(fd), [data.unwrap_or(&[]), &[]], &mut [])?;
+    let taken = usize::try_from(a.rep.val[0]).unwrap_or(0);
     let replace = a.fd.filter(|_| a.rep.flags & repf::REPLACE != 0);
     if let (Some(fd), None) = (a.fd, replace) {
         sys::close(fd);
     }
     match a.rep.status {
-        0 => Ok(Connected { in_progress: false, replace }),
-        libc::EINPROGRESS => Ok(Connected { in_progress: true, replace }),
+        0 => Ok(Connected { in_progress: false, replace, taken }),
+        libc::EINPROGRESS => Ok(Connected { in_progress: true, replace, taken }),
         e => {
             if let Some(fd) = replace {
                 sys::close(fd);
@@ -381,6 +406,13 @@ pub fn ioctl_ifconf(rpc: &mut impl Rpc, fd: c_int, out: &mut [u8]) -> Result<(us
         Req { args: [iopkt_sockproto::linux::SIOCGIFCONF as i32, size, 0, 0, 0], ..Req::new(Op::Ioctl, 0) };
     let a = checked(rpc, req, Some(fd), [&[], &[]], out)?;
     Ok((a.len, usize::try_from(a.rep.val[0]).unwrap_or(0)))
+}
+
+/// send(2) with MSG_OOB on a stream: the bytes that were taken; `None`: the pair's own send(2) is to do it.
+pub fn send_urgent(rpc: &mut impl Rpc, fd: c_int, payload: &[u8]) -> Result<Option<usize>> {
+    let req = Req { args: [libc::MSG_OOB, 0, 0, 0, 0], ..Req::new(Op::Send, 0) };
+    let a = checked(rpc, req, Some(fd), [payload, &[]], &mut [])?;
+    Ok((a.rep.flags & repf::NATIVE == 0).then_some(a.rep.val[0] as usize))
 }
 
 /// Sends one datagram by request; its errors are known at once. `head` is an encoded `DgramHdr` or empty.

@@ -15,6 +15,25 @@ impl Sockets {
     /// ENOTCONN, EPIPE after shutdown, EAGAIN while connecting or without room, the pending error of the
     /// connection.
     pub fn write(&mut self, cx: &mut Cx, id: SockId, data: &[u8]) -> Result<usize> {
+        self.write_to(cx, id, data, false)
+    }
+
+    /// Appends to a stream bytes of which the last one is urgent (MSG_OOB); returns what fitted. Only what fits as a
+    /// whole has the mark.
+    ///
+    /// # Errors
+    /// As for [`Sockets::write`].
+    pub fn write_urgent(&mut self, cx: &mut Cx, id: SockId, data: &[u8]) -> Result<usize> {
+        self.write_to(cx, id, data, true)
+    }
+
+    /// In-order bytes of a stream up to and with the urgent one, when the peer has announced one and it was not consumed yet;
+    /// it may still be on its way.
+    pub fn urgent_ahead(&self, id: SockId) -> Option<usize> {
+        self.conn(id).ok()?.tcb.urgent_mark().filter(|n| *n > 0).map(|n| n as usize)
+    }
+
+    fn write_to(&mut self, cx: &mut Cx, id: SockId, data: &[u8], urgent: bool) -> Result<usize> {
         let s = self.table.get_mut(id)?;
         if let Some(e) = s.err.take_if(|_| !matches!(s.body, Body::Dgram(_))) {
             return Err(e);
@@ -43,7 +62,7 @@ impl Sockets {
             State::Established | State::CloseWait => {}
             _ => return Err(Errno::EPIPE),
         }
-        let n = c.tcb.write(data)?;
+        let n = if urgent { c.tcb.write_urgent(data)? } else { c.tcb.write(data)? };
         c.want_write = n < data.len();
         if n == 0 && !data.is_empty() {
             return Err(Errno::EAGAIN);

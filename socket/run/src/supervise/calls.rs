@@ -140,16 +140,10 @@ impl Supervisor {
             // Its wait was interrupted, and it came up meanwhile: for the caller it is one call.
             Err(libc::EISCONN) if waits && begun.is_some() => return Ok(Outcome::Value(0)),
             // A second blocking connect waits for the first one's end.
-            Err(libc::EALREADY) if waits => ops::Connected { in_progress: true, replace: None },
+            Err(libc::EALREADY) if waits => ops::Connected { in_progress: true, replace: None, taken: 0 },
             r => r?,
         };
-        if let Some(new) = c.replace {
-            // SAFETY: a fresh descriptor, ours alone.
-            let new = unsafe { OwnedFd::from_raw_fd(new) };
-            let cloexec = target::is_cloexec(call.tid, call.int(0));
-            self.listener.replace(call.id, new.as_raw_fd(), call.int(0), cloexec)?;
-            job.fd = Some(new);
-        }
+        self.replaced(job, &c)?;
         match (c.in_progress, waits) {
             (false, _) => Ok(Outcome::Value(0)),
             (true, false) => Err(libc::EINPROGRESS),
@@ -158,6 +152,19 @@ impl Supervisor {
                 Ok(Outcome::Wait(OUT))
             }
         }
+    }
+
+    /// Puts the descriptor that a connect brought in the place of the caller's.
+    pub(super) fn replaced(&mut self, job: &mut Job, c: &ops::Connected) -> Result<(), Errno> {
+        let call = job.call;
+        if let Some(new) = c.replace {
+            // SAFETY: a fresh descriptor, ours alone.
+            let new = unsafe { OwnedFd::from_raw_fd(new) };
+            let cloexec = target::is_cloexec(call.tid, call.int(0));
+            self.listener.replace(call.id, new.as_raw_fd(), call.int(0), cloexec)?;
+            job.fd = Some(new);
+        }
+        Ok(())
     }
 
     fn accept(&mut self, job: &mut Job, fd: RawFd, name: &PairName, flags: i32) -> Result<Outcome, Errno> {
@@ -249,7 +256,7 @@ impl Supervisor {
 
     fn ioctl(&mut self, call: &Call, fd: RawFd, stream: bool) -> Result<Outcome, Errno> {
         let request = call.args[1] as u32;
-        if stream && request == SIOCINQ {
+        if stream && (request == SIOCINQ || request == iopkt_sockproto::linux::SIOCATMARK) {
             // The pair of a stream knows that itself.
             return Ok(Outcome::GoOn);
         }

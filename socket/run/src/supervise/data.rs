@@ -26,6 +26,8 @@ const MAX_MESSAGES: usize = 1024;
 const QUOTE: usize = 1024;
 /// Longest control buffer that is read.
 const MAX_CONTROL: usize = 4096;
+/// Most bytes that an urgent send, or one that connects, hands to the stack itself.
+const MAX_URGENT: usize = 4096;
 /// Flags that are meant for the pair's own recv.
 const NATIVE: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
@@ -83,8 +85,8 @@ impl Supervisor {
         if flags & libc::MSG_ERRQUEUE != 0 {
             return Err(libc::EAGAIN);
         }
-        if flags & libc::MSG_OOB != 0 {
-            return Err(if name.stream { libc::EINVAL } else { libc::EOPNOTSUPP });
+        if flags & libc::MSG_OOB != 0 && !name.stream {
+            return Err(libc::EOPNOTSUPP);
         }
         let mut bytes = vec![0; if name.stream { room.min(MAX_STREAM) } else { MAX_MESSAGE }];
         let n = recv(fd, &mut bytes, libc::MSG_PEEK)?;
@@ -121,6 +123,10 @@ impl Supervisor {
         let call = job.call;
         let [_, buf, len, flags, addr, addr_len] = call.args;
         let (flags, room) = (flags as i32, len as usize);
+        if name.stream && flags & libc::MSG_OOB != 0 {
+            // The pair has the urgent byte itself.
+            return Ok(Outcome::GoOn);
+        }
         let t = match self.peek(fd, name, flags, room) {
             Err(libc::EAGAIN) if flags & libc::MSG_ERRQUEUE == 0 && may_wait(fd, flags) => {
                 return Ok(Outcome::Wait(IN));
@@ -154,7 +160,8 @@ impl Supervisor {
         let flags = call.int(2);
         // SAFETY: any bit pattern is a msghdr of integers and pointers that are not followed here.
         let m: libc::msghdr = unsafe { target::read_struct(call.tid, call.args[1])? };
-        if name.stream && m.msg_name.is_null() && flags & (libc::MSG_OOB | libc::MSG_ERRQUEUE) == 0 {
+        let plain = m.msg_name.is_null() && flags & libc::MSG_ERRQUEUE == 0;
+        if name.stream && (plain || flags & libc::MSG_OOB != 0) {
             return Ok(Outcome::GoOn);
         }
         match self.receive_into(&call, fd, name, call.args[1], m, flags) {
@@ -265,10 +272,13 @@ impl Supervisor {
         let [_, buf, len, flags, addr, addr_len] = call.args;
         let flags = flags as i32;
         let one = [libc::iovec { iov_base: buf as *mut libc::c_void, iov_len: len as usize }];
-        if name.stream {
+        if name.stream && flags & libc::MSG_FASTOPEN == 0 {
             return self.send_stream(job, fd, &one, flags);
         }
         let to = if addr == 0 { Vec::new() } else { read_sockaddr(call.tid, addr, addr_len)? };
+        if name.stream {
+            return self.send_opening(job, fd, &to, &one, flags);
+        }
         if len as usize > MAX_MESSAGE - DGRAM_HDR_LEN {
             return Err(libc::EMSGSIZE);
         }
@@ -294,6 +304,76 @@ impl Supervisor {
         }
     }
 
+    /// send(2) with MSG_OOB: the stack takes all of it, or as much as a message holds (a partial send, then without the mark).
+    fn send_urgent(
+        &mut self,
+        job: &mut Job,
+        fd: RawFd,
+        iov: &[libc::iovec],
+        flags: i32,
+    ) -> Result<Outcome, Errno> {
+        let call = job.call;
+        if total(iov) > MAX_URGENT {
+            // Everything but the end goes as ever.
+            let mut short = Vec::new();
+            let mut left = total(iov) - MAX_URGENT;
+            for v in iov {
+                let n = v.iov_len.min(left);
+                left -= n;
+                short.push(libc::iovec { iov_base: v.iov_base, iov_len: n });
+            }
+            return self.send_stream(job, fd, &short, flags & !libc::MSG_OOB);
+        }
+        let all = target::gather(call.tid, iov, MAX_URGENT)?;
+        if !self.listener.is_valid(call.id) {
+            return Ok(Outcome::Gone);
+        }
+        match ops::send_urgent(&mut self.stack, fd, &all)? {
+            Some(n) => Ok(Outcome::Value(n as i64)),
+            None => Ok(Outcome::GoOn),
+        }
+    }
+
+    /// sendto(2) with MSG_FASTOPEN.
+    fn send_opening(
+        &mut self,
+        job: &mut Job,
+        fd: RawFd,
+        to: &[u8],
+        iov: &[libc::iovec],
+        flags: i32,
+    ) -> Result<Outcome, Errno> {
+        let call = job.call;
+        let waits = may_wait(fd, flags);
+        if job.opening {
+            return match ops::connect_status(&mut self.stack, fd) {
+                Err(libc::EINPROGRESS) => Ok(Outcome::Wait(OUT)),
+                // Told as connected already: the handshake ended, and bytes went after it.
+                Ok(()) | Err(libc::EISCONN) => self.send_stream(job, fd, iov, flags & !libc::MSG_FASTOPEN),
+                Err(e) if job.done == 0 => Err(e),
+                Err(_) => Ok(Outcome::Value(job.done as i64)),
+            };
+        }
+        if to.is_empty() {
+            return Err(libc::EINVAL);
+        }
+        let data = target::gather(call.tid, iov, total(iov).min(MAX_URGENT))?;
+        if !self.listener.is_valid(call.id) {
+            return Ok(Outcome::Gone);
+        }
+        let c = ops::connect_sending(&mut self.stack, fd, to, waits, &data)?;
+        self.replaced(job, &c)?;
+        job.done = c.taken;
+        match (c.in_progress, waits) {
+            (true, true) => {
+                job.opening = true;
+                Ok(Outcome::Wait(OUT))
+            }
+            (true, false) if c.taken == 0 => Err(libc::EINPROGRESS),
+            _ => Ok(Outcome::Value(c.taken as i64)),
+        }
+    }
+
     /// A stream ignores the address; the bytes go through the pair. In blocking mode until all are sent.
     fn send_stream(
         &mut self,
@@ -303,8 +383,8 @@ impl Supervisor {
         flags: i32,
     ) -> Result<Outcome, Errno> {
         let call = job.call;
-        if flags & (libc::MSG_OOB | libc::MSG_FASTOPEN) != 0 {
-            return Err(libc::EOPNOTSUPP);
+        if flags & libc::MSG_OOB != 0 {
+            return self.send_urgent(job, fd, iov, flags);
         }
         let all = target::gather(call.tid, iov, total(iov).min(job.done + MAX_STREAM))?;
         if !self.listener.is_valid(call.id) {
@@ -354,6 +434,15 @@ impl Supervisor {
         }
         if name.stream {
             let iov = target::read_iovecs(call.tid, m.msg_iov as u64, m.msg_iovlen)?;
+            if flags & libc::MSG_FASTOPEN != 0 {
+                let null = m.msg_name.is_null();
+                let to = if null {
+                    Vec::new()
+                } else {
+                    read_sockaddr(call.tid, m.msg_name as u64, m.msg_namelen.into())?
+                };
+                return self.send_opening(job, fd, &to, &iov, flags);
+            }
             return self.send_stream(job, fd, &iov, flags);
         }
         let Parts { to, control, payload } = self.read_message(call.tid, &m)?;

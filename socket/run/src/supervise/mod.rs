@@ -79,6 +79,8 @@ struct Job {
     seen: u32,
     /// The call has been begun (connect), or how much of it is done (bytes, messages).
     done: usize,
+    /// A send that connects has begun to (MSG_FASTOPEN); what is left goes when the connection is there.
+    opening: bool,
 }
 
 /// A connection whose accept was interrupted just when it had been taken: the next accept on the listener gets it.
@@ -351,7 +353,7 @@ impl Supervisor {
             for t in old {
                 self.forget(t);
             }
-            self.work(Job { call, fd: None, deadline: None, seen: 0, done: 0 });
+            self.work(Job { call, fd: None, deadline: None, seen: 0, done: 0, opening: false });
         }
     }
 

@@ -66,8 +66,99 @@ def addresses_on_streams():
     assert c.sendmsg([b"ab", b"cd"]) == 4
     data, anc, flags, addr = p.recvmsg(100, 100)
     assert data == b"abcd" and anc == [], (data, anc)
-    expect(errno.EOPNOTSUPP, c.send, b"x", socket.MSG_OOB)
     expect(errno.EAGAIN, c.recvmsg, 10, 10, socket.MSG_ERRQUEUE)
+
+
+def at_mark(s):
+    n = array.array("i", [0])
+    fcntl.ioctl(s, 0x8905, n)  # SIOCATMARK
+    return n[0]
+
+
+def urgent():
+    l = listener()
+    c = socket.create_connection(l.getsockname())
+    p, _ = l.accept()
+    seen = []
+    signal.signal(signal.SIGURG, lambda *_: seen.append(1))
+    fcntl.fcntl(p, fcntl.F_SETOWN, os.getpid())
+    poll = select.poll()
+    poll.register(p, select.POLLPRI)
+    expect(errno.EINVAL, p.recv, 1, socket.MSG_OOB)
+    assert c.send(b"ab") == 2
+    assert c.send(b"cU", socket.MSG_OOB) == 2
+    assert c.send(b"de") == 2
+    assert poll.poll(60000), "POLLPRI"
+    assert p.recv(1, socket.MSG_OOB) == b"U"
+    assert seen, "SIGURG"
+    got = b""
+    while len(got) < 3:  # a read stops at the mark
+        got += p.recv(10)
+    assert got == b"abc", got
+    assert at_mark(p) == 1
+    expect(errno.EINVAL, p.recv, 1, socket.MSG_OOB)
+    got = b""
+    while len(got) < 2:
+        got += p.recv(10)
+    assert got == b"de" and at_mark(p) == 0
+    # In line.
+    p.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    assert p.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE) == 1
+    c.sendmsg([b"x", b"yz"])
+    c.sendmsg([b"Y"], [], socket.MSG_OOB)
+    assert poll.poll(60000)
+    got = b""
+    while len(got) < 3:
+        got += p.recv(10)
+    assert got == b"xyz" and at_mark(p) == 1, got
+    expect(errno.EINVAL, p.recv, 1, socket.MSG_OOB)
+    assert p.recv(10) == b"Y"
+    # The other way, in line by the listener's option.
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    c = socket.create_connection(l.getsockname())
+    p, _ = l.accept()
+    c.send(b"m", socket.MSG_OOB)
+    assert p.recv(1) == b"m"
+    p.send(b"n", socket.MSG_OOB)
+    poll.register(c, select.POLLPRI)
+    assert poll.poll(60000)
+    assert c.recv(1, socket.MSG_OOB) == b"n"
+    signal.signal(signal.SIGURG, signal.SIG_DFL)
+
+
+def connecting_sends():
+    l = listener()
+    to, fast = l.getsockname(), 0x20000000  # MSG_FASTOPEN
+    big = os.urandom(100000)
+    c = socket.socket()
+    t = threading.Thread(target=lambda: c.sendto(big, fast, to))
+    t.start()
+    p, peer = l.accept()
+    got = b""
+    while len(got) < len(big):
+        got += p.recv(65536)
+    t.join()
+    assert got == big and peer == c.getsockname()
+    expect(errno.EISCONN, c.sendto, b"x", fast, to)
+    c = socket.socket()
+    assert c.sendmsg([b"ab", b"cd"], [], fast, to) == 4
+    p, _ = l.accept()
+    assert p.recv(4, socket.MSG_WAITALL) == b"abcd"
+    # Nobody has given a cookie: the data has to wait.
+    c = socket.socket()
+    c.setblocking(False)
+    expect(errno.EINPROGRESS, c.sendto, b"x", fast, to)
+    assert select.select([], [c], [], 60)[1] == [c]
+    assert c.send(b"x") == 1
+    p, _ = l.accept()
+    assert p.recv(1) == b"x"
+    expect(errno.ECONNREFUSED, socket.socket().sendto, b"x", fast, (LO, 1))
+    s = socket.socket()
+    s.setsockopt(socket.IPPROTO_TCP, 30, 1)  # TCP_FASTOPEN_CONNECT
+    s.connect(to)
+    assert s.send(b"y") == 1
+    p, _ = l.accept()
+    assert p.recv(1) == b"y"
 
 
 def refused():
@@ -438,10 +529,13 @@ def queued_sizes():
 # Whether connections take long enough (the test's own stack) to see what happens meanwhile.
 slow = sys.argv[1] == "slow"
 preload = "libiopkt_preload" in os.environ.get("LD_PRELOAD", "")
-tests = [names, stream, addresses_on_streams, refused, nonblocking_connect, accepting, interrupted, under_signals, datagrams, queued_sizes, options,
+tests = [names, stream, addresses_on_streams, refused, nonblocking_connect, connecting_sends, accepting, interrupted, under_signals, datagrams, queued_sizes, options,
          sharing, kernels_own, many_threads, same_port_again, closing_strange_descriptors]
 if preload:
     tests.insert(8, plain_reads)
+if not slow:
+    # The test's own stack has no urgent data.
+    tests.append(urgent)
 for t in tests:
     if len(sys.argv) < 3 or t.__name__ in sys.argv[2:]:
         print(t.__name__, flush=True)
