@@ -53,6 +53,7 @@ pub const VARIABLES: &[Variable] = &[
     rw("net.inet.ip.mtudisc", "Path MTU discovery"),
     ro("net.inet.ip.redirect", "Send redirects when forwarding"),
     rw("net.inet.ip.ttl", "TTL of packets that the stack itself makes"),
+    rw("net.inet.tcp.base_mss", "MSS with which probing begins, bytes"),
     Variable {
         name: "net.inet.tcp.congctl.available",
         text: "Congestion controllers",
@@ -78,6 +79,10 @@ pub const VARIABLES: &[Variable] = &[
     ),
     rw("net.inet.tcp.init_win", "Initial window, segments"),
     rw("net.inet.tcp.init_win_local", "Initial window on the same network, segments"),
+    rw(
+        "net.inet.tcp.invalid_ratelimit",
+        "Shortest time between two answers to segments that are not acceptable, ms",
+    ),
     rw("net.inet.tcp.join_local", "Join two programs of this stack past it"),
     ro("net.inet.tcp.joined", "Connections that were joined so"),
     rw("net.inet.tcp.keepcnt", "Keepalive probes before a connection is given up"),
@@ -88,6 +93,7 @@ pub const VARIABLES: &[Variable] = &[
     rw("net.inet.tcp.max_tw_buckets", "Most connections in TIME-WAIT"),
     rw("net.inet.tcp.msl", "Lifetime of a segment, s: TIME-WAIT lasts twice that"),
     ro("net.inet.tcp.mssdflt", "MSS of a peer that announces none"),
+    rw("net.inet.tcp.mtu_probing", "Path MTU by probing: 0 never, 1 where segments vanish, 2 always"),
     rw("net.inet.tcp.recvbuf_auto", "Receive buffers grow with what is read in a round trip"),
     rw("net.inet.tcp.recvbuf_max", "Most bytes to which they grow"),
     rw("net.inet.tcp.recvspace", "Receive buffer of new sockets, bytes"),

@@ -131,6 +131,7 @@ impl Inet {
             if h.ty == ty::UNREACHABLE {
                 l.cx.counters.inc(Stat::IcmpBadCode);
             }
+            // [RFC9293 MUST-55]
             return h.ty == ty::SOURCE_QUENCH;
         };
         let mut head = [0; 8];
@@ -171,6 +172,7 @@ impl Inet {
         let mut mtu = u32::from(h.mtu());
         if mtu == 0 {
             // An old router: the next plateau below what was sent (section 7).
+            // [RFC1191 5]
             mtu = PLATEAUS.iter().copied().find(|p| (*p as usize) < q.total_len).unwrap_or(68);
         }
         let mtu = mtu.max(MIN_PMTU);

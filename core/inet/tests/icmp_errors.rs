@@ -143,6 +143,7 @@ fn reports_that_cannot_be_about_us_are_not_believed() {
 
 #[test]
 fn unanswered_requests_stay_unanswered() {
+    // [RFC9293 MUST-55]
     let (mut h, t) = host();
     for k in [ty::MASK_REQUEST, ty::INFO_REQUEST, ty::ROUTER_SOLICIT, ty::SOURCE_QUENCH, 42, 255] {
         assert!(h.feed(t, &ip(&packet("10.0.0.9", "10.0.0.1", 1, &icmp(k, 0, [0; 4], &[0; 28])))).is_empty());

@@ -81,6 +81,7 @@ fn what_is_not_plausible_is_not_believed() {
 
 #[test]
 fn a_router_that_does_not_say_gives_the_next_plateau() {
+    // [RFC1191 5]
     let (mut h, t) = host();
     for (sent, want) in [(1500, 1492), (1492, 1006), (1006, 552)] {
         h.feed(t, &too_big(0, sent, true, "10.0.0.1", "192.0.2.7"));

@@ -301,6 +301,7 @@ fn a_redirect_of_our_gateway_is_followed_for_a_while() {
 
 #[test]
 fn a_connection_without_answers_suspects_its_route() {
+    // [RFC9293 SHLD-9] [RFC9293 SHLD-10]
     use iopkt_base::Duration;
     use iopkt_stack::sockets::SockType;
     let mut h = Host::new(1);

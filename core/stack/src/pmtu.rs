@@ -70,6 +70,7 @@ impl PmtuCache {
         {
             self.map.remove(&victim);
         }
+        // [RFC1191 6.3]
         let until = now + AGE;
         self.map.insert(dst, (mtu, until));
         self.ages.insert((until, dst));
@@ -105,6 +106,7 @@ mod tests {
 
     #[test]
     fn lowers_ages_and_is_bounded() {
+        // [RFC1191 6.3]
         let mut p = PmtuCache::new(&Keyed::new([1; 16]));
         let a: IpAddr = "10.0.0.1".parse().unwrap();
         p.lower(Instant::ZERO, a, 1400);

@@ -29,6 +29,7 @@ fn counter(w: &World, h: usize, text: &str) -> u64 {
 
 #[test]
 fn the_accept_queue_is_bounded_and_drains() {
+    // [RFC9293 MUST-42]
     let mut w = World::new(1);
     let l = w.listener(80, 3);
     connects(&mut w, 20, 80);
@@ -74,6 +75,7 @@ fn flood(w: &mut World, n: usize) {
 
 #[test]
 fn cookies_let_connections_through_a_flood() {
+    // [RFC4987 3.4]
     let mut w = World::new(3);
     let l = w.listener(80, 4);
     // Handshakes that cannot end: B's answers are lost.
@@ -230,6 +232,7 @@ fn a_server_restarts_over_its_old_connections_with_reuseaddr_only() {
 
 #[test]
 fn a_new_syn_may_follow_a_time_wait() {
+    // [RFC6191 2c]
     let mut w = World::new(11);
     let l = w.listener(80, 8);
     let open = |w: &mut World| {

@@ -28,6 +28,7 @@ fn transfer(w: &mut World, c: SockId, s: SockId, n: usize) {
 
 #[test]
 fn connect_transfer_close() {
+    // [RFC9293 MUST-44]
     let mut w = World::new(1);
     let l = w.listener(80, 5);
     let (c, s) = w.pair(l, 80);
@@ -276,6 +277,7 @@ fn a_connection_to_oneself_works() {
 
 #[test]
 fn ports_in_time_wait_serve_again_after_a_second() {
+    // [RFC6191 2b]
     let mut w = World::new(13);
     w.hosts[A].sockets.set_port_range(60_000, 60_002);
     let l = w.listener(80, 8);

@@ -15,12 +15,12 @@ impl Tcb {
     pub(crate) fn input_ack(&mut self, now: Instant, seg: &Segment, len: u32, o: &mut Outcome) -> bool {
         let ack = seg.ack;
         if ack.gt(self.snd.max) {
-            //= RFC9293-3.10.7.4-ack-future
+            // [RFC9293 3.10.7.4d]
             self.challenge(now, o);
             return false;
         }
         if ack.lt(self.snd.una - self.snd.max_wnd.max(1)) {
-            //= RFC5961-5.2
+            // [RFC5961 5.2]
             self.challenge(now, o);
             return false;
         }
@@ -55,9 +55,10 @@ impl Tcb {
     }
 
     fn update_window(&mut self, seg: &Segment) {
-        //= RFC9293-3.10.7.4-window
+        // [RFC9293 3.10.7.4e]
         let newer = self.snd.wl1.lt(seg.seq) || (self.snd.wl1 == seg.seq && self.snd.wl2.le(seg.ack));
         if seg.ack.ge(self.snd.una) && newer {
+            // [RFC9293 MUST-1] [RFC9293 REC-1]
             // [RFC7323 2.3]
             self.snd.wnd = u32::from(seg.window) << self.snd.scale;
             self.snd.max_wnd = self.snd.max_wnd.max(self.snd.wnd);
@@ -131,6 +132,9 @@ impl Tcb {
         if self.snd.nxt.lt(ack) {
             self.snd.nxt = ack;
         }
+        if self.mtu.is_some() {
+            self.mtu_acked();
+        }
         if self.snd.up.is_some_and(|up| up.le(ack)) {
             self.snd.up = None;
         }
@@ -172,6 +176,7 @@ impl Tcb {
         sent_at: Option<Instant>,
         retx: bool,
     ) -> Option<Duration> {
+        // [RFC9293 MUST-18]
         // [RFC6298 3]
         if let (Some(at), false) = (sent_at, retx) {
             let r = now.since(at);
@@ -192,7 +197,7 @@ impl Tcb {
 
     /// Our FIN is acknowledged.
     fn fin_acked(&mut self, now: Instant, o: &mut Outcome) {
-        //= RFC9293-3.10.7.4-fin-acked
+        // [RFC9293 3.10.7.4g]
         match self.state {
             State::FinWait1 => {
                 self.state = State::FinWait2;
@@ -209,14 +214,14 @@ impl Tcb {
         }
     }
 
-    /// An ACK that asks the peer to prove itself, at most 10 in 5 seconds (RFC 5961 section 7).
+    /// An ACK that asks the peer to prove itself, or that answers an ACK outside the window: both together at most one in a
+    /// while, so that two ends that disagree do not answer each other for ever. The limit is this connection's own: it
+    /// tells nobody about others.
     pub(crate) fn challenge(&mut self, now: Instant, o: &mut Outcome) {
-        //= RFC5961-7
-        if now.since(self.challenge_at) >= Duration::from_secs(5) {
-            (self.challenge_at, self.challenges) = (now, 0);
-        }
-        if self.challenges < 10 {
-            self.challenges += 1;
+        // [RFC5961 7a] [RFC5961 7b] [RFC5961 10]
+        let pause = crate::tcb::dur(self.knobs.invalid_pause);
+        if self.challenge_at.is_none_or(|t| now.since(t) >= pause) {
+            self.challenge_at = Some(now);
             self.stats.challenges += 1;
             self.owed.ack = true;
             o.what |= what::OUTPUT;

@@ -104,6 +104,12 @@ pub struct Config {
     pub ecn_asks: u8,
     /// Largest payload handed out as one super-segment, bytes; 0: never more than one MSS.
     pub tso_max: u32,
+    /// Shortest time between two ACKs that answer what is not acceptable (RFC 5961; Linux's `tcp_invalid_ratelimit`).
+    pub invalid_pause: Duration,
+    /// Path MTU by probing (RFC 8899): 0 never, 1 when segments vanish again and again, 2 from the start.
+    pub mtu_probing: u8,
+    /// MSS that every path is trusted to carry, bytes: where probing begins.
+    pub base_mss: u16,
     /// Fast Open (RFC 7413): the cookie that the SYN carries beside data, or the request for one; at a server what the SYN-ACK
     /// of [`crate::Tcb::accept_fast`] brings.
     pub fast_open: Option<FastOpen>,
@@ -126,16 +132,20 @@ impl Default for Config {
             window_scaling: true,
             timestamps: true,
             sack: true,
+            // [RFC9293 MAY-18]
             cc: CcKind::Cubic,
             max_pacing: u64::MAX,
             init_cwnd: 10,
             nodelay: false,
             delack: Duration::from_millis(40),
+            // [RFC9293 MUST-25]
             keepalive: false,
+            // [RFC9293 MUST-28]
             keep_idle: Duration::from_secs(7200),
             keep_interval: Duration::from_secs(75),
             keep_count: 8,
             user_timeout: Duration::ZERO,
+            // [RFC9293 SHLD-11]
             retries: 15,
             syn_retries: 7,
             rto_min: Duration::from_millis(200),
@@ -146,6 +156,9 @@ impl Default for Config {
             ecn: Ecn::Accept,
             ecn_asks: 1,
             tso_max: 0,
+            invalid_pause: Duration::from_millis(500),
+            mtu_probing: 0,
+            base_mss: 1024,
             fast_open: None,
             fast_open_bare: false,
             fast_open_mss: 0,

@@ -41,7 +41,7 @@ pub fn syn_ack(
     remote: SocketAddr,
     syn: &Segment,
 ) -> SegOut<'static> {
-    //= RFC4987-3.6
+    // [RFC4987 3.6a]
     let flow = flow_bytes(local, remote);
     let peer = syn.options.mss.unwrap_or(MSS_DEFAULT);
     let mss = MSS_TABLE.iter().rposition(|m| *m <= peer).unwrap_or(0) as u32;
@@ -51,6 +51,7 @@ pub fn syn_ack(
     let scale = syn.options.window_scale.filter(|_| cfg.window_scaling && ts.is_some());
     let sack = syn.options.sack_permitted && cfg.sack && ts.is_some();
     let ecn = ts.is_some() && cfg.ecn != Ecn::Off && syn.flags.has(Flags::ECE | Flags::CWR) && syn.ecn == 0;
+    // [RFC4987 3.6b]
     let bits =
         u32::from(scale.map_or(15, |s| s.min(MAX_WSCALE))) | u32::from(sack) << 4 | u32::from(ecn) << 5;
     let clock = ((now.as_nanos() >> 20) as u32).wrapping_add(cfg.ts_offset);
@@ -86,8 +87,9 @@ pub fn check(
     let flow = flow_bytes(local, remote);
     let iss = seg.ack - 1;
     let (mss, count) = (iss.0 >> 29, iss.0 >> 24 & 31);
-    //= RFC4987-3.6
+    // [RFC4987 3.6a]
     let age = counter(now).wrapping_sub(count) & 31;
+    // [RFC4987 3.6c]
     if age > 1 || mac(key, &flow, seg.seq - 1, count, mss) != iss.0 & 0x00ff_ffff {
         return None;
     }

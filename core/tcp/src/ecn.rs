@@ -50,6 +50,7 @@ const SETUP: Flags = Flags(Flags::ECE.0 | Flags::CWR.0);
 
 impl EcnState {
     pub(crate) fn new(mode: Ecn, asks: u8) -> EcnState {
+        // [RFC9293 SHLD-8]
         EcnState { mode, asks, asked: false, on: false, echo: false, cwr: false, reduced: None, seen: false }
     }
 }

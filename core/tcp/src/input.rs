@@ -66,7 +66,7 @@ impl Tcb {
             return Some(payload);
         }
         if !seg.flags.has(Flags::ACK) {
-            //= RFC9293-3.10.7.4-no-ack
+            // [RFC9293 3.10.7.4b]
             o.fate = Fate::BadState;
             return Some(payload);
         }
@@ -91,11 +91,12 @@ impl Tcb {
         self.input_text(now, &seg, payload, fin, o)
     }
 
-    /// First check: does the segment touch the window? //= RFC9293-3.10.7.4-seq
+    /// First check: does the segment touch the window? [RFC9293 3.10.7.4a]
     #[inline]
     fn acceptable(&self, seg: &Segment, len: u32) -> bool {
         let (nxt, edge) = (self.rcv.nxt, self.rcv.adv);
         if seg.seq == nxt {
+            // [RFC9293 MUST-66]
             // Also with a zero window: what does not fit is cut off, ACK, URG and RST count.
             return true;
         }
@@ -108,6 +109,12 @@ impl Tcb {
     fn input_unacceptable(&mut self, now: Instant, seg: &Segment, len: u32, o: &mut Outcome) {
         o.fate = Fate::Old;
         if seg.flags.has(Flags::RST) {
+            // [RFC5961 3.2b]
+            // A peer that resets behind its FIN counts the FIN or not (macOS does not).
+            let fin = matches!(self.state, State::CloseWait | State::LastAck | State::Closing);
+            if fin && seg.seq + 1 == self.rcv.nxt && seg.seq.ge(self.rcv.nxt - 1) {
+                self.reset_by_peer(o);
+            }
             return;
         }
         if self.state == State::TimeWait {
@@ -115,7 +122,7 @@ impl Tcb {
                 return self.input_stray_syn(now, seg, o);
             }
             if seg.flags.has(Flags::FIN) {
-                //= RFC9293-3.10.7.4-time-wait-fin
+                // [RFC9293 3.10.7.4h]
                 self.timers.set(Timer::TwoMsl, now + dur(self.knobs.msl) * 2);
             }
         }
@@ -171,7 +178,7 @@ impl Tcb {
             return true;
         }
         if seg.flags.has(Flags::ACK) {
-            //= RFC9293-3.5-simultaneous
+            // [RFC9293 MUST-10]
             seg.seq += 1;
             seg.flags = seg.flags.without(Flags::SYN);
             return true;
@@ -182,19 +189,28 @@ impl Tcb {
         false
     }
 
-    /// Second check. //= RFC9293-3.10.7.4-rst
+    /// Second check. [RFC9293 MUST-12]
     fn input_rst(&mut self, now: Instant, seg: &Segment, o: &mut Outcome) {
-        if seg.seq != self.rcv.nxt {
-            //= RFC5961-3.2
+        // [RFC9293 MAY-12]
+        // What a SACK block told the peer it may think of as the end. [RFC5961 3.2c]
+        let edge = self.sack_ok && self.early.high() == Some(seg.seq);
+        if seg.seq != self.rcv.nxt && !edge {
+            // [RFC5961 3.2a]
             self.challenge(now, o);
             o.fate = Fate::BadState;
             return;
         }
+        self.reset_by_peer(o);
+    }
+
+    fn reset_by_peer(&mut self, o: &mut Outcome) {
         let error = match self.state {
+            // [RFC9293 MUST-11]
             State::SynReceived if self.active => Some(Errno::ECONNREFUSED),
             State::TimeWait | State::Closing | State::LastAck => None,
             _ => Some(Errno::ECONNRESET),
         };
+        // [RFC9293 SHLD-2]
         self.end(error, o);
     }
 
@@ -215,11 +231,11 @@ impl Tcb {
             o.what |= what::REUSE;
             return;
         }
-        //= RFC5961-4.2
+        // [RFC5961 4.2]
         self.challenge(now, o);
     }
 
-    /// A SYN that cannot be an old one may end TIME-WAIT. //= RFC6191-2
+    /// A SYN that cannot be an old one may end TIME-WAIT. [RFC6191 2a] [RFC9293 MAY-2] [RFC9293 SHLD-4]
     fn may_reuse(&self, seg: &Segment) -> bool {
         if self.state != State::TimeWait
             || !seg.flags.has(Flags::SYN)
@@ -240,7 +256,7 @@ impl Tcb {
         self.keeps = 0;
     }
 
-    /// Fifth check in SYN-RECEIVED. //= RFC9293-3.10.7.4-syn-received-ack
+    /// Fifth check in SYN-RECEIVED. [RFC9293 3.10.7.4c]
     fn syn_received_ack(&mut self, now: Instant, seg: &Segment, o: &mut Outcome) -> bool {
         if !(seg.ack.gt(self.snd.una) && seg.ack.le(self.snd.max)) {
             self.owed.rst = Some(seg.ack);
@@ -254,7 +270,7 @@ impl Tcb {
 
     /// Sixth check. Urgent data stays in line (RFC 6093 section 6); the mark is remembered.
     pub(crate) fn input_urgent(&mut self, seg: &Segment, o: &mut Outcome) {
-        //= RFC9293-3.10.7.4-urg
+        // [RFC9293 MUST-32]
         // A pointer of 0 means the first byte, as Linux has it. [RFC9293 MUST-62] [RFC6093 3.1]
         let up = seg.seq + u32::from(seg.urgent.max(1));
         // [RFC9293 MUST-32]
@@ -291,13 +307,13 @@ impl Tcb {
         }
         let room = self.rcv.adv.since(seq);
         if payload.len() as u32 > room {
-            //= RFC9293-3.10.7.4-trim
+            // [RFC9293 3.10.7.4f]
             payload.truncate(room as usize);
             fin = false;
             self.ack_now(o);
         }
         if !payload.is_empty() && self.orphan {
-            // Nobody will ever read it, and the peer should know. //= RFC9293-3.6.1-MUST
+            // Nobody will ever read it, and the peer should know. [RFC9293 SHLD-3]
             self.owed.abort = true;
             self.end(None, o);
             return Some(payload);
@@ -330,6 +346,7 @@ impl Tcb {
         self.rcv.nxt += n;
         let spare = if self.rcv.shut { Some(payload) } else { self.inq.push(payload) };
         if !self.early.is_empty() {
+            // [RFC9293 MUST-59]
             // A filled gap is reported at once. [RFC5681 4.2]
             self.rcv.nxt = self.early.advance(self.rcv.nxt, &mut self.inq, &mut drop);
             self.ack_now(o);
@@ -340,7 +357,8 @@ impl Tcb {
         self.stats.bytes_in += u64::from(self.rcv.nxt.since(from));
         self.rcv.unacked += n;
         o.what |= what::READABLE;
-        //= RFC9293-3.8.6.3
+        // [RFC9293 SHLD-18] [RFC9293 MUST-40]
+        // [RFC9293 SHLD-19] [RFC9293 MUST-58]
         // [RFC5681 4.2-second]
         if self.rcv.unacked >= 2 * self.rcv.seg || self.knobs.delack == 0 {
             self.ack_now(o);
@@ -358,6 +376,7 @@ impl Tcb {
         }
         self.ack_now(o);
         let (end, max) = (seq + payload.len() as u32, self.early_max());
+        // [RFC9293 SHLD-31] [RFC9293 MAY-13]
         match self.early.insert(seq, payload, max) {
             Stored::Kept => None,
             Stored::Duplicate(m) => {
@@ -379,7 +398,7 @@ impl Tcb {
         (self.rcv.limit / 1024 + 8) as usize
     }
 
-    /// The peer's FIN, everything before it received. //= RFC9293-3.10.7.4-fin
+    /// The peer's FIN, everything before it received. [RFC9293 3.10.7.4g]
     fn input_fin(&mut self, now: Instant, o: &mut Outcome) {
         self.rcv.nxt += 1;
         self.rcv.fin = true;
@@ -394,7 +413,7 @@ impl Tcb {
     }
 
     pub(crate) fn enter_time_wait(&mut self, now: Instant, o: &mut Outcome) {
-        //= RFC9293-3.6-time-wait
+        // [RFC9293 MUST-13]
         self.state = State::TimeWait;
         self.timers.stop_all();
         self.timers.set(Timer::TwoMsl, now + dur(self.knobs.msl) * 2);

@@ -21,7 +21,9 @@ pub fn flow_bytes(local: SocketAddr, remote: SocketAddr) -> [u8; 36] {
 /// ISN = M + F(local, remote, secret), M a clock of 4 us (RFC 6528 section 3): numbers of one pair of ends
 /// only grow, numbers of different pairs have nothing to do with each other.
 pub fn isn(secret: &Keyed, now: Instant, local: SocketAddr, remote: SocketAddr) -> Seq {
-    //= RFC6528-3
+    // [RFC6528 3a]
+    // [RFC9293 MUST-8] [RFC9293 SHLD-1] [RFC9293 MUST-9]
+    // [RFC6528 3b] [RFC6528 3c]
     let f = secret.hash(&[b"isn", &flow_bytes(local, remote)]) as u32;
     Seq((now.as_nanos() >> 12) as u32) + f
 }
@@ -39,7 +41,10 @@ mod tests {
 
     #[test]
     fn grow_with_time_and_differ_by_ends_and_key() {
-        //= RFC6528-3
+        // [RFC6528 3c]
+        // [RFC6528 3b]
+        // [RFC9293 MUST-8] [RFC9293 SHLD-1] [RFC9293 MUST-9]
+        // [RFC6528 3a]
         let a: SocketAddr = "10.0.0.1:80".parse().unwrap();
         let b: SocketAddr = "10.0.0.2:4000".parse().unwrap();
         let c: SocketAddr = "[2001:db8::1]:4000".parse().unwrap();

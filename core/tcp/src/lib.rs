@@ -23,7 +23,7 @@
 //!
 //! `open` (SYN-SENT, handshake), `fastopen` (data in SYNs), `listen` and `cookie` (no connection yet), `input` (arrivals in RFC 9293's
 //! order), `ack` (the ACK field), `recovery`, `rack`, `tlp` and `frto` (loss), `cc` (congestion windows), `ecn`,
-//! `rate` and `pace` (how fast), `autotune` (buffers), `output`, `tick` (timers), `user`
+//! `rate` and `pace` (how fast), `autotune` (buffers), `mtu` (black holes), `output`, `tick` (timers), `user`
 //! (calls), and the parts: `seq`, `segment`, `sendbuf`, `recvbuf`, `scoreboard`, `rtt`, `timers`.
 //!
 //! # Choices
@@ -46,6 +46,7 @@ mod frto;
 mod input;
 pub mod isn;
 pub mod listen;
+mod mtu;
 mod open;
 mod outcome;
 mod output;

@@ -18,7 +18,7 @@ pub enum Verdict {
 
 /// First to fourth check in LISTEN.
 pub fn judge(seg: &Segment) -> Verdict {
-    //= RFC9293-3.10.7.2
+    // [RFC9293 3.10.7.2]
     let f = seg.flags;
     if f.has(Flags::RST) {
         Verdict::Drop
@@ -33,7 +33,7 @@ pub fn judge(seg: &Segment) -> Verdict {
 
 /// The RST for a segment that no connection wants; `None` for an RST. `payload` is its payload's length.
 pub fn reset(seg: &Segment, payload: usize) -> Option<SegOut<'static>> {
-    //= RFC9293-3.10.7.1
+    // [RFC9293 3.10.7.1]
     let f = seg.flags;
     if f.has(Flags::RST) {
         return None;
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn verdicts() {
-        //= RFC9293-3.10.7.2
+        // [RFC9293 3.10.7.2]
         assert_eq!(judge(&seg(Flags::SYN)), Verdict::Syn);
         assert_eq!(judge(&seg(Flags::SYN | Flags::ACK)), Verdict::Ack);
         assert_eq!(judge(&seg(Flags::ACK | Flags::RST)), Verdict::Drop);
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn resets_look_as_the_rfc_says() {
-        //= RFC9293-3.10.7.1
+        // [RFC9293 3.10.7.1]
         assert!(reset(&seg(Flags::RST), 5).is_none());
         let r = reset(&seg(Flags::ACK), 5).unwrap();
         assert_eq!((r.seq, r.ack, r.flags), (Seq(7), Seq(0), Flags::RST));

@@ -14,7 +14,7 @@ use iopkt_wire::tcp::{Flags, Options, Timestamps};
 impl Tcb {
     /// Active open: SYN-SENT, the SYN goes with the next [`Tcb::output`]. `iss` comes from [`crate::isn::isn`].
     pub fn connect(now: Instant, cfg: &Config, iss: Seq) -> Tcb {
-        //= RFC9293-3.10.1
+        // [RFC9293 3.10.1]
         let mut t = Tcb::new(State::SynSent, now, cfg, iss);
         t.fast_open_prepare(cfg);
         t
@@ -23,7 +23,7 @@ impl Tcb {
     /// Passive open by a SYN that [`crate::listen::judge`] approved: SYN-RECEIVED, the SYN-ACK goes with the
     /// next [`Tcb::output`].
     pub fn accept(now: Instant, cfg: &Config, iss: Seq, syn: &Segment) -> Tcb {
-        //= RFC9293-3.10.7.2
+        // [RFC9293 3.10.7.2]
         let mut t = Tcb::new(State::SynReceived, now, cfg, iss);
         t.active = false;
         t.synchronize(now, syn);
@@ -46,7 +46,7 @@ impl Tcb {
     }
 
     fn take_options(&mut self, now: Instant, o: &Options) {
-        //= RFC9293-3.7.1
+        // [RFC9293 MUST-14] [RFC9293 MUST-15] [RFC9293 MUST-16]
         self.snd.mss_peer = o.mss.unwrap_or(MSS_DEFAULT).max(MSS_MIN);
         match o.window_scale.filter(|_| self.offer.scaling) {
             // [RFC7323 2.3-14]
@@ -68,7 +68,10 @@ impl Tcb {
 
     /// Sets the send MSS from what the peer and the path allow.
     pub(crate) fn apply_mss(&mut self) {
-        self.snd.mss = self.snd.mss_peer.min(self.snd.mss_path).max(MSS_MIN);
+        // [RFC9293 MUST-16]
+        let probed = self.mtu.as_ref().map_or(u16::MAX, |m| m.low);
+        self.snd.mss =
+            self.snd.mss_peer.min(self.snd.mss_path).min(self.snd.mss_user).min(probed).max(MSS_MIN);
         self.win.mss = self.seg_size();
     }
 
@@ -78,6 +81,7 @@ impl Tcb {
         let ts = if first { self.offer.timestamps } else { self.ts.on };
         let scaling = if first { self.offer.scaling } else { self.offer.peer_scaled };
         Options {
+            // [RFC9293 SHLD-5] [RFC9293 MAY-3] [RFC9293 MUST-65]
             mss: Some(self.rcv.mss),
             window_scale: scaling.then_some(self.rcv.scale),
             sack_permitted: if first { self.offer.sack } else { self.sack_ok },
@@ -86,7 +90,7 @@ impl Tcb {
         }
     }
 
-    /// A segment arrives in SYN-SENT. //= RFC9293-3.10.7.3
+    /// A segment arrives in SYN-SENT. // RFC 9293 section 3.10.7.3
     pub(crate) fn input_syn_sent(
         &mut self,
         now: Instant,
@@ -97,7 +101,7 @@ impl Tcb {
         let f = seg.flags;
         let ack_ok = seg.ack.gt(self.snd.iss) && seg.ack.le(self.snd.max);
         if f.has(Flags::ACK) && !ack_ok {
-            //= RFC9293-3.10.7.3-ack
+            // [RFC9293 3.10.7.3b]
             o.fate = Fate::BadState;
             if !f.has(Flags::RST) {
                 self.owed.rst = Some(seg.ack);
@@ -105,7 +109,7 @@ impl Tcb {
             return Some(payload);
         }
         if f.has(Flags::RST) {
-            //= RFC9293-3.10.7.3-rst
+            // [RFC9293 3.10.7.3c]
             if f.has(Flags::ACK) && self.ecn_refused() {
                 self.snd.need_syn = true;
                 o.what |= what::OUTPUT;
@@ -122,7 +126,7 @@ impl Tcb {
         }
         self.synchronize(now, seg);
         if !f.has(Flags::ACK) {
-            //= RFC9293-3.5-simultaneous
+            // [RFC9293 MUST-10]
             self.state = State::SynReceived;
             self.snd.need_syn = true;
             o.what |= what::OUTPUT;
@@ -134,7 +138,7 @@ impl Tcb {
         if payload.is_empty() && !fin && !f.has(Flags::URG) {
             return Some(payload);
         }
-        // Other controls and text are handled as in any segment. //= RFC9293-3.10.7.3-text
+        // Other controls and text are handled as in any segment. [RFC9293 3.10.7.3a]
         let rest = Segment { seq: seg.seq + 1, flags: f.without(Flags::SYN), ..*seg };
         if payload.is_empty() && !fin {
             self.input_urgent(&rest, o);
@@ -160,6 +164,9 @@ impl Tcb {
             self.win.cwnd = self.win.mss;
         }
         self.state = State::Established;
+        if self.knobs.mtu_probing == 2 {
+            self.mtu_start();
+        }
         self.snd.una = self.snd.iss + 1;
         self.snd.nxt = self.snd.nxt.max(self.snd.una);
         self.snd.need_syn = false;

@@ -93,6 +93,10 @@ pub struct Stats {
     pub probes: u32,
     /// Challenge ACKs sent.
     pub challenges: u32,
+    /// Larger segments sent to find out whether they pass, and paths that swallowed segments.
+    pub mtu_probes: u32,
+    /// See above.
+    pub black_holes: u32,
     /// Segments that failed PAWS.
     pub paws: u32,
     /// Segments received out of order.

@@ -85,7 +85,7 @@ impl Tcb {
 
     fn output_rst(&mut self, sink: &mut impl Sink) -> bool {
         if let Some(seq) = self.owed.rst {
-            //= RFC9293-3.5.2
+            // [RFC9293 3.5.2a]
             if !sink.emit(&bare(seq, Seq(0), Flags::RST)) {
                 self.snd.refused = true;
                 return false;
@@ -94,7 +94,7 @@ impl Tcb {
             self.stats.segs_out += 1;
         }
         if self.owed.abort {
-            //= RFC9293-3.10.5
+            // [RFC9293 3.10.5a]
             if !sink.emit(&bare(self.snd.nxt, self.rcv.nxt, Flags::RST | Flags::ACK)) {
                 self.snd.refused = true;
                 return false;
@@ -163,15 +163,22 @@ impl Tcb {
             return self.output_hole(now, full, &options, sink);
         }
         // [RFC6675 4-NextSeg-2]
-        let Some(n) = self.how_much(now, avail, full) else {
+        let larger = if self.mtu.is_some() { self.mtu_probe(now, avail, options.len() as u32) } else { None };
+        if larger == Some(0) {
+            return false;
+        }
+        let Some(n) = larger.or_else(|| self.how_much(now, avail, full)) else {
             return self.tlp.due && self.output_last(now, full, &options, sink);
         };
         let (start, mut to) = (self.snd.nxt, self.snd.nxt + n);
         if fin && to == end {
             to += 1;
         }
-        if to == start || !self.emit(start, to, full, &options, sink) {
+        if to == start || !self.emit(start, to, larger.unwrap_or(full), &options, sink) {
             return false;
+        }
+        if larger.is_some() {
+            self.mtu_went(start, to);
         }
         self.owed.probe = false;
         if self.snd.persist && n <= (self.snd.una + self.snd.wnd).since(start) {
@@ -201,7 +208,7 @@ impl Tcb {
     }
 
     fn fin_goes(&mut self) {
-        //= RFC9293-3.10.4
+        // [RFC9293 3.10.4a]
         self.state = match self.state {
             State::Established => State::FinWait1,
             State::CloseWait => State::LastAck,
@@ -219,6 +226,7 @@ impl Tcb {
         }
         if self.tlp.due {
             // [RFC8985 7.3-new]
+            // [RFC9293 SHLD-15] [RFC9293 MUST-34]
             let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
             let n = avail.min(full);
             return (n <= window).then_some(n);
@@ -235,24 +243,26 @@ impl Tcb {
         let n = avail.min(window).min(cwnd).min(most);
         let idle = self.outstanding() == 0;
         // Nagle as Minshall refined it (Linux does the same): a small segment waits for an earlier small one,
-        // not for full ones, else the tail of every large write would cost a round trip. //= RFC9293-3.7.4
+        // not for full ones, else the tail of every large write would cost a round trip. [RFC9293 SHLD-7]
+        // [RFC9293 MAY-16]
         let nagle_ok = self.knobs.nodelay
             || idle
             || self.snd.up.is_some()
             || self.snd.fin
             || self.snd.small.le(self.snd.una);
+        // [RFC9293 SHLD-28]
         if n >= full {
             // The short end of what there is goes with the full ones in front of it.
             return Some(if n == avail && nagle_ok { n } else { n - n % full });
         }
-        //= RFC9293-3.8.6.2.1
+        // [RFC9293 MUST-38]
         if n > 0 && ((n == avail && nagle_ok) || n >= (self.snd.max_wnd / 2).max(1) && n >= cwnd.min(window))
         {
             // A window of less than a segment that the network (not the peer) sets is waited for.
             return (n == avail || cwnd > n || idle).then_some(n);
         }
         if self.owed.probe && (idle || self.snd.persist) {
-            //= RFC9293-3.8.6.1
+            // [RFC9293 MUST-35] [RFC9293 MUST-36] [RFC9293 SHLD-29] [RFC9293 SHLD-30]
             self.stats.probes += 1;
             return Some(n.max(1));
         }
@@ -273,6 +283,7 @@ impl Tcb {
 
     fn resend(&mut self, now: Instant, start: Seq, end: Seq, opts: &Options, sink: &mut impl Sink) -> bool {
         let n = end.since(start);
+        // [RFC9293 SHLD-16] [RFC9293 MAY-7]
         if !self.owed.force_retx && self.pipe() + n > self.win.cwnd {
             return false;
         }
@@ -280,6 +291,9 @@ impl Tcb {
             return false;
         }
         self.owed.force_retx = false;
+        if self.mtu.is_some() {
+            self.mtu_repeats(start);
+        }
         let stamp = self.stamp(now, end.since(start));
         self.sent.retransmitted(start, end, now, stamp);
         self.stats.retransmits += 1;
@@ -355,7 +369,8 @@ impl Tcb {
             flags |= Flags::FIN;
         }
         if end.ge(data_end) && text > 0 {
-            //= RFC9293-3.9.1-push
+            // [RFC9293 MUST-61]
+            // [RFC9293 SHLD-27] [RFC9293 MUST-60]
             flags |= Flags::PSH;
         }
         let (urg, urgent) = self.urgent_field(start);
@@ -425,8 +440,9 @@ impl Tcb {
     #[inline]
     fn window(&self) -> (u16, Seq) {
         let most = 65535u32 << self.rcv.scale;
+        // [RFC9293 SHLD-14]
         let (offered, free) = (self.rcv.adv.since(self.rcv.nxt), self.rcv_free().min(most));
-        // Receiver's silly window avoidance: the edge moves by worthwhile steps. //= RFC9293-3.8.6.2.2
+        // Receiver's silly window avoidance: the edge moves by worthwhile steps. [RFC9293 MUST-39]
         let step = (self.rcv.limit / 2).min(u32::from(self.rcv.mss));
         let wnd = if free >= offered.saturating_add(step) || free == most { free } else { offered.min(most) };
         let field = wnd >> self.rcv.scale;
@@ -457,7 +473,8 @@ impl Tcb {
 
     fn output_ack(&mut self, now: Instant, sink: &mut impl Sink) {
         if self.owed.keep {
-            //= RFC9293-3.8.4
+            // [RFC9293 MAY-5] [RFC9293 MUST-26]
+            // [RFC9293 SHLD-12]
             if !self.emit_ack(now, self.snd.una - 1, sink) {
                 return;
             }
@@ -493,7 +510,7 @@ impl Tcb {
         self.owed.probe = false;
         let waits = self.data_end().gt(self.snd.nxt) && self.outstanding() == 0;
         if waits && !self.timers.is_set(Timer::Rexmt) {
-            //= RFC9293-3.8.6.1
+            // [RFC9293 MUST-35] [RFC9293 MUST-36] [RFC9293 SHLD-29] [RFC9293 SHLD-30]
             self.snd.persist = true;
             self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
         }

@@ -112,7 +112,11 @@ impl Tcb {
     pub(crate) fn reorder_due(&mut self, now: Instant) {
         if self.rack_detect(now) > 0 {
             match self.rec.mode {
-                Mode::Open => self.enter_fast(now, self.pipe()),
+                Mode::Open => {
+                    if !self.mtu_lost() {
+                        self.enter_fast(now, self.pipe());
+                    }
+                }
                 Mode::Cwr => self.cwr_to_fast(),
                 Mode::Fast | Mode::Loss => {}
             }

@@ -162,7 +162,7 @@ impl Tcb {
     }
 
     fn open_ack(&mut self, now: Instant, w: &AckWork, mss: u32) {
-        if self.find_loss(now, w, mss) > 0 {
+        if self.find_loss(now, w, mss) > 0 && !self.mtu_lost() {
             self.enter_fast(now, w.flight);
             self.prr(self.delivered_by(w, mss), false, mss);
         } else {

@@ -192,6 +192,11 @@ impl Reassembly {
         out
     }
 
+    /// End of the highest payload.
+    pub fn high(&self) -> Option<Seq> {
+        self.s.as_ref()?.ranges.last().map(|r| r.1)
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self, free: &mut impl FnMut(Mbuf)) {
         if let Some(s) = self.s.take() {

@@ -76,6 +76,7 @@ impl Rtt {
 
     /// The time-out after `backoff` expiries in a row.
     pub fn rto(&self, backoff: u8) -> Duration {
+        // [RFC9293 MUST-19]
         // [RFC6298 5.5]
         // [RFC6298 2.5]
         let v = u64::from(self.rto) << backoff.min(16);

@@ -134,6 +134,7 @@ impl SegOut<'_> {
                 let (x, y) = body.split_at_mut(a.len());
                 sum.copy(x, a);
                 sum.copy(y, b);
+                // [RFC9293 MUST-2]
                 tcp::set_checksum(head, sum.finish());
             }
             Csum::Partial => {

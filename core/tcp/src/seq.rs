@@ -1,4 +1,4 @@
-//! Sequence numbers: a 32-bit circle (RFC 9293 section 3.4). //= RFC9293-3.4
+//! Sequence numbers: a 32-bit circle (RFC 9293 section 3.4). [RFC9293 3.4]
 
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn order_goes_round_the_circle() {
-        //= RFC9293-3.4
+        // [RFC9293 3.4]
         for base in [0u32, 1, 0x7fff_fff0, 0x8000_0000, u32::MAX - 3, u32::MAX] {
             let a = Seq(base);
             for d in [1u32, 2, 1000, 0x7fff_ffff] {

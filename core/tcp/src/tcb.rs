@@ -5,6 +5,7 @@ use crate::cc::{Cc, Window};
 use crate::config::Config;
 use crate::ecn::EcnState;
 use crate::fastopen::Fast;
+use crate::mtu::Mtu;
 use crate::outcome::Stats;
 use crate::pace::Pace;
 use crate::rack::Rack;
@@ -65,6 +66,8 @@ pub(crate) struct Snd {
     /// The peer's announced MSS, and the path's.
     pub(crate) mss_peer: u16,
     pub(crate) mss_path: u16,
+    /// The program's limit (TCP_MAXSEG).
+    pub(crate) mss_user: u16,
     /// No more writes: a FIN follows the data.
     pub(crate) fin: bool,
     /// A SYN or SYN-ACK is to be sent.
@@ -149,6 +152,9 @@ pub(crate) struct Knobs {
     pub(crate) user_timeout: u32,
     pub(crate) msl: u32,
     pub(crate) fin_wait2: u32,
+    pub(crate) invalid_pause: u32,
+    pub(crate) base_mss: u16,
+    pub(crate) mtu_probing: u8,
     pub(crate) tso_max: u32,
     pub(crate) keep_count: u8,
     pub(crate) retries: u8,
@@ -204,9 +210,8 @@ pub struct Tcb {
     pub(crate) keeps: u8,
     /// Expiries of the probe timer since the peer was last heard.
     pub(crate) silent: u8,
-    /// Challenge ACKs in the present 5 s, and since when.
-    pub(crate) challenges: u8,
-    pub(crate) challenge_at: Instant,
+    /// When what is not acceptable was last answered.
+    pub(crate) challenge_at: Option<Instant>,
     pub(crate) knobs: Knobs,
     /// Last error that the network reported and that did not end the connection.
     pub(crate) soft: Option<Errno>,
@@ -214,6 +219,7 @@ pub struct Tcb {
     pub(crate) offer: Offer,
     pub(crate) stats: Stats,
     pub(crate) fast: Option<Box<Fast>>,
+    pub(crate) mtu: Option<Box<Mtu>>,
 }
 
 /// What our SYN offers.
@@ -256,6 +262,7 @@ impl Tcb {
                 mss,
                 mss_peer: u16::MAX,
                 mss_path: mss,
+                mss_user: u16::MAX,
                 fin: false,
                 need_syn: true,
                 last: now,
@@ -310,8 +317,8 @@ impl Tcb {
             stalled: now,
             keeps: 0,
             silent: 0,
-            challenges: 0,
-            challenge_at: now,
+            challenge_at: None,
+            mtu: None,
             knobs: Knobs {
                 delack: ms(cfg.delack),
                 keep_idle: ms(cfg.keep_idle),
@@ -319,6 +326,9 @@ impl Tcb {
                 user_timeout: ms(cfg.user_timeout),
                 msl: ms(cfg.msl),
                 fin_wait2: ms(cfg.fin_wait2),
+                invalid_pause: ms(cfg.invalid_pause),
+                base_mss: cfg.base_mss,
+                mtu_probing: cfg.mtu_probing,
                 tso_max: cfg.tso_max,
                 keep_count: cfg.keep_count,
                 retries: cfg.retries,

@@ -22,7 +22,7 @@ impl Tcb {
             o.what |= what::OUTPUT;
         }
         if self.timers.take(Timer::DelAck, now) {
-            //= RFC9293-3.8.6.3
+            // [RFC9293 SHLD-18] [RFC9293 MUST-40]
             self.ack_now(&mut o);
         }
         if self.timers.take(Timer::Keep, now) {
@@ -56,7 +56,7 @@ impl Tcb {
             self.stalled = self.sent.front().map_or(self.snd.last, |s| s.at).min(now);
         }
         if self.gives_up(now, syn) {
-            //= RFC9293-3.8.3
+            // [RFC9293 MUST-20]
             if self.state == State::SynReceived || self.orphan {
                 self.owed.abort = self.is_synchronized();
                 let told = self.active || self.is_fast_child() && !self.orphan;
@@ -77,6 +77,7 @@ impl Tcb {
             self.owed.probe = true;
         } else {
             self.stats.timeouts += 1;
+            self.mtu_suspect();
             self.enter_loss(now);
         }
         // [RFC6298 5.5]
@@ -92,15 +93,18 @@ impl Tcb {
     /// R2 of RFC 9293 section 3.8.3, or the user time-out.
     fn gives_up(&self, now: Instant, syn: bool) -> bool {
         if self.knobs.user_timeout > 0 && !syn {
-            //= RFC5482-3
+            // [RFC5482 3.1]
+            // [RFC9293 MUST-21]
             return now.since(self.stalled) >= dur(self.knobs.user_timeout) && self.tries > 0;
         }
         if syn {
+            // [RFC9293 MUST-22] [RFC9293 MUST-23]
             return self.tries >= self.knobs.syn_retries;
         }
         if self.snd.persist || self.snd.wnd == 0 {
+            // [RFC9293 SHLD-17] [RFC9293 MAY-8]
             // A peer that answers may keep its window shut for ever, except when nobody waits any more.
-            //= RFC9293-3.8.6.1-MUST-37
+            // [RFC9293 MUST-37]
             let tries = if self.orphan { self.tries } else { self.silent };
             return tries >= self.knobs.retries;
         }
@@ -117,8 +121,9 @@ impl Tcb {
             self.timers.set(Timer::Keep, at);
             return;
         }
+        // [RFC9293 MUST-29]
         if self.keeps >= self.knobs.keep_count {
-            //= RFC9293-3.8.4
+            // [RFC9293 MAY-5] [RFC9293 MUST-26]
             self.owed.abort = true;
             return self.end(Some(self.soft.unwrap_or(Errno::ETIMEDOUT)), o);
         }

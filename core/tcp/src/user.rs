@@ -139,7 +139,7 @@ impl Tcb {
 
     fn window_opened(&mut self) -> bool {
         let receiving = matches!(self.state, State::Established | State::FinWait1 | State::FinWait2);
-        //= RFC9293-3.8.6.2.2
+        // [RFC9293 MUST-39]
         if receiving && !self.rcv.fin && self.window_update_due() {
             self.owed.ack = true;
         }
@@ -155,13 +155,15 @@ impl Tcb {
     /// Bytes from the reading position to the urgent mark, while it is ahead (SIOCATMARK: `Some(0)`). The mark
     /// is after the last urgent byte, as RFC 6093 has it.
     pub fn urgent_mark(&self) -> Option<u32> {
+        // [RFC9293 MUST-33]
         let reading = self.rcv.nxt - u32::from(self.rcv.fin) - self.inq.len() as u32;
+        // [RFC6093 6a]
         self.rcv.up.filter(|up| up.ge(reading)).map(|up| up.since(reading))
     }
 
     /// No more data from us: a FIN follows what is buffered (shutdown(SHUT_WR)).
     pub fn shutdown_write(&mut self) {
-        //= RFC9293-3.10.4
+        // [RFC9293 3.10.4a]
         if self.state != State::Closed {
             self.snd.fin = true;
         }
@@ -187,6 +189,7 @@ impl Tcb {
         match self.state {
             State::Closed => o.what |= what::CLOSED,
             State::SynSent => self.end(None, &mut o),
+            // [RFC9293 MAY-1]
             _ if unread && self.state != State::TimeWait => {
                 //= RFC2525-2.17
                 self.abort_now(&mut o);
@@ -210,7 +213,7 @@ impl Tcb {
     }
 
     fn abort_now(&mut self, o: &mut Outcome) {
-        //= RFC9293-3.10.5
+        // [RFC9293 3.10.5a]
         let tell = matches!(
             self.state,
             State::SynReceived | State::Established | State::FinWait1 | State::FinWait2 | State::CloseWait
@@ -224,10 +227,12 @@ impl Tcb {
     pub fn icmp(&mut self, seq: Seq, errno: Errno, hard: bool) -> Outcome {
         let mut o = Outcome::default();
         //= RFC5927-4.1
+        // [RFC1191 6.5]
         if !(seq.ge(self.snd.una) && seq.lt(self.snd.max)) {
             return o;
         }
         let opening = matches!(self.state, State::SynSent | State::SynReceived);
+        // [RFC9293 MUST-54] [RFC9293 MUST-56]
         if hard && opening {
             //= RFC5927-6
             self.end(Some(errno), &mut o);
@@ -247,9 +252,10 @@ impl Tcb {
         {
             return o;
         }
-        //= RFC9293-3.7.2
+        // [RFC1191 6.4]
         self.snd.mss_path = mss.max(crate::config::MSS_MIN);
         let before = self.snd.mss;
+        self.mtu_limited();
         self.apply_mss();
         if self.snd.mss < before && seq.is_some() && self.sent.mark_bigger(self.seg_size()) > 0 {
             self.owed.force_retx = true;
@@ -260,6 +266,7 @@ impl Tcb {
 
     /// TCP_NODELAY.
     pub fn set_nodelay(&mut self, on: bool) {
+        // [RFC9293 MUST-17]
         self.knobs.nodelay = on;
     }
 
@@ -270,7 +277,9 @@ impl Tcb {
 
     /// SO_KEEPALIVE with TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT.
     pub fn set_keepalive(&mut self, now: Instant, on: bool, idle: Duration, interval: Duration, count: u8) {
+        // [RFC9293 MUST-24]
         self.knobs.keepalive = on;
+        // [RFC9293 MUST-27]
         self.knobs.keep_idle = ms(idle).max(1);
         self.knobs.keep_interval = ms(interval).max(1);
         self.knobs.keep_count = count;
@@ -281,6 +290,26 @@ impl Tcb {
     /// TCP_USER_TIMEOUT; zero for none.
     pub fn set_user_timeout(&mut self, t: Duration) {
         self.knobs.user_timeout = ms(t);
+    }
+
+    /// TCP_MAXSEG: no segment is larger; `None` as large as peer and path allow.
+    pub fn set_max_segment(&mut self, mss: Option<u16>) {
+        let mss = mss.unwrap_or(u16::MAX);
+        if self.snd.mss_user != mss {
+            self.snd.mss_user = mss;
+            self.mtu_limited();
+            self.apply_mss();
+        }
+    }
+
+    /// TCP_SYNCNT: retransmissions of the SYN before giving up.
+    pub fn set_syn_retries(&mut self, n: u8) {
+        self.knobs.syn_retries = n;
+    }
+
+    /// TCP_LINGER2: how long an orphan may wait in FIN-WAIT-2, from its next wait on.
+    pub fn set_fin_wait2(&mut self, t: Duration) {
+        self.knobs.fin_wait2 = ms(t);
     }
 
     /// Longest delay of ACKs; zero acknowledges every segment at once (TCP_QUICKACK).

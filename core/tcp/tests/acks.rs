@@ -12,7 +12,7 @@ fn pure_acks(n: &Net, i: usize) -> usize {
 
 #[test]
 fn one_segment_waits_for_the_delayed_ack() {
-    //= RFC9293-3.8.6.3
+    // [RFC9293 SHLD-18] [RFC9293 MUST-40]
     let mut n = Net::connected(1, Config::default());
     // The first data makes the window grow beyond what a SYN-ACK can say, which is told at once.
     n.send(0, b"hello");
@@ -27,6 +27,7 @@ fn one_segment_waits_for_the_delayed_ack() {
 
 #[test]
 fn every_second_segment_is_acknowledged_at_once() {
+    // [RFC9293 SHLD-19] [RFC9293 MUST-58]
     // [RFC5681 4.2-second]
     let mut n = Net::connected(2, Config::default());
     let before = pure_acks(&n, 1);
@@ -59,6 +60,7 @@ fn no_delay_when_asked() {
 
 #[test]
 fn segments_out_of_order_and_gap_fillers_are_acknowledged_at_once() {
+    // [RFC9293 MAY-13] [RFC9293 SHLD-31] [RFC9293 MUST-59]
     // [RFC2018 4-all]
     // [RFC5681 4.2-ooo]
     // [RFC5681 4.2]
@@ -91,7 +93,8 @@ fn a_duplicate_is_reported_once() {
 
 #[test]
 fn nagle_gathers_small_writes() {
-    //= RFC9293-3.7.4
+    // [RFC9293 MAY-16]
+    // [RFC9293 SHLD-7]
     let mut n = Net::connected(7, Config::default());
     for _ in 0..100 {
         n.send(0, b"0123456789");
@@ -104,7 +107,7 @@ fn nagle_gathers_small_writes() {
 
 #[test]
 fn the_tail_of_a_large_write_does_not_wait() {
-    //= RFC9293-3.7.4
+    // [RFC9293 SHLD-7]
     let mut n = Net::connected(14, Config::default());
     n.send(0, &pattern(1448 * 5 + 100, 1));
     assert_eq!(n.count(0, |s| s.len == 100), 1);
@@ -115,7 +118,8 @@ fn the_tail_of_a_large_write_does_not_wait() {
 
 #[test]
 fn only_the_last_segment_of_a_write_pushes() {
-    //= RFC9293-3.9.1-push
+    // [RFC9293 SHLD-27] [RFC9293 SHLD-28] [RFC9293 MUST-60]
+    // [RFC9293 MUST-61]
     let mut n = Net::connected(15, Config::default());
     n.send(0, &pattern(1448 * 4, 1));
     let p: Vec<bool> =
@@ -125,6 +129,7 @@ fn only_the_last_segment_of_a_write_pushes() {
 
 #[test]
 fn nodelay_sends_each_at_once() {
+    // [RFC9293 MUST-17]
     let mut n = Net::connected(8, Config { nodelay: true, ..Config::default() });
     for _ in 0..10 {
         n.send(0, b"0123456789");
@@ -152,7 +157,8 @@ fn keep(n: &mut Net) {
 
 #[test]
 fn keepalives_keep_a_living_connection() {
-    //= RFC9293-3.8.4
+    // [RFC9293 SHLD-12] [RFC9293 MUST-24] [RFC9293 MUST-27]
+    // [RFC9293 MAY-5] [RFC9293 MUST-26]
     let mut n = Net::connected(10, Config::default());
     keep(&mut n);
     let before = n.count(0, |_| true);
@@ -166,7 +172,8 @@ fn keepalives_keep_a_living_connection() {
 
 #[test]
 fn keepalives_find_a_dead_peer() {
-    //= RFC9293-3.8.4
+    // [RFC9293 MUST-29]
+    // [RFC9293 MAY-5] [RFC9293 MUST-26]
     let mut n = Net::connected(11, Config::default());
     keep(&mut n);
     n.links[1].faults = Faults { loss: 1.0, ..clean() };
@@ -190,8 +197,17 @@ fn traffic_postpones_keepalives() {
 
 #[test]
 fn an_idle_connection_without_keepalive_has_no_timer() {
+    // [RFC9293 MUST-25]
     let mut n = Net::connected(13, Config::default());
     n.send(0, &pattern(10_000, 1));
     n.run(Duration::from_secs(5));
     assert_eq!(n.next_event(), iopkt_base::Instant::FAR);
+}
+
+#[test]
+fn keepalives_are_off_until_asked_for_and_then_two_hours_apart() {
+    // [RFC9293 MUST-25] [RFC9293 MUST-28]
+    let c = Config::default();
+    assert!(!c.keepalive);
+    assert_eq!(c.keep_idle, Duration::from_secs(7200));
 }

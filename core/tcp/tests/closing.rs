@@ -8,9 +8,9 @@ use iopkt_wire::tcp::{Flags, Timestamps};
 
 #[test]
 fn half_close_lets_the_other_direction_flow() {
-    //= RFC9293-3.10.4
-    //= RFC9293-3.10.7.4-fin
-    //= RFC9293-3.10.7.4-fin-acked
+    // [RFC9293 3.10.4a]
+    // [RFC9293 3.10.7.4g]
+    // [RFC9293 3.10.7.4g]
     let mut n = Net::connected(1, Config::default());
     n.send(0, b"request");
     n.shutdown(0);
@@ -55,8 +55,8 @@ fn lost_fins_are_sent_again() {
 
 #[test]
 fn time_wait_lasts_two_lifetimes_and_answers_old_fins() {
-    //= RFC9293-3.6-time-wait
-    //= RFC9293-3.10.7.4-time-wait-fin
+    // [RFC9293 MUST-13]
+    // [RFC9293 3.10.7.4h]
     let mut n = Net::connected(3, plain());
     n.shutdown(0);
     n.shutdown(1);
@@ -77,7 +77,7 @@ fn time_wait_lasts_two_lifetimes_and_answers_old_fins() {
 
 #[test]
 fn time_wait_gives_way_to_a_later_syn_only() {
-    //= RFC6191-2
+    // [RFC6191 2a] [RFC9293 MAY-2] [RFC9293 SHLD-4]
     let mut n = Net::connected(4, Config::default());
     n.shutdown(0);
     n.shutdown(1);
@@ -109,7 +109,7 @@ fn an_orphan_in_fin_wait_2_does_not_wait_for_ever() {
 
 #[test]
 fn an_orphan_answers_new_data_with_reset() {
-    //= RFC9293-3.6.1-MUST
+    // [RFC9293 SHLD-3]
     let mut n = Net::connected(6, Config::default());
     n.close(0);
     n.run(Duration::from_millis(100));
@@ -121,6 +121,7 @@ fn an_orphan_answers_new_data_with_reset() {
 
 #[test]
 fn close_with_unread_data_resets() {
+    // [RFC9293 SHLD-3] [RFC9293 MAY-1]
     //= RFC2525-2.17
     let mut n = Net::connected(7, Config::default());
     n.ends[1].reads = false;

@@ -62,7 +62,8 @@ impl Secs for Instant {
 
 #[test]
 fn a_cookie_makes_a_connection_with_the_options_agreed() {
-    //= RFC4987-3.6
+    // [RFC4987 3.6b]
+    // [RFC4987 3.6a]
     for (timestamps, sack) in [(true, true), (true, false), (false, true)] {
         let cfg = Config { timestamps, sack, ..Config::default() };
         let (mut c, _, s) = shake(&cfg, Duration::from_millis(10));
@@ -100,7 +101,8 @@ fn a_cookie_makes_a_connection_with_the_options_agreed() {
 
 #[test]
 fn cookies_age_and_cannot_be_guessed() {
-    //= RFC4987-3.6
+    // [RFC4987 3.6c]
+    // [RFC4987 3.6a]
     let cfg = Config::default();
     assert!(shake(&cfg, Duration::from_secs(60)).2.is_some());
     assert!(shake(&cfg, Duration::from_secs(200)).2.is_none());

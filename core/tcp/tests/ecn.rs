@@ -27,6 +27,7 @@ fn bits(f: Flags) -> Flags {
 
 #[test]
 fn both_ends_must_want_it() {
+    // [RFC9293 SHLD-8]
     // [RFC3168 5a] [RFC3168 6.1.1a] [RFC3168 6.1.1b] [RFC3168 6.1.4a]
     for (a, b, want) in [
         (Ecn::Request, Ecn::Accept, true),

@@ -205,7 +205,7 @@ fn a_held_syn_goes_with_the_first_write() {
 
 #[test]
 fn text_in_a_syn_ack_is_taken() {
-    // RFC 9293 3.10.7.3
+    // [RFC9293 3.10.7.3a]
     let mut n = Net::new(1, plain(), plain());
     n.connect(0);
     let syn = n.seen[0].h;

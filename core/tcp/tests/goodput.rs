@@ -24,6 +24,7 @@ fn run(rtt_us: u64, loss: f64, reorder: f64, share: f64, cc: CcKind) -> Figures 
 
 #[test]
 fn short_paths_are_filled() {
+    // [RFC9293 MAY-18]
     for cc in [CcKind::Cubic, CcKind::NewReno] {
         for rtt in [200, 1000] {
             for reorder in [0.0, 0.02] {

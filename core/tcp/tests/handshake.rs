@@ -8,9 +8,10 @@ use iopkt_wire::tcp::Flags;
 
 #[test]
 fn three_segments_and_the_agreed_options() {
-    //= RFC9293-3.10.1
-    //= RFC9293-3.10.7.3
-    //= RFC9293-3.10.7.4-syn-received-ack
+    // [RFC9293 MUST-4] [RFC9293 MAY-3] [RFC9293 SHLD-5] [RFC9293 MUST-65]
+    // [RFC9293 3.10.1]
+    // RFC 9293 section 3.10.7.3
+    // [RFC9293 3.10.7.4c]
     let n = Net::connected(1, Config::default());
     let f: Vec<_> = n.seen.iter().map(|s| (s.from, s.h.flags)).collect();
     assert_eq!(f[..3], [(0, Flags::SYN), (1, Flags::SYN | Flags::ACK), (0, Flags::ACK)]);
@@ -38,7 +39,8 @@ fn a_syn_ack_offers_only_what_the_syn_offered() {
 
 #[test]
 fn the_mss_is_the_smaller_of_peer_and_path() {
-    //= RFC9293-3.7.1
+    // [RFC9293 SHLD-6] [RFC9293 MUST-67]
+    // [RFC9293 MUST-14] [RFC9293 MUST-15] [RFC9293 MUST-16]
     //= RFC6691-2
     let a = Config { mss_in: 1460, mss_path: 1000, ..Config::default() };
     let b = Config { mss_in: 700, mss_path: 1460, ..Config::default() };
@@ -69,7 +71,8 @@ fn lost_syns_are_sent_again_with_growing_pauses() {
 
 #[test]
 fn a_silent_host_is_given_up_after_three_minutes() {
-    //= RFC9293-3.8.3
+    // [RFC9293 MUST-22] [RFC9293 MUST-23]
+    // [RFC9293 MUST-20]
     let mut n = Net::new(5, Config::default(), Config::default());
     n.links[0].faults = Faults { loss: 1.0, ..clean() };
     n.connect(0);
@@ -83,8 +86,8 @@ fn a_silent_host_is_given_up_after_three_minutes() {
 
 #[test]
 fn a_closed_port_refuses() {
-    //= RFC9293-3.10.7.1
-    //= RFC9293-3.10.7.3-rst
+    // [RFC9293 3.10.7.1]
+    // [RFC9293 3.10.7.3c]
     let mut n = Net::new(6, Config::default(), Config::default());
     n.connect(0);
     n.run(Duration::from_secs(1));
@@ -95,7 +98,7 @@ fn a_closed_port_refuses() {
 
 #[test]
 fn a_blind_reset_does_not_end_an_attempt() {
-    //= RFC9293-3.10.7.3-rst
+    // [RFC9293 3.10.7.3c]
     let mut n = Net::new(7, plain(), plain());
     n.connect(0);
     n.inject(1, &raw(Seq(5), Seq(0), Flags::RST));
@@ -107,8 +110,8 @@ fn a_blind_reset_does_not_end_an_attempt() {
 
 #[test]
 fn an_ack_of_something_never_sent_is_reset() {
-    //= RFC9293-3.10.7.3-ack
-    //= RFC9293-3.5.2
+    // [RFC9293 3.10.7.3b]
+    // [RFC9293 3.5.2a]
     let mut n = Net::new(8, plain(), plain());
     n.filter = Some(Box::new(|from, h, _| from == 0 && h.flags.has(Flags::SYN)));
     n.connect(0);

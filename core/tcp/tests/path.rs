@@ -7,7 +7,7 @@ use iopkt_tcp::{Config, SegOut};
 
 #[test]
 fn a_smaller_path_mtu_cuts_what_is_in_flight_anew() {
-    //= RFC9293-3.7.2
+    // [RFC1191 6.4]
     let mut n = Net::connected(1, Config::default());
     let data = pattern(100_000, 1);
     n.links[0].faults = Faults { max_frame: 1020, ..clean() };
@@ -31,6 +31,7 @@ fn a_smaller_path_mtu_cuts_what_is_in_flight_anew() {
 
 #[test]
 fn a_forged_report_about_nothing_in_flight_is_ignored() {
+    // [RFC1191 6.5]
     //= RFC5927-4.1
     let mut n = Net::connected(2, Config::default());
     let iss = n.ends[0].iss;

@@ -114,8 +114,9 @@ fn a_lost_tail_is_found_by_the_timer() {
 
 #[test]
 fn timeouts_double_and_end_the_connection() {
+    // [RFC9293 MUST-19] [RFC9293 SHLD-11]
+    // [RFC9293 MUST-20]
     // [RFC6298 5.5]
-    //= RFC9293-3.8.3
     let mut n = Net::connected(5, without_probes());
     n.links[0].faults = Faults { loss: 1.0, ..clean() };
     let start = n.now;
@@ -136,7 +137,8 @@ fn timeouts_double_and_end_the_connection() {
 
 #[test]
 fn the_user_timeout_ends_it_earlier() {
-    //= RFC5482-3
+    // [RFC9293 MUST-21]
+    // [RFC5482 3.1]
     let mut n = Net::connected(6, Config::default());
     n.tcb(0).set_user_timeout(Duration::from_secs(10));
     n.links[0].faults = Faults { loss: 1.0, ..clean() };
@@ -150,6 +152,7 @@ fn the_user_timeout_ends_it_earlier() {
 
 #[test]
 fn karn_without_timestamps() {
+    // [RFC9293 MUST-18]
     // [RFC6298 3]
     // [RFC6298 5-karn]
     // The path's delay jumps to 2 s: with the old time-out every segment would be sent twice for ever.
@@ -187,6 +190,7 @@ fn slow_start_restarts_after_idle() {
 
 #[test]
 fn the_window_starts_at_ten_segments_and_doubles() {
+    // [RFC9293 MUST-19]
     // [RFC5681 3.1-iw]
     //= RFC6928-2
     // [RFC5681 3.1]

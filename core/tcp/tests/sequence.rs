@@ -8,7 +8,7 @@ use iopkt_wire::tcp::{Flags, Timestamps};
 
 #[test]
 fn streams_cross_the_wrap() {
-    //= RFC9293-3.4
+    // [RFC9293 3.4]
     for (k, before) in [0u32, 1, 1447, 1448, 5000, 30_000, 59_999].into_iter().enumerate() {
         let mut n = Net::new(k as u64, Config::default(), Config::default());
         n.ends[0].iss = Seq(0u32.wrapping_sub(before));
@@ -201,7 +201,7 @@ fn a_stream_of_single_bytes_pins_few_buffers() {
 
 #[test]
 fn more_than_the_window_is_cut_off() {
-    //= RFC9293-3.10.7.4-trim
+    // [RFC9293 3.10.7.4f]
     let cfg = Config { rcvbuf: 1000, rcvbuf_max: 1000, ..plain() };
     let (mut n, mut t) = receiver(&cfg);
     feed(&mut n, &mut t, 1000, &[1; 1460]);
@@ -212,7 +212,7 @@ fn more_than_the_window_is_cut_off() {
 
 #[test]
 fn data_outside_the_window_is_answered_but_not_kept() {
-    //= RFC9293-3.10.7.4-seq
+    // [RFC9293 3.10.7.4a]
     let (mut n, mut t) = receiver(&plain());
     feed(&mut n, &mut t, 1000, b"abc");
     for seq in [900, 1003 + (1 << 20), 1000] {

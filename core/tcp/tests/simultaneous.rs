@@ -8,7 +8,8 @@ use iopkt_wire::tcp::Flags;
 
 #[test]
 fn open() {
-    //= RFC9293-3.5-simultaneous
+    // [RFC9293 MUST-11]
+    // [RFC9293 MUST-10]
     for (seed, ts) in [(1, true), (2, false)] {
         let cfg = Config { timestamps: ts, ..Config::default() };
         let mut n = Net::new(seed, cfg, cfg);
@@ -37,7 +38,7 @@ fn open_with_losses() {
 
 #[test]
 fn close() {
-    //= RFC9293-3.6-time-wait
+    // [RFC9293 MUST-13]
     let mut n = Net::connected(3, Config::default());
     n.shutdown(0);
     n.shutdown(1);

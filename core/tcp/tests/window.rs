@@ -4,6 +4,7 @@ mod common;
 use common::{Faults, Net, clean, pattern};
 use iopkt_base::{Duration, Errno};
 use iopkt_tcp::{Config, State, what};
+use iopkt_wire::tcp::Flags;
 
 fn small() -> Config {
     Config { rcvbuf: 20_000, rcvbuf_max: 20_000, ..Config::default() }
@@ -11,6 +12,7 @@ fn small() -> Config {
 
 #[test]
 fn a_full_receiver_stops_the_sender_and_a_read_starts_it() {
+    // [RFC9293 MAY-8] [RFC9293 SHLD-14]
     let mut n = Net::connected(1, small());
     n.ends[1].reads = false;
     let data = pattern(100_000, 1);
@@ -28,8 +30,8 @@ fn a_full_receiver_stops_the_sender_and_a_read_starts_it() {
 
 #[test]
 fn zero_windows_are_probed_with_growing_pauses_for_ever() {
-    //= RFC9293-3.8.6.1
-    //= RFC9293-3.8.6.1-MUST-37
+    // [RFC9293 MUST-35] [RFC9293 MUST-36] [RFC9293 SHLD-29] [RFC9293 SHLD-30]
+    // [RFC9293 MUST-37]
     let mut n = Net::connected(2, small());
     n.ends[1].reads = false;
     n.send(0, &pattern(50_000, 1));
@@ -78,7 +80,7 @@ fn an_orphan_does_not_probe_for_ever() {
 
 #[test]
 fn the_receiver_opens_the_window_in_worthwhile_steps() {
-    //= RFC9293-3.8.6.2.2
+    // [RFC9293 MUST-39]
     let mut n = Net::connected(5, small());
     n.ends[1].reads = false;
     n.send(0, &pattern(100_000, 1));
@@ -98,7 +100,7 @@ fn the_receiver_opens_the_window_in_worthwhile_steps() {
 
 #[test]
 fn the_sender_does_not_fill_crumbs_of_window() {
-    //= RFC9293-3.8.6.2.1
+    // [RFC9293 MUST-38]
     let mut n = Net::connected(6, Config { nodelay: true, ..small() });
     n.ends[1].reads = false;
     n.send(0, &pattern(19_000, 1));
@@ -116,6 +118,7 @@ fn the_sender_does_not_fill_crumbs_of_window() {
 
 #[test]
 fn large_windows_are_used_with_scaling() {
+    // [RFC9293 MUST-1] [RFC9293 REC-1]
     // [RFC7323 2.3]
     let cfg = Config { rcvbuf: 1 << 20, sndbuf: 1 << 20, ..Config::default() };
     let mut n = Net::connected(7, cfg);
@@ -133,6 +136,7 @@ fn large_windows_are_used_with_scaling() {
 
 #[test]
 fn without_scaling_64_kib_is_the_limit() {
+    // [RFC9293 MUST-1]
     let cfg = Config { rcvbuf: 1 << 20, sndbuf: 1 << 20, window_scaling: false, ..Config::default() };
     let mut n = Net::connected(8, cfg);
     n.set_links(Faults { delay: Duration::from_millis(100), ..clean() });
@@ -161,7 +165,7 @@ fn a_huge_shift_counts_as_14() {
 
 #[test]
 fn an_old_ack_does_not_change_the_window() {
-    //= RFC9293-3.10.7.4-window
+    // [RFC9293 3.10.7.4e]
     let mut n = Net::connected(11, common::plain());
     n.send(0, &pattern(5_000, 1));
     n.run(Duration::from_secs(1));
@@ -200,4 +204,47 @@ fn bytes_held_downstream_count_against_the_window() {
     n.ends[1].reads = true;
     n.read(1, 30_000);
     assert!(n.run_until(Duration::from_secs(60), |n| n.ends[1].got.len() == 40_000));
+}
+
+#[test]
+fn a_window_that_shrinks_is_survived() {
+    // [RFC9293 MUST-34] [RFC9293 SHLD-15] [RFC9293 SHLD-16] [RFC9293 SHLD-17] [RFC9293 MAY-7]
+    let mut n = Net::connected(31, common::plain());
+    let last = n.seen.iter().rev().find(|s| s.from == 0).unwrap().h;
+    // The real peer hears nothing; what it says is forged.
+    n.filter = Some(Box::new(|from, _, _| from == 0));
+    let data = common::pattern(50_000, 1);
+    n.send(0, &data);
+    let shrunk = |n: &mut Net, window: u16| {
+        let mut s = common::raw(iopkt_tcp::Seq(last.ack), iopkt_tcp::Seq(last.seq), Flags::ACK);
+        s.window = window;
+        n.inject(1, &s);
+        n.run(Duration::from_millis(11));
+    };
+    let sent = n
+        .seen
+        .iter()
+        .filter(|s| s.from == 0 && s.len > 0)
+        .map(|s| s.h.seq.wrapping_sub(last.seq))
+        .max()
+        .unwrap();
+    assert!(sent > 3000);
+    for _ in 0..30 {
+        // The window ends in the middle of what is in flight: it goes again, nothing new does, and the peer is not given up.
+        shrunk(&mut n, 3000);
+        n.run(Duration::from_secs(61));
+    }
+    assert_ne!(n.state(0), State::Closed);
+    let most = n
+        .seen
+        .iter()
+        .filter(|s| s.from == 0 && s.len > 0)
+        .map(|s| s.h.seq.wrapping_sub(last.seq))
+        .max()
+        .unwrap();
+    assert_eq!(most, sent, "nothing new");
+    n.filter = None;
+    shrunk(&mut n, 65_535);
+    assert!(n.run_until(Duration::from_secs(300), |n| n.ends[1].got.len() == data.len()));
+    assert_eq!(n.ends[1].got, data);
 }

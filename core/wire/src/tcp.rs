@@ -270,14 +270,15 @@ impl Options {
         let mut o = Options::NONE;
         loop {
             let (kind, body) = match *b {
-                //= RFC9293-3.1-MUST-5
+                // [RFC9293 MUST-5]
                 [] | [END, ..] => return o,
                 [NOP, ..] => {
                     b = &b[1..];
                     continue;
                 }
+                // [RFC9293 MUST-64]
                 [kind, len, ..] => {
-                    //= RFC9293-3.1-MUST-7
+                    // [RFC9293 MUST-7]
                     let Some(body) = b.get(2..usize::from(len)) else { return o };
                     b = &b[usize::from(len)..];
                     (kind, body)
@@ -285,6 +286,7 @@ impl Options {
                 [_] => return o,
             };
             match (kind, body.len()) {
+                // [RFC9293 MUST-4]
                 (MSS, 2) => o.mss = be16(body),
                 (WSCALE, 1) => o.window_scale = body.first().copied(),
                 (SACK_OK, 0) => o.sack_permitted = true,
@@ -304,7 +306,7 @@ impl Options {
                 (EXPERIMENT, 2..) if body.starts_with(&FAST_OPEN_ID) => {
                     o.fast_open = FastOpen::parse(&body[2..], true);
                 }
-                //= RFC9293-3.1-MUST-6
+                // [RFC9293 MUST-6]
                 _ => {}
             }
         }
@@ -318,6 +320,7 @@ impl Options {
         let mut put = |bytes: &[u8]| w.put(bytes);
         if let Some(m) = self.mss {
             let m = m.to_be_bytes();
+            // [RFC9293 MUST-68]
             put(&[MSS, 4, m[0], m[1]]);
         }
         match (self.sack_permitted, self.timestamps) {
@@ -402,6 +405,7 @@ impl Writer<'_> {
         }
         self.put(f.bytes());
         while self.at < end {
+            // [RFC9293 MUST-69]
             self.put(&[NOP]);
         }
     }
@@ -543,6 +547,7 @@ mod tests {
 
         #[test]
         fn options_survive(o in arb_options()) {
+            // [RFC9293 MUST-68] [RFC9293 MUST-69]
             let mut b = [0u8; MAX_OPTIONS];
             let n = o.emit(&mut b);
             prop_assert_eq!(n, o.len());
@@ -571,7 +576,7 @@ mod tests {
 
     #[test]
     fn impossible_option_lengths_end_the_options() {
-        //= RFC9293-3.1-MUST-7
+        // [RFC9293 MUST-7]
         for bad in [0u8, 1, 200] {
             let o = Options::parse(&[2, 4, 0x05, 0xb4, 3, bad, 7, 0]);
             assert_eq!((o.mss, o.window_scale), (Some(1460), None));
@@ -581,8 +586,9 @@ mod tests {
 
     #[test]
     fn unknown_options_are_skipped() {
-        //= RFC9293-3.1-MUST-5
-        //= RFC9293-3.1-MUST-6
+        // [RFC9293 MUST-64]
+        // [RFC9293 MUST-5]
+        // [RFC9293 MUST-6]
         let o = Options::parse(&[254, 4, 9, 9, NOP, 3, 3, 7, 0, 2, 4, 1]);
         assert_eq!((o.mss, o.window_scale), (None, Some(7)));
     }

@@ -309,13 +309,23 @@ impl<H: Host> Server<H> {
         }
         let id = self.socks[s as usize].id;
         shard.sockets.setsockopt(&mut shard.cx, &mut shard.net, id, level, name, payload)?;
-        let native =
-            [SO_RCVTIMEO_OLD, SO_SNDTIMEO_OLD, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW, SO_RCVLOWAT, SO_PEEK_OFF, SO_OOBINLINE];
+        let native = [
+            SO_RCVTIMEO_OLD,
+            SO_SNDTIMEO_OLD,
+            SO_RCVTIMEO_NEW,
+            SO_SNDTIMEO_NEW,
+            SO_RCVLOWAT,
+            SO_PEEK_OFF,
+            SO_OOBINLINE,
+        ];
         let stream = self.socks[s as usize].kind.stream();
         if (level, name) == (IPPROTO_TCP, TCP_NOTSENT_LOWAT) {
             self.bound_unsent(fd, payload)?;
         }
-        if level == SOL_SOCKET && native.contains(&name) && (stream || !matches!(name, SO_PEEK_OFF | SO_OOBINLINE)) {
+        if level == SOL_SOCKET
+            && native.contains(&name)
+            && (stream || !matches!(name, SO_PEEK_OFF | SO_OOBINLINE))
+        {
             self.host.client_option(fd, name, payload)?;
         }
         let sk = &mut self.socks[s as usize];

@@ -71,6 +71,7 @@ impl Sockets {
             return Err(Errno::EINVAL);
         }
         if !self.may_bind(net, s, ip) {
+            // [RFC9293 MUST-43]
             return Err(Errno::EADDRNOTAVAIL);
         }
         if raw {

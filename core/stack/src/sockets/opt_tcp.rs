@@ -1,7 +1,7 @@
 //! Options at IPPROTO_TCP (tcp(7)).
 //!
 //! TCP_CORK overrides TCP_NODELAY: a partial segment waits as long as data is in flight. TCP_LINGER2, TCP_SYNCNT and
-//! TCP_MAXSEG act on connections made later. What is only told or refused is in `opt_tcp_rest`.
+//! TCP_MAXSEG act on the connection that there is, too. What is only told or refused is in `opt_tcp_rest`.
 
 use super::Sockets;
 use super::fastopen::{self, FastOpts};
@@ -244,6 +244,9 @@ fn apply(o: &Opts, c: &mut super::tcp::Conn, cx: &Cx) {
     c.tcb.set_nodelay(t.nodelay && !t.cork);
     c.tcb.set_delack(t.delack());
     c.tcb.set_keepalive(cx.now, o.keepalive, secs(t.keep_idle), secs(t.keep_intvl), t.keep_cnt);
+    c.tcb.set_max_segment(t.maxseg);
+    c.tcb.set_syn_retries(t.syn_cnt);
+    c.tcb.set_fin_wait2(secs(t.linger2));
     c.tcb.set_user_timeout(Duration::from_millis(u64::from(t.user_timeout)));
     c.tcb.set_max_pacing(o.max_pacing);
     c.set_buffers(o.sndbuf, if t.window_clamp == 0 { o.rcvbuf } else { o.rcvbuf.min(t.window_clamp) });

@@ -7,7 +7,7 @@ use super::Sockets;
 use super::tcp::{MAX_ORPHANS, MAX_TIME_WAIT};
 
 /// The variables, in the order of [`Policy`]'s fields.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 11] = [
     "net.inet.tcp.fastopen",
     "net.inet.tcp.msl",
     "net.inet.tcp.rstppslimit",
@@ -16,6 +16,9 @@ pub(crate) const NAMES: [&str; 8] = [
     "net.inet.tcp.retries2",
     "net.inet.tcp.syncookies",
     "net.inet.tcp.tw_reuse",
+    "net.inet.tcp.invalid_ratelimit",
+    "net.inet.tcp.mtu_probing",
+    "net.inet.tcp.base_mss",
 ];
 
 /// Settings of the stack.
@@ -34,6 +37,12 @@ pub(crate) struct Policy {
     pub syncookies: u8,
     /// A connect may take the ends of a TIME-WAIT with timestamps. 0: never, 1: yes, 2: only to this host itself.
     pub tw_reuse: u8,
+    /// Shortest time between two answers to what is not acceptable, milliseconds.
+    pub invalid_ms: u32,
+    /// Path MTU by probing: 0 never, 1 where segments vanish, 2 always.
+    pub mtu_probing: u8,
+    /// Where probing begins, bytes.
+    pub base_mss: u16,
 }
 
 impl Default for Policy {
@@ -46,6 +55,9 @@ impl Default for Policy {
             retries2: 15,
             syncookies: 1,
             tw_reuse: 1,
+            invalid_ms: 500,
+            mtu_probing: 0,
+            base_mss: 1024,
         }
     }
 }
@@ -74,6 +86,9 @@ impl Sockets {
             "net.inet.tcp.retries2" => p.retries2.into(),
             "net.inet.tcp.syncookies" => p.syncookies.into(),
             "net.inet.tcp.tw_reuse" => p.tw_reuse.into(),
+            "net.inet.tcp.invalid_ratelimit" => p.invalid_ms,
+            "net.inet.tcp.mtu_probing" => p.mtu_probing.into(),
+            "net.inet.tcp.base_mss" => p.base_mss.into(),
             _ => return None,
         })
     }
@@ -91,6 +106,9 @@ impl Sockets {
             "net.inet.tcp.retries2" => put(&mut p.retries2, v, 3..=255),
             "net.inet.tcp.syncookies" => put(&mut p.syncookies, v, 0..=2),
             "net.inet.tcp.tw_reuse" => put(&mut p.tw_reuse, v, 0..=2),
+            "net.inet.tcp.invalid_ratelimit" => put(&mut p.invalid_ms, v, 0..=60_000),
+            "net.inet.tcp.mtu_probing" => put(&mut p.mtu_probing, v, 0..=2),
+            "net.inet.tcp.base_mss" => put(&mut p.base_mss, v, 48..=65_495),
             _ => false,
         }
     }

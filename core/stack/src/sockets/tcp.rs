@@ -122,6 +122,7 @@ fn may_give_way(s: &Sock, now: Instant, policy: u8) -> bool {
     if !(c.time_wait && c.orphan) || policy == 0 || policy == 2 && !c.local {
         return false;
     }
+    // [RFC6191 2b]
     let i = c.tcb.info(now);
     i.timestamps && i.idle.1 > Duration::from_secs(1)
 }
@@ -186,12 +187,14 @@ impl Sockets {
         let s = self.table.get_mut(id)?;
         s.err = None;
         let dst = real_dst(to.ip());
+        // [RFC9293 MUST-46]
         if dst.is_multicast() || matches!(dst, IpAddr::V4(a) if a.is_broadcast()) {
             return Err(Errno::ENETUNREACH);
         }
         if to.port() == 0 {
             return Err(Errno::ECONNREFUSED);
         }
+        // [RFC9293 MUST-44]
         let path = way(s, cx, net, dst, &SendOpts::default()).map_err(|e| match e {
             Errno::EACCES => Errno::ENETUNREACH,
             e => e,
@@ -226,6 +229,7 @@ impl Sockets {
         }
         self.stats.tcp.active_opens += 1;
         let s = self.table.get_mut(id)?;
+        // [RFC9293 MUST-45]
         (s.local, s.lport, s.remote) = (local, lport, Some(remote));
         s.body = Body::Conn(alloc::boxed::Box::new(c));
         self.link(id.index, !bound);
@@ -487,6 +491,7 @@ impl Sockets {
             }
             let before = c.tcb.backoff();
             let out = c.tcb.tick(cx.now);
+            // [RFC9293 SHLD-9] [RFC9293 SHLD-10]
             // BSD's in_losing: a quarter of the tries without an answer.
             if let Some(to) = remote
                 && before == LOSING

@@ -32,6 +32,7 @@ impl Sockets {
     /// A received segment.
     pub(super) fn tcp_input(&mut self, cx: &mut Cx, net: &mut Net, info: &IpInfo, mut m: Mbuf) {
         self.stats.tcp.received += 1;
+        // [RFC9293 MUST-57] [RFC9293 MUST-63]
         // RFC 9293 section 3.10.7 (MUST-57): no connection is with a group.
         if info.dst.is_multicast()
             || info.src.is_multicast()
@@ -42,6 +43,7 @@ impl Sockets {
         m.trim_front(usize::from(info.hdr_len));
         if !info.csum_ok {
             let mut sum = pseudo(info.src, info.dst, proto::TCP, m.len() as u32);
+            // [RFC9293 MUST-3]
             sum.add(m.as_slice());
             if !sum.is_valid() {
                 self.stats.tcp.bad_checksum += 1;
@@ -60,6 +62,7 @@ impl Sockets {
             len: m.len(),
         };
         let p = Packet { proto: proto::TCP, src: a.remote, dst: a.local, ifindex: info.ifindex };
+        // [RFC9293 MUST-42]
         match self.demux.find(&self.table, &p) {
             None => self.no_connection(cx, &a, m),
             Some(slot) if self.table.at(slot).is_some_and(|s| s.is_listening()) => {
@@ -98,6 +101,7 @@ impl Sockets {
         let Some(s) = self.table.at(slot) else { return };
         let Body::Conn(c) = &s.body else { return };
         // Linux leaves 65535 and a bit between the old numbers and the new.
+        // [RFC6191 2c]
         let above = c.tcb.snd_max() + 65_537;
         if c.orphan {
             self.discard(cx, net, slot);
@@ -188,6 +192,7 @@ impl Sockets {
             let mss = e.mtu.saturating_sub(fixed).min(65_535) as u16;
             c.tcb.set_path_mss(mss, Some(seq))
         } else {
+            // [RFC9293 MUST-47] [RFC9293 SHLD-20] [RFC9293 SHLD-25]
             if recverr && c.tcb.is_synchronized() {
                 s.err = Some(e.errno);
             }

@@ -73,6 +73,7 @@ impl Sockets {
             return Err(Errno::EADDRINUSE);
         }
         let s = self.table.get_mut(id)?;
+        // [RFC9293 MUST-41]
         s.body = Body::Listen(Box::new(Listener { backlog, ..Listener::default() }));
         Ok(())
     }
@@ -149,6 +150,7 @@ impl Sockets {
             self.stats.tcp.listen_overflow += 1;
             return cx.drop(m, Why::ListenOverflow);
         }
+        // [RFC4987 3.4]
         let crowded = l.half.len() >= l.backlog.max(MIN_HALF_OPEN);
         match self.policy.syncookies {
             0 if crowded => {

@@ -96,7 +96,9 @@ impl Sockets {
         let dst = remote.ip();
         let kind = if dst.is_ipv4() { gso::TCP4 } else { gso::TCP6 };
         // The two ECN bits of a stream are the machine's (RFC 3168), whatever IP_TOS said.
+        // [RFC9293 MUST-49] [RFC9293 MUST-48] [RFC9293 SHLD-21] [RFC9293 SHLD-22]
         let (ttl, tos) = (opt.ttl.unwrap_or(super::sock::DEFAULT_TTL), opt.tos & !3);
+        // [RFC1191 3]
         let df = !matches!(opt.mtu_discover, pmtudisc::DONT | pmtudisc::OMIT);
         let (oif, dontroute, txprio) = (opt.bound_dev, opt.dontroute, opt.txprio);
         let (mut sent, mut bytes, mut starved, c_local) = (0, 0, false, c.local);
@@ -134,6 +136,7 @@ impl Sockets {
                 oif,
                 dontroute,
                 hdrincl: false,
+                // [RFC9293 MUST-51]
                 options: opt.ip_options.clone(),
                 mcast_loop: false,
                 m,
@@ -175,6 +178,7 @@ impl Sockets {
             rcvbuf_max: super::sock::BUF_MAX.max(rcvbuf),
             sndbuf_auto: self.tune.snd_auto(s.opt.sndbuf),
             rcvbuf_auto: self.tune.rcv_auto(rcvbuf),
+            // [RFC9293 MUST-67] [RFC9293 SHLD-6]
             mss_in: mss.min(user),
             mss_path: mss.min(user),
             init_cwnd: self.tune.init_win(path),
@@ -196,6 +200,9 @@ impl Sockets {
             ecn_asks: self.tune.ecn_asks,
             msl: secs(self.policy.msl),
             retries: self.policy.retries2,
+            invalid_pause: Duration::from_millis(self.policy.invalid_ms.into()),
+            mtu_probing: self.policy.mtu_probing,
+            base_mss: self.policy.base_mss,
             ts_offset: iopkt_tcp::isn::ts_offset(&cx.secret, local, remote),
             ..Config::default()
         }
