@@ -52,10 +52,6 @@ fn host(n: u8, pool: &Pool) -> Host {
         pool.cache(256),
         vec![Box::new(Inet::new())],
     );
-    // To compare: payload of super-segments that the stack cuts itself, and whether it joins what it receives.
-    let setting = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u32>().ok());
-    s.sockets.soft_gso = setting("IOPKT_BENCH_GSO").unwrap_or(s.sockets.soft_gso);
-    s.gro = setting("IOPKT_BENCH_GRO").map_or(s.gro, |n| n != 0);
     let ifindex = s
         .attach(IfAttach { link: LinkState::Up, ..IfAttach::ethernet("eth", [2, 0, 0, 0, 0, n]) })
         .expect("attach");

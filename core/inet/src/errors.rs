@@ -96,5 +96,6 @@ pub(crate) fn send(cx: &mut Cx, src: IpAddr, dst: IpAddr, ttl: u8, tos: u8, opti
         options,
         mcast_loop: false,
         m,
+        rest: Default::default(),
     });
 }

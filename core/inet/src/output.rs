@@ -5,9 +5,9 @@ use crate::link::report;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use iopkt_base::{Errno, Result};
-use iopkt_mbuf::{Mbuf, flags};
+use iopkt_mbuf::{Chain, Mbuf, flags};
 use iopkt_stack::{Cx, Hop, HopKind, IpOut, LO0, Layers, Stat, Why, gso};
-use iopkt_wire::ipv4::{HEADER_LEN, Header, MAX_LEN, set_checksum};
+use iopkt_wire::ipv4::{HEADER_LEN, Header, MAX_LEN, Template, set_checksum};
 
 /// IP identification: a counter per hashed (source, destination, protocol), so that identifications repeat as
 /// late as possible for one pair (RFC 6864) and say little about traffic with others.
@@ -55,6 +55,7 @@ impl Way {
 impl Inet {
     pub(crate) fn ip_output(&mut self, l: &mut Layers<'_>, o: IpOut) {
         let (IpAddr::V4(mut src), IpAddr::V4(dst)) = (o.src, o.dst) else {
+            l.cx.drop_all(o.rest, Why::BadAddress);
             return l.cx.drop(o.m, Why::BadAddress);
         };
         let h = match self.way.find(l, o.dst, o.oif, o.dontroute) {
@@ -81,6 +82,7 @@ impl Inet {
         l.cx.counters.inc(Stat::IpOutLocal);
         let total = HEADER_LEN + o.options.len() + o.m.len();
         if total > MAX_LEN || o.options.len() > 40 || !o.options.len().is_multiple_of(4) {
+            l.cx.drop_all(o.rest, Why::BadLength);
             return l.cx.drop(o.m, Why::BadLength);
         }
         // What is never cut needs no identification that is its own (RFC 6864 4.1).
@@ -104,10 +106,52 @@ impl Inet {
         };
         let n = hdr.header_len;
         let Some(mut m) = l.cx.prepend(o.m, n) else {
+            l.cx.drop_all(o.rest, Why::NoMemory);
             return l.cx.counters.inc(Stat::IpOutNoBufs);
         };
         hdr.emit(m.as_mut_slice(), &o.options);
+        count_use(l, &h, &hdr, 1 + o.rest.len());
+        if o.rest.is_empty() {
+            return self.send(l, &h, &hdr, o.mcast_loop, m);
+        }
+        let template = Template::of(&m.as_slice()[..n]);
         self.send(l, &h, &hdr, o.mcast_loop, m);
+        match template {
+            Some(t) => self.output_rest(l, &h, hdr, &t, o.mcast_loop, o.rest),
+            None => l.cx.drop_all(o.rest, Why::BadLength),
+        }
+    }
+
+    /// The packets that follow one and have its header.
+    fn output_rest(
+        &mut self,
+        l: &mut Layers<'_>,
+        h: &Hop,
+        mut hdr: Header,
+        t: &Template,
+        mcast_loop: bool,
+        mut rest: Chain,
+    ) {
+        l.cx.counters.add(Stat::IpOutLocal, rest.len() as u64);
+        while let Some(m) = rest.pop() {
+            hdr.total_len = t.len() + m.len();
+            if hdr.total_len > MAX_LEN {
+                l.cx.drop(m, Why::BadLength);
+                continue;
+            }
+            // As Linux does with the pieces of a super-segment: they count up, whether anybody needs it or not.
+            hdr.id = if hdr.df {
+                hdr.id.wrapping_add(1)
+            } else {
+                self.idents.take(l.cx, hdr.src, hdr.dst, hdr.proto, 1)
+            };
+            let Some(mut m) = l.cx.prepend(m, t.len()) else {
+                l.cx.counters.inc(Stat::IpOutNoBufs);
+                continue;
+            };
+            t.emit(m.as_mut_slice(), hdr.total_len as u16, hdr.id);
+            self.send(l, h, &hdr, mcast_loop, m);
+        }
     }
 
     /// A packet whose header a program made: length, checksum and what it left zero are filled in, as Linux
@@ -132,14 +176,12 @@ impl Inet {
         b[4..6].copy_from_slice(&hdr.id.to_be_bytes());
         b[12..16].copy_from_slice(&hdr.src.octets());
         set_checksum(&mut b[..hdr.header_len]);
+        count_use(l, &h, &hdr, 1);
         self.send(l, &h, &hdr, o.mcast_loop, m);
     }
 
     /// A packet with its header: copies for ourselves, then the link, in pieces if need be.
     fn send(&mut self, l: &mut Layers<'_>, h: &Hop, hdr: &Header, mcast_loop: bool, m: Mbuf) {
-        if let Some((plen, gw)) = h.route {
-            l.net.routes.count_use(IpAddr::V4(hdr.dst), plen, gw, h.ifindex, 1);
-        }
         match h.kind {
             HopKind::Multicast => {
                 let member = l.net.is_member(h.ifindex, IpAddr::V4(hdr.dst));
@@ -188,6 +230,14 @@ impl Inet {
             l.sockets.icmp_error(l.cx, l.net, &err);
         }
         l.cx.drop(o.m, Why::NoRoute);
+        l.cx.drop_all(o.rest, Why::NoRoute);
+    }
+}
+
+/// Counts packets for the route that they take.
+fn count_use(l: &mut Layers<'_>, h: &Hop, hdr: &Header, n: usize) {
+    if let Some((plen, gw)) = h.route {
+        l.net.routes.count_use(IpAddr::V4(hdr.dst), plen, gw, h.ifindex, n as u64);
     }
 }
 

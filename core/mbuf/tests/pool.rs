@@ -218,3 +218,35 @@ fn the_bytes_of_all_clusters_are_enough_for_them() {
         assert_eq!(all.len(), max);
     }
 }
+
+#[test]
+fn a_chain_keeps_order_and_gives_all_back() {
+    let pool = Pool::new(PoolConfig::default());
+    let mut c = pool.cache(0);
+    let mut chain = iopkt_mbuf::Chain::new();
+    assert!(chain.pop().is_none());
+    for round in 0..3u8 {
+        for i in 0..40u8 {
+            chain.push(c.copy_of(&[round, i]).unwrap());
+        }
+        assert_eq!(chain.len(), 40);
+        // Half of them: the rest stays in order behind what comes next.
+        for i in 0..20u8 {
+            assert_eq!(chain.pop().unwrap().as_slice(), &[round, i]);
+        }
+        for i in 20..40u8 {
+            let m = chain.pop().unwrap();
+            assert_eq!(m.as_slice(), &[round, i]);
+            c.free(m);
+        }
+        assert!(chain.is_empty() && chain.pop().is_none());
+    }
+    assert!(chain.front().is_none());
+    for i in 0..100u8 {
+        chain.push(c.copy_of(&[i]).unwrap());
+    }
+    assert_eq!(chain.front().unwrap().as_slice(), &[0]);
+    assert_eq!(std::thread::spawn(move || chain.len()).join().unwrap(), 100);
+    drop(c);
+    assert_eq!(pool.stats().out, 0);
+}

@@ -8,7 +8,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use iopkt_base::{Instant, Keyed, Rng};
-use iopkt_mbuf::{Cache, Mbuf, flags};
+use iopkt_mbuf::{Cache, Chain, Mbuf, flags};
 use iopkt_wire::checksum::Sum;
 
 /// Limits and defaults of a shard, from the command line. An immutable snapshot: changes arrive as messages.
@@ -119,6 +119,11 @@ pub struct Cx {
     pub down: VecDeque<IpOut>,
     /// Link-level frames on their way to a device: interface index, complete frame.
     pub frames: VecDeque<(u32, Mbuf)>,
+    /// Frames that follow the one that is on its way up, in order (see the module `rows`): the connection takes them with it, or
+    /// they go up themselves. Empty between calls of the shard.
+    pub train: Chain,
+    /// Bytes of headers in front of the payload of each of them.
+    pub train_skip: usize,
     /// What happened to sockets, for the socket server.
     pub events: VecDeque<Event>,
     /// Frames for stack modules: who listens (see [`crate::Listeners`]), complete frame.
@@ -144,6 +149,8 @@ impl Cx {
             counters: Counters::default(),
             down: VecDeque::new(),
             frames: VecDeque::new(),
+            train: Chain::new(),
+            train_skip: 0,
             events: VecDeque::new(),
             heard: VecDeque::new(),
             dev_ops: Vec::new(),
@@ -228,6 +235,13 @@ impl Cx {
     pub fn drop(&mut self, m: Mbuf, why: Why) {
         self.counters.dropped(why);
         self.mbufs.free(m);
+    }
+
+    /// Ends packets: each counted with the reason.
+    pub fn drop_all(&mut self, mut c: Chain, why: Why) {
+        while let Some(m) = c.pop() {
+            self.drop(m, why);
+        }
     }
 
     /// Queues a log line.

@@ -36,6 +36,8 @@ mod path;
 pub mod pmtu;
 pub mod prefix;
 pub mod route;
+
+mod rows;
 mod rtnote;
 mod shard;
 pub mod sockets;

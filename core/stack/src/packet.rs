@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 use iopkt_base::Errno;
-use iopkt_mbuf::Mbuf;
+use iopkt_mbuf::{Chain, Mbuf};
 
 /// Address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +70,9 @@ pub struct IpOut {
     pub mcast_loop: bool,
     /// Transport header and payload, checksum done or marked partial.
     pub m: Mbuf,
+    /// More of the same: packets that follow `m` and have its network header, but for length and identification (the
+    /// pieces of a super-segment). Empty with `hdrincl`.
+    pub rest: Chain,
 }
 
 /// How a destination is reached: what a transport must know before it sends.

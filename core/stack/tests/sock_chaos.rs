@@ -174,6 +174,7 @@ impl Chaos {
             options: Vec::new(),
             mcast_loop: false,
             m,
+            rest: Default::default(),
         };
         // The checksum is right, or nothing would get in.
         o.m.set_flags(iopkt_mbuf::flags::CSUM_PARTIAL);

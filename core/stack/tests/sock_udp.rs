@@ -173,6 +173,7 @@ fn inject(w: &mut World, bytes: &[u8]) {
         options: Vec::new(),
         mcast_loop: false,
         m,
+        rest: Default::default(),
     };
     w.deliver(B, o);
 }

@@ -74,6 +74,7 @@ fn a_datagram_without_checksum_is_refused() {
             options: Vec::new(),
             mcast_loop: false,
             m,
+            rest: Default::default(),
         },
     );
     assert_eq!(w.recv(B, s), None);

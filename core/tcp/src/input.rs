@@ -339,7 +339,7 @@ impl Tcb {
     }
 
     #[inline]
-    fn text_in_order(&mut self, now: Instant, payload: Mbuf, o: &mut Outcome) -> Option<Mbuf> {
+    pub(crate) fn text_in_order(&mut self, now: Instant, payload: Mbuf, o: &mut Outcome) -> Option<Mbuf> {
         let n = payload.len() as u32;
         let from = self.rcv.nxt;
         self.rcv.seg = self.rcv.seg.max(n.min(u32::from(self.rcv.mss)));

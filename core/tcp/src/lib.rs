@@ -3,11 +3,12 @@
 //! # Theory of operation
 //!
 //! A [`Tcb`] is one connection. Its owner (the socket layer) finds it by the ends of a segment, and drives it
-//! with five calls; none of them blocks, reads a clock or calls back (except that `output` hands its segments to
+//! with these calls; none of them blocks, reads a clock or calls back (except that `output` hands its segments to
 //! a [`Sink`]):
 //!
 //! - [`Tcb::input`]: a segment came. Its payload is an [`Mbuf`](iopkt_mbuf::Mbuf) trimmed to the payload, which
 //!   the receive queue keeps without a copy. The [`Outcome`] says what to tell the program.
+//! - [`Tcb::input_next`]: more text with the same header came in the same breath.
 //! - [`Tcb::tick`]: [`Tcb::deadline`] has come.
 //! - user calls: [`Tcb::write`], [`Tcb::peek`] and [`Tcb::consume`], [`Tcb::shutdown_write`], [`Tcb::close`],
 //!   [`Tcb::abort`], settings.
@@ -51,6 +52,7 @@ mod open;
 mod outcome;
 mod output;
 mod pace;
+mod pieces;
 mod rack;
 mod rate;
 mod recovery;
@@ -64,6 +66,7 @@ mod tcb;
 mod tick;
 mod timers;
 mod tlp;
+mod train;
 mod user;
 
 pub use config::{CcKind, Config, MSS_DEFAULT, MSS_MIN};
@@ -72,6 +75,7 @@ pub use fastopen::{FastOpenFail, Learned};
 pub use iopkt_wire::tcp::FastOpen;
 pub use outcome::{Fate, Outcome, Stats, what};
 pub use output::Sink;
+pub use pieces::Pieces;
 pub use recvbuf::RecvQueue;
 pub use segment::{Csum, SegOut, Segment};
 pub use seq::Seq;

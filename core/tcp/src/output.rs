@@ -239,7 +239,8 @@ impl Tcb {
         // CWR is for one segment, whatever a device makes of a large one.
         let urgent = self.snd.up.is_some_and(|up| up.gt(self.snd.nxt));
         let large = self.knobs.tso_max > full && !self.ecn.cwr && !urgent;
-        let most = if large { self.knobs.tso_max - self.knobs.tso_max % full } else { full };
+        let super_max = self.knobs.tso_max.min(self.pace.portion());
+        let most = if large { (super_max - super_max % full).max(full) } else { full };
         let n = avail.min(window).min(cwnd).min(most);
         let idle = self.outstanding() == 0;
         // Nagle as Minshall refined it (Linux does the same): a small segment waits for an earlier small one,
@@ -395,6 +396,7 @@ impl Tcb {
         }
         self.ecn.cwr &= !new;
         self.ack_went(adv);
+        self.stats.segs_out += u64::from(text.saturating_sub(1) / full.max(1));
         true
     }
 

@@ -41,6 +41,12 @@ impl Pace {
         self.rate != u64::MAX
     }
 
+    /// What may go in one super-segment.
+    #[inline]
+    pub(crate) fn portion(&self) -> u32 {
+        if self.on() { self.left } else { u32::MAX }
+    }
+
     /// The controller's rate; the division is done when it changes.
     pub(crate) fn set(&mut self, rate: u64, mss: u32) {
         let rate = rate.min(self.max).max(1);

@@ -335,6 +335,11 @@ impl Tcb {
         (self.out.limit() as u32, self.rcv.limit)
     }
 
+    /// Largest payload of a segment to the peer, bytes, options not yet subtracted.
+    pub fn mss(&self) -> u32 {
+        u32::from(self.snd.mss)
+    }
+
     /// Largest super-segment, bytes; 0 for none.
     pub fn set_tso_max(&mut self, bytes: u32) {
         self.knobs.tso_max = bytes;

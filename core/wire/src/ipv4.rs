@@ -151,6 +151,51 @@ impl Header {
     }
 }
 
+/// A header for many packets, which differ in length and identification only: the rest of it is summed once.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    bytes: [u8; MAX_HEADER_LEN],
+    len: usize,
+    sum: Sum,
+}
+
+impl Template {
+    /// From a header of at most [`MAX_HEADER_LEN`] bytes, which has at least [`HEADER_LEN`]; `None` for another.
+    pub fn of(header: &[u8]) -> Option<Template> {
+        let len = header.len();
+        let mut bytes = [0; MAX_HEADER_LEN];
+        bytes.get_mut(..len).filter(|_| len >= HEADER_LEN)?.copy_from_slice(header);
+        bytes[2..6].fill(0);
+        bytes[10..12].fill(0);
+        Some(Template { bytes, len, sum: Sum::of(&bytes[..len]) })
+    }
+
+    /// Length of the header in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Never: a header has bytes.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Writes it to the front of `b`; nothing when `b` is shorter.
+    #[inline]
+    pub fn emit(&self, b: &mut [u8], total_len: u16, id: u16) {
+        let Some(b) = b.get_mut(..self.len) else { return };
+        b.copy_from_slice(&self.bytes[..self.len]);
+        let mut s = self.sum;
+        s.add_u16(total_len);
+        s.add_u16(id);
+        let Some(h) = b.first_chunk_mut::<HEADER_LEN>() else { return };
+        [h[2], h[3]] = total_len.to_be_bytes();
+        [h[4], h[5]] = id.to_be_bytes();
+        [h[10], h[11]] = s.finish().to_be_bytes();
+    }
+}
+
 /// Computes the checksum of a complete header in place (its field's content is ignored).
 pub fn set_checksum(header: &mut [u8]) {
     if header.len() >= HEADER_LEN {
@@ -204,6 +249,23 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_template_makes_the_same_header(mut b in proptest::collection::vec(any::<u8>(), 60), words in 5usize..=15, len: u16, id: u16) {
+            b.truncate(words * 4);
+            b[0] = 0x40 | words as u8;
+            let t = Template::of(&b).unwrap();
+            let mut got = b.clone();
+            got.fill(9);
+            t.emit(&mut got, len, id);
+            b[2..4].copy_from_slice(&len.to_be_bytes());
+            b[4..6].copy_from_slice(&id.to_be_bytes());
+            set_checksum(&mut b);
+            prop_assert_eq!(got, b);
+            prop_assert_eq!(t.len(), words * 4);
+        }
+    }
 
     proptest! {
         #[test]

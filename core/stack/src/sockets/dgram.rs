@@ -268,6 +268,7 @@ pub(crate) fn send(
         options: s.opt.ip_options.clone(),
         mcast_loop: group && s.opt.mcast_loop,
         m,
+        rest: Default::default(),
     });
     Ok(())
 }

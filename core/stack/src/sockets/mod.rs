@@ -5,7 +5,7 @@
 //!
 //! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which), `reuseport` (who of a group),
 //! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it, `errqueue` beside; `tcp` (a stream's life) with
-//! `tcp_calls`, `tcp_in`, `tcp_listen`, `tcp_out`, `tcp_info`, `fastopen` and `timers`; `options` with a file per level
+//! `tcp_calls`, `tcp_in`, `tcp_train`, `tcp_listen`, `tcp_out`, `tcp_info`, `fastopen` and `timers`; `options` with a file per level
 //! (`opt_socket`, `opt_ip`, `opt_tcp` with `opt_tcp_rest`, `opt_udp`), `calls` (socket, bind, connect ... close), `tune` (what new sockets begin with), `policy` (what holds for all connections), `pressure` (what is kept when
 //! memory is scarce), `report` (netstat).
 //!
@@ -43,6 +43,7 @@ mod tcp_in;
 mod tcp_info;
 mod tcp_listen;
 mod tcp_out;
+mod tcp_train;
 mod timers;
 mod tune;
 mod types;
@@ -96,8 +97,6 @@ pub struct Sockets {
     unweighed: u32,
     /// Slots that a packet is for; kept to keep its memory.
     scratch: Vec<u32>,
-    /// Payload of super-segments on interfaces that do not cut them: the stack does, before their queue. 0: none there.
-    pub soft_gso: u32,
 }
 
 impl Sockets {
@@ -129,7 +128,6 @@ impl Sockets {
             pressure: pressure::Pressure::default(),
             unweighed: 0,
             scratch: Vec::new(),
-            soft_gso: 0,
         }
     }
 

@@ -100,6 +100,7 @@ impl Sockets {
             options: Vec::new(),
             mcast_loop: dst.is_multicast() && s.opt.mcast_loop,
             m,
+            rest: Default::default(),
         });
         Ok(())
     }

@@ -89,7 +89,11 @@ impl Sockets {
             m.truncate(0);
             seg.flags = seg.flags.without(Flags::FIN | Flags::PSH);
         }
-        let out = c.tcb.input(cx.now, &seg, m);
+        let ifindex = m.ifindex();
+        let mut out = c.tcb.input(cx.now, &seg, m);
+        if !cx.train.is_empty() {
+            self.take_train(cx, net, slot, ifindex, seg.seq + a.len as u32, &mut out);
+        }
         if out.what & what::REUSE != 0 {
             return self.reuse(cx, net, slot, a, out.spare);
         }
@@ -161,6 +165,7 @@ impl Sockets {
             options: Vec::new(),
             mcast_loop: false,
             m,
+            rest: Default::default(),
         });
     }
 

@@ -7,10 +7,10 @@ use crate::counters::Why;
 use crate::cx::Cx;
 use crate::net::Net;
 use crate::packet::{IpOut, Path};
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use iopkt_base::Duration;
 use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_TSO4, IFCAP_TSO6};
-use iopkt_mbuf::gso;
+use iopkt_mbuf::{Chain, Mbuf, gso};
 use iopkt_tcp::{Config, Csum, SegOut};
 use iopkt_wire::checksum::pseudo;
 use iopkt_wire::tcp::Flags;
@@ -21,6 +21,8 @@ const SEGMENTS_PER_TURN: usize = 64;
 const BYTES_PER_TURN: usize = 512 << 10;
 /// Payload of a super-segment at most: an IP packet with the largest headers, options apart.
 const SUPER_MAX: u32 = 65_535 - 40 - 60;
+/// Pieces of a super-segment at most.
+const PIECES: u32 = 32;
 /// Packets on their way down at which the rest waits for the next turn.
 const DOWN_MAX: usize = 1024;
 /// Frames waiting for a device at which connections wait too; the queue itself takes more.
@@ -44,11 +46,12 @@ impl Sockets {
     /// does not fit is lost), and asked again when a turn finds the queue shorter.
     pub(super) fn tcp_output(&mut self, cx: &mut Cx, net: &Net) {
         let mut list = core::mem::take(&mut self.dirties);
-        let soft = self.soft_gso;
         list.append(&mut self.held);
+        // Packets that follow others on their way down.
+        let mut behind = 0;
         for slot in list.drain(..) {
             if let Some(Sock { body: Body::Conn(c), .. }) = self.table.at(slot) {
-                if cx.down.len() >= DOWN_MAX {
+                if cx.down.len() + behind >= DOWN_MAX {
                     self.dirties.push(slot);
                     continue;
                 }
@@ -67,14 +70,17 @@ impl Sockets {
                     let i = net.iface(c.ifindex).filter(|_| !c.local);
                     c.tcb.set_tso_max(match i {
                         Some(i) if i.enabled_tx & tso != 0 => SUPER_MAX - opt.ip_options.len() as u32,
-                        Some(_) => soft,
+                        // Cut here, piece by piece into packets: all above is done once for them.
+                        Some(_) => PIECES * c.tcb.mss(),
                         None => 0,
                     });
-                    i.is_some_and(|i| i.enabled_tx & sum != 0)
+                    i.map_or((false, false), |i| (i.enabled_tx & sum != 0, i.enabled_tx & tso != 0))
                 }
                 _ => continue,
             };
-            if self.flush(cx, slot, offload) {
+            let (more, followers) = self.flush(cx, slot, offload.0, offload.1);
+            behind += followers;
+            if more {
                 self.dirty(slot);
             }
         }
@@ -85,14 +91,15 @@ impl Sockets {
 
     /// Sends what one connection has to send; true when it has more.
     pub(super) fn flush_one(&mut self, cx: &mut Cx, slot: u32) -> bool {
-        self.flush(cx, slot, false)
+        self.flush(cx, slot, false, false).0
     }
 
-    /// The same; with `offload` the device completes checksums (the shard does it where that turns out wrong).
-    fn flush(&mut self, cx: &mut Cx, slot: u32, offload: bool) -> bool {
-        let Some(s) = self.table.at_mut(slot) else { return false };
+    /// The same; with `offload` the device completes checksums (the shard does it where that turns out wrong), with `tso` it cuts.
+    /// The second number counts packets that follow others.
+    fn flush(&mut self, cx: &mut Cx, slot: u32, offload: bool, tso: bool) -> (bool, usize) {
+        let Some(s) = self.table.at_mut(slot) else { return (false, 0) };
         let (src, lport, opt) = (s.local, s.lport, &s.opt);
-        let (Some(remote), Body::Conn(c)) = (s.remote, &mut s.body) else { return false };
+        let (Some(remote), Body::Conn(c)) = (s.remote, &mut s.body) else { return (false, 0) };
         let dst = remote.ip();
         let kind = if dst.is_ipv4() { gso::TCP4 } else { gso::TCP6 };
         // The two ECN bits of a stream are the machine's (RFC 3168), whatever IP_TOS said.
@@ -102,26 +109,26 @@ impl Sockets {
         let df = !matches!(opt.mtu_discover, pmtudisc::DONT | pmtudisc::OMIT);
         let (oif, dontroute, txprio) = (opt.bound_dev, opt.dontroute, opt.txprio);
         let (mut sent, mut bytes, mut starved, c_local) = (0, 0, false, c.local);
+        let mut followers = 0;
         let now = cx.now;
         c.tcb.output(now, &mut |seg: &SegOut<'_>| {
             if sent >= SEGMENTS_PER_TURN || bytes >= BYTES_PER_TURN {
                 return false;
             }
-            let len = seg.len();
             let csum = if c_local || offload || seg.gso_size != 0 { Csum::Partial } else { Csum::Full };
-            let Some(mut m) = cx.mbufs.alloc_len(len) else {
+            let packets = if seg.gso_size == 0 || tso {
+                packet(cx, seg, (src, lport), remote, csum).map(|m| (m, Chain::new()))
+            } else {
+                train(cx, seg, (src, lport), remote, txprio)
+            };
+            let Some((mut m, rest)) = packets else {
                 starved = true;
                 return false;
             };
-            let sum = pseudo(src, dst, proto::TCP, len as u32);
-            if !seg.write(lport, remote.port(), &mut m, sum, csum) {
-                cx.counters.dropped(Why::NoMemory);
-                starved = true;
-                return false;
-            }
-            sent += 1;
-            bytes += len;
-            if seg.gso_size != 0 {
+            sent += 1 + rest.len();
+            followers += rest.len();
+            bytes += seg.len();
+            if seg.gso_size != 0 && tso {
                 let ecn = if seg.flags.has(Flags::CWR) { gso::ECN } else { 0 };
                 m.set_gso(kind | ecn, seg.gso_size);
             }
@@ -140,6 +147,7 @@ impl Sockets {
                 options: opt.ip_options.clone(),
                 mcast_loop: false,
                 m,
+                rest,
             });
             true
         });
@@ -151,7 +159,7 @@ impl Sockets {
             // Memory comes back when others are done; asking all the time would not bring it sooner.
             self.timers.at_latest(slot, now + Duration::from_millis(1));
         }
-        more
+        (more, followers)
     }
 
     /// Settings of a new connection, from the socket's options and the path.
@@ -207,4 +215,42 @@ impl Sockets {
             ..Config::default()
         }
     }
+}
+
+/// A packet for a segment; `None` without memory.
+fn packet(cx: &mut Cx, seg: &SegOut<'_>, from: (IpAddr, u16), to: SocketAddr, csum: Csum) -> Option<Mbuf> {
+    let len = seg.len();
+    let mut m = cx.mbufs.alloc_len(len)?;
+    let sum = pseudo(from.0, to.ip(), proto::TCP, len as u32);
+    if !seg.write(from.1, to.port(), &mut m, sum, csum) {
+        cx.drop(m, Why::NoMemory);
+        return None;
+    }
+    Some(m)
+}
+
+/// Packets for the pieces of a super-segment: the first, and those that follow it. `None` without memory for all of
+/// them.
+fn train(
+    cx: &mut Cx,
+    seg: &SegOut<'_>,
+    from: (IpAddr, u16),
+    to: SocketAddr,
+    priority: u8,
+) -> Option<(Mbuf, Chain)> {
+    let mut pieces = seg.pieces(from.1, to.port(), pseudo(from.0, to.ip(), proto::TCP, 0));
+    let mut next = |cx: &mut Cx| {
+        let len = pieces.next_len()?;
+        let m = cx.mbufs.alloc_len(len);
+        Some(m.and_then(|mut m| {
+            m.set_priority(priority);
+            pieces.write(&mut m).then_some(m)
+        }))
+    };
+    let first = next(cx)??;
+    let mut rest = Chain::new();
+    while let Some(m) = next(cx) {
+        rest.push(m?);
+    }
+    Some((first, rest))
 }

@@ -116,15 +116,20 @@ impl World {
         busy
     }
 
-    fn send(&mut self, from: usize, o: IpOut) {
-        self.sent += 1;
+    fn send(&mut self, from: usize, mut o: IpOut) {
         let local = self.hosts[from].net.is_local(o.dst, 0);
         let IpOut { src, dst, proto, ttl, tos, .. } = o;
-        self.toses.push((from, tos, o.m.len()));
-        let tos = if self.marks && tos & 3 != 0 { tos | 3 } else { tos };
-        let p = Packet { src, dst, proto, ttl, tos, flags: o.m.flags(), bytes: o.m.as_slice().to_vec() };
+        let marked = if self.marks && tos & 3 != 0 { tos | 3 } else { tos };
         let links = if local { &mut self.own } else { &mut self.links };
-        links[from].send(self.now, p);
+        let mut next = Some(o.m);
+        while let Some(m) = next {
+            self.sent += 1;
+            self.toses.push((from, tos, m.len()));
+            let p =
+                Packet { src, dst, proto, ttl, tos: marked, flags: m.flags(), bytes: m.as_slice().to_vec() };
+            links[from].send(self.now, p);
+            next = o.rest.pop();
+        }
     }
 
     fn arrive(&mut self) -> bool {
@@ -138,9 +143,22 @@ impl World {
                 m.set_flags(p.flags);
                 let Packet { src, dst, proto, ttl, tos, .. } = p;
                 // The rest is for the layer that is missing here.
-                let (df, oif, dontroute, hdrincl, options, mcast_loop) = Default::default();
-                let o =
-                    IpOut { src, dst, proto, ttl, tos, df, oif, dontroute, hdrincl, options, mcast_loop, m };
+                let (df, oif, dontroute, hdrincl, options, mcast_loop, rest) = Default::default();
+                let o = IpOut {
+                    src,
+                    dst,
+                    proto,
+                    ttl,
+                    tos,
+                    df,
+                    oif,
+                    dontroute,
+                    hdrincl,
+                    options,
+                    mcast_loop,
+                    m,
+                    rest,
+                };
                 self.deliver(to, o);
             }
         }
