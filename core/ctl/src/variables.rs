@@ -38,6 +38,7 @@ pub const VARIABLES: &[Variable] = &[
     ro("net.inet.ip.allowsrcrt", "Accept packets with source routes"),
     rw("net.inet.ip.anonportmax", "Highest ephemeral port"),
     rw("net.inet.ip.anonportmin", "Lowest ephemeral port"),
+    rw("net.inet.ip.busy_poll", "Microseconds to look for more before sleeping"),
     rw("net.inet.ip.dad_count", "ARP probes for a new address"),
     ro("net.inet.ip.directed-broadcast", "Forward broadcasts to a network"),
     ro("net.inet.ip.do_loopback_cksum", "Sum headers of packets to ourselves"),

@@ -12,11 +12,17 @@ use iopkt_mbuf::{Mbuf, flags};
 const TCP_CSUM: u16 = 16;
 const UDP_CSUM: u16 = 6;
 
-/// What the loopback interface does.
+/// Microseconds: about what waking a sleeping CPU costs twice. And the most that may be set.
+const BUSY_POLL: u32 = 100;
+const BUSY_POLL_MAX: u64 = 10_000;
+
+/// What the loopback interface does, and how the host waits.
 #[derive(Debug)]
 pub(crate) struct LoopTune {
     /// Packets that may wait (`net.inet.ip.ifq.maxlen`).
     pub limit: usize,
+    /// Microseconds that a host may look for more before it sleeps (`net.inet.ip.busy_poll`).
+    pub busy_poll: u32,
     /// Packets that found the queue full.
     pub drops: u64,
     /// Checksums are made and verified although the packet stays in memory.
@@ -26,7 +32,7 @@ pub(crate) struct LoopTune {
 
 impl Default for LoopTune {
     fn default() -> Self {
-        LoopTune { limit: 4096, drops: 0, tcp: false, udp: false }
+        LoopTune { limit: 4096, busy_poll: BUSY_POLL, drops: 0, tcp: false, udp: false }
     }
 }
 
@@ -51,6 +57,7 @@ pub(crate) const NAMES: &[&str] = &[
     "kern.mbuf.nmbclusters",
     "kern.mbuf.mblowat",
     "kern.mbuf.mcllowat",
+    "net.inet.ip.busy_poll",
     "net.inet.ip.ifq.len",
     "net.inet.ip.ifq.maxlen",
     "net.inet.ip.ifq.drops",
@@ -73,6 +80,11 @@ const ABSENT: &[(&str, &str)] = &[
 ];
 
 impl Shard {
+    /// Microseconds that a host may look for more work before it sleeps.
+    pub fn busy_poll(&self) -> u32 {
+        self.looped.busy_poll
+    }
+
     /// Reads (`None`) or writes a variable; `None` for a name that is not here.
     pub(crate) fn shard_sysctl(&mut self, name: &str, value: Option<&str>) -> Option<Reply> {
         if let Some((_, why)) = ABSENT
@@ -90,6 +102,7 @@ impl Shard {
             "kern.mbuf.mblowat" | "kern.mbuf.mcllowat" => {
                 (pool.keep as u64, "set at the start, by -p tcpip pkt_cache= and mbuf_cache=")
             }
+            "net.inet.ip.busy_poll" => (self.looped.busy_poll.into(), ""),
             "net.inet.ip.ifq.len" => (self.loop_len() as u64, "it is a measure"),
             "net.inet.ip.ifq.drops" => (self.looped.drops, "it is a measure"),
             "net.inet.ip.ifq.maxlen" => (self.looped.limit as u64, ""),
@@ -118,6 +131,7 @@ impl Shard {
     fn set_loop(&mut self, name: &str, v: u64) -> bool {
         match name {
             "net.inet.ip.ifq.maxlen" if (50..=65_536).contains(&v) => self.looped.limit = v as usize,
+            "net.inet.ip.busy_poll" if v <= BUSY_POLL_MAX => self.looped.busy_poll = v as u32,
             "net.inet.tcp.do_loopback_cksum" if v < 2 => self.looped.tcp = v == 1,
             "net.inet.udp.do_loopback_cksum" if v < 2 => self.looped.udp = v == 1,
             "net.inet.tcp.join_local" if v < 2 => self.joins.on = v == 1,

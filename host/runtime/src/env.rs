@@ -10,6 +10,7 @@ use iopkt_mbuf::Mbuf;
 use iopkt_slog::{Severity, Sink, major};
 use iopkt_sys::{Epoll, Waker};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Sender, SyncSender, sync_channel};
 
 /// A packet thread from outside.
@@ -19,7 +20,7 @@ pub(crate) struct Peer {
     pub epoll: Arc<Epoll>,
 }
 
-/// Shared by all threads; nothing in it changes.
+/// Shared by all threads.
 pub(crate) struct Env {
     pub sink: &'static Sink,
     pub control: Sender<ToControl>,
@@ -30,6 +31,8 @@ pub(crate) struct Env {
     pub lanes: Arc<Lanes>,
     /// Threads for what may block.
     pub workers: Workers,
+    /// Microseconds that packet threads look before they sleep: what the shard's variable says, for those that do not have the shard.
+    pub busy_poll: AtomicU32,
     /// `prefix=`, empty for none.
     pub prefix: String,
 }

@@ -16,6 +16,7 @@ mod msg;
 mod names;
 mod packet;
 mod privilege;
+mod spin;
 mod stack;
 mod start;
 mod watch;

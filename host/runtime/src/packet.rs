@@ -11,6 +11,7 @@ use crate::device::{Slot, forward};
 use crate::env::Env;
 use crate::lanes::Seat;
 use crate::msg::{AttachReply, ToControl, ToPacket};
+use crate::spin::Spin;
 use crate::stack::Stack;
 use crate::watch;
 use iopkt_base::Instant;
@@ -19,6 +20,7 @@ use iopkt_mbuf::Mbuf;
 use iopkt_slog::Severity;
 use iopkt_sys::{Epoll, Event, Interest, Waker, clock};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 /// Token of the thread's waker.
@@ -49,6 +51,8 @@ pub(crate) struct Packet {
     /// Something is left to do: do not sleep.
     more: bool,
     quit: bool,
+    /// Looks before it sleeps.
+    spin: Spin,
     /// Priority without devices that ask for one; `None`: as the thread was started.
     base: Option<u8>,
     /// Priority that it has.
@@ -63,6 +67,7 @@ impl Packet {
         stack: Option<Box<Stack>>,
         base: Option<u8>,
     ) -> std::io::Result<Packet> {
+        let threads = env.packet.len();
         let (epoll, waker) = (env.packet[me].epoll.clone(), env.packet[me].waker.clone());
         epoll.add(&waker, TOKEN_WAKER, Interest::READ)?;
         Ok(Packet {
@@ -78,6 +83,7 @@ impl Packet {
             rx: Vec::new(),
             more: false,
             quit: false,
+            spin: Spin::new(threads, iopkt_sys::process::cpus()),
             base,
             priority: None,
         })
@@ -113,7 +119,12 @@ impl Packet {
     fn turn(&mut self) -> std::io::Result<()> {
         let timeout = self.timeout();
         self.events.clear();
-        self.epoll.wait(&mut self.events, EVENTS, timeout)?;
+        if let Some(s) = &self.stack {
+            self.spin.set_bound(s.busy_poll(&self.env));
+        } else {
+            self.spin.set_bound(self.env.busy_poll.load(Ordering::Relaxed));
+        }
+        self.spin.wait(&self.epoll, &mut self.events, EVENTS, timeout)?;
         watch::begin(self.me, &self.env);
         let now = clock::monotonic();
         self.now = now;

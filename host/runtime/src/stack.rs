@@ -110,6 +110,13 @@ impl Stack {
         }
     }
 
+    /// Microseconds that packet threads may look before they sleep; the others are told.
+    pub(crate) fn busy_poll(&self, env: &Env) -> u32 {
+        let us = self.shard.busy_poll();
+        env.busy_poll.store(us, Ordering::Relaxed);
+        us
+    }
+
     pub(crate) fn deadline(&self) -> Instant {
         self.shard.deadline().min(self.service.deadline())
     }

@@ -277,8 +277,10 @@ impl Running {
             packet,
             lanes: Lanes::new(threads, usize::from(cfg.stack_thread)),
             workers: Workers::new(limits::workers(&cfg.tcpip), sink).map_err(io("cannot make a thread"))?,
+            busy_poll: Default::default(),
             prefix: cfg.tcpip.prefix.clone(),
         });
+
         let mut key = [0; 16];
         random::fill(&mut key).map_err(io("randomness from the kernel"))?;
         let seed = random::u64().map_err(io("randomness from the kernel"))?;

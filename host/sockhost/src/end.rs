@@ -19,6 +19,12 @@ pub(crate) struct End {
     pub filling: usize,
     /// The watch of the program's end, if it has one.
     pub watch: Option<i32>,
+    /// Its place among the epoll instance's tokens.
+    pub token: u64,
+    /// Room to write is told.
+    pub armed: bool,
+    /// It has been wanted since it was last told.
+    pub wanted: bool,
 }
 
 pub(crate) fn errno(e: rustix::io::Errno) -> Errno {
@@ -50,6 +56,10 @@ pub(crate) fn give(fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize> {
 }
 
 impl End {
+    pub fn new(fd: OwnedFd, owner: u32, stream: bool, generation: u32, token: u64) -> End {
+        End { fd, owner, stream, generation, filling: 0, watch: None, token, armed: false, wanted: false }
+    }
+
     /// Reads a stream but for its last byte, which stays in the queue although it is delivered (the next read throws
     /// it away): as long as a byte is there, the kernel reports our closing, or death, as ECONNRESET. Also whether there was
     /// more than was read; what comes after we looked is a new edge.

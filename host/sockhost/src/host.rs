@@ -110,7 +110,11 @@ impl SockHost {
                 }
             }
             _ => {
-                let Some(p) = self.ends.get(index).filter(|p| p.generation == generation) else { return };
+                let Some(p) = self.ends.get_mut(index).filter(|p| p.generation == generation) else { return };
+                if e.write && p.armed && !std::mem::take(&mut p.wanted) {
+                    // It was not missed: the program only reads.
+                    p.armed = arm(&self.epoll, p, false).is_err();
+                }
                 let bit = |on, bit| if on { bit } else { 0 };
                 let what = bit(e.read, pair::READ)
                     | bit(e.write, pair::WRITE)
@@ -134,12 +138,27 @@ impl SockHost {
         (self.conns.len(), self.ends.len())
     }
 
-    fn watch(&self, fd: &OwnedFd, kind: u64, generation: u32, index: usize) -> io::Result<()> {
+    fn watch(&self, fd: &OwnedFd, kind: u64, generation: u32, index: usize) -> io::Result<u64> {
         use epoll::EventFlags as E;
         let token = self.tag | kind << 54 | u64::from(generation) << 32 | index as u64;
-        let out = if kind == LISTENER || kind == NODE { E::empty() } else { E::OUT | E::RDHUP };
-        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), E::IN | E::ET | out)?;
-        Ok(())
+        // Room in a pair is told when it was missed: each read of the program makes some.
+        let more = match kind {
+            SESSION => E::OUT | E::RDHUP,
+            PAIR => E::RDHUP,
+            _ => E::empty(),
+        };
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), E::IN | E::ET | more)?;
+        Ok(token)
+    }
+
+    /// Room in this pair is to be told from now on: at once if there is some meanwhile.
+    fn want_room(&mut self, e: EndId) {
+        if let Some(end) = self.ends.get_mut(e.0 as usize) {
+            end.wanted = true;
+            if !end.armed {
+                end.armed = arm(&self.epoll, end, true).is_ok();
+            }
+        }
     }
 
     fn next_generation(&mut self) -> u32 {
@@ -209,6 +228,13 @@ impl SockHost {
     }
 }
 
+/// Whether the epoll instance tells of room in a pair.
+fn arm(epoll: &OwnedFd, end: &End, on: bool) -> rustix::io::Result<()> {
+    use epoll::EventFlags as E;
+    let out = if on { E::OUT } else { E::empty() };
+    epoll::modify(epoll, &end.fd, epoll::EventData::new_u64(end.token), E::IN | E::ET | E::RDHUP | out)
+}
+
 fn pure(e: &io::Error) -> Errno {
     iopkt_sys::errno(e)
 }
@@ -272,8 +298,8 @@ impl Host for SockHost {
             let ino = unix::file_id(&client)?.ino;
             let generation = host.next_generation();
             let index = host.ends.vacant_key();
-            host.watch(&fd, PAIR, generation, index)?;
-            host.ends.insert(End { fd, owner, stream, generation, filling: 0, watch: None });
+            let token = host.watch(&fd, PAIR, generation, index)?;
+            host.ends.insert(End::new(fd, owner, stream, generation, token));
             Ok(NewPair { end: EndId(index as u32), ino, client })
         };
         make(self).map_err(|e| pure(&e))
@@ -326,7 +352,11 @@ impl Host for SockHost {
     }
 
     fn write(&mut self, e: EndId, data: &[&[u8]]) -> Result<usize> {
-        self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?.write(data)
+        let r = self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?.write(data);
+        if r == Err(Errno::EAGAIN) {
+            self.want_room(e);
+        }
+        r
     }
 
     fn recv_msg(&mut self, e: EndId, out: &mut [u8]) -> Result<Option<usize>> {
@@ -335,12 +365,20 @@ impl Host for SockHost {
 
     fn send_msg(&mut self, e: EndId, head: &[u8], data: &[u8]) -> Result<()> {
         let end = self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?;
-        end.send(&[IoSlice::new(head), IoSlice::new(data)]).map(drop)
+        let r = end.send(&[IoSlice::new(head), IoSlice::new(data)]).map(drop);
+        if r == Err(Errno::EAGAIN) {
+            self.want_room(e);
+        }
+        r
     }
 
     fn all_read(&mut self, e: EndId) -> bool {
         let Some(end) = self.ends.get(e.0 as usize) else { return true };
-        sockopt::unread_by_peer(&end.fd).is_ok_and(|n| n == 0)
+        let all = sockopt::unread_by_peer(&end.fd).is_ok_and(|n| n == 0);
+        if !all {
+            self.want_room(e);
+        }
+        all
     }
 
     fn block(&mut self, e: EndId, client: &OwnedFd) -> Result<()> {
@@ -498,15 +536,8 @@ impl Host for SockHost {
             let Ok(who) = unix::peer_cred(&fd) else { continue };
             let generation = self.next_generation();
             let index = self.ends.vacant_key();
-            self.watch(&fd, PAIR, generation, index).map_err(|e| pure(&e))?;
-            self.ends.insert(End {
-                fd,
-                owner: pair_owner,
-                stream: false,
-                generation,
-                filling: 0,
-                watch: None,
-            });
+            let token = self.watch(&fd, PAIR, generation, index).map_err(|e| pure(&e))?;
+            self.ends.insert(End::new(fd, pair_owner, false, generation, token));
             return Ok(Some((EndId(index as u32), Cred { uid: who.uid, pid: who.pid })));
         }
     }
