@@ -1,6 +1,7 @@
 //! The server's end of a pair.
 
 use iopkt_base::{Errno, Result};
+use iopkt_sys::mmsg;
 use rustix::net::{RecvAncillaryBuffer, SendAncillaryBuffer};
 use rustix::net::{RecvFlags, SendFlags, recv, recvmsg, send, sendmsg};
 use std::io::{IoSlice, IoSliceMut};
@@ -143,6 +144,27 @@ impl End {
     /// The next message.
     pub fn message(&self, out: &mut [u8]) -> Result<Option<usize>> {
         next_message(self.fd.as_fd(), out, RecvFlags::empty())
+    }
+
+    /// The next messages, each into a slot. Whether there may be more.
+    pub fn messages(&self, out: &mut [u8], slot: usize, lens: &mut Vec<usize>) -> Result<bool> {
+        let slots = (out.len() / slot).min(mmsg::MOST);
+        let mut got = [0; mmsg::MOST];
+        let n = match mmsg::recv_many(&self.fd, out, slot, &mut got) {
+            Ok(n) => n,
+            Err(e) if iopkt_sys::errno(&e) == Errno::EAGAIN => return Ok(false),
+            Err(e) => return Err(iopkt_sys::errno(&e)),
+        };
+        let mut list = &got[..n];
+        // Of a program that has hung up, the end of the queue looks like empty messages without end.
+        let mut more = n == slots;
+        if list.last() == Some(&0) && hung_up(self.fd.as_fd()) && readable(&self.fd) == 0 {
+            let last = list.iter().rposition(|l| *l > 0);
+            list = &list[..last.map_or(0, |i| i + 1)];
+            more = false;
+        }
+        lens.extend_from_slice(list);
+        Ok(more)
     }
 
     /// Empties the queue, so that closing is no reset.

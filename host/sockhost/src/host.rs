@@ -6,7 +6,7 @@ use crate::nodes::Nodes;
 use iopkt_base::{Errno, Instant, Result};
 use iopkt_sockproto::{NAME_PREFIX, PairFamily, PairName};
 use iopkt_sockserver::{ConnId, Cred, EndId, Host, HostEvent, Incoming, NewPair, RingId, host::pair};
-use iopkt_sys::{sockopt, unix};
+use iopkt_sys::{mmsg, sockopt, unix};
 use rustix::event::epoll;
 use rustix::fs::OFlags;
 use rustix::net::{
@@ -361,6 +361,19 @@ impl Host for SockHost {
 
     fn recv_msg(&mut self, e: EndId, out: &mut [u8]) -> Result<Option<usize>> {
         self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?.message(out)
+    }
+
+    fn recv_msgs(&mut self, e: EndId, out: &mut [u8], slot: usize, lens: &mut Vec<usize>) -> Result<bool> {
+        self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?.messages(out, slot, lens)
+    }
+
+    fn send_msgs(&mut self, e: EndId, msgs: &[[&[u8]; 2]]) -> Result<usize> {
+        let end = self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?;
+        let r = mmsg::send_many(&end.fd, msgs).map_err(|e| pure(&e));
+        if r.as_ref().map_or_else(|e| *e == Errno::EAGAIN, |n| *n < msgs.len()) {
+            self.want_room(e);
+        }
+        r
     }
 
     fn send_msg(&mut self, e: EndId, head: &[u8], data: &[u8]) -> Result<()> {

@@ -284,3 +284,39 @@ fn a_port_is_free_at_once_after_close() {
     drop(s);
     rig.until_empty();
 }
+
+#[test]
+fn a_burst_arrives_in_order_whatever_room_there_is() {
+    let _w = Watchdog::new(120);
+    let rig = Rig::new();
+    let s = rig.session();
+    let (a, b) =
+        (UdpSocket::bind(&s, sa("127.0.0.1:0")).unwrap(), UdpSocket::bind(&s, sa("127.0.0.1:0")).unwrap());
+    let to = b.local_addr().unwrap();
+    // The least send buffer: a turn takes a few of a batch, the rest waits in the server.
+    a.set_option(1, libc::SO_SNDBUF, &1i32.to_ne_bytes()).unwrap();
+    a.connect(Some(to)).unwrap();
+    let message = |i: u32| [&i.to_ne_bytes()[..], &vec![i as u8; (i as usize * 37) % 1400]].concat();
+    const N: u32 = 1500;
+    let t = std::thread::spawn(move || {
+        for i in 0..N {
+            rustix::io::write(&a, &message(i)).unwrap();
+            // As many as the receiver's buffer surely holds.
+            if i % 64 == 63 {
+                assert_eq!(rustix::io::read(&a, &mut [0; 8]).unwrap(), 4);
+            }
+        }
+        // Its close comes behind them.
+    });
+    let mut buf = [0; 2000];
+    for i in 0..N {
+        let (n, m) = b.recv_meta(&mut buf).unwrap();
+        assert_eq!(buf[..n], message(i), "message {i}");
+        if i % 64 == 63 {
+            b.send_to(b"more", m.peer.unwrap()).unwrap();
+        }
+    }
+    t.join().unwrap();
+    drop((b, s));
+    rig.until_empty();
+}

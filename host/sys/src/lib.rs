@@ -16,6 +16,7 @@ mod epoll;
 mod event;
 pub mod lock;
 pub mod memory;
+pub mod mmsg;
 pub mod paths;
 pub mod process;
 pub mod random;

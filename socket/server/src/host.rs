@@ -205,6 +205,38 @@ pub trait Host {
     /// What recv(2) says; the pair is of no more use.
     fn recv_msg(&mut self, e: EndId, out: &mut [u8]) -> Result<Option<usize>>;
 
+    /// Takes messages of the program, each into a slot of `slot` bytes of `out`, as many as have one; their lengths are appended to `lens`.
+    /// Whether there may be more at once.
+    ///
+    /// # Errors
+    /// What recv(2) says; the pair is of no more use.
+    fn recv_msgs(&mut self, e: EndId, out: &mut [u8], slot: usize, lens: &mut Vec<usize>) -> Result<bool> {
+        for part in out.chunks_exact_mut(slot) {
+            match self.recv_msg(e, part) {
+                Ok(Some(n)) => lens.push(n),
+                Ok(None) => return Ok(false),
+                Err(e) if lens.is_empty() => return Err(e),
+                Err(_) => break,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts messages of two parts each into the program's queue, in order; how many went in, at least one.
+    ///
+    /// # Errors
+    /// What stands against the first: EAGAIN, EPIPE, EMSGSIZE.
+    fn send_msgs(&mut self, e: EndId, msgs: &[[&[u8]; 2]]) -> Result<usize> {
+        for (i, [head, data]) in msgs.iter().enumerate() {
+            match self.send_msg(e, head, data) {
+                Ok(()) => {}
+                Err(e) if i == 0 => return Err(e),
+                Err(_) => return Ok(i),
+            }
+        }
+        Ok(msgs.len())
+    }
+
     /// Puts a message into the program's queue.
     ///
     /// # Errors

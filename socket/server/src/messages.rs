@@ -15,6 +15,10 @@ use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, Rep, Req, df};
 use iopkt_stack::Shard;
 use iopkt_stack::sockets::{Datagram, RecvWants, SendOpts, SockId};
 
+/// Messages that are moved with one system call.
+const BATCH: usize = 32;
+/// Room for one of them.
+const SLOT: usize = DGRAM_HDR_LEN + (u16::MAX as usize).next_multiple_of(1024);
 /// Datagrams of one program that the stack takes in a turn.
 const BURST: usize = 64;
 /// Datagrams that one program is given in a turn: more, since several may have sent to it.
@@ -26,7 +30,9 @@ impl<H: Host> Server<H> {
     pub(crate) fn pump_messages(&mut self, shard: &mut Shard, s: u32) -> bool {
         let up = self.messages_up(shard, s, BURST);
         if self.socks[s as usize].hup {
-            if !self.socks[s as usize].readable {
+            let sk = &self.socks[s as usize];
+            let unsent = matches!(&sk.state, State::Dgram(m) if !m.unsent.is_empty());
+            if !sk.readable && !unsent {
                 self.retire(shard, s, false, false);
                 return false;
             }
@@ -41,10 +47,10 @@ impl<H: Host> Server<H> {
     /// lost, as in a full transmit queue: it must not go where the program sends next.
     pub(crate) fn drain_messages(&mut self, shard: &mut Shard, s: u32) {
         let sk = &mut self.socks[s as usize];
-        if let State::Dgram(m) = &mut sk.state
-            && let Some(msg) = m.unsent.take()
-        {
-            let _ = send(shard, sk.id, &msg, self.cfg.key, 0);
+        if let State::Dgram(m) = &mut sk.state {
+            for msg in m.unsent.drain(..) {
+                let _ = send(shard, sk.id, &msg, self.cfg.key, 0);
+            }
         }
         for _ in 0..QUEUE {
             let Ok(Some(n)) = self.host.recv_msg(sk.end, &mut self.buf) else { break };
@@ -64,35 +70,45 @@ impl<H: Host> Server<H> {
         if shard.sockets.write_space(sk.id) == 0 {
             return false; // ev::WRITE will tell
         }
-        if let Some(msg) = m.unsent.take() {
+        while let Some(msg) = m.unsent.pop_front() {
             match send(shard, sk.id, &msg, self.cfg.key, 0) {
                 Ok(_) => {}
                 Err(Errno::ENOBUFS) => {
                     // Room, but not enough yet.
-                    m.unsent = Some(msg);
+                    m.unsent.push_front(msg);
                     return false;
                 }
                 Err(e) => sk.err = Some(e),
             }
         }
-        for _ in 0..burst {
+        // Made when it is first wanted; what is never written to costs nothing.
+        self.batch.resize(BATCH * SLOT, 0);
+        for _ in 0..burst / BATCH {
             if !sk.readable || shard.sockets.write_space(sk.id) == 0 {
                 return false;
             }
-            match self.host.recv_msg(sk.end, &mut self.buf) {
-                Ok(Some(n)) => match send(shard, sk.id, &self.buf[..n], self.cfg.key, 0) {
-                    Ok(_) => {}
-                    Err(Errno::ENOBUFS) => {
-                        m.unsent = Some(self.buf[..n].to_vec());
-                        return false; // as above
-                    }
-                    Err(e) => sk.err = Some(e),
-                },
-                Ok(None) => sk.readable = false,
+            self.lens.clear();
+            match self.host.recv_msgs(sk.end, &mut self.batch, SLOT, &mut self.lens) {
+                Ok(more) => sk.readable = more,
                 Err(_) => {
                     sk.readable = false;
                     sk.hup = true;
                 }
+            }
+            for (msg, &n) in self.batch.chunks_exact(SLOT).zip(&self.lens) {
+                let msg = &msg[..n];
+                if !m.unsent.is_empty() {
+                    m.unsent.push_back(msg.to_vec());
+                    continue;
+                }
+                match send(shard, sk.id, msg, self.cfg.key, 0) {
+                    Ok(_) => {}
+                    Err(Errno::ENOBUFS) => m.unsent.push_back(msg.to_vec()),
+                    Err(e) => sk.err = Some(e),
+                }
+            }
+            if !m.unsent.is_empty() {
+                return false; // as above
             }
         }
         sk.readable
@@ -121,7 +137,7 @@ impl<H: Host> Server<H> {
     fn messages_down(&mut self, shard: &mut Shard, s: u32) -> bool {
         let sk = &mut self.socks[s as usize];
         let State::Dgram(m) = &mut sk.state else { return false };
-        for _ in 0..GIVEN {
+        for _ in 0..GIVEN / BATCH {
             if !sk.writable {
                 return false;
             }
@@ -132,20 +148,36 @@ impl<H: Host> Server<H> {
                 }
                 continue;
             }
-            let Some(d) = m.held.take().or_else(|| shard.sockets.recv_from(&mut shard.cx, sk.id)) else {
+            while m.held.len() < BATCH
+                && let Some(d) = shard.sockets.recv_from(&mut shard.cx, sk.id)
+            {
+                m.held.push_back(d);
+            }
+            if m.held.is_empty() {
                 return false;
+            }
+            let bare = m.peer.is_some() && !sk.ancillary;
+            let local = shard.sockets.local_addr(sk.id).map_or(0, |a| a.port());
+            let mut heads = [[0; DGRAM_HDR_LEN]; BATCH];
+            let mut msgs: [[&[u8]; 2]; BATCH] = [[&[]; 2]; BATCH];
+            for ((msg, head), d) in msgs.iter_mut().zip(&mut heads).zip(&m.held) {
+                if bare {
+                    *msg = [&[], d.m.as_slice()];
+                } else {
+                    *head = header(d, local).encode(self.cfg.key);
+                    *msg = [head, d.m.as_slice()];
+                }
+            }
+            let done = match self.host.send_msgs(sk.end, &msgs[..m.held.len()]) {
+                Ok(n) => n,
+                Err(Errno::EAGAIN) => {
+                    sk.writable = false;
+                    0
+                }
+                // The pair cannot take it, or nobody reads.
+                Err(_) => 1,
             };
-            let sent = if m.peer.is_some() && !sk.ancillary {
-                self.host.send_msg(sk.end, &[], d.m.as_slice())
-            } else {
-                let local = shard.sockets.local_addr(sk.id).map_or(0, |a| a.port());
-                let h = header(&d, local);
-                self.host.send_msg(sk.end, &h.encode(self.cfg.key), d.m.as_slice())
-            };
-            if sent == Err(Errno::EAGAIN) {
-                m.held = Some(d);
-                sk.writable = false;
-            } else {
+            for d in m.held.drain(..done) {
                 shard.cx.mbufs.free(d.m);
             }
         }

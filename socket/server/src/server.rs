@@ -97,6 +97,9 @@ pub struct Server<H: Host> {
     pub(crate) msg: Vec<u8>,
     /// One buffer for all data that passes through.
     pub(crate) buf: Vec<u8>,
+    /// Where several messages are read at once, and their lengths.
+    pub(crate) batch: Vec<u8>,
+    pub(crate) lens: Vec<usize>,
     work: VecDeque<u32>,
     /// Sockets whose programs were told to be gone ([`HostEvent::Gone`]).
     pub(crate) gone: Vec<u32>,
@@ -130,6 +133,8 @@ impl<H: Host> Server<H> {
             serial: 0,
             msg: vec![0; MAX_MSG],
             buf: vec![0; 128 << 10],
+            batch: Vec::new(),
+            lens: Vec::new(),
             work: VecDeque::new(),
             gone: Vec::new(),
             lingering: VecDeque::new(),
@@ -355,7 +360,7 @@ impl<H: Host> Server<H> {
                 }
             }
             State::Dgram(m) => {
-                if let Some(d) = m.held.take() {
+                for d in m.held.drain(..) {
                     shard.cx.mbufs.free(d.m);
                 }
             }

@@ -59,10 +59,10 @@ pub(crate) struct Messages {
     pub peer: Option<SocketAddr>,
     /// The program's side strips headers in every read (see `sockf::STRIPS`).
     pub strips: bool,
-    /// A message of the program that the stack had no room for in that turn.
-    pub unsent: Option<Vec<u8>>,
-    /// A datagram that did not fit into the pair.
-    pub held: Option<Datagram>,
+    /// Messages of the program that the stack had no room for in that turn: what was left of a batch.
+    pub unsent: VecDeque<Vec<u8>>,
+    /// Datagrams on their way into the pair: what was left of a batch.
+    pub held: VecDeque<Datagram>,
     /// Complete messages that go before it: rewritten by connect.
     pub first: VecDeque<Vec<u8>>,
 }
