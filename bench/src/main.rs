@@ -8,6 +8,7 @@ mod bulk;
 mod forward;
 mod idle;
 mod latency;
+mod local;
 mod memory;
 mod options;
 mod ours;
@@ -118,6 +119,7 @@ fn measure(what: &str, o: &Options) -> Result<Vec<Table>, Skip> {
         "idle" => vec![idle::measure(o)?],
         "tcp" => vec![tcp::measure(o)?],
         "bulk" => vec![bulk::measure(o)?],
+        "local" => local::measure(o)?,
         _ => latency::measure(o)?,
     })
 }

@@ -3,7 +3,7 @@
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 pub const USAGE: &str = "\
-usage: iopkt-bench [options] all|memory|size|start|idle|tcp|bulk|latency ...
+usage: iopkt-bench [options] all|memory|size|start|idle|tcp|bulk|latency|local ...
 
   memory    TCP between two of our shards in memory, beside smoltcp
   size      size and resident memory of the three variants
@@ -12,6 +12,7 @@ usage: iopkt-bench [options] all|memory|size|start|idle|tcp|bulk|latency ...
   tcp       iperf3 over TAP and over ecm, beside the kernel over TAP and veth
   bulk      iperf3 over TAP with and without offloads, beside the kernel over veth, gVisor, slirp4netns and smoltcp
   latency   64-byte request and response, redis, ping
+  local     two programs on one stack over lo0: iperf3, TCP and UDP, beside the kernel's lo
   all       all of them
 
 options:
@@ -36,7 +37,7 @@ pub struct Options {
     pub json: bool,
 }
 
-const ALL: [&str; 7] = ["memory", "size", "start", "idle", "tcp", "bulk", "latency"];
+const ALL: [&str; 8] = ["memory", "size", "start", "idle", "tcp", "bulk", "latency", "local"];
 
 /// `None`: help was asked for.
 pub fn parse(args: impl Iterator<Item = std::ffi::OsString>) -> Result<Option<Options>, String> {
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn good_and_bad_lines() {
         let o = of("--runs 4 --json all").expect("good").expect("no help");
-        assert_eq!((o.runs, o.json, o.what.len()), (5, true, 7));
+        assert_eq!((o.runs, o.json, o.what.len()), (5, true, 8));
         assert!(of("-h").expect("good").is_none());
         for bad in ["", "speed", "--runs 0 all", "--runs x all", "--fast all"] {
             assert!(of(bad).is_err(), "{bad}");

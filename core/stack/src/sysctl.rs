@@ -12,8 +12,8 @@ use iopkt_mbuf::{Mbuf, flags};
 const TCP_CSUM: u16 = 16;
 const UDP_CSUM: u16 = 6;
 
-/// Microseconds: about what waking a sleeping CPU costs twice. And the most that may be set.
-const BUSY_POLL: u32 = 100;
+/// Microseconds: what waking a program on another CPU, its answer, and being woken again may take. And the most that may be set.
+const BUSY_POLL: u32 = 200;
 const BUSY_POLL_MAX: u64 = 10_000;
 
 /// What the loopback interface does, and how the host waits.

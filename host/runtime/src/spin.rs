@@ -22,11 +22,12 @@ const ENOUGH: u32 = 8;
 const MOST: u32 = 32;
 /// Credit that a long wait costs.
 const LONG_COSTS: u32 = 4;
-/// Nanoseconds between two looks that mean that somebody else had the CPU.
-const LATE: u64 = 30_000;
+/// Nanoseconds between two looks that mean that somebody else had the CPU: less than a scheduler's slice, more than an interrupt
+/// takes.
+const LATE: u64 = 500_000;
 /// For how long nobody looks after that, at first and at most, nanoseconds.
 const BACK_OFF_MIN: u64 = 1_000_000;
-const BACK_OFF_MAX: u64 = 256_000_000;
+const BACK_OFF_MAX: u64 = 128_000_000;
 /// Most turns of the pause between two looks.
 const PAUSE_MAX: u32 = 64;
 

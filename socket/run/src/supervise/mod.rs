@@ -9,8 +9,8 @@
 //!
 //! Signals. A call that has been received is carried out exactly once and answered, whatever signals arrive meanwhile
 //! (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`): a datagram is not sent twice, `getsockname` does not fail with EINTR. The price
-//! is that a call that waits does not hear of signals either, so the supervisor looks for them ([`target::signals`]) every
-//! [`PULSE`] while there are jobs, and ends the wait as the kernel ends one of its own: with ERESTARTSYS, which becomes a
+//! is that a call that waits does not hear of signals either, so the supervisor looks for them ([`target::signals`]) every [`PULSE`], later
+//! every [`SLOW_PULSE`], while there are jobs, and ends the wait as the kernel ends one of its own: with ERESTARTSYS, which becomes a
 //! restart or EINTR as the handler has it. A caller that was killed is found at the same time, so its descriptors are not kept.
 //! Kernels before 5.19 do not have the flag; there a signal may make the program repeat a call that was carried out.
 //!
@@ -37,8 +37,10 @@ use notif::{Call, Listener};
 use stack::Stack;
 use target::Errno;
 
-/// How often jobs are checked for callers that a signal waits for, or that are gone.
+/// How often jobs are checked for callers that a signal waits for, or that are gone: at first, and when none of them is young. In
+/// between it is an eighth of the youngest one's age.
 const PULSE: Duration = Duration::from_millis(40);
+const SLOW_PULSE: Duration = Duration::from_millis(250);
 /// Linux's own errno for a call that a signal ended: it never leaves the kernel while a signal is to be delivered.
 const ERESTARTSYS: Errno = 512;
 /// Most connections whose wait was interrupted that are remembered.
@@ -73,6 +75,8 @@ struct Job {
     call: Call,
     /// Duplicate of the socket, once it was looked at.
     fd: Option<OwnedFd>,
+    /// When it came.
+    since: Instant,
     /// When the wait ends (SO_RCVTIMEO, SO_SNDTIMEO).
     deadline: Option<Instant>,
     /// Events that ended the last wait.
@@ -319,7 +323,7 @@ impl Supervisor {
                     (token, seen) => self.resume(token, seen),
                 }
             }
-            if self.is_waiting() && swept.elapsed() >= PULSE.min(self.nearest()) {
+            if self.is_waiting() && swept.elapsed() >= self.pulse().min(self.nearest()) {
                 self.sweep();
                 swept = Instant::now();
             }
@@ -333,7 +337,13 @@ impl Supervisor {
             .filter_map(|j| j.deadline)
             .map(|d| d.saturating_duration_since(now))
             .min()
-            .unwrap_or(PULSE)
+            .unwrap_or(SLOW_PULSE)
+    }
+
+    /// When the jobs are to be checked next. A server that waits in accept(2) all day costs four looks a second.
+    fn pulse(&self) -> Duration {
+        let youngest = self.jobs.values().map(|j| j.since).max();
+        (youngest.map_or(SLOW_PULSE, |t| t.elapsed()) / 8).clamp(PULSE, SLOW_PULSE)
     }
 
     fn is_waiting(&self) -> bool {
@@ -342,7 +352,7 @@ impl Supervisor {
 
     /// epoll_wait's time-out, milliseconds: for ever when nothing waits.
     fn patience(&self) -> i32 {
-        if !self.is_waiting() { -1 } else { PULSE.min(self.nearest()).as_millis() as i32 + 1 }
+        if !self.is_waiting() { -1 } else { self.pulse().min(self.nearest()).as_millis() as i32 + 1 }
     }
 
     fn next_call(&mut self) {
@@ -353,7 +363,15 @@ impl Supervisor {
             for t in old {
                 self.forget(t);
             }
-            self.work(Job { call, fd: None, deadline: None, seen: 0, done: 0, opening: false });
+            self.work(Job {
+                call,
+                since: Instant::now(),
+                fd: None,
+                deadline: None,
+                seen: 0,
+                done: 0,
+                opening: false,
+            });
         }
     }
 
