@@ -82,7 +82,9 @@ impl<H: Host> Server<H> {
             }
         }
         // Made when it is first wanted; what is never written to costs nothing.
-        self.batch.resize(BATCH * SLOT, 0);
+        if self.batch.is_empty() {
+            self.batch = vec![0; BATCH * SLOT];
+        }
         for _ in 0..burst / BATCH {
             if !sk.readable || shard.sockets.write_space(sk.id) == 0 {
                 return false;
