@@ -73,6 +73,9 @@ pub struct Config {
     pub nodelay: bool,
     /// Longest delay of an ACK (RFC 9293: under 0.5 s; BSD 0.2 s, Linux 0.04 s).
     pub delack: Duration,
+    /// ACKs that are not delayed at the start of a stream and after a pause (Linux: 16): the sender's window is small then,
+    /// and each ACK opens it. 0: every ACK may be delayed.
+    pub quick_acks: u8,
     /// Send keepalives (SO_KEEPALIVE).
     pub keepalive: bool,
     /// Idle time before the first keepalive (TCP_KEEPIDLE).
@@ -138,6 +141,7 @@ impl Default for Config {
             init_cwnd: 10,
             nodelay: false,
             delack: Duration::from_millis(40),
+            quick_acks: 16,
             // [RFC9293 MUST-25]
             keepalive: false,
             // [RFC9293 MUST-28]

@@ -357,15 +357,29 @@ impl Tcb {
         self.stats.bytes_in += u64::from(self.rcv.nxt.since(from));
         self.rcv.unacked += n;
         o.what |= what::READABLE;
+        self.quicken(now);
+        let quick = self.rcv.quick > 0 && !self.rcv.talk;
         // [RFC9293 SHLD-18] [RFC9293 MUST-40]
         // [RFC9293 SHLD-19] [RFC9293 MUST-58]
         // [RFC5681 4.2-second]
-        if self.rcv.unacked >= 2 * self.rcv.seg || self.knobs.delack == 0 {
+        if self.rcv.unacked >= 2 * self.rcv.seg || self.knobs.delack == 0 || quick {
             self.ack_now(o);
         } else if !self.owed.ack && !self.timers.is_set(Timer::DelAck) {
             self.timers.set(Timer::DelAck, now + dur(self.knobs.delack));
         }
         spare
+    }
+
+    /// The first data, or the first after a pause, finds a peer with a small window: its ACKs are not delayed for a
+    /// while, as long as we do not answer with data that would carry them.
+    #[inline]
+    fn quicken(&mut self, now: Instant) {
+        let fresh = self.rcv.data_at.is_none_or(|t| now.since(t) > self.rtt.rto(0));
+        if fresh {
+            let segments = self.rcv.limit / (2 * self.rcv.seg.max(536));
+            self.rcv.quick = (segments.clamp(2, 255) as u8).min(self.knobs.quick_acks);
+        }
+        self.rcv.data_at = Some(now);
     }
 
     fn text_early(&mut self, seq: Seq, payload: Mbuf, o: &mut Outcome) -> Option<Mbuf> {

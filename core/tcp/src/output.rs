@@ -34,6 +34,7 @@ impl Tcb {
     /// Sends what may be sent now. Call it once per turn after input, ticks and user calls.
     pub fn output(&mut self, now: Instant, sink: &mut impl Sink) {
         self.snd.refused = false;
+        self.snd.burst = false;
         self.output_all(now, sink);
         if self.snd.refused {
             self.timers.set(Timer::Retry, now + RETRY);
@@ -174,12 +175,15 @@ impl Tcb {
         if fin && to == end {
             to += 1;
         }
-        if to == start || !self.emit(start, to, larger.unwrap_or(full), &options, sink) {
+        let push = self.ends_burst(avail, n, full);
+        if to == start || !self.emit_with(start, to, larger.unwrap_or(full), &options, push, sink) {
             return false;
         }
         if larger.is_some() {
             self.mtu_went(start, to);
         }
+        self.snd.burst = true;
+        self.note_answer(now);
         self.owed.probe = false;
         if self.snd.persist && n <= (self.snd.una + self.snd.wnd).since(start) {
             // Within the window: an ordinary segment again.
@@ -205,6 +209,24 @@ impl Tcb {
             self.timers.set(Timer::Rexmt, now + self.rtt.rto(self.backoff));
         }
         true
+    }
+
+    /// Whether `n` bytes are the last of several segments that go now, though data waits behind them: the receiver is told
+    /// not to wait for more (PSH), for more comes only when it has acknowledged these. Linux marks its large segments
+    /// so. //= RFC9293-3.9.1-push
+    #[inline]
+    fn ends_burst(&self, avail: u32, n: u32, full: u32) -> bool {
+        let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
+        let more = avail.min(window).min(self.win.cwnd.saturating_sub(self.pipe())).saturating_sub(n);
+        (self.snd.burst || n > full) && more < full && (more < avail - n || more == 0)
+    }
+
+    /// Data goes out soon after data came: the two take turns.
+    #[inline]
+    fn note_answer(&mut self, now: Instant) {
+        if self.rcv.data_at.is_some_and(|t| now.since(t) < dur(self.knobs.delack)) {
+            self.rcv.talk = true;
+        }
     }
 
     fn fin_goes(&mut self) {
@@ -363,13 +385,26 @@ impl Tcb {
 
     /// Emits `[start, end)`, the FIN included when it lies in there.
     fn emit(&mut self, start: Seq, end: Seq, full: u32, options: &Options, sink: &mut impl Sink) -> bool {
+        self.emit_with(start, end, full, options, false, sink)
+    }
+
+    /// As [`Tcb::emit`], with PSH whatever comes behind.
+    fn emit_with(
+        &mut self,
+        start: Seq,
+        end: Seq,
+        full: u32,
+        options: &Options,
+        push: bool,
+        sink: &mut impl Sink,
+    ) -> bool {
         let data_end = self.data_end();
         let text = end.min(data_end).since(start);
         let mut flags = Flags::ACK;
         if end.gt(data_end) {
             flags |= Flags::FIN;
         }
-        if end.ge(data_end) && text > 0 {
+        if (push || end.ge(data_end)) && text > 0 {
             // [RFC9293 MUST-61]
             // [RFC9293 SHLD-27] [RFC9293 MUST-60]
             flags |= Flags::PSH;
@@ -466,6 +501,9 @@ impl Tcb {
     fn ack_went(&mut self, adv: Seq) {
         self.rcv.adv = self.rcv.adv.max(adv);
         self.rcv.last_ack = self.rcv.nxt;
+        if self.rcv.unacked > 0 {
+            self.rcv.quick = self.rcv.quick.saturating_sub(1);
+        }
         self.rcv.unacked = 0;
         self.rcv.dsack = None;
         self.owed.ack = false;

@@ -80,6 +80,8 @@ pub(crate) struct Snd {
     pub(crate) persist: bool,
     /// The sink had no memory for a segment.
     pub(crate) refused: bool,
+    /// Segments of new data went out in this call of output.
+    pub(crate) burst: bool,
 }
 
 /// Receive sequence space.
@@ -100,6 +102,12 @@ pub(crate) struct Rcv {
     pub(crate) mss: u16,
     /// Payload bytes that came since the last ACK went.
     pub(crate) unacked: u32,
+    /// ACKs that still go at once (Linux's quick acknowledgements).
+    pub(crate) quick: u8,
+    /// Requests and answers take turns: an answer will carry the ACK.
+    pub(crate) talk: bool,
+    /// When payload last came.
+    pub(crate) data_at: Option<Instant>,
     /// Largest payload that came: what "every second full segment" means for this peer.
     pub(crate) seg: u32,
     /// Where the peer's FIN is, once seen.
@@ -162,6 +170,7 @@ pub(crate) struct Knobs {
     pub(crate) init_cwnd: u8,
     pub(crate) keepalive: bool,
     pub(crate) nodelay: bool,
+    pub(crate) quick_acks: u8,
 }
 
 pub(crate) fn ms(d: Duration) -> u32 {
@@ -269,6 +278,7 @@ impl Tcb {
                 small: iss,
                 persist: false,
                 refused: false,
+                burst: false,
             },
             rcv: Rcv {
                 nxt: Seq(0),
@@ -284,6 +294,9 @@ impl Tcb {
                 },
                 mss: cfg.mss_in,
                 unacked: 0,
+                quick: 0,
+                talk: false,
+                data_at: None,
                 seg: 0,
                 fin_at: None,
                 dsack: None,
@@ -336,6 +349,7 @@ impl Tcb {
                 init_cwnd: cfg.init_cwnd,
                 keepalive: cfg.keepalive,
                 nodelay: cfg.nodelay,
+                quick_acks: cfg.quick_acks,
             },
             soft: None,
             offer: Offer {

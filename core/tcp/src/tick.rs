@@ -23,6 +23,7 @@ impl Tcb {
         }
         if self.timers.take(Timer::DelAck, now) {
             // [RFC9293 SHLD-18] [RFC9293 MUST-40]
+            self.rcv.talk = false;
             self.ack_now(&mut o);
         }
         if self.timers.take(Timer::Keep, now) {

@@ -10,10 +10,48 @@ fn pure_acks(n: &Net, i: usize) -> usize {
     n.count(i, |s| s.len == 0 && s.h.flags == Flags::ACK)
 }
 
+/// Every ACK may be delayed, the first ones too.
+fn slow_acks() -> Config {
+    Config { quick_acks: 0, ..Config::default() }
+}
+
+#[test]
+fn the_first_data_is_acknowledged_segment_by_segment() {
+    let mut n = Net::connected(5, Config::default());
+    let before = pure_acks(&n, 1);
+    n.send(0, &pattern(1448 * 10, 1));
+    n.run(Duration::from_millis(11));
+    assert_eq!(pure_acks(&n, 1), before + 10);
+    // The 16 are used up, and the pause is short: back to every second one.
+    n.send(0, &pattern(1448 * 6, 1));
+    n.run(Duration::from_millis(25));
+    let before = pure_acks(&n, 1);
+    n.send(0, &pattern(1448 * 6, 1));
+    n.run(Duration::from_millis(25));
+    assert_eq!(pure_acks(&n, 1), before + 3);
+}
+
+#[test]
+fn after_a_pause_the_first_data_is_acknowledged_at_once_unless_we_answer() {
+    let mut n = Net::connected(6, Config::default());
+    n.send(0, &pattern(1448 * 17, 1));
+    n.run(Duration::from_secs(20));
+    let before = pure_acks(&n, 1);
+    n.send(0, b"hello");
+    n.run(Duration::from_millis(11));
+    assert_eq!(pure_acks(&n, 1), before + 1);
+    n.send(1, b"answer");
+    n.run(Duration::from_secs(20));
+    let before = pure_acks(&n, 1);
+    n.send(0, b"hello");
+    n.run(Duration::from_millis(30));
+    assert_eq!(pure_acks(&n, 1), before, "the answer may carry it");
+}
+
 #[test]
 fn one_segment_waits_for_the_delayed_ack() {
     // [RFC9293 SHLD-18] [RFC9293 MUST-40]
-    let mut n = Net::connected(1, Config::default());
+    let mut n = Net::connected(1, slow_acks());
     // The first data makes the window grow beyond what a SYN-ACK can say, which is told at once.
     n.send(0, b"hello");
     n.run(Duration::from_millis(100));
@@ -29,7 +67,7 @@ fn one_segment_waits_for_the_delayed_ack() {
 fn every_second_segment_is_acknowledged_at_once() {
     // [RFC9293 SHLD-19] [RFC9293 MUST-58]
     // [RFC5681 4.2-second]
-    let mut n = Net::connected(2, Config::default());
+    let mut n = Net::connected(2, slow_acks());
     let before = pure_acks(&n, 1);
     n.send(0, &pattern(1448 * 10, 1));
     n.run(Duration::from_millis(11));

@@ -612,8 +612,10 @@ unsafe extern "C" fn splice(
 ) -> c_int {
     // SAFETY: `u` is ours.
     let i = unsafe { of(u) };
-    // splice(2): neither pipes nor sockets have an offset.
-    if !from_at.is_null() || !to_at.is_null() {
+    // splice(2): neither pipes nor sockets have an offset. Packetdrill points to a 0 where its script says 0 (no pointer).
+    // SAFETY: null or valid.
+    let none = |p: *mut i64| p.is_null() || unsafe { *p } == 0;
+    if !none(from_at) || !none(to_at) {
         return int(Err(Errno(libc::ESPIPE))) as c_int;
     }
     int(i.call(Call::Splice { from, to, len, flags }).map(|a| a.ret)) as c_int

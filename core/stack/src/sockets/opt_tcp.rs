@@ -83,7 +83,8 @@ pub(crate) struct TcpOpts {
     pub notsent_lowat: u32,
     /// Offer selective acknowledgements; window scaling and timestamps (RFC 7323, once 1323).
     pub sack: bool,
-    pub rfc1323: bool,
+    pub timestamps: bool,
+    pub scaling: bool,
     /// Fast Open (RFC 7413).
     pub fast: FastOpts,
 }
@@ -110,7 +111,8 @@ impl Default for TcpOpts {
             thin_linear: false,
             notsent_lowat: 0,
             sack: true,
-            rfc1323: true,
+            timestamps: true,
+            scaling: true,
             fast: FastOpts::default(),
         }
     }

@@ -16,6 +16,10 @@ pub(crate) const NAMES: [&str; 20] = [
     "net.inet.tcp.recvspace",
     "net.inet.tcp.sack.enable",
     "net.inet.tcp.rfc1323",
+    "net.inet.tcp.timestamps",
+    "net.inet.tcp.window_scaling",
+    "net.inet.tcp.syn_retries",
+    "net.inet.tcp.newreno",
     "net.inet.tcp.keepidle",
     "net.inet.tcp.keepintvl",
     "net.inet.tcp.keepcnt",
@@ -109,7 +113,11 @@ impl Tune {
             "net.inet.tcp.sendspace" => self.tcp.sndbuf,
             "net.inet.tcp.recvspace" => self.tcp.rcvbuf,
             "net.inet.tcp.sack.enable" => t.sack.into(),
-            "net.inet.tcp.rfc1323" => t.rfc1323.into(),
+            "net.inet.tcp.rfc1323" => (t.timestamps && t.scaling).into(),
+            "net.inet.tcp.timestamps" => t.timestamps.into(),
+            "net.inet.tcp.window_scaling" => t.scaling.into(),
+            "net.inet.tcp.syn_retries" => t.syn_cnt.into(),
+            "net.inet.tcp.newreno" => t.newreno.into(),
             "net.inet.tcp.keepidle" => t.keep_idle * 2,
             "net.inet.tcp.keepintvl" => t.keep_intvl * 2,
             "net.inet.tcp.keepcnt" => t.keep_cnt.into(),
@@ -142,7 +150,14 @@ impl Tune {
             "net.inet.tcp.sendspace" => put(&mut self.tcp.sndbuf, size),
             "net.inet.tcp.recvspace" => put(&mut self.tcp.rcvbuf, size),
             "net.inet.tcp.sack.enable" => put(&mut t.sack, flag),
-            "net.inet.tcp.rfc1323" => put(&mut t.rfc1323, flag),
+            "net.inet.tcp.rfc1323" => put(&mut t.timestamps, flag) && put(&mut t.scaling, flag),
+            "net.inet.tcp.timestamps" => put(&mut t.timestamps, flag),
+            "net.inet.tcp.window_scaling" => put(&mut t.scaling, flag),
+            "net.inet.tcp.syn_retries" => {
+                put(&mut t.syn_cnt, u8::try_from(v).ok().filter(|n| (1..=127).contains(n)))
+            }
+            // NetBSD: 1 chooses NewReno; here 0 is CUBIC.
+            "net.inet.tcp.newreno" => put(&mut t.newreno, flag),
             "net.inet.tcp.keepidle" => put(&mut t.keep_idle, secs),
             "net.inet.tcp.keepintvl" => put(&mut t.keep_intvl, secs),
             "net.inet.tcp.keepcnt" => {
