@@ -63,7 +63,11 @@ impl Tcb {
             }
             State::TimeWait | State::FinWait2 => {}
             _ => {
+                let before = self.snd.nxt;
                 while self.paced(now) && self.output_one(now, sink) {}
+                if self.snd.nxt != before {
+                    self.note_usage();
+                }
                 self.note_app_limited();
                 self.arm_persist(now);
                 self.arm_probe(now);

@@ -48,6 +48,18 @@ pub(crate) struct Recovery {
     pub(crate) frto: Frto,
     /// The end of the last recovery is known: `point` is valid.
     valid: bool,
+    usage: Usage,
+}
+
+/// How much of the window the sender used in the present round trip.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    /// It was full.
+    full: bool,
+    /// Most bytes in flight.
+    most: u32,
+    /// SND.NXT when this was noted.
+    until: Seq,
 }
 
 /// What one ACK did, for recovery and congestion control.
@@ -335,17 +347,32 @@ impl Tcb {
         self.owed.force_retx = true;
     }
 
+    /// Notes how much of the window was used, after something was sent: the most in flight of this round trip, and whether the
+    /// window was full (Linux's tcp_cwnd_validate).
+    pub(crate) fn note_usage(&mut self) {
+        let flight = self.outstanding();
+        let full = self.pipe() + self.seg_size() > self.win.cwnd;
+        let u = &mut self.rec.usage;
+        if self.snd.una.ge(u.until) || full || (!u.full && flight > u.most) {
+            *u = Usage { full, most: flight, until: self.snd.nxt };
+        }
+    }
+
+    fn was_limited(&self, flight: u32) -> bool {
+        let u = &self.rec.usage;
+        match self.win.in_slow_start() {
+            true => u.full || u.most.max(flight).saturating_mul(2) > self.win.cwnd,
+            false => u.full || flight + 3 * self.win.mss > self.win.cwnd,
+        }
+    }
+
     /// Lets the window grow, when it was what limited us (RFC 7661's concern: an unused window proves nothing).
     fn grow(&mut self, now: Instant, w: &AckWork) {
-        if w.fresh == 0 {
+        // A duplicate says that something arrived, and not that the stream went on. //= RFC5681-3.1
+        if w.fresh == 0 || w.acked == 0 {
             return;
         }
-        let limited = if self.win.in_slow_start() {
-            w.flight.saturating_mul(2) > self.win.cwnd
-        } else {
-            w.flight + 3 * self.win.mss > self.win.cwnd
-        };
-        if limited {
+        if self.was_limited(w.flight) {
             let info = AckInfo {
                 now,
                 acked: w.fresh,

@@ -61,8 +61,9 @@ impl Rtt {
         }
         self.rto = self
             .srtt
-            .saturating_add(self.var.saturating_mul(4).max(GRANULARITY_US))
-            .max(self.min_rto)
+            // The floor is under the variance, not under the sum (Linux): a delayed ACK on a path with a steady round trip of
+            // any length is no time-out. Never less than RFC 6298 would have with this minimum.
+            .saturating_add(self.var.saturating_mul(4).max(self.min_rto))
             .min(self.max_rto);
     }
 

@@ -106,8 +106,9 @@ pub(crate) struct Rcv {
     pub(crate) quick: u8,
     /// Requests and answers take turns: an answer will carry the ACK.
     pub(crate) talk: bool,
-    /// When payload last came.
+    /// When payload last came; when the connection began.
     pub(crate) data_at: Option<Instant>,
+    pub(crate) since: Instant,
     /// Largest payload that came: what "every second full segment" means for this peer.
     pub(crate) seg: u32,
     /// Where the peer's FIN is, once seen.
@@ -297,6 +298,7 @@ impl Tcb {
                 quick: 0,
                 talk: false,
                 data_at: None,
+                since: now,
                 seg: 0,
                 fin_at: None,
                 dsack: None,

@@ -6,6 +6,7 @@ use crate::fastopen::FastOpenFail;
 use crate::outcome::{Outcome, Stats, what};
 use crate::recvbuf::RecvQueue;
 use crate::seq::Seq;
+use crate::recovery::Mode;
 use crate::tcb::{State, Tcb, dur, ms};
 use crate::timers::Timer;
 use iopkt_base::{Duration, Errno, Instant, Result};
@@ -56,6 +57,11 @@ pub struct Info {
     pub delivered: u32,
     /// Time since something was sent, since something was received.
     pub idle: (Duration, Duration),
+    /// Time since payload was received; since the beginning when none was.
+    pub data_idle: Duration,
+    /// Where congestion control stands, in Linux's numbers: 0 open, 1 disorder (duplicates that prove nothing yet), 2 CWR (a mark),
+    /// 3 recovery, 4 loss.
+    pub ca_state: u8,
     /// Data in the SYN was taken (RFC 7413), by the peer or by us; if not, why.
     pub fast_open: (bool, FastOpenFail),
     /// Counters.
@@ -380,8 +386,20 @@ impl Tcb {
             rate: (self.pace.rate, self.pace.max, self.rate.last().0, self.rate.last().1),
             delivered: self.rate.delivered,
             idle: (now.since(self.snd.last), now.since(self.rcv.last)),
+            data_idle: now.since(self.rcv.data_at.unwrap_or(self.rcv.since)),
+            ca_state: self.ca_state(),
             fast_open: self.fast_open_info(),
             stats: self.stats,
+        }
+    }
+
+    fn ca_state(&self) -> u8 {
+        match self.rec.mode {
+            Mode::Open if self.sent.sacked() > 0 || self.rec.dupacks > 0 => 1,
+            Mode::Open => 0,
+            Mode::Cwr => 2,
+            Mode::Fast => 3,
+            Mode::Loss => 4,
         }
     }
 

@@ -78,6 +78,7 @@ impl World {
                 };
                 set("net.inet.tcp.newreno", Some(kind))
             }
+            "net.ipv4.tcp_ecn" => set("net.inet.tcp.ecn.enable", last),
             _ => match name.strip_prefix("net.ipv4.tcp_") {
                 Some(rest) if KNOWN.contains(&name) => set(&format!("net.inet.tcp.{rest}"), last),
                 _ => false,

@@ -4,8 +4,8 @@ use super::sock::{Body, Sock};
 use iopkt_base::{Duration, Instant};
 use iopkt_tcp::{Info, State};
 
-/// Length of the structure as of Linux 6.7: up to `tcpi_total_rto_time`.
-pub(crate) const LEN: usize = 248;
+/// Length of the structure as of Linux 6.18: the last fields are those of accurate ECN, which is not here (0).
+pub(crate) const LEN: usize = 280;
 
 /// Linux's numbers of the states.
 fn number(s: State) -> u8 {
@@ -62,6 +62,7 @@ fn fill(o: &mut Out, i: &Info) {
     let mss = i.snd_mss.max(1);
     let segs = |bytes: u32| bytes.div_ceil(mss);
     o.0[0] = number(i.state);
+    o.0[1] = i.ca_state;
     o.0[2] = i.backoff;
     o.0[4] = i.backoff;
     // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_ECN, TCPI_OPT_ECN_SEEN.
@@ -81,7 +82,7 @@ fn fill(o: &mut Out, i: &Info) {
     o.u32(28, segs(i.sacked_lost.0));
     o.u32(32, segs(i.sacked_lost.1));
     o.u32(44, ms(i.idle.0));
-    o.u32(52, ms(i.idle.1));
+    o.u32(52, ms(i.data_idle));
     o.u32(56, ms(i.idle.1));
     o.u32(60, i.snd_mss + 40 + if i.timestamps { 12 } else { 0 });
     o.u32(64, i.rcv_wnd);
