@@ -102,6 +102,8 @@ pub struct Pending {
     pub until: Instant,
     /// connect(2): the handshake has begun. Else bytes already moved.
     pub(crate) done: usize,
+    /// A connection was begun by the call (MSG_FASTOPEN), and its handshake is waited for.
+    pub(crate) opening: bool,
     /// Bytes received so far (MSG_WAITALL).
     pub(crate) got: Vec<u8>,
 }
@@ -332,7 +334,7 @@ impl World {
             Call::Connect { fd, .. } | Call::Send { fd, .. } => self.timeout(*fd, SO_SNDTIMEO),
             Call::Splice { .. } => Instant::FAR,
         };
-        Pending { call, until, done: 0, got: Vec::new() }
+        Pending { call, until, done: 0, opening: false, got: Vec::new() }
     }
 
     /// When a call on this socket gives up by SO_RCVTIMEO or SO_SNDTIMEO.

@@ -67,8 +67,9 @@ impl World {
         }
         let room = s.write_room(id);
         match (state, room) {
-            // SYN-SENT, SYN-RECEIVED.
-            (2 | 3, _) => return 0,
+            // SYN-SENT; a SYN that is held back for data (TCP_FASTOPEN_CONNECT) wants to be written to.
+            (2, Ok(n)) if n > 0 => return POLLOUT | POLLWRNORM,
+            (2, _) => return 0,
             (7, _) => r |= POLLHUP | POLLOUT | POLLWRNORM | POLLIN | POLLRDNORM | POLLRDHUP,
             (_, Err(_)) => r |= POLLOUT | POLLWRNORM,
             (_, Ok(n)) if n > 0 => r |= POLLOUT | POLLWRNORM,

@@ -8,6 +8,8 @@ use crate::stack::World;
 use iopkt_base::{Errno, Result};
 use iopkt_stack::sockets::{SendOpts, SockId, SockType};
 
+const MSG_FASTOPEN: i32 = 0x2000_0000;
+
 impl World {
     pub(crate) fn try_send(&mut self, p: &mut Pending, late: bool) -> Option<Result<Answer>> {
         let Call::Send { fd, data, flags, name, .. } = &p.call else { return None };
@@ -43,6 +45,17 @@ impl World {
     }
 
     fn send_stream(&mut self, id: SockId, wait: bool, flags: i32, p: &mut Pending) -> Option<Result<Answer>> {
+        if flags & MSG_FASTOPEN != 0 && !p.opening {
+            match self.open_sending(id, p) {
+                Ok(n) if !wait => return Some(Ok(Answer::of(n))),
+                Ok(n) => (p.done, p.opening) = (n, true),
+                Err(Errno::EINPROGRESS) if wait => p.opening = true,
+                Err(e) => return Some(Err(e)),
+            }
+        }
+        if p.opening && self.is_opening(p) {
+            return None;
+        }
         let Call::Send { data, .. } = &p.call else { return None };
         if flags & MSG_OOB != 0 {
             return Some(Err(Errno::EOPNOTSUPP));
@@ -56,9 +69,25 @@ impl World {
                 if wait { None } else { Some(Ok(Answer::of(p.done))) }
             }
             Err(Errno::EAGAIN) if wait => None,
-            Err(_) if p.done > 0 => Some(Ok(Answer::of(p.done))),
+            Err(_) if p.done > 0 && !p.opening => Some(Ok(Answer::of(p.done))),
             Err(e) => Some(Err(e)),
         }
+    }
+
+    /// MSG_FASTOPEN: connects with data.
+    fn open_sending(&mut self, id: SockId, p: &Pending) -> Result<usize> {
+        let Call::Send { data, name, .. } = &p.call else { return Ok(0) };
+        let to = match name {
+            Some(n) => decode_name(n)?.ok_or(Errno::EOPNOTSUPP)?,
+            None => return Err(Errno::EDESTADDRREQ),
+        };
+        let s = &mut self.shard;
+        s.sockets.connect_sending(&mut s.cx, &mut s.net, id, to, data)
+    }
+
+    fn is_opening(&mut self, p: &Pending) -> bool {
+        let Call::Send { fd, .. } = p.call else { return false };
+        matches!(self.tcp_state(fd), Some(2 | 3))
     }
 
     fn send_datagram(&mut self, id: SockId, to: Option<std::net::SocketAddr>, data: &[u8]) -> Result<Answer> {

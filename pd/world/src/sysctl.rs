@@ -78,6 +78,15 @@ impl World {
                 };
                 set("net.inet.tcp.newreno", Some(kind))
             }
+            // The rest are bits that no Linux of today looks at.
+            "net.ipv4.tcp_fastopen" => set("net.inet.tcp.fastopen", last.map(|v| v & 0x607)),
+            "net.ipv4.tcp_fastopen_key" => match fast_open_key(value) {
+                Some(k) => {
+                    s.set_fast_open_keys(k, None);
+                    true
+                }
+                None => false,
+            },
             "net.ipv4.tcp_ecn" => set("net.inet.tcp.ecn.enable", last),
             _ => match name.strip_prefix("net.ipv4.tcp_") {
                 Some(rest) if KNOWN.contains(&name) => set(&format!("net.inet.tcp.{rest}"), last),
@@ -85,6 +94,16 @@ impl World {
             },
         }
     }
+}
+
+/// Four words in hexadecimal; the kernel keeps them in little-endian order. Of two keys the first.
+fn fast_open_key(v: &str) -> Option<[u8; 16]> {
+    let mut key = [0; 16];
+    let mut words = v.trim().split(',').next()?.split('-');
+    for to in key.chunks_exact_mut(4) {
+        to.copy_from_slice(&u32::from_str_radix(words.next()?, 16).ok()?.to_le_bytes());
+    }
+    words.next().is_none().then_some(key)
 }
 
 fn number(s: &str) -> Option<u64> {
