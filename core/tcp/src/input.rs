@@ -314,7 +314,7 @@ impl Tcb {
         }
         if !payload.is_empty() && self.orphan {
             // Nobody will ever read it, and the peer should know. [RFC9293 SHLD-3]
-            self.owed.abort = true;
+            self.owed.rst = Some(seg.ack);
             self.end(None, o);
             return Some(payload);
         }

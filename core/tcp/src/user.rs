@@ -47,8 +47,10 @@ pub struct Info {
     pub queued: (u32, u32),
     /// Bytes that SACK reported, bytes deemed lost.
     pub sacked_lost: (u32, u32),
-    /// Retransmission time-outs in a row.
+    /// Doublings of the retransmission time-out.
     pub backoff: u8,
+    /// Retransmission time-outs in a row without progress.
+    pub retransmits: u8,
     /// Congestion controller.
     pub cc: &'static str,
     /// Bytes per second: pacing (`u64::MAX` without), its limit, what was delivered lately and whether the program limited that.
@@ -382,6 +384,7 @@ impl Tcb {
             queued: (self.outstanding(), self.data_end().since(self.snd.nxt)),
             sacked_lost: (self.sent.sacked(), self.sent.lost()),
             backoff: self.backoff,
+            retransmits: self.tries,
             cc: self.cc.name(),
             rate: (self.pace.rate, self.pace.max, self.rate.last().0, self.rate.last().1),
             delivered: self.rate.delivered,

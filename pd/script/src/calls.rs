@@ -292,7 +292,7 @@ pub(crate) fn verify(
         "getsockopt" => same_value(args.get(3), &a.data),
         "ioctl" => same_value(args.get(2), &a.data),
         "poll" => revents(args.first(), a),
-        "epoll_wait" => events(args.get(1), a),
+        "epoll_wait" if a.ret > 0 => events(args.get(1), a),
         _ => Ok(()),
     }
 }
@@ -337,7 +337,7 @@ fn events(want: Option<&Expr>, a: &Answer) -> std::result::Result<(), String> {
         Some(e @ Expr::Struct(_)) => vec![e.clone()],
         _ => return Ok(()),
     };
-    for (n, e) in list.iter().enumerate() {
+    for (n, e) in list.iter().enumerate().take(a.ret as usize) {
         let w = epoll_event(Some(e))?;
         match a.ready.get(n) {
             Some(g) if *g == w => {}

@@ -20,13 +20,15 @@ pub(crate) struct Conn {
     seen: HashMap<u32, u32>,
     /// The program has it (accept, connect).
     pub owned: bool,
+    /// The peer has sent something.
+    pub heard: bool,
 }
 
 impl Conn {
     pub fn new(ports: (u16, u16), n: u32) -> Conn {
         // Far from zero, so that a number that was not translated is seen.
         let remote = 0x2000_0000u32.wrapping_add(n.wrapping_mul(0x0101_0101));
-        Conn { ports, local: None, remote, ts: None, seen: HashMap::new(), owned: false }
+        Conn { ports, local: None, remote, ts: None, seen: HashMap::new(), owned: false, heard: false }
     }
 
     fn local_isn(&self) -> u32 {

@@ -14,6 +14,8 @@ pub struct Error {
 
 pub(crate) type Result<T> = core::result::Result<T, Error>;
 
+/// Longest time of a script, seconds.
+const LONGEST: i64 = 1_000_000;
 /// Deepest nesting of lists and structures.
 const DEPTH: u32 = 16;
 
@@ -171,7 +173,12 @@ impl Parser {
         for i in 0..6 {
             us = us * 10 + i64::from(fraction.as_bytes().get(i).map_or(0, |b| b - b'0'));
         }
-        Ok(whole.parse::<i64>().unwrap_or(0).min(1 << 32) * 1_000_000 + us)
+        let whole = if whole.is_empty() { 0 } else { whole.parse::<i64>().unwrap_or(i64::MAX) };
+        if whole > LONGEST {
+            self.at -= 1;
+            return self.fail(format!("no script takes longer than {LONGEST} s"));
+        }
+        Ok(whole * 1_000_000 + us)
     }
 
     fn time(&mut self) -> Result<Time> {

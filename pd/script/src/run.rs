@@ -12,6 +12,8 @@ use std::fmt;
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
+/// How long a packet at any time is waited for, microseconds: longer than any keepalive.
+const ANY: i64 = 3 * 3600 * 1_000_000;
 /// First port of the peer.
 const PEER_PORT: u16 = 40_000;
 
@@ -208,7 +210,7 @@ impl Runner {
     fn window(&self, t: Time) -> (i64, i64) {
         let now = self.now();
         match t {
-            Time::Any => (now, i64::MAX / 4),
+            Time::Any => (now, now + ANY),
             Time::At(a, rel) => {
                 let a = if rel { now + a } else { a };
                 (a, a)
@@ -335,7 +337,7 @@ impl Runner {
         };
         let fresh = s.flags & (SYN | ACK) == SYN && s.seq == 0 && wanted.is_none();
         match found {
-            Some(i) if !(fresh && self.conns[i].owned) => i,
+            Some(i) if !(fresh && self.conns[i].owned && self.conns[i].heard) => i,
             _ => {
                 let n = self.conns.len();
                 let ports = wanted.unwrap_or((PORT, PEER_PORT + n as u16));
@@ -350,6 +352,7 @@ impl Runner {
         let bytes = match &p.body {
             Body::Tcp(s) => {
                 let c = self.conn_in(p, s);
+                self.conns[c].heard = true;
                 self.conns[c].inbound(s, tos, p.ttl.unwrap_or(64)).bytes()?
             }
             Body::Udp(n) => {

@@ -63,7 +63,7 @@ fn fill(o: &mut Out, i: &Info) {
     let segs = |bytes: u32| bytes.div_ceil(mss);
     o.0[0] = number(i.state);
     o.0[1] = i.ca_state;
-    o.0[2] = i.backoff;
+    o.0[2] = i.retransmits;
     o.0[4] = i.backoff;
     // TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_ECN, TCPI_OPT_ECN_SEEN.
     let scaled = i.scale.0 != 0 || i.scale.1 != 0;
