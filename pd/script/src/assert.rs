@@ -80,22 +80,32 @@ fn field(info: &[u8], name: &str) -> Option<i64> {
 /// Carries the statements out; the first that does not hold, or is not understood, in words.
 pub(crate) fn check(code: &str, info: &[u8]) -> Result<(), String> {
     let code = code.replace("\\\n", " ");
-    for s in code.split(['\n', ';']) {
-        let s = s.split('#').next().unwrap_or("").trim();
-        let words: Vec<String> = split(s)?;
-        match words.first().map(String::as_str) {
-            None | Some("print") => {}
-            Some("assert") => {
-                let mut e = Eval { words: &words[1..], at: 0, info, depth: 0 };
-                if e.or()? == 0 {
-                    return Err(format!("{s}: it does not hold: {}", values(&words, info)));
-                }
-                if !matches!(e.peek(), None | Some(",")) {
-                    return Err(format!("{s}: \"{}\" is not understood", e.peek().unwrap_or("")));
-                }
-            }
-            Some(w) => return Err(format!("{w}: only assert is understood here")),
+    for line in code.lines() {
+        let mut words = split(line)?;
+        if let Some(n) = words.iter().position(|w| w == "#") {
+            words.truncate(n);
         }
+        for words in words.split(|w| w == ";") {
+            statement(words, info)?;
+        }
+    }
+    Ok(())
+}
+
+fn statement(words: &[String], info: &[u8]) -> Result<(), String> {
+    let s = words.join(" ");
+    match words.first().map(String::as_str) {
+        None | Some("print") => {}
+        Some("assert") => {
+            let mut e = Eval { words: &words[1..], at: 0, info, depth: 0 };
+            if e.or()? == 0 {
+                return Err(format!("{s}: it does not hold: {}", values(words, info)));
+            }
+            if !matches!(e.peek(), None | Some(",")) {
+                return Err(format!("{s}: \"{}\" is not understood", e.peek().unwrap_or("")));
+            }
+        }
+        Some(w) => return Err(format!("{w}: only assert is understood here")),
     }
     Ok(())
 }
@@ -269,7 +279,7 @@ mod tests {
             "assert 9 < tcpi_snd_cwnd <= 10; assert not tcpi_lost\nassert tcpi_snd_wscale == 7 and tcpi_rcv_wscale == 8 # note",
         );
         yes("assert (1 + 2 * 3) % 4 == 3 or 0, 'cwnd=%d' % 3; print(1)");
-        yes("assert tcpi_ca_state == TCP_CA_Open, \"state; or so\"".split(';').next().unwrap_or(""));
+        yes("assert tcpi_ca_state == TCP_CA_Open, \"state; or so\"");
         let no = check("assert tcpi_snd_cwnd > 10", &info).unwrap_err();
         assert!(no.contains("tcpi_snd_cwnd is 10"), "{no}");
         for bad in [

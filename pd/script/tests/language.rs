@@ -44,9 +44,15 @@ fn what_the_stack_does_otherwise_is_told_with_its_line() {
     fails("0 socket(..., SOCK_STREAM, IPPROTO_TCP) = -1 ENFILE\n", 1, "expected -1 ENFILE, got 3");
     fails("0 listen(7, 1) = 0\n", 1, "EBADF");
     fails("0 listen(7, 1) = -1 EINVAL\n", 1, "expected errno EINVAL, got -1 EBADF");
-    let conn = format!("{open}+0 > S. 0:0(0) ack 1 <...>\n+0 < . 1:1(0) ack 1 win 1000\n+0 accept(3, ..., ...) = 4\n");
+    let conn = format!(
+        "{open}+0 > S. 0:0(0) ack 1 <...>\n+0 < . 1:1(0) ack 1 win 1000\n+0 accept(3, ..., ...) = 4\n"
+    );
     fails(&format!("{conn}+0 read(4, ..., 10) = 0\n"), 8, "blocks");
-    fails(&format!("{conn}+0...0.1 read(4, ..., 10) = 5\n+.1 < P. 1:11(10) ack 1 win 1000\n"), 9, "line 8 read: expected 5, got 10");
+    fails(
+        &format!("{conn}+0...0.1 read(4, ..., 10) = 5\n+.1 < P. 1:11(10) ack 1 win 1000\n"),
+        9,
+        "line 8 read: expected 5, got 10",
+    );
     fails(&format!("{conn}+0 %{{ assert tcpi_snd_mss == 1 }}%\n"), 8, "tcpi_snd_mss is 1000");
     fails(&format!("{conn}+0 `rm -rf x`\n"), 8, "only sysctl is understood");
 }
@@ -75,12 +81,72 @@ fn nonsense_is_refused_by_line() {
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "0", "+0", "+.1", "0.5", "*", "~", "...", "<", ">", "S", "S.", "P.", "F.", "R", ".", "-", "0:0(0)", "1:11(10)",
-            "ack", "win", "urg", "1", "65535", "4294967295", "<mss 1000>", "<...>", "<nop,nop,TS val 1 ecr 2>", "<sack 1:2>",
-            "[ect0]", "icmp", "unreachable", "frag_needed", "mtu", "udp", "(100)", "socket", "(", ")", ",", "=", "3", "-1",
-            "EAGAIN", "accept(3, ..., ...)", "write(4, ..., 10)", "{", "}", "[", "]", "`", "\"", "%{", "}%", "assert 1",
-            "//", "/*", "*/", "\n", "|", "AF_INET", "read(4, ..., 1)", "= 3\n", "+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n",
-            "+0 bind(3, ..., ...) = 0\n", "+0 listen(3, 1) = 0\n", "+0 < S 0:0(0) win 1000 <mss 1000>\n",
+            "0",
+            "+0",
+            "+.1",
+            "0.5",
+            "*",
+            "~",
+            "...",
+            "<",
+            ">",
+            "S",
+            "S.",
+            "P.",
+            "F.",
+            "R",
+            ".",
+            "-",
+            "0:0(0)",
+            "1:11(10)",
+            "ack",
+            "win",
+            "urg",
+            "1",
+            "65535",
+            "4294967295",
+            "<mss 1000>",
+            "<...>",
+            "<nop,nop,TS val 1 ecr 2>",
+            "<sack 1:2>",
+            "[ect0]",
+            "icmp",
+            "unreachable",
+            "frag_needed",
+            "mtu",
+            "udp",
+            "(100)",
+            "socket",
+            "(",
+            ")",
+            ",",
+            "=",
+            "3",
+            "-1",
+            "EAGAIN",
+            "accept(3, ..., ...)",
+            "write(4, ..., 10)",
+            "{",
+            "}",
+            "[",
+            "]",
+            "`",
+            "\"",
+            "%{",
+            "}%",
+            "assert 1",
+            "//",
+            "/*",
+            "*/",
+            "\n",
+            "|",
+            "AF_INET",
+            "read(4, ..., 1)",
+            "= 3\n",
+            "+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n",
+            "+0 bind(3, ..., ...) = 0\n",
+            "+0 listen(3, 1) = 0\n",
+            "+0 < S 0:0(0) win 1000 <mss 1000>\n",
         ])
         .prop_map(str::to_string),
         "[a-zA-Z0-9é]{0,6}",
