@@ -54,8 +54,8 @@ impl Tcb {
             return self.timers.stop(Timer::Probe);
         }
         let srtt = self.rtt.srtt();
-        // RFC 8985 section 7.2: two round trips, whatever the variance; the retransmission time-out is the bound that counts it.
-        let trip = srtt * 2;
+        // Two round trips, or what the variance says that one may take.
+        let trip = (srtt * 2).max(srtt + self.rtt.var() * 4);
         let wait = match () {
             () if srtt.is_zero() => NO_RTT,
             () if self.outstanding() <= self.seg_size() => trip + ACK_DELAY,
