@@ -7,6 +7,8 @@
 //! payload of all. What then climbs through IP and TCP climbs once. The checksum of each is verified in the pass that copies it, so
 //! that it costs no second look at the bytes, and the buffers of the batch are free again at once.
 //!
+//! Off unless [`crate::Shard::gro`] says otherwise: by default the segments of a row go up together in their own buffers (`rows.rs`).
+//!
 //! Nothing is held back for a later batch and nothing overtakes anything: a train is frames that are neighbours in the batch already.
 //! What is joined is what [`crate::gso::cut`] would make of the result, byte by byte (identifications apart, where they have no meaning:
 //! RFC 6864): same addresses, TTL, DSCP and ECN marks, ports, ACK, window, options (so the same timestamps), sequence numbers without
