@@ -34,6 +34,7 @@ pub fn run(ends: &[String]) -> Result<std::convert::Infallible, String> {
     }
 }
 
+/// A TAP interface, `NAMESPACE:INTERFACE`, made there.
 pub fn open(end: &str) -> Result<OwnedFd, String> {
     let (ns, ifname) = end.split_once(':').ok_or("an end is NAMESPACE:INTERFACE")?;
     let path = format!("/run/netns/{ns}");

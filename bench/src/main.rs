@@ -5,10 +5,12 @@
 //! Every process and namespace that it makes ends with it.
 
 mod bulk;
+mod carrier;
 mod forward;
 mod idle;
 mod latency;
 mod local;
+mod lossy;
 mod memory;
 mod options;
 mod ours;
@@ -63,6 +65,11 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
+        Some(carrier::COMMAND) => {
+            let Err(e) = carrier::run(&args.collect::<Vec<_>>());
+            eprintln!("iopkt-bench: {e}");
+            return ExitCode::FAILURE;
+        }
         // For callgrind: our side of `memory` alone, once.
         Some("__once") => {
             println!("{:.3} s", ours::transfer(32 << 20, 262_144, false));
@@ -120,6 +127,7 @@ fn measure(what: &str, o: &Options) -> Result<Vec<Table>, Skip> {
         "tcp" => vec![tcp::measure(o)?],
         "bulk" => vec![bulk::measure(o)?],
         "local" => local::measure(o)?,
+        options::LOSSY => vec![lossy::measure(o)?],
         _ => latency::measure(o)?,
     })
 }

@@ -3,9 +3,9 @@
 //! Each has a far end, which is always the kernel of a namespace (10.9.0.1), and a near end (10.9.0.2), which is our stack
 //! or the kernel of a second namespace. So a measurement runs the same two command lines on each.
 
-use crate::forward;
 use crate::options::Options;
 use crate::programs;
+use crate::{carrier, forward};
 use iopkt_tests::Lab;
 use iopkt_tests::netns::Netns;
 use std::time::Duration;
@@ -57,6 +57,18 @@ impl Kind {
     }
 }
 
+/// A bad cable; see `carrier`.
+#[derive(Clone, Copy, Debug)]
+pub struct Cable {
+    /// Each way.
+    pub us: u64,
+    /// In ten thousandths.
+    pub loss: u64,
+    /// Bits per second, 0 for no limit.
+    pub rate: u64,
+    pub queue: u64,
+}
+
 /// One way, set up; all of it goes with the value.
 pub struct Path {
     pub kind: Kind,
@@ -100,6 +112,55 @@ impl Path {
             LIMIT,
             &format!("ip netns exec {} {} -c 1 -W 1 {NEAR}", p.far.name, programs::kernel_ping()),
         );
+        p
+    }
+
+    /// A way over a bad cable: our stack (its TAP, a bridge, the cable), or two kernels with the cable between.
+    pub fn lossy(ours: bool, c: Cable, o: &Options) -> Path {
+        let kind = if ours { Kind::Tap } else { Kind::KernelTap };
+        let mut p = Path {
+            kind,
+            lab: Lab::new("bench"),
+            far: Netns::new(),
+            near: Some(Netns::new()),
+            middle: None,
+            usb: None,
+            pin: o.pin,
+        };
+        let (far, near) = (p.far.name.clone(), p.near_ns().name.clone());
+        for n in [&p.far, p.near_ns()] {
+            n.exec("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+            // Nothing learned in one run helps the next: our stack keeps no metrics either.
+            n.exec("sysctl -qw net.ipv4.tcp_no_metrics_save=1");
+        }
+        let me = std::env::current_exe().expect("path of this program");
+        let Cable { us, loss, rate, queue } = c;
+        p.start(&format!(
+            "{} {} {near}:near0 {far}:far0 {us} {loss} {rate} {queue} 1",
+            me.display(),
+            carrier::COMMAND
+        ));
+        for (n, i) in [(&far, "far0"), (&near, "near0")] {
+            p.lab.wait(LIMIT, &format!("ip netns exec {n} ip link show {i}"));
+        }
+        if ours {
+            let line = format!(
+                "{} io-pkt-v4-hc --foreground -d tap ifname=ours0,netns=/run/netns/{near}",
+                p.middle_pin()
+            );
+            p.middle = Some(p.start(&line));
+            p.lab.wait(LIMIT, "if_up -p -r 1 tapk0");
+            p.near_ns().exec(
+                "ip link add br0 type bridge && ip link set ours0 master br0 && ip link set near0 master br0 && \
+                 ip link set ours0 up && ip link set near0 up && ip link set br0 up",
+            );
+            p.far.exec(&format!("ip addr add {FAR}/24 dev far0 && ip link set far0 up"));
+            p.address("tapk0");
+        } else {
+            p.up_kernels();
+        }
+        let ping = format!("ip netns exec {far} {} -c 1 -W 1 {NEAR}", programs::kernel_ping());
+        p.lab.wait(LIMIT, &ping);
         p
     }
 
@@ -209,11 +270,11 @@ impl Path {
         match &self.near {
             // Nothing stands in the middle of a veth pair: its two programs get a CPU each.
             Some(n) if self.kind == Kind::Gvisor => self.in_gvisor(&n.name, line),
-            Some(n) => {
+            Some(n) if !self.kind.ours() => {
                 let cpu = usize::from(self.kind != Kind::Veth);
                 format!("ip netns exec {} {} {line}", n.name, self.pinned(cpu))
             }
-            None => format!("{} io-pkt-run {line}", self.pinned(1)),
+            _ => format!("{} io-pkt-run {line}", self.pinned(1)),
         }
     }
 

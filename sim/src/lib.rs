@@ -12,6 +12,7 @@ mod host;
 mod link;
 mod pcap;
 mod programs;
+pub mod script;
 mod seeds;
 mod snapshot;
 mod stream;

@@ -64,6 +64,15 @@ impl Flow {
 
     /// The writer's part of [`Flow::step`].
     pub fn write(&mut self, host: &mut Host) {
+        self.more(host);
+        if self.written == self.total && !self.shut {
+            let s = &mut host.shard;
+            self.shut = s.sockets.shutdown(&mut s.cx, self.from.1, 1).is_ok();
+        }
+    }
+
+    /// The same without saying that it was all.
+    pub fn more(&mut self, host: &mut Host) {
         let s = &mut host.shard;
         let id = self.from.1;
         let mut chunk = [0; 4096];
@@ -81,9 +90,6 @@ impl Flow {
                 Err(Errno::ENOTCONN | Errno::EINPROGRESS) => return,
                 Err(e) => self.error = Some(e),
             }
-        }
-        if self.written == self.total && !self.shut {
-            self.shut = s.sockets.shutdown(&mut s.cx, id, 1).is_ok();
         }
     }
 

@@ -153,6 +153,10 @@ impl Tcb {
     fn output_one(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
         let options = self.options(now);
         let full = (u32::from(self.snd.mss)).saturating_sub(options.len() as u32).max(1);
+        if self.owed.probe && self.snd.persist && !self.sent.is_empty() {
+            // The last probe was lost or not taken: the same byte again, whatever the congestion window says of it.
+            return self.output_hole(now, full, &options, sink);
+        }
         if self.rec.frto != Frto::Second
             && let Some((start, end)) = self.sent.next_lost()
         {

@@ -248,3 +248,23 @@ fn a_window_that_shrinks_is_survived() {
     assert!(n.run_until(Duration::from_secs(300), |n| n.ends[1].got.len() == data.len()));
     assert_eq!(n.ends[1].got, data);
 }
+
+#[test]
+fn a_lost_window_probe_is_repeated_not_followed_by_the_next_byte() {
+    let mut n = Net::connected(1, Config::default());
+    n.ends[1].reads = false;
+    n.send(0, &pattern(600_000, 1));
+    n.run(Duration::from_secs(5));
+    let from = n.seen.len();
+    n.filter = Some(Box::new(|from, _, len| from == 0 && len > 0));
+    n.run(Duration::from_secs(20));
+    let probes: Vec<u32> =
+        n.seen[from..].iter().filter(|s| s.from == 0 && s.len > 0).map(|s| s.h.seq).collect();
+    assert!(probes.len() > 3 && probes.iter().all(|p| *p == probes[0]), "{probes:?}");
+    // Once it gets through, and there is room, all goes on.
+    n.filter = None;
+    n.ends[1].reads = true;
+    n.read(1, usize::MAX);
+    assert!(n.run_until(Duration::from_secs(120), Net::all_read));
+    n.check_prefixes();
+}
