@@ -11,7 +11,7 @@ use crate::packet::Path;
 use iopkt_tcp::{CcKind, Ecn};
 
 /// The variables. Sizes are in bytes.
-pub(crate) const NAMES: [&str; 20] = [
+pub(crate) const NAMES: [&str; 24] = [
     "net.inet.tcp.sendspace",
     "net.inet.tcp.recvspace",
     "net.inet.tcp.sack.enable",
@@ -117,7 +117,7 @@ impl Tune {
             "net.inet.tcp.timestamps" => t.timestamps.into(),
             "net.inet.tcp.window_scaling" => t.scaling.into(),
             "net.inet.tcp.syn_retries" => t.syn_cnt.into(),
-            "net.inet.tcp.newreno" => t.newreno.into(),
+            "net.inet.tcp.newreno" => (t.cc == CcKind::NewReno).into(),
             "net.inet.tcp.keepidle" => t.keep_idle * 2,
             "net.inet.tcp.keepintvl" => t.keep_intvl * 2,
             "net.inet.tcp.keepcnt" => t.keep_cnt.into(),
@@ -157,7 +157,9 @@ impl Tune {
                 put(&mut t.syn_cnt, u8::try_from(v).ok().filter(|n| (1..=127).contains(n)))
             }
             // NetBSD: 1 chooses NewReno; here 0 is CUBIC.
-            "net.inet.tcp.newreno" => put(&mut t.newreno, flag),
+            "net.inet.tcp.newreno" => {
+                put(&mut t.cc, flag.map(|on| if on { CcKind::NewReno } else { CcKind::Cubic }))
+            }
             "net.inet.tcp.keepidle" => put(&mut t.keep_idle, secs),
             "net.inet.tcp.keepintvl" => put(&mut t.keep_intvl, secs),
             "net.inet.tcp.keepcnt" => {
