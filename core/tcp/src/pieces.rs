@@ -128,7 +128,7 @@ mod tests {
             let mut c = pool.cache(0);
             let (a, b) = data.split_at(split.min(data.len()));
             let options = Options { timestamps: ts.map(|(val, ecr)| Timestamps { val, ecr }), ..Options::NONE };
-            let whole = SegOut { seq: Seq(seq), ack: Seq(7), flags: Flags(bits), window: 99, urgent: 3, options, payload: (a, b), gso_size: size };
+            let whole = SegOut { seq: Seq(seq), ack: Seq(7), flags: Flags(bits), window: 99, urgent: 3, options, payload: (a, b), gso_size: size, ect: false };
             let (src, dst) = ([10, 0, 0, 1], [10, 0, 0, 2]);
             let mut p = whole.pieces(80, 4000, pseudo_v4(src, dst, 6, 0));
             let mut at = 0;
