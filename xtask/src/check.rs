@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "iopkt-ctl",
     "iopkt-stack",
     "iopkt-inet",
+    "iopkt-inet6",
     "iopkt-autoconf",
     "iopkt-sockproto",
     "iopkt-sockserver",

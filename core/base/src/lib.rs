@@ -8,6 +8,7 @@
 mod errno;
 mod rng;
 mod time;
+pub mod zone;
 
 pub use core::time::Duration;
 pub use errno::Errno;

@@ -1,7 +1,7 @@
 //! Configuration requests about interfaces and their addresses.
 
 use crate::cx::DevOp;
-use crate::iface::{IfAddr, Interface};
+use crate::iface::{IfAddr, Interface, Life};
 use crate::packet::Family;
 use crate::shard::Shard;
 use alloc::format;
@@ -92,6 +92,7 @@ impl Shard {
             broadcast: a.broadcast,
             peer: a.peer,
             state: AddrState::Valid,
+            life: Life::default(),
         };
         // Before anything is removed: a bad request must change nothing.
         if let Err(e) = new.check() {

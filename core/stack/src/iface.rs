@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Errno, Instant, Result};
 use iopkt_ctl::{AddrState, IfCounters, IfKind, LinkState, iff};
 use iopkt_mbuf::Mbuf;
 
@@ -98,6 +98,41 @@ pub struct IfAddr {
     pub peer: Option<IpAddr>,
     /// Where it stands with duplicate detection.
     pub state: AddrState,
+    /// How it came to be and how long it is good.
+    pub life: Life,
+}
+
+/// Origin and age of an address (RFC 4862 5.5). The default is one that a person set: for ever, and of no special kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Made from a prefix that a router advertised.
+    pub autoconf: bool,
+    /// Made to be changed often (RFC 8981).
+    pub temporary: bool,
+    /// Of a group of which the nearest answers (RFC 4291 2.6): never a source.
+    pub anycast: bool,
+    /// Its preferred lifetime is over.
+    pub deprecated: bool,
+    /// May be used while duplicate detection runs (RFC 4429).
+    pub optimistic: bool,
+    /// From then on it is deprecated: no new connection uses it if there is another.
+    pub preferred: Instant,
+    /// Then it goes.
+    pub valid: Instant,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Life {
+            autoconf: false,
+            temporary: false,
+            anycast: false,
+            deprecated: false,
+            optimistic: false,
+            preferred: Instant::FAR,
+            valid: Instant::FAR,
+        }
+    }
 }
 
 impl IfAddr {

@@ -1,7 +1,7 @@
 //! The neighbour cache: who has which link-level address. One for both families; ARP and Neighbour Discovery
 //! are the domains' ways to ask.
 //!
-//! States are RFC 4861's (7.3.2), without Delay: Incomplete → Reachable → Stale → Probe. What IPv4 needs beside
+//! States are RFC 4861's (7.3.2): Incomplete → Reachable → Stale → Delay → Probe; IPv4 knows no Delay. What IPv4 needs beside
 //! RFC 826 is in RFC 1122 2.3.2: entries are flushed when out of date (here by unicast polls of a stale entry
 //! that is used, and by age), a flood of requests is prevented (one per second and address), and at least the
 //! latest packet to an unresolved address is held.
@@ -28,6 +28,8 @@ pub const RETRY: Duration = Duration::from_secs(1);
 pub const TRIES: u8 = 3;
 /// An entry counts as reachable this long after it was confirmed (RFC 4861 REACHABLE_TIME).
 pub const REACHABLE: Duration = Duration::from_secs(30);
+/// How long an upper layer has to confirm an IPv6 neighbour before it is polled (RFC 4861 DELAY_FIRST_PROBE_TIME).
+pub const DELAY: Duration = Duration::from_secs(5);
 /// An entry that nobody uses is forgotten (BSD's `arpt_keep`).
 pub const KEEP: Duration = Duration::from_secs(1200);
 
@@ -39,26 +41,27 @@ const RECENT: Duration = Duration::from_secs(1);
 pub type Key = (u32, IpAddr);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     Incomplete,
     Reachable,
     Stale,
+    Delay,
     Probe,
 }
 
 /// An entry of the cache.
 #[derive(Debug)]
-struct Entry {
-    state: State,
-    mac: [u8; 6],
-    permanent: bool,
+pub(crate) struct Entry {
+    pub state: State,
+    pub mac: [u8; 6],
+    pub permanent: bool,
     published: bool,
-    confirmed: Instant,
-    used: Instant,
+    pub confirmed: Instant,
+    pub used: Instant,
     tries: u8,
     /// When its timer fires; it is in `timers` with this time.
     timer: Instant,
-    held: VecDeque<Mbuf>,
+    pub held: VecDeque<Mbuf>,
 }
 
 /// A question for the link.
@@ -127,16 +130,23 @@ pub struct Listed {
 /// Most entries that are only answered for.
 const MAX_PROXIES: usize = 1024;
 
+/// Without confirmation for this long, a neighbour that was polled is gone. An IPv6 entry may be stale from the start: what
+/// counts is that nothing came while it was polled.
+fn silence(ip: &IpAddr) -> Duration {
+    if ip.is_ipv6() { RETRY * u32::from(TRIES) } else { REACHABLE }
+}
+
 /// The cache.
 pub struct Neighbours {
-    map: KeyedMap<Key, Entry>,
+    pub(crate) map: KeyedMap<Key, Entry>,
     timers: BTreeSet<(Instant, Key)>,
     solicits: VecDeque<Solicit>,
     unreachable: VecDeque<Unreachable>,
-    incomplete: usize,
-    held: usize,
+    lost: VecDeque<Key>,
+    pub(crate) incomplete: usize,
+    pub(crate) held: usize,
     /// The neighbour that was asked for last, its address, and until when that holds if no entry changes.
-    recent: Option<(Key, [u8; 6], Instant)>,
+    pub(crate) recent: Option<(Key, [u8; 6], Instant)>,
     /// Entries that are only answered for.
     proxies: BTreeMap<Key, [u8; 6]>,
 }
@@ -149,6 +159,7 @@ impl Neighbours {
             timers: BTreeSet::new(),
             solicits: VecDeque::new(),
             unreachable: VecDeque::new(),
+            lost: VecDeque::new(),
             incomplete: 0,
             held: 0,
             recent: None,
@@ -186,6 +197,17 @@ impl Neighbours {
             && e.state != State::Incomplete
         {
             e.used = cx.now;
+            if e.state == State::Delay {
+                return Some((e.mac, m));
+            }
+            let old = e.state == State::Stale || cx.now.since(e.confirmed) >= REACHABLE;
+            if ip.is_ipv6() && !e.permanent && e.state != State::Probe && old {
+                // Used, and perhaps gone: what is sent now may be answered by a transport (RFC 4861 7.3.3).
+                e.state = State::Delay;
+                let mac = e.mac;
+                self.arm(key, cx.now + DELAY);
+                return Some((mac, m));
+            }
             if !e.permanent && e.state != State::Probe && cx.now.since(e.confirmed) >= REACHABLE {
                 // Used and out of date: poll it (RFC 1122 2.3.2.1 (2)), and go on using it meanwhile.
                 e.state = State::Probe;
@@ -231,7 +253,7 @@ impl Neighbours {
         cx.counters.inc(Stat::ArpHeld);
     }
 
-    fn insert(&mut self, key: Key, now: Instant, state: State) {
+    pub(crate) fn insert(&mut self, key: Key, now: Instant, state: State) {
         let e = Entry {
             state,
             mac: [0; 6],
@@ -268,7 +290,7 @@ impl Neighbours {
         }
     }
 
-    fn arm(&mut self, key: Key, at: Instant) {
+    pub(crate) fn arm(&mut self, key: Key, at: Instant) {
         if let Some(e) = self.map.get_mut(&key) {
             if e.timer != Instant::FAR {
                 self.timers.remove(&(e.timer, key));
@@ -316,9 +338,12 @@ impl Neighbours {
     /// A transport heard from the neighbour (an ACK that moved things on): as good as an answer.
     pub fn confirm(&mut self, now: Instant, ifindex: u32, ip: IpAddr) {
         if let Some(e) = self.map.get_mut(&(ifindex, ip))
-            && matches!(e.state, State::Reachable | State::Stale | State::Probe)
+            && matches!(e.state, State::Reachable | State::Stale | State::Delay | State::Probe)
         {
             e.confirmed = now;
+            if e.state == State::Stale {
+                e.state = State::Reachable;
+            }
         }
     }
 
@@ -435,16 +460,29 @@ impl Neighbours {
                 }));
                 self.remove(cx, key, Why::NoNeighbour);
             }
-            State::Probe if cx.now.since(e.confirmed) >= REACHABLE => {
-                // It does not answer any more: the next packet asks everybody.
+            State::Probe if cx.now.since(e.confirmed) >= silence(&key.1) => {
+                // It does not answer any more: the next packet asks everybody, or goes another way.
                 cx.counters.inc(Stat::ArpTimeouts);
                 self.remove(cx, key, Why::NoNeighbour);
+                if key.1.is_ipv6() {
+                    self.lost.push_back(key);
+                }
             }
-            State::Reachable | State::Stale | State::Probe => {
+            // Nobody confirmed it since it was used.
+            State::Delay if cx.now.since(e.confirmed) >= DELAY => {
+                e.state = State::Probe;
+                e.tries = 1;
+                let mac = e.mac;
+                self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast: Some(mac) });
+                self.arm(key, cx.now + RETRY);
+            }
+            State::Reachable | State::Stale | State::Delay | State::Probe => {
                 if cx.now.since(e.used.max(e.confirmed)) >= KEEP {
                     self.remove(cx, key, Why::NoNeighbour);
                 } else {
-                    e.state = State::Reachable;
+                    if e.state != State::Stale {
+                        e.state = State::Reachable;
+                    }
                     let at = e.used.max(e.confirmed) + KEEP;
                     self.arm(key, at);
                 }
@@ -467,6 +505,11 @@ impl Neighbours {
     pub fn next_unreachable(&mut self, family: Family) -> Option<Unreachable> {
         let at = self.unreachable.iter().position(|s| Family::of(&s.target) == family)?;
         self.unreachable.remove(at)
+    }
+
+    /// The next IPv6 neighbour that was known and does not answer any more.
+    pub fn next_lost(&mut self) -> Option<Key> {
+        self.lost.pop_front()
     }
 
     /// All entries, in order of interface and address.

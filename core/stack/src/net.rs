@@ -4,7 +4,7 @@ use crate::Why;
 use crate::cx::{Cx, DevOp};
 use crate::domain::Change;
 use crate::hash::{KeyedMap, KeyedState};
-use crate::iface::{IfAddr, IfAttach, Interface, MAX_GROUPS};
+use crate::iface::{IfAddr, IfAttach, Interface, Life, MAX_GROUPS};
 use crate::neigh::Neighbours;
 use crate::packet::Family;
 use crate::pmtu::PmtuCache;
@@ -24,6 +24,9 @@ pub const LO0: u32 = 1;
 /// Most interfaces.
 pub const MAX_IFS: usize = 1024;
 
+/// Chooses the source address for a destination by an interface.
+pub type SourceRule = fn(&Net, u32, IpAddr) -> Option<IpAddr>;
+
 /// Interfaces, routes, neighbours.
 pub struct Net {
     ifs: Vec<Option<Interface>>,
@@ -41,6 +44,8 @@ pub struct Net {
     changed: u64,
     /// Counts how often an interface with a node came or went.
     pub nodes_changed: u64,
+    /// How IPv6 chooses source addresses: its domain brings the rule, so that a variant without it does not carry it.
+    pub source6: Option<SourceRule>,
 }
 
 impl Net {
@@ -56,6 +61,7 @@ impl Net {
             enmap,
             changed: 0,
             nodes_changed: 0,
+            source6: None,
         };
         n.insert(loopback(LO0, "lo0".into()));
         n.set_addr_raw(
@@ -66,6 +72,7 @@ impl Net {
                 broadcast: None,
                 peer: None,
                 state: AddrState::Valid,
+                life: Life::default(),
             },
         );
         n

@@ -116,7 +116,8 @@ impl Net {
             add(Route::on_link(a.addr, full, LO0, Some(a.addr), Origin::Local));
             match a.peer {
                 Some(p) => add(Route::on_link(p, full, ifindex, Some(a.addr), Origin::Connected)),
-                None if a.plen < full => {
+                // What is on the link beside an address that was made of an advertised prefix, the advertisement says itself.
+                None if a.plen < full && !a.life.autoconf => {
                     let mut r = Route::on_link(a.addr, a.plen, ifindex, Some(a.addr), Origin::Connected);
                     if ethernet {
                         r.flags |= rtf::CLONING;

@@ -5,7 +5,7 @@ use crate::ctl_route::info;
 use crate::cx::{Cx, Note};
 use crate::iface::IfAddr;
 use crate::net::Net;
-use crate::route::Route;
+use crate::route::{Origin, Route};
 use crate::rtnote::{RtKind, RtNote};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -72,6 +72,26 @@ impl Net {
     /// The table before a change that touches many routes; empty when nobody wants to know.
     pub(crate) fn told_routes(&self, cx: &Cx) -> Option<Vec<Route>> {
         cx.rt.wanted.then(|| self.routes.sorted().into_iter().cloned().collect())
+    }
+
+    /// Makes the routes of an origin these, in this order; those that stay keep their counts, the difference is told.
+    pub fn replace_routes(&mut self, cx: &mut Cx, origin: Origin, want: Vec<Route>) {
+        let before = self.told_routes(cx);
+        let mut old = Vec::new();
+        self.routes.remove_if(|r| {
+            let ours = r.origin == origin;
+            if ours {
+                old.push(r.clone());
+            }
+            ours
+        });
+        for mut r in want {
+            let was = old.iter().find(|o| key(o) == key(&r));
+            r.used = was.map_or(0, |o| o.used);
+            // A user's own route to the same place by the same way stays: EEXIST is as it should be.
+            let _ = self.routes.add(r);
+        }
+        self.tell_routes_since(cx, before);
     }
 
     /// Tells what is different from `before`: what is gone, then what is new.

@@ -5,7 +5,7 @@ use crate::packet::{Family, Path};
 use crate::prefix;
 use crate::route::{Origin, Route};
 use core::net::IpAddr;
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Errno, Result, zone};
 use iopkt_ctl::{AddrState, IfKind, RTV_MTU, iff, rtf};
 
 /// What kind of delivery a hop is.
@@ -48,6 +48,8 @@ impl Net {
     #[inline]
     pub fn hop(&self, dst: IpAddr, oif: u32, dontroute: bool) -> Result<Hop> {
         let fam = Family::of(&dst);
+        // An address with a zone is reached on that link only.
+        let oif = if oif == 0 { zone::of_ip(&dst) } else { oif };
         if dst.is_multicast() || matches!(dst, IpAddr::V4(a) if a.is_broadcast()) {
             return self.group_hop(dst, oif);
         }
@@ -94,7 +96,13 @@ impl Net {
         {
             mtu = mtu.min(p);
         }
-        let src = r.src.or_else(|| self.source_for(r.ifindex, next));
+        let src = match (dst, self.source6) {
+            // The rules of IPv6 look at the destination, not at the gateway, and not at the network's own address.
+            (IpAddr::V6(_), Some(rule)) => {
+                r.src.filter(|_| r.origin == Origin::Static).or_else(|| rule(self, r.ifindex, dst))
+            }
+            _ => r.src.or_else(|| self.source_for(r.ifindex, next)),
+        };
         Ok(Hop { ifindex: r.ifindex, next, src, mtu, kind, route: Some((r.plen, r.gateway)) })
     }
 
@@ -148,6 +156,9 @@ impl Net {
     /// The address of interface `ifindex` to speak to `next` with: one in the same network, else the primary
     /// one, else (an unnumbered link) the first address of another interface.
     pub fn source_for(&self, ifindex: u32, next: IpAddr) -> Option<IpAddr> {
+        if let (IpAddr::V6(_), Some(rule)) = (next, self.source6) {
+            return rule(self, ifindex, next);
+        }
         let i = self.iface(ifindex)?;
         let v4 = next.is_ipv4();
         i.addrs

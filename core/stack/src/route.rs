@@ -27,6 +27,8 @@ pub enum Origin {
     Static,
     /// An ICMP redirect.
     Redirect,
+    /// A router's advertisement (RFC 4861).
+    Advertised,
 }
 
 /// One route.

@@ -1,6 +1,7 @@
 //! Variables of the shard itself: packet memory, the loopback queue, what a later build will have.
 
 use crate::cx::Cx;
+use crate::packet::Family;
 use crate::shard::Shard;
 use alloc::format;
 use alloc::string::ToString;
@@ -71,9 +72,12 @@ pub(crate) const NAMES: &[&str] = &[
     "net.inet.tcp.mssdflt",
 ];
 
+/// The subtree of a family that a variant has or has not.
+const INET6: &str = "net.inet6";
+
 /// Subtrees of other builds, each with the reason why it is not in this one.
 const ABSENT: &[(&str, &str)] = &[
-    ("net.inet6", "this stack does not speak IPv6 yet"),
+    (INET6, "this variant does not speak IPv6"),
     ("net.link.ieee80211", "this stack has no 802.11 layer"),
     ("net.inet.ipsec", "IPsec is not in this build"),
     ("qnx.kern.secpol", "there are no security policies outside QNX; qnx.kern.droproot changes the user"),
@@ -87,8 +91,10 @@ impl Shard {
 
     /// Reads (`None`) or writes a variable; `None` for a name that is not here.
     pub(crate) fn shard_sysctl(&mut self, name: &str, value: Option<&str>) -> Option<Reply> {
+        let six = self.has_family(Family::V6);
         if let Some((_, why)) = ABSENT
             .iter()
+            .filter(|(p, _)| !(six && *p == INET6))
             .find(|(p, _)| name.strip_prefix(p).is_some_and(|r| r.is_empty() || r.starts_with('.')))
         {
             return Some(Reply::why(Errno::ENOENT, format!("{name}: {why}")));

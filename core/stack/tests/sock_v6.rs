@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Duration, Errno};
 use iopkt_ctl::AddrState;
 use iopkt_stack::sockets::{SockId, SockType, ev};
-use iopkt_stack::{Family, IfAddr, Why};
+use iopkt_stack::{Family, IfAddr, Life, Why};
 use world::*;
 
 fn world() -> World {
@@ -15,7 +15,14 @@ fn world() -> World {
         let h = &mut w.hosts[i];
         h.sockets.add_family(Family::V6);
         let addr: IpAddr = format!("fd00::{}", i + 1).parse().unwrap();
-        let a = IfAddr { addr, plen: 64, broadcast: None, peer: None, state: AddrState::Valid };
+        let a = IfAddr {
+            addr,
+            plen: 64,
+            broadcast: None,
+            peer: None,
+            state: AddrState::Valid,
+            life: Life::default(),
+        };
         h.net.add_addr(&mut h.cx, 2, a).expect("address");
         h.net.set_addr_state(2, addr, AddrState::Valid);
     }

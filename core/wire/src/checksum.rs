@@ -136,13 +136,14 @@ pub fn pseudo_v6(src: [u8; 16], dst: [u8; 16], proto: u8, len: u32) -> Sum {
     s
 }
 
-/// The pseudo-header for addresses of either family. Mixed families are a caller's error; the sum is then
+/// The pseudo-header for addresses of either family, as the stack keeps them: a zone in an address is left out. Mixed families are a caller's error; the sum is then
 /// that of the bytes, which no packet will match.
 pub fn pseudo(src: core::net::IpAddr, dst: core::net::IpAddr, proto: u8, len: u32) -> Sum {
     use core::net::IpAddr::{V4, V6};
+    use iopkt_base::zone;
     match (src, dst) {
         (V4(s), V4(d)) => pseudo_v4(s.octets(), d.octets(), proto, len),
-        (V6(s), V6(d)) => pseudo_v6(s.octets(), d.octets(), proto, len),
+        (V6(s), V6(d)) => pseudo_v6(zone::strip(s).octets(), zone::strip(d).octets(), proto, len),
         (V4(s), V6(d)) => pseudo_v6(s.to_ipv6_mapped().octets(), d.octets(), proto, len),
         (V6(s), V4(d)) => pseudo_v6(s.octets(), d.to_ipv6_mapped().octets(), proto, len),
     }

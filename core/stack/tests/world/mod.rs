@@ -9,7 +9,7 @@ use iopkt_mbuf::{Mbuf, Pool, flags};
 pub use iopkt_sim::Faults;
 use iopkt_sim::{Item, Link};
 use iopkt_stack::sockets::{Datagram, Event, SendOpts, SockId, SockType, ev};
-use iopkt_stack::{Config, Family, IcmpErr, IfAddr, IfAttach, IpInfo, IpOut, Shard};
+use iopkt_stack::{Config, Family, IcmpErr, IfAddr, IfAttach, IpInfo, IpOut, Life, Shard};
 
 /// A packet under way: what a transport handed down, its bytes outside the pool.
 #[derive(Clone)]
@@ -438,7 +438,14 @@ fn host(i: usize, seed: u64, cfg: Config, pool: &Pool) -> Shard {
     let index = s.attach(a).expect("attach");
     assert_eq!(index, 2);
     s.net.set_flags(&mut s.cx, 2, iff::UP, 0).expect("up");
-    let a = IfAddr { addr: addr(i), plen: 24, broadcast: None, peer: None, state: AddrState::Valid };
+    let a = IfAddr {
+        addr: addr(i),
+        plen: 24,
+        broadcast: None,
+        peer: None,
+        state: AddrState::Valid,
+        life: Life::default(),
+    };
     s.net.add_addr(&mut s.cx, 2, a).expect("address");
     s.net.set_addr_state(2, addr(i), AddrState::Valid);
     s

@@ -1,0 +1,156 @@
+//! Duplicate address detection (RFC 4862 section 5.4, optimistic RFC 4429, enhanced RFC 7527).
+//!
+//! A new address of an Ethernet interface is tentative until `net.inet6.ip6.dad_count` solicitations for it, a second apart, were
+//! answered by nobody: until then it is neither a source nor accepted as a destination, unless it is optimistic. Solicitations
+//! carry a nonce, so that a link that sends our own frames back does not make a duplicate of us. After a loss of the link all
+//! addresses are asked for anew. A duplicate stays listed and is never used.
+
+use crate::nd::{hex, solicited_node};
+use crate::{Inet6, Stat6, slaac};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use core::net::{IpAddr, Ipv6Addr};
+use iopkt_base::{Duration, Instant, zone};
+use iopkt_ctl::{AddrState, IfKind};
+use iopkt_stack::Layers;
+use iopkt_wire::nd;
+
+/// Between solicitations (RFC 4861 RETRANS_TIMER).
+const RETRANS: Duration = Duration::from_secs(1);
+/// The first one of an interface waits up to this long (RFC 4862 5.4.2: all nodes of a link may have started together).
+const MAX_DELAY_MS: u32 = 1000;
+
+/// An address that is being asked for.
+struct Probe {
+    left: u32,
+    next: Instant,
+    nonce: Option<[u8; 6]>,
+}
+
+/// State of the detection.
+#[derive(Default)]
+pub(crate) struct Dad {
+    probes: BTreeMap<(u32, Ipv6Addr), Probe>,
+    /// Interfaces whose link carries.
+    usable: BTreeSet<u32>,
+}
+
+impl Dad {
+    pub fn deadline(&self) -> Instant {
+        self.probes.values().map(|p| p.next).min().unwrap_or(Instant::FAR)
+    }
+
+    pub fn detach(&mut self, ifindex: u32) {
+        self.probes.retain(|k, _| k.0 != ifindex);
+        self.usable.remove(&ifindex);
+    }
+
+    /// Whether a solicitation is our own that came back.
+    pub fn is_ours(&self, ifindex: u32, a: Ipv6Addr, nonce: Option<[u8; 6]>) -> bool {
+        nonce.is_some() && self.probes.get(&(ifindex, a)).is_some_and(|p| p.nonce == nonce)
+    }
+}
+
+impl Inet6 {
+    /// An interface got an address.
+    pub(crate) fn dad_address(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
+        let _ = l.net.join_group(l.cx, ifindex, group(a, ifindex));
+        let Some(i) = l.net.iface(ifindex) else { return };
+        let anycast = i.addrs.iter().any(|x| x.addr == a && x.life.anycast);
+        if i.kind != IfKind::Ethernet || self.t.dad_count == 0 || anycast {
+            return;
+        }
+        let usable = i.is_usable();
+        l.net.set_addr_state(ifindex, a.into(), AddrState::Tentative);
+        self.probe(l, ifindex, a, usable);
+        self.dad_tick(l);
+    }
+
+    fn probe(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr, usable: bool) {
+        // The link-local address is the first thing that an interface speaks of.
+        let wait = if slaac::is_link_local(&IpAddr::V6(a)) { l.cx.rng.below(MAX_DELAY_MS) } else { 0 };
+        let next = if usable { l.cx.now + Duration::from_millis(wait.into()) } else { Instant::FAR };
+        self.dad.probes.insert((ifindex, a), Probe { left: self.t.dad_count, next, nonce: None });
+    }
+
+    /// An address went.
+    pub(crate) fn dad_forget(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
+        self.dad.probes.remove(&(ifindex, a));
+        l.net.leave_group(l.cx, ifindex, group(a, ifindex));
+    }
+
+    /// An interface or its link changed.
+    pub(crate) fn dad_link(&mut self, l: &mut Layers<'_>, ifindex: u32, usable: bool) {
+        let was = if usable { !self.dad.usable.insert(ifindex) } else { self.dad.usable.remove(&ifindex) };
+        if was == usable {
+            return;
+        }
+        if !usable {
+            self.dad
+                .probes
+                .iter_mut()
+                .filter(|(k, _)| k.0 == ifindex)
+                .for_each(|(_, p)| p.next = Instant::FAR);
+            return;
+        }
+        let Some(i) = l.net.iface(ifindex).filter(|i| i.kind == IfKind::Ethernet) else { return };
+        let again = |x: &&iopkt_stack::IfAddr| x.state != AddrState::Duplicated && !x.life.anycast;
+        let addrs: alloc::vec::Vec<IpAddr> = i.addrs.iter().filter(again).map(|x| x.addr).collect();
+        for a in addrs {
+            if let (IpAddr::V6(a), true) = (a, self.t.dad_count > 0) {
+                l.net.set_addr_state(ifindex, a.into(), AddrState::Tentative);
+                self.probe(l, ifindex, a, true);
+            }
+        }
+        self.dad_tick(l);
+    }
+
+    /// Sends the solicitations that are due, and believes those addresses that nobody spoke for.
+    pub(crate) fn dad_tick(&mut self, l: &mut Layers<'_>) {
+        let now = l.cx.now;
+        let due: alloc::vec::Vec<(u32, Ipv6Addr)> =
+            self.dad.probes.iter().filter(|(_, p)| p.next <= now).map(|(k, _)| *k).collect();
+        for (ifindex, a) in due {
+            let Some(p) = self.dad.probes.get_mut(&(ifindex, a)) else { continue };
+            if p.left == 0 {
+                self.dad.probes.remove(&(ifindex, a));
+                l.net.set_addr_state(ifindex, a.into(), AddrState::Valid);
+                if slaac::is_link_local(&IpAddr::V6(a)) {
+                    self.solicit_routers(l, ifindex);
+                }
+                continue;
+            }
+            p.left -= 1;
+            p.next = now + RETRANS;
+            let mut nonce = [0; 6];
+            nonce.copy_from_slice(&l.cx.rng.next_u64().to_be_bytes()[..6]);
+            p.nonce = Some(nonce);
+            let mut b = nd::neighbor_solicit(zone::strip(a));
+            nd::push_nonce(&mut b, nonce);
+            self.stats.inc(Stat6::NsOut);
+            self.nd_send(l, ifindex, Ipv6Addr::UNSPECIFIED, zone::embed(solicited_node(a), ifindex), b);
+        }
+    }
+
+    /// Somebody has a tentative address of ours, or wants it too.
+    pub(crate) fn dad_duplicate(
+        &mut self,
+        l: &mut Layers<'_>,
+        ifindex: u32,
+        a: Ipv6Addr,
+        mac: Option<[u8; 6]>,
+    ) {
+        self.stats.inc(Stat6::DadDuplicates);
+        self.dad.probes.remove(&(ifindex, a));
+        l.net.set_addr_state(ifindex, a.into(), AddrState::Duplicated);
+        let who = mac.map_or_else(|| "another node".into(), |m| hex(&m));
+        let name = l.net.ifname(ifindex).unwrap_or("?");
+        let line = format!("{name}: DAD detected duplicate IPv6 address {}: {who} has it", zone::strip(a));
+        l.cx.log(2, line);
+        self.reckon();
+    }
+}
+
+fn group(a: Ipv6Addr, ifindex: u32) -> IpAddr {
+    IpAddr::V6(zone::embed(solicited_node(a), ifindex))
+}

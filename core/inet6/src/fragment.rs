@@ -1,0 +1,57 @@
+//! Fragmentation of what we send (RFC 8200 section 4.5): only the source does it, and only when the transport did not forbid it.
+
+use crate::{Inet6, Stat6};
+use alloc::vec::Vec;
+use iopkt_mbuf::Mbuf;
+use iopkt_stack::{Cx, Hop, Layers, Why};
+use iopkt_wire::ipv6::{FRAGMENT_LEN, Fragment, HEADER_LEN, Header, next};
+
+impl Inet6 {
+    /// Cuts a packet into pieces that fit the hop. All pieces or none. What is never to be cut (hop-by-hop options and
+    /// routing headers) is made by nobody here, so the fragmentable part begins behind the fixed header.
+    pub(crate) fn fragment(&mut self, l: &mut Layers<'_>, h: &Hop, hdr: &Header, mut m: Mbuf) {
+        Cx::finish_checksum(&mut m);
+        let room = (h.mtu as usize).saturating_sub(HEADER_LEN + FRAGMENT_LEN) & !7;
+        if room == 0 {
+            self.stats.inc(Stat6::CantFragment);
+            return l.cx.drop(m, Why::NeedsFragmenting);
+        }
+        // Nobody may guess the next one (RFC 7739): a counter with a random start and random steps.
+        let id = self.ident.unwrap_or_else(|| l.cx.rng.next_u32()).wrapping_add(1 + l.cx.rng.below(64));
+        self.ident = Some(id);
+        let mut pieces: Vec<Mbuf> = Vec::new();
+        let end = m.len() - HEADER_LEN;
+        for at in (0..end).step_by(room) {
+            let n = room.min(end - at);
+            let Some(mut p) = l.cx.mbufs.alloc_len(HEADER_LEN + FRAGMENT_LEN + n) else {
+                self.stats.inc(Stat6::OutNoBufs);
+                return discard(l, pieces, m);
+            };
+            p.set_priority(m.priority());
+            let ph = Header { payload_len: FRAGMENT_LEN + n, next: next::FRAGMENT, ..*hdr };
+            let f = Fragment { next: hdr.next, offset: at, more: at + n < end, id };
+            let head = p.append(HEADER_LEN).map(|to| ph.emit(to));
+            let from = HEADER_LEN + at;
+            let body = &m.as_slice()[from..from + n];
+            if head.is_none() || !p.extend_from_slice(&f.emit()) || !p.extend_from_slice(body) {
+                l.cx.mbufs.free(p);
+                return discard(l, pieces, m);
+            }
+            pieces.push(p);
+        }
+        self.stats.inc(Stat6::Fragmented);
+        self.stats.add(Stat6::OutFragments, pieces.len() as u64);
+        l.cx.mbufs.free(m);
+        for p in pieces {
+            self.link_output(l, h, p);
+        }
+    }
+}
+
+/// Ends the packet; its pieces are no packets of their own.
+fn discard(l: &mut Layers<'_>, pieces: Vec<Mbuf>, m: Mbuf) {
+    for p in pieces {
+        l.cx.mbufs.free(p);
+    }
+    l.cx.drop(m, Why::NoMemory);
+}

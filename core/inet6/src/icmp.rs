@@ -1,0 +1,136 @@
+//! ICMPv6 input (RFC 4443): echo, errors about our packets; Neighbour Discovery and MLD are handed on.
+//!
+//! Node information queries are not answered. Every good message is shown to raw and ping sockets too.
+
+use crate::input::Packet;
+use crate::{Inet6, Stat6, errors};
+use core::net::IpAddr;
+use iopkt_base::{Errno, zone};
+use iopkt_mbuf::Mbuf;
+use iopkt_stack::{HopKind, IcmpErr, IpInfo, Layers, Why};
+use iopkt_wire::icmp6::{Bad, Header, is_error, ty, unreach};
+use iopkt_wire::ipv6::{self, Chain, MIN_MTU};
+
+impl Inet6 {
+    pub(crate) fn icmp6_input(&mut self, l: &mut Layers<'_>, info: &IpInfo, p: &Packet, m: Mbuf) {
+        let hl = usize::from(info.hdr_len);
+        let h = match Header::parse(&m.as_slice()[hl..], p.h.src, p.h.dst) {
+            Ok(h) => h,
+            Err(bad) => {
+                self.stats.inc(match bad {
+                    Bad::Short => Stat6::IcmpTooShort,
+                    Bad::Checksum => Stat6::IcmpBadChecksum,
+                });
+                return l.cx.drop(m, Why::BadIcmp);
+            }
+        };
+        // Sockets see every message before we take it apart.
+        let Some(m) = l.sockets.input(l.cx, l.net, info, m) else { return };
+        let ok = match h.ty {
+            ty::ECHO => return self.reflect(l, info, &h, m),
+            ty::NEIGHBOR_SOLICIT => self.ns_input(l, p, &h, hl, &m),
+            ty::NEIGHBOR_ADVERT => self.na_input(l, p, &h, hl, &m),
+            ty::ROUTER_ADVERT => self.ra_input(l, p, &h, hl, &m),
+            ty::REDIRECT => self.redirect_input(l, p, &h, hl, &m),
+            ty::MLD_QUERY | ty::MLD_REPORT | ty::MLD2_REPORT | ty::MLD_DONE => {
+                self.mld_input(l, p, &h, hl, &m)
+            }
+            t if is_error(t) => self.error_input(l, info, &h, &m.as_slice()[hl + 8..]),
+            _ => true,
+        };
+        l.cx.drop(m, if ok { Why::Handled } else { Why::BadIcmp });
+    }
+
+    /// Answers an echo request with its own content, in its own buffer (RFC 4443 4.2: to a group from an address of the interface).
+    fn reflect(&mut self, l: &mut Layers<'_>, info: &IpInfo, h: &Header, mut m: Mbuf) {
+        let IpAddr::V6(to) = info.src else { return l.cx.drop(m, Why::BadAddress) };
+        if to.is_unspecified() {
+            return l.cx.drop(m, Why::BadAddress);
+        }
+        let from = if info.multicast { l.net.source_for(info.ifindex, info.src) } else { Some(info.dst) };
+        let Some(IpAddr::V6(from)) = from else { return l.cx.drop(m, Why::NoRoute) };
+        m.trim_front(usize::from(info.hdr_len));
+        let reply = Header { ty: ty::ECHO_REPLY, code: 0, rest: h.rest };
+        reply.emit(m.as_mut_slice(), zone::strip(from), zone::strip(to));
+        m.clear_flags(u32::MAX);
+        m.set_ifindex(0);
+        self.stats.inc(Stat6::IcmpReflected);
+        errors::send(l.cx, from, to, self.t.hlim, 0, m);
+    }
+
+    /// An error about a packet of ours. False when it cannot be one.
+    fn error_input(&mut self, l: &mut Layers<'_>, info: &IpInfo, h: &Header, quoted: &[u8]) -> bool {
+        let Some(q) = ipv6::Header::parse_unchecked(quoted) else {
+            self.stats.inc(Stat6::IcmpBadLength);
+            return false;
+        };
+        let (src, dst) = (zone::embed(q.src, info.ifindex), zone::embed(q.dst, info.ifindex));
+        if !l.net.is_local(src.into(), 0) {
+            return false;
+        }
+        let mut chain = Chain::new(quoted, q.next);
+        if chain.by_ref().any(|e| e.is_err()) {
+            self.stats.inc(Stat6::IcmpBadLength);
+            return false;
+        }
+        let upper = chain.upper();
+        let Some(head) = quoted.get(upper.at..).and_then(|b| b.first_chunk::<8>()).copied() else {
+            self.stats.inc(Stat6::IcmpBadLength);
+            return false;
+        };
+        let Some((errno, hard)) = meaning(h) else {
+            self.stats.inc(Stat6::IcmpBadCode);
+            return false;
+        };
+        let mut mtu = 0;
+        if h.ty == ty::TOO_BIG {
+            mtu = match self.path_mtu(l, h.word(), dst.into()) {
+                Some(m) => m,
+                None => return true,
+            };
+        }
+        let e = IcmpErr {
+            dst: dst.into(),
+            src: src.into(),
+            proto: upper.proto,
+            head,
+            errno,
+            mtu,
+            hard,
+            from: info.src,
+            icmp: (h.ty, h.code),
+        };
+        l.sockets.icmp_error(l.cx, l.net, &e);
+        true
+    }
+
+    /// RFC 8201 section 4: the new MTU of a path; `None` when it says nothing new. Never below the smallest that links
+    /// may have: no atomic fragments are made for a smaller one (RFC 8021).
+    fn path_mtu(&mut self, l: &mut Layers<'_>, said: u32, dst: IpAddr) -> Option<u32> {
+        let now = l.net.hop(dst, 0, false).ok().filter(|x| x.kind == HopKind::Unicast)?.mtu;
+        if said < MIN_MTU as u32 {
+            return None;
+        }
+        if said >= now {
+            return Some(now);
+        }
+        self.stats.inc(Stat6::IcmpPmtuChanges);
+        l.net.pmtu.lower(l.cx.now, dst, said);
+        Some(said)
+    }
+}
+
+/// What an error means to a program (Linux's `icmpv6_err_convert`), and whether it may end a connection.
+fn meaning(h: &Header) -> Option<(Errno, bool)> {
+    Some(match (h.ty, h.code) {
+        (ty::UNREACHABLE, unreach::NO_ROUTE) => (Errno::ENETUNREACH, false),
+        (ty::UNREACHABLE, unreach::PROHIBITED | unreach::POLICY | unreach::REJECT) => (Errno::EACCES, true),
+        (ty::UNREACHABLE, unreach::SCOPE | unreach::ADDRESS) => (Errno::EHOSTUNREACH, false),
+        (ty::UNREACHABLE, unreach::PORT) => (Errno::ECONNREFUSED, true),
+        (ty::TOO_BIG, _) => (Errno::EMSGSIZE, false),
+        (ty::TIME_EXCEEDED, 0 | 1) => (Errno::EHOSTUNREACH, false),
+        (ty::PARAM_PROBLEM, 1) => (Errno::EPROTO, true),
+        (ty::PARAM_PROBLEM, 0 | 2 | 3) => (Errno::EPROTO, false),
+        _ => return None,
+    })
+}

@@ -1,0 +1,264 @@
+//! Multicast listener discovery, the host's side: versions 1 and 2 (RFC 2710, RFC 3810).
+//!
+//! Version 2 is spoken until a querier of version 1 is heard, and again after that was silent for 260 s. All memberships are "exclude
+//! nothing". Joining is told at once and again after a second; so is leaving. All-nodes and groups of interface-local scope are
+//! never reported (RFC 3810 6). Bounded by the groups of the interfaces.
+
+use crate::input::Packet;
+use crate::{ALL_NODES, ALL_ROUTERS, Inet6, Stat6, nd, slaac};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv6Addr};
+use iopkt_base::{Duration, Instant, zone};
+use iopkt_ctl::{AddrState, IfKind};
+use iopkt_mbuf::Mbuf;
+use iopkt_stack::{Hop, HopKind, Layers};
+use iopkt_wire::icmp6::{Header, ty};
+use iopkt_wire::ipv6::{self, next};
+use iopkt_wire::mld::{self, ALL_MLD2_ROUTERS, Query, record};
+
+/// Each change is told this often (RFC 3810 9.1).
+const ROBUSTNESS: u8 = 2;
+/// Between them: version 2 (9.11), version 1 (RFC 2710 7.10).
+const V2_INTERVAL: Duration = Duration::from_secs(1);
+const V1_INTERVAL: Duration = Duration::from_secs(10);
+/// Older version querier present timeout (9.12).
+const OLD_QUERIER: Duration = Duration::from_secs(260);
+/// A hop-by-hop header with the router alert for MLD (RFC 2711), padded.
+const ROUTER_ALERT: [u8; 8] = [next::ICMP6, 0, 5, 2, 0, 0, 1, 0];
+
+struct Group {
+    /// Changes still to tell, and which (join or leave).
+    changes: u8,
+    joined: bool,
+    change_at: Instant,
+    /// An answer to a query is due.
+    answer_at: Instant,
+    /// The last version 1 report on the link was ours.
+    reporter: bool,
+}
+
+#[derive(Default)]
+struct Link {
+    v1_until: Option<Instant>,
+    /// An answer to a general version 2 query is due.
+    answer_all: Option<Instant>,
+    groups: BTreeMap<Ipv6Addr, Group>,
+}
+
+/// MLD's state.
+#[derive(Default)]
+pub(crate) struct Mld {
+    links: BTreeMap<u32, Link>,
+}
+
+impl Mld {
+    pub fn deadline(&self) -> Instant {
+        let of = |k: &Link| {
+            let g = k.groups.values().map(|g| g.change_at.min(g.answer_at)).min().unwrap_or(Instant::FAR);
+            g.min(k.answer_all.unwrap_or(Instant::FAR))
+        };
+        self.links.values().map(of).min().unwrap_or(Instant::FAR)
+    }
+
+    pub fn detach(&mut self, ifindex: u32) {
+        self.links.remove(&ifindex);
+    }
+}
+
+/// Whether memberships of this group are told on this interface.
+fn reports(l: &Layers<'_>, ifindex: u32, g: Ipv6Addr) -> bool {
+    let wire = zone::strip(g);
+    let ethernet = l.net.iface(ifindex).is_some_and(|i| i.kind == IfKind::Ethernet);
+    ethernet && wire != ALL_NODES && wire.segments()[0] & 15 > 1
+}
+
+impl Inet6 {
+    pub(crate) fn mld_joined(&mut self, l: &mut Layers<'_>, ifindex: u32, g: Ipv6Addr) {
+        if !reports(l, ifindex, g) {
+            return;
+        }
+        let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
+        let change_at = if usable { l.cx.now } else { Instant::FAR };
+        let x =
+            Group { changes: ROBUSTNESS, joined: true, change_at, answer_at: Instant::FAR, reporter: false };
+        self.mld.links.entry(ifindex).or_default().groups.insert(g, x);
+        self.mld_tick(l);
+    }
+
+    pub(crate) fn mld_left(&mut self, l: &mut Layers<'_>, ifindex: u32, g: Ipv6Addr) {
+        let now = l.cx.now;
+        let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
+        let Some(k) = self.mld.links.get_mut(&ifindex) else { return };
+        let v1 = k.v1_until.is_some_and(|t| t > now);
+        let Some(x) = k.groups.get_mut(&g) else { return };
+        if !usable || (v1 && !x.reporter) {
+            k.groups.remove(&g);
+            return;
+        }
+        let changes = if v1 { 1 } else { ROBUSTNESS };
+        *x = Group { changes, joined: false, change_at: now, answer_at: Instant::FAR, reporter: x.reporter };
+        self.mld_tick(l);
+    }
+
+    /// The link came: everything is told anew; it went: nothing is.
+    pub(crate) fn mld_link(&mut self, l: &mut Layers<'_>, ifindex: u32, usable: bool) {
+        let now = l.cx.now;
+        let Some(k) = self.mld.links.get_mut(&ifindex) else { return };
+        if usable {
+            for x in
+                k.groups.values_mut().filter(|x| x.change_at == Instant::FAR && x.answer_at == Instant::FAR)
+            {
+                (x.changes, x.change_at) = (ROBUSTNESS, now);
+            }
+        } else {
+            (k.v1_until, k.answer_all) = (None, None);
+            k.groups.retain(|_, x| x.joined);
+            for x in k.groups.values_mut() {
+                (x.change_at, x.answer_at) = (Instant::FAR, Instant::FAR);
+            }
+        }
+        self.mld_tick(l);
+    }
+
+    /// A query or somebody's report. False when it is none to be believed (RFC 3810 6.2: from a link-local address, with hop limit
+    /// 1; a report also from nobody).
+    pub(crate) fn mld_input(
+        &mut self,
+        l: &mut Layers<'_>,
+        p: &Packet,
+        h: &Header,
+        hl: usize,
+        m: &Mbuf,
+    ) -> bool {
+        let b = &m.as_slice()[hl..];
+        let ifindex = m.ifindex();
+        if h.ty != ty::MLD_QUERY {
+            self.stats.inc(Stat6::MldReportsIn);
+            if let (ty::MLD_REPORT, Some(g)) = (h.ty, mld::v1_group(b)) {
+                self.heard_report(ifindex, zone::embed(g, ifindex));
+            }
+            return true;
+        }
+        self.stats.inc(Stat6::MldQueries);
+        let q = Query::parse(b).filter(|_| p.h.hop_limit == 1 && slaac::is_link_local(&p.src.into()));
+        let Some(q) = q else {
+            self.stats.inc(Stat6::MldBadQueries);
+            return false;
+        };
+        let now = l.cx.now;
+        let Some(k) = self.mld.links.get_mut(&ifindex) else { return true };
+        if q.version == 1 {
+            k.v1_until = Some(now + OLD_QUERIER);
+        }
+        let v1 = k.v1_until.is_some_and(|t| t > now);
+        let ms = u32::try_from(q.max_response.as_millis()).unwrap_or(u32::MAX).max(1);
+        if q.group.is_unspecified() && !v1 {
+            let at = now + Duration::from_millis(l.cx.rng.below(ms).into());
+            k.answer_all = Some(k.answer_all.map_or(at, |t| t.min(at)));
+        } else {
+            let asked = zone::embed(q.group, ifindex);
+            for (_, x) in
+                k.groups.iter_mut().filter(|(g, x)| x.joined && (q.group.is_unspecified() || **g == asked))
+            {
+                let at = now + Duration::from_millis(l.cx.rng.below(ms).into());
+                x.answer_at = x.answer_at.min(at);
+            }
+        }
+        self.reckon();
+        true
+    }
+
+    /// Somebody of version 1 answered for a group: we need not (RFC 2710 4).
+    fn heard_report(&mut self, ifindex: u32, g: Ipv6Addr) {
+        let Some(k) = self.mld.links.get_mut(&ifindex) else { return };
+        if let Some(x) = k.groups.get_mut(&g) {
+            if k.v1_until.is_some() {
+                x.answer_at = Instant::FAR;
+            }
+            x.reporter = false;
+        }
+    }
+
+    /// Sends what is due.
+    pub(crate) fn mld_tick(&mut self, l: &mut Layers<'_>) {
+        let now = l.cx.now;
+        let links: Vec<u32> = self.mld.links.keys().copied().collect();
+        for ifindex in links {
+            let Some(k) = self.mld.links.get_mut(&ifindex) else { continue };
+            let v1 = k.v1_until.is_some_and(|t| t > now);
+            let all = k.answer_all.take_if(|t| *t <= now).is_some();
+            // What is to be said of each group, by one report or by one each.
+            let mut said: Vec<(Ipv6Addr, u8)> = Vec::new();
+            for (g, x) in &mut k.groups {
+                if x.change_at <= now {
+                    said.push((*g, if x.joined { record::TO_EXCLUDE } else { record::TO_INCLUDE }));
+                    x.changes -= 1;
+                    let gap = if v1 { V1_INTERVAL } else { V2_INTERVAL };
+                    x.change_at = if x.changes == 0 { Instant::FAR } else { now + gap };
+                } else if x.joined && (all || x.answer_at <= now) {
+                    said.push((*g, record::IS_EXCLUDE));
+                    x.answer_at = Instant::FAR;
+                } else {
+                    continue;
+                }
+                x.reporter = true;
+            }
+            k.groups.retain(|_, x| x.joined || x.changes > 0);
+            if v1 {
+                for (g, r) in said {
+                    let g = zone::strip(g);
+                    let (t, to) = if r == record::TO_INCLUDE {
+                        (ty::MLD_DONE, ALL_ROUTERS)
+                    } else {
+                        (ty::MLD_REPORT, g)
+                    };
+                    self.mld_send(l, ifindex, to, mld::v1(t, g));
+                }
+            } else {
+                // As many records as fit the smallest MTU.
+                for part in said.chunks((ipv6::MIN_MTU - ipv6::HEADER_LEN - 16) / 20) {
+                    let mut b = mld::v2();
+                    part.iter().for_each(|(g, r)| mld::push_record(&mut b, *r, zone::strip(*g), &[]));
+                    self.mld_send(l, ifindex, ALL_MLD2_ROUTERS, b);
+                }
+            }
+        }
+    }
+
+    fn mld_send(&mut self, l: &mut Layers<'_>, ifindex: u32, to: Ipv6Addr, b: Vec<u8>) {
+        // From nobody while the link-local address is not good yet (RFC 3590).
+        let own = l.net.iface(ifindex).and_then(|i| {
+            let good =
+                |a: &&iopkt_stack::IfAddr| slaac::is_link_local(&a.addr) && a.state == AddrState::Valid;
+            i.addrs.iter().find(good).map(|a| a.addr)
+        });
+        let from = match own {
+            Some(IpAddr::V6(a)) => a,
+            _ => Ipv6Addr::UNSPECIFIED,
+        };
+        let Some(m) = nd::packet(l, from, to, 1, b) else { return };
+        let Some(m) = with_alert(l, m) else { return };
+        self.stats.inc(Stat6::MldReportsOut);
+        let mtu = l.net.iface(ifindex).map_or(0, |i| i.mtu);
+        let next = zone::embed(to, ifindex).into();
+        self.link_output(l, &Hop { ifindex, next, src: None, mtu, kind: HopKind::Multicast, route: None }, m);
+    }
+}
+
+/// The packet with the router alert behind its header.
+fn with_alert(l: &mut Layers<'_>, m: Mbuf) -> Option<Mbuf> {
+    let mut out = l.cx.mbufs.alloc_len(m.len() + ROUTER_ALERT.len());
+    if let Some(o) = &mut out {
+        let (head, rest) = m.as_slice().split_at(ipv6::HEADER_LEN);
+        o.extend_from_slice(head);
+        o.extend_from_slice(&ROUTER_ALERT);
+        o.extend_from_slice(rest);
+        let b = o.as_mut_slice();
+        let len = (b.len() - ipv6::HEADER_LEN) as u16;
+        b[4..6].copy_from_slice(&len.to_be_bytes());
+        b[6] = next::HOP_BY_HOP;
+    }
+    l.cx.mbufs.free(m);
+    out
+}

@@ -1,0 +1,153 @@
+//! IP output: header, flow label, the way, multicast copies, fragments or refusal.
+
+use crate::link::report;
+use crate::{Inet6, Stat6};
+use core::net::{IpAddr, Ipv6Addr};
+use iopkt_base::{Errno, zone};
+use iopkt_mbuf::{Mbuf, flags};
+use iopkt_stack::{Hop, HopKind, IcmpErr, IpOut, LO0, Layers, Why};
+use iopkt_wire::icmp6::{ty, unreach};
+use iopkt_wire::ipv6::{HEADER_LEN, Header, MAX_LEN};
+
+impl Inet6 {
+    pub(crate) fn ip6_output(&mut self, l: &mut Layers<'_>, o: IpOut) {
+        let (IpAddr::V6(mut src), IpAddr::V6(dst)) = (o.src, o.dst) else {
+            return l.cx.drop(o.m, Why::BadAddress);
+        };
+        let h = match l.net.hop(o.dst, o.oif, o.dontroute) {
+            Ok(h) => h,
+            Err(e) => {
+                if e == Errno::ENETUNREACH {
+                    l.net.tell_miss(l.cx, o.dst);
+                }
+                return self.no_way(l, o, e);
+            }
+        };
+        if let (true, Some(IpAddr::V6(s))) = (src.is_unspecified(), h.src) {
+            src = s;
+        }
+        // RFC 4291 2.5.3: ::1 never leaves the host. Nor does a link-local address its link.
+        let out = h.kind != HopKind::Local && !loops(l, &h);
+        let strange = |a: &Ipv6Addr| zone::of(a) != 0 && zone::of(a) != h.ifindex;
+        if out && (src.is_loopback() || dst.is_loopback() || strange(&src)) {
+            self.stats.inc(Stat6::BadScope);
+            return self.no_way(l, o, Errno::EADDRNOTAVAIL);
+        }
+        if o.hdrincl {
+            return self.output_raw(l, h, o);
+        }
+        self.stats.inc(Stat6::OutLocal);
+        if HEADER_LEN + o.m.len() > MAX_LEN {
+            return l.cx.drop(o.m, Why::BadLength);
+        }
+        let hdr = Header {
+            traffic_class: o.tos,
+            flow_label: self.flow_label(l, &o, src, dst),
+            payload_len: o.m.len(),
+            next: o.proto,
+            hop_limit: o.ttl,
+            src: zone::strip(src),
+            dst: zone::strip(dst),
+        };
+        let Some(mut m) = l.cx.prepend(o.m, HEADER_LEN) else {
+            return self.stats.inc(Stat6::OutNoBufs);
+        };
+        hdr.emit(m.as_mut_slice());
+        self.send(l, &h, &hdr, o.mcast_loop, o.df, m);
+    }
+
+    /// A label that is the same for all packets of a flow and says nothing else (RFC 6437 3).
+    fn flow_label(&self, l: &Layers<'_>, o: &IpOut, src: Ipv6Addr, dst: Ipv6Addr) -> u32 {
+        if !self.t.auto_flowlabel {
+            return 0;
+        }
+        // The ports of TCP and UDP stand first.
+        let ports =
+            o.m.as_slice()
+                .first_chunk::<4>()
+                .filter(|_| matches!(o.proto, 6 | 17))
+                .copied()
+                .unwrap_or_default();
+        let h = l.cx.secret.hash(&[b"flow", &src.octets(), &dst.octets(), &[o.proto], &ports]);
+        (h as u32 & 0xf_ffff).max(1)
+    }
+
+    /// A packet whose header a program made.
+    fn output_raw(&mut self, l: &mut Layers<'_>, h: Hop, o: IpOut) {
+        self.stats.inc(Stat6::OutRaw);
+        let mut m = o.m;
+        let Some(mut hdr) = Header::parse_unchecked(m.as_slice()) else {
+            return l.cx.drop(m, Why::BadIpHeader);
+        };
+        if m.len() > MAX_LEN {
+            return l.cx.drop(m, Why::BadLength);
+        }
+        hdr.payload_len = m.len() - HEADER_LEN;
+        hdr.emit(m.as_mut_slice());
+        self.send(l, &h, &hdr, o.mcast_loop, true, m);
+    }
+
+    /// A packet with its header: copies for ourselves, then the link, in pieces if need be.
+    fn send(&mut self, l: &mut Layers<'_>, h: &Hop, hdr: &Header, mcast_loop: bool, df: bool, m: Mbuf) {
+        if let Some((plen, gw)) = h.route {
+            l.net.routes.count_use(h.next, plen, gw, h.ifindex);
+        }
+        if h.kind == HopKind::Multicast {
+            let group = IpAddr::V6(zone::embed(hdr.dst, h.ifindex));
+            if mcast_loop && l.net.is_member(h.ifindex, group) {
+                loop_copy(l, h.ifindex, &m);
+            }
+            // ff01::/16 never leaves the node (RFC 4291 2.7).
+            let inside = hdr.dst.segments()[0] & 15 <= 1;
+            if hdr.hop_limit == 0 || inside || loops(l, h) {
+                return l.cx.drop(m, Why::Handled);
+            }
+        } else if hdr.hop_limit == 0 && h.kind != HopKind::Local {
+            return l.cx.drop(m, Why::TtlExpired);
+        }
+        if m.len() <= h.mtu as usize {
+            return self.link_output(l, h, m);
+        }
+        if df {
+            self.stats.inc(Stat6::CantFragment);
+            report(l, m.as_slice(), h.ifindex, Errno::EMSGSIZE, h.mtu);
+            return l.cx.drop(m, Why::NeedsFragmenting);
+        }
+        self.fragment(l, h, hdr, m);
+    }
+
+    fn no_way(&mut self, l: &mut Layers<'_>, o: IpOut, e: Errno) {
+        self.stats.inc(Stat6::OutNoRoute);
+        let mut head = [0; 8];
+        let b = o.m.as_slice();
+        let n = b.len().min(8);
+        head[..n].copy_from_slice(&b[..n]);
+        let err = IcmpErr {
+            dst: o.dst,
+            src: o.src,
+            proto: o.proto,
+            head,
+            errno: e,
+            mtu: 0,
+            hard: false,
+            from: o.src,
+            icmp: (ty::UNREACHABLE, unreach::NO_ROUTE),
+        };
+        if !o.hdrincl {
+            l.sockets.icmp_error(l.cx, l.net, &err);
+        }
+        l.cx.drop(o.m, Why::NoRoute);
+    }
+}
+
+fn loops(l: &Layers<'_>, h: &Hop) -> bool {
+    l.net.iface(h.ifindex).is_some_and(|i| i.is_loopback())
+}
+
+/// Queues a copy of a multicast packet for our own sockets, as if `ifindex` had received it.
+fn loop_copy(l: &mut Layers<'_>, ifindex: u32, m: &Mbuf) {
+    let Some(mut c) = l.cx.copy(m) else { return };
+    c.set_ifindex(ifindex);
+    c.set_flags(flags::MCAST | flags::LOOP);
+    l.cx.frames.push_back((LO0, c));
+}

@@ -1,0 +1,100 @@
+//! Redirects (RFC 4861 section 8): a better first hop for one destination. Believed only from the router in use for it, with hop limit
+//! 255; a route that came of one ends after `net.inet6.icmp6.redirtimeout` seconds.
+
+use crate::input::Packet;
+use crate::nd::HOPS;
+use crate::{Inet6, Stat6, slaac};
+use alloc::collections::BTreeMap;
+use core::net::IpAddr;
+use iopkt_base::{Duration, Instant, zone};
+use iopkt_ctl::rtf;
+use iopkt_mbuf::Mbuf;
+use iopkt_stack::route::{Origin, Route};
+use iopkt_stack::{HopKind, Layers, RtKind};
+use iopkt_wire::icmp6::{HEADER_LEN, Header};
+use iopkt_wire::nd::{self, Opt};
+
+/// Most routes made by redirects.
+const MAX_REDIRECTS: usize = 256;
+
+/// Routes that redirects made, with their ends.
+#[derive(Default)]
+pub(crate) struct Redirects {
+    until: BTreeMap<IpAddr, Instant>,
+}
+
+impl Redirects {
+    pub fn deadline(&self) -> Instant {
+        self.until.values().min().copied().unwrap_or(Instant::FAR)
+    }
+
+    pub fn tick(&mut self, l: &mut Layers<'_>) {
+        let now = l.cx.now;
+        self.until.retain(|dst, at| {
+            let keep = *at > now;
+            if !keep {
+                l.net.remove_routes(l.cx, |r| r.origin == Origin::Redirect && r.dst == *dst);
+            }
+            keep
+        });
+    }
+}
+
+impl Inet6 {
+    /// A redirect. False when it is none to be believed.
+    pub(crate) fn redirect_input(
+        &mut self,
+        l: &mut Layers<'_>,
+        p: &Packet,
+        h: &Header,
+        hl: usize,
+        m: &Mbuf,
+    ) -> bool {
+        let ifindex = m.ifindex();
+        let body = &m.as_slice()[hl + HEADER_LEN..];
+        let parsed = nd::target(body).and_then(|(t, rest)| Some((t, nd::target(rest)?)));
+        let good =
+            p.h.hop_limit == HOPS && h.code == 0 && slaac::is_link_local(&p.src.into()) && self.t.rediraccept;
+        let Some((target, (dst, options))) = parsed.filter(|_| good) else {
+            self.stats.inc(Stat6::BadRedirect);
+            return false;
+        };
+        let Ok(options) = nd::options(options).collect::<Result<alloc::vec::Vec<_>, ()>>() else {
+            self.stats.inc(Stat6::BadRedirect);
+            return false;
+        };
+        let (target, dst) = (zone::embed(target, ifindex), zone::embed(dst, ifindex));
+        let on_link = target == dst;
+        let from_first_hop = l.net.hop(dst.into(), 0, false).is_ok_and(|hop| {
+            hop.kind == HopKind::Unicast && hop.ifindex == ifindex && hop.next == IpAddr::V6(p.src)
+        });
+        let fits = !dst.is_multicast() && (on_link || slaac::is_link_local(&target.into())) && from_first_hop;
+        let known = self.redirects.until.contains_key(&dst.into());
+        if !fits || (self.redirects.until.len() >= MAX_REDIRECTS && !known) {
+            self.stats.inc(Stat6::BadRedirect);
+            return false;
+        }
+        for o in &options {
+            if let Opt::TargetLink(mac) = o
+                && mac[0] & 1 == 0
+            {
+                let got = l.net.neigh.heard(l.cx, ifindex, target.into(), *mac);
+                self.learned(l, ifindex, target, *mac, got);
+            }
+        }
+        l.net.routes.remove_if(|r| r.origin == Origin::Redirect && r.dst == dst);
+        let mut r = Route::on_link(dst.into(), 128, ifindex, None, Origin::Redirect);
+        r.flags |= rtf::DYNAMIC;
+        if !on_link {
+            r.gateway = Some(target.into());
+            r.flags |= rtf::GATEWAY;
+        }
+        if l.net.routes.add(r.clone()).is_ok() {
+            l.net.tell_route(l.cx, RtKind::Redirect, &r, Some(p.src.into()));
+            let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
+            self.redirects.until.insert(dst.into(), until);
+            self.reckon();
+        }
+        true
+    }
+}

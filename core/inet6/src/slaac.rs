@@ -1,0 +1,176 @@
+//! Addresses that the stack makes itself: link-local ones and those of advertised prefixes (RFC 4862 section 5.3 and 5.5, RFC 8981).
+//!
+//! Interface identifiers are made of the link-level address (RFC 4291 appendix A), as BSD does. Temporary ones are random
+//! and live a day preferred, two days valid, and a new one is made before the old one is deprecated.
+
+use crate::Inet6;
+use core::net::{IpAddr, Ipv6Addr};
+use iopkt_base::{Duration, Instant, zone};
+use iopkt_ctl::AddrState;
+use iopkt_stack::{IfAddr, Layers, Life, prefix};
+use iopkt_wire::nd::{INFINITE, Prefix};
+
+/// An advertisement may not shorten what is left of an address below this (RFC 4862 5.5.3 e).
+const TWO_HOURS: Duration = Duration::from_secs(7200);
+/// TEMP_VALID_LIFETIME and TEMP_PREFERRED_LIFETIME (RFC 8981 3.8).
+const TEMP_VALID: Duration = Duration::from_secs(2 * 86_400);
+const TEMP_PREFERRED: Duration = Duration::from_secs(86_400);
+/// A new temporary address is made this long before the old one is deprecated (REGEN_ADVANCE: 2 s and what detection takes).
+const REGEN: Duration = Duration::from_secs(5);
+/// Most addresses of one interface that advertisements make (RFC 4862 leaves it open; a flood of prefixes must end somewhere).
+const MAX_AUTOCONF: usize = 32;
+
+pub(crate) fn is_link_local(a: &IpAddr) -> bool {
+    matches!(a, IpAddr::V6(x) if x.segments()[0] & 0xffc0 == 0xfe80)
+}
+
+/// The interface identifier of an Ethernet address: modified EUI-64.
+pub(crate) fn eui64(mac: [u8; 6]) -> [u8; 8] {
+    [mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]]
+}
+
+/// The first 64 bits of `prefix` with `id` behind them.
+fn join(prefix: Ipv6Addr, id: [u8; 8]) -> Ipv6Addr {
+    let high = u128::from(prefix) >> 64 << 64;
+    Ipv6Addr::from(high | u128::from(u64::from_be_bytes(id)))
+}
+
+/// The end of a lifetime.
+fn until(now: Instant, secs: u32) -> Instant {
+    if secs == INFINITE { Instant::FAR } else { now + Duration::from_secs(secs.into()) }
+}
+
+impl Inet6 {
+    /// The link-local address that every interface has.
+    pub(crate) fn add_link_local(&mut self, l: &mut Layers<'_>, ifindex: u32) {
+        let Some(mac) = l.net.iface(ifindex).map(|i| i.mac) else { return };
+        let a = zone::embed(join(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), eui64(mac)), ifindex);
+        let _ = l.net.add_addr(l.cx, ifindex, auto(a, Life::default()));
+    }
+
+    /// A prefix that addresses may be made of (RFC 4862 5.5.3).
+    pub(crate) fn autoconf(&mut self, l: &mut Layers<'_>, ifindex: u32, p: &Prefix) {
+        if p.plen != 64 || p.preferred > p.valid || is_link_local(&p.prefix.into()) || p.prefix.is_multicast()
+        {
+            return;
+        }
+        let now = l.cx.now;
+        let (valid, preferred) = (until(now, p.valid), until(now, p.preferred));
+        let Some(i) = l.net.iface_mut(ifindex) else { return };
+        let mac = i.mac;
+        let (mut any, mut temporary, mut count) = (false, false, 0);
+        for a in i.addrs.iter_mut().filter(|a| a.life.autoconf) {
+            count += 1;
+            if !prefix::contains(p.prefix.into(), 64, a.addr) {
+                continue;
+            }
+            any = true;
+            if a.life.temporary {
+                // Never longer than they were made for (RFC 8981 3.4).
+                temporary |= !a.life.deprecated;
+                a.life.valid = a.life.valid.min(valid);
+                a.life.preferred = a.life.preferred.min(preferred);
+                continue;
+            }
+            let left = a.life.valid.since(now);
+            // (e): longer than two hours, or longer than what is left: as said; else not below two hours.
+            if valid.since(now) > TWO_HOURS || valid > a.life.valid {
+                a.life.valid = valid;
+            } else if left > TWO_HOURS {
+                a.life.valid = now + TWO_HOURS;
+            }
+            a.life.preferred = preferred;
+            a.life.deprecated = preferred <= now;
+        }
+        if p.valid == 0 || count + 2 > MAX_AUTOCONF {
+            return;
+        }
+        if !any {
+            let life =
+                Life { autoconf: true, preferred, valid, deprecated: p.preferred == 0, ..Life::default() };
+            let _ = l.net.add_addr(l.cx, ifindex, auto(join(p.prefix, eui64(mac)), life));
+        }
+        if self.t.use_tempaddr && !temporary && p.preferred > REGEN.as_secs() as u32 {
+            self.add_temporary(l, ifindex, p.prefix, preferred, valid);
+        }
+    }
+
+    fn add_temporary(
+        &mut self,
+        l: &mut Layers<'_>,
+        ifindex: u32,
+        net: Ipv6Addr,
+        preferred: Instant,
+        valid: Instant,
+    ) {
+        let now = l.cx.now;
+        // Desynchronised, so that a network's hosts do not all change at once (RFC 8981 3.8: up to 0.4 of the time).
+        let less = Duration::from_secs(l.cx.rng.below((TEMP_PREFERRED.as_secs() / 10 * 4) as u32).into());
+        let life = Life {
+            autoconf: true,
+            temporary: true,
+            preferred: preferred.min(now + (TEMP_PREFERRED - less)),
+            valid: valid.min(now + TEMP_VALID),
+            ..Life::default()
+        };
+        let mut id = l.cx.rng.next_u64().to_be_bytes();
+        // Not one of the reserved identifiers (RFC 5453): all zeros, and the subnet anycast ones at the end.
+        id[0] &= 0xfd;
+        id[7] |= 1;
+        let _ = l.net.add_addr(l.cx, ifindex, auto(join(net, id), life));
+    }
+
+    /// Ends what is over; returns when the next thing is. `now` is in `l.cx`.
+    pub(crate) fn age_addresses(&mut self, l: &mut Layers<'_>) -> Instant {
+        let now = l.cx.now;
+        let (mut gone, mut renew) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
+        let mut next = Instant::FAR;
+        for i in l.net.interfaces_mut() {
+            let index = i.index;
+            for a in i
+                .addrs
+                .iter_mut()
+                .filter(|a| a.life.valid != Instant::FAR || a.life.preferred != Instant::FAR)
+            {
+                if a.life.valid <= now {
+                    gone.push((index, a.addr));
+                    continue;
+                }
+                next = next.min(a.life.valid);
+                let renewed = a.life.temporary && !a.life.deprecated && a.life.valid > now + REGEN + REGEN;
+                let turn = if renewed { before(a.life.preferred, REGEN) } else { a.life.preferred };
+                if turn <= now {
+                    if renewed && a.life.preferred > now {
+                        renew.push((index, a.addr, a.life.valid));
+                    }
+                    a.life.deprecated = true;
+                } else {
+                    next = next.min(turn);
+                }
+            }
+        }
+        for (i, a) in gone {
+            let _ = l.net.del_addr(l.cx, i, a);
+        }
+        for (i, a, valid) in renew {
+            let IpAddr::V6(a) = a else { continue };
+            // As long as the prefix's own address is preferred, the prefix is.
+            let same =
+                |x: &&IfAddr| x.life.autoconf && !x.life.temporary && prefix::contains(a.into(), 64, x.addr);
+            let of = l.net.iface(i).and_then(|f| f.addrs.iter().find(same)).map(|x| x.life);
+            if let Some(p) = of.filter(|p| self.t.use_tempaddr && p.preferred > now + REGEN) {
+                self.add_temporary(l, i, a, p.preferred, p.valid.max(valid));
+                next = now;
+            }
+        }
+        next
+    }
+}
+
+fn before(t: Instant, d: Duration) -> Instant {
+    if t == Instant::FAR { t } else { Instant::from_nanos(t.as_nanos().saturating_sub(d.as_nanos() as u64)) }
+}
+
+fn auto(a: Ipv6Addr, life: Life) -> IfAddr {
+    IfAddr { addr: a.into(), plen: 64, broadcast: None, peer: None, state: AddrState::Valid, life }
+}

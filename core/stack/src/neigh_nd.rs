@@ -1,0 +1,103 @@
+//! What Neighbour Discovery tells the neighbour cache (RFC 4861 7.2.3 and 7.2.5): unlike ARP, hearing of a neighbour does not mean
+//! that it hears us.
+
+use crate::cx::Cx;
+use crate::neigh::{KEEP, Learned, Neighbours, State};
+use core::net::IpAddr;
+use iopkt_mbuf::Mbuf;
+
+impl Neighbours {
+    /// A neighbour said its link-level address in passing: in a solicitation, a router's message, a redirect. Makes an entry
+    /// while three quarters of the table are not full; a new or changed one is stale.
+    pub fn heard(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, mac: [u8; 6]) -> Learned {
+        self.recent = None;
+        let key = (ifindex, ip);
+        let mut out = Learned::default();
+        let Some(e) = self.map.get_mut(&key) else {
+            // Strangers fill at most three quarters of the table (RFC 6583 7.1): the rest is for those whom we want to reach.
+            if self.map.len() < cx.cfg.max_neighbours / 4 * 3 {
+                self.insert(key, cx.now, State::Stale);
+                if let Some(e) = self.map.get_mut(&key) {
+                    e.mac = mac;
+                }
+                self.arm(key, cx.now + KEEP);
+            }
+            return out;
+        };
+        if e.permanent {
+            out.refused = e.mac != mac;
+            return out;
+        }
+        if e.state != State::Incomplete && e.mac == mac {
+            return out;
+        }
+        out.moved_from = Some(e.mac).filter(|_| e.state != State::Incomplete);
+        self.settle(cx, key, mac, State::Stale, &mut out);
+        out
+    }
+
+    /// A neighbour advertisement. `mac`: its option, if it has one; `solicited`: it answers us; `over`: it may replace
+    /// what is known.
+    pub fn advert(
+        &mut self,
+        cx: &mut Cx,
+        ifindex: u32,
+        ip: IpAddr,
+        mac: Option<[u8; 6]>,
+        solicited: bool,
+        over: bool,
+    ) -> Learned {
+        self.recent = None;
+        let key = (ifindex, ip);
+        let mut out = Learned::default();
+        let Some(e) = self.map.get_mut(&key) else { return out };
+        if e.permanent {
+            out.refused = mac.is_some_and(|m| m != e.mac);
+            return out;
+        }
+        let state = if solicited { State::Reachable } else { State::Stale };
+        if e.state == State::Incomplete {
+            if let Some(mac) = mac {
+                self.settle(cx, key, mac, state, &mut out);
+            }
+            return out;
+        }
+        let new = mac.filter(|m| *m != e.mac);
+        match new {
+            Some(_) if !over => {
+                if e.state == State::Reachable {
+                    e.state = State::Stale;
+                }
+            }
+            Some(mac) => {
+                out.moved_from = Some(e.mac);
+                self.settle(cx, key, mac, state, &mut out);
+            }
+            None if solicited => {
+                let mac = e.mac;
+                self.settle(cx, key, mac, state, &mut out);
+            }
+            None => {}
+        }
+        out
+    }
+
+    fn settle(&mut self, cx: &Cx, key: crate::neigh::Key, mac: [u8; 6], state: State, out: &mut Learned) {
+        let Some(e) = self.map.get_mut(&key) else { return };
+        self.incomplete -= usize::from(e.state == State::Incomplete);
+        e.mac = mac;
+        e.state = state;
+        if state == State::Reachable {
+            e.confirmed = cx.now;
+        }
+        out.held.extend(core::mem::take::<alloc::collections::VecDeque<Mbuf>>(&mut e.held));
+        self.held -= out.held.len();
+        // What waited is sent now: a stale entry that is used is on its way to be polled.
+        let delayed = state == State::Stale && !out.held.is_empty();
+        let at = if delayed { cx.now + crate::neigh::DELAY } else { e.used.max(cx.now) + KEEP };
+        if delayed {
+            e.state = State::Delay;
+        }
+        self.arm(key, at);
+    }
+}
