@@ -7,7 +7,7 @@
 use crate::{Inet6, Stat6};
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Duration, Instant, zone};
-use iopkt_mbuf::{Mbuf, flags};
+use iopkt_mbuf::{Chain, Mbuf, flags};
 use iopkt_stack::{Cx, IpOut, Layers};
 use iopkt_wire::icmp6::{self, HEADER_LEN, is_error, param, ty};
 use iopkt_wire::ipv6::{self, MIN_MTU, next};
@@ -90,5 +90,6 @@ pub(crate) fn send(cx: &mut Cx, src: Ipv6Addr, dst: Ipv6Addr, ttl: u8, oif: u32,
         options: alloc::vec::Vec::new(),
         mcast_loop: false,
         m,
+        rest: Chain::default(),
     });
 }

@@ -184,7 +184,12 @@ impl Domain for Inet6 {
                 self.mld.detach(i);
                 self.routers.detach(i);
             }
-            Change::AddrAdded(..) | Change::AddrRemoved(..) | Change::Joined(..) | Change::Left(..) => {}
+            // MLD reports whole groups here: a filter of sources is kept to in what the sockets get.
+            Change::AddrAdded(..)
+            | Change::AddrRemoved(..)
+            | Change::Joined(..)
+            | Change::Left(..)
+            | Change::Filtered(..) => {}
         }
         self.reckon();
     }

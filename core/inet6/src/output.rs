@@ -4,7 +4,7 @@ use crate::link::report;
 use crate::{Inet6, Stat6};
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Errno, zone};
-use iopkt_mbuf::{Mbuf, flags};
+use iopkt_mbuf::{Chain, Mbuf, flags};
 use iopkt_stack::{Hop, HopKind, IcmpErr, IpOut, LO0, Layers, Why};
 use iopkt_wire::icmp6::{ty, unreach};
 use iopkt_wire::ipv6::{HEADER_LEN, Header, MAX_LEN};
@@ -38,6 +38,7 @@ impl Inet6 {
         }
         self.stats.inc(Stat6::OutLocal);
         if HEADER_LEN + o.m.len() > MAX_LEN {
+            l.cx.drop_all(o.rest, Why::BadLength);
             return l.cx.drop(o.m, Why::BadLength);
         }
         let hdr = Header {
@@ -50,10 +51,38 @@ impl Inet6 {
             dst: zone::strip(dst),
         };
         let Some(mut m) = l.cx.prepend(o.m, HEADER_LEN) else {
+            l.cx.drop_all(o.rest, Why::NoMemory);
             return self.stats.inc(Stat6::OutNoBufs);
         };
         hdr.emit(m.as_mut_slice());
         self.send(l, &h, &hdr, o.mcast_loop, o.df, m);
+        self.output_rest(l, &h, hdr, o.mcast_loop, o.df, o.rest);
+    }
+
+    /// The packets that follow one and have its header, but for the length.
+    fn output_rest(
+        &mut self,
+        l: &mut Layers<'_>,
+        h: &Hop,
+        mut hdr: Header,
+        mcast_loop: bool,
+        df: bool,
+        mut rest: Chain,
+    ) {
+        self.stats.add(Stat6::OutLocal, rest.len() as u64);
+        while let Some(m) = rest.pop() {
+            hdr.payload_len = m.len();
+            if HEADER_LEN + hdr.payload_len > MAX_LEN {
+                l.cx.drop(m, Why::BadLength);
+                continue;
+            }
+            let Some(mut m) = l.cx.prepend(m, HEADER_LEN) else {
+                self.stats.inc(Stat6::OutNoBufs);
+                continue;
+            };
+            hdr.emit(m.as_mut_slice());
+            self.send(l, h, &hdr, mcast_loop, df, m);
+        }
     }
 
     /// A label that is the same for all packets of a flow and says nothing else (RFC 6437 3).
@@ -90,7 +119,7 @@ impl Inet6 {
     /// A packet with its header: copies for ourselves, then the link, in pieces if need be.
     fn send(&mut self, l: &mut Layers<'_>, h: &Hop, hdr: &Header, mcast_loop: bool, df: bool, m: Mbuf) {
         if let Some((plen, gw)) = h.route {
-            l.net.routes.count_use(h.next, plen, gw, h.ifindex);
+            l.net.routes.count_use(h.next, plen, gw, h.ifindex, 1);
         }
         if h.kind == HopKind::Multicast {
             let group = IpAddr::V6(zone::embed(hdr.dst, h.ifindex));
@@ -137,6 +166,7 @@ impl Inet6 {
             l.sockets.icmp_error(l.cx, l.net, &err);
         }
         l.cx.drop(o.m, Why::NoRoute);
+        l.cx.drop_all(o.rest, Why::NoRoute);
     }
 }
 
