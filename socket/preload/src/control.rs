@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_ulong, c_void};
 
 use iopkt_shim::sys::{self, Result};
-use iopkt_shim::{ident, ops};
+use iopkt_shim::{ident, memory, ops};
 use iopkt_sockproto::linux::{AF_ROUTE, IFNAMSIZ, IFREQ_LEN, SIOCGIFINDEX, SIOCGIFNAME};
 use iopkt_sockproto::{bpf, sockf};
 use libc::{sockaddr, socklen_t};
@@ -37,7 +37,8 @@ fn settled(r: Result<()>, nr: libc::c_long, args: [usize; 5]) -> c_int {
 /// `addr` must be valid for `len` bytes, as the program says.
 pub unsafe fn sockaddr_bytes<'a>(addr: *const c_void, len: socklen_t) -> Result<&'a [u8]> {
     match usize::try_from(len as i32) {
-        Ok(_) if addr.is_null() => Err(libc::EFAULT),
+        Ok(0) => Ok(&[]),
+        Ok(_) if !memory::plausible(addr) => Err(libc::EFAULT),
         // SAFETY: the caller's promise.
         Ok(n @ 0..=128) => Ok(unsafe { core::slice::from_raw_parts(addr.cast(), n) }),
         _ => Err(libc::EINVAL),
@@ -52,17 +53,58 @@ pub unsafe fn give_address(addr: *mut c_void, len: *mut socklen_t, a: &ops::Sock
     if addr.is_null() {
         return Ok(());
     }
-    if len.is_null() {
+    if !memory::plausible(len.cast()) {
         return Err(libc::EFAULT);
     }
     // SAFETY: the caller's promise.
     unsafe {
         let room = usize::try_from(len.read_unaligned() as i32).map_err(|_| libc::EINVAL)?;
         let b = a.bytes();
+        if room > 0 && !memory::plausible(addr) {
+            return Err(libc::EFAULT);
+        }
         core::ptr::copy_nonoverlapping(b.as_ptr(), addr.cast::<u8>(), b.len().min(room));
         len.write_unaligned(b.len() as socklen_t);
     }
     Ok(())
+}
+
+/// As [`sockaddr_bytes`], for calls that can afford to ask the kernel whether the memory is there.
+///
+/// # Safety
+/// As [`sockaddr_bytes`].
+unsafe fn sockaddr_checked<'a>(addr: *const c_void, len: socklen_t) -> Result<&'a [u8]> {
+    // SAFETY: the caller's promise.
+    let b = unsafe { sockaddr_bytes(addr, len)? };
+    let mut copy = [0; 128];
+    // SAFETY: as above; at most 128 bytes.
+    unsafe { memory::read(addr, copy.get_mut(..b.len()).unwrap_or(&mut []))? };
+    Ok(b)
+}
+
+/// As [`give_address`], for calls that can afford to have the kernel write: getsockname(2), getpeername(2), accept(2).
+///
+/// # Safety
+/// As [`give_address`].
+unsafe fn give_checked(addr: *mut c_void, len: *mut socklen_t, a: &ops::SockAddr) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let room = room_at(len)?;
+        let b = a.bytes();
+        memory::write(addr, b.get(..room).unwrap_or(b))?;
+        memory::write(len.cast(), &(b.len() as socklen_t).to_ne_bytes())
+    }
+}
+
+/// The room that a value-result argument tells.
+///
+/// # Safety
+/// `len` must be valid for reading, as the program says.
+unsafe fn room_at(len: *const socklen_t) -> Result<usize> {
+    let mut n = [0; 4];
+    // SAFETY: the caller's promise.
+    unsafe { memory::read(len.cast(), &mut n)? };
+    usize::try_from(i32::from_ne_bytes(n)).map_err(|_| libc::EINVAL)
 }
 
 /// Descriptors come close-on-exec.
@@ -107,7 +149,7 @@ pub unsafe extern "C" fn bind(fd: c_int, addr: *const sockaddr, len: socklen_t) 
         return native(libc::SYS_bind, [fd as usize, addr as usize, len as usize, 0, 0]);
     }
     // SAFETY: the program's address.
-    let r = unsafe { sockaddr_bytes(addr.cast(), len) }.and_then(|a| ops::bind(&mut Stack, fd, a));
+    let r = unsafe { sockaddr_checked(addr.cast(), len) }.and_then(|a| ops::bind(&mut Stack, fd, a));
     settled(r, libc::SYS_bind, [fd as usize, addr as usize, len as usize, 0, 0])
 }
 
@@ -121,7 +163,7 @@ pub unsafe extern "C" fn connect(fd: c_int, addr: *const sockaddr, len: socklen_
         return native(libc::SYS_connect, [fd as usize, addr as usize, len as usize, 0, 0]);
     }
     // SAFETY: the program's address.
-    let r = unsafe { sockaddr_bytes(addr.cast(), len) }.and_then(|a| connect_ours(fd, a));
+    let r = unsafe { sockaddr_checked(addr.cast(), len) }.and_then(|a| connect_ours(fd, a));
     settled(r, libc::SYS_connect, [fd as usize, addr as usize, len as usize, 0, 0])
 }
 
@@ -205,8 +247,9 @@ pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut sockl
     loop {
         match ops::accept(&mut Stack, fd, flags) {
             Ok((new, peer)) => {
-                // SAFETY: the program's room for the address.
-                if let Err(e) = unsafe { give_address(addr.cast(), len, &peer) } {
+                // SAFETY: the program's room for the address; none is asked for with a null pointer.
+                let told = if addr.is_null() { Ok(()) } else { unsafe { give_checked(addr.cast(), len, &peer) } };
+                if let Err(e) = told {
                     sys::close(new);
                     return fail(e);
                 }
@@ -235,7 +278,7 @@ pub unsafe extern "C" fn getsockname(fd: c_int, addr: *mut sockaddr, len: *mut s
         return native(libc::SYS_getsockname, [fd as usize, addr as usize, len as usize, 0, 0]);
     }
     // SAFETY: the program's room for the address.
-    let r = ops::getsockname(&mut Stack, fd).and_then(|a| unsafe { give_address(addr.cast(), len, &a) });
+    let r = ops::getsockname(&mut Stack, fd).and_then(|a| unsafe { give_checked(addr.cast(), len, &a) });
     settled(r, libc::SYS_getsockname, [fd as usize, addr as usize, len as usize, 0, 0])
 }
 
@@ -249,7 +292,7 @@ pub unsafe extern "C" fn getpeername(fd: c_int, addr: *mut sockaddr, len: *mut s
         return native(libc::SYS_getpeername, [fd as usize, addr as usize, len as usize, 0, 0]);
     }
     // SAFETY: the program's room for the address.
-    let r = ops::getpeername(&mut Stack, fd).and_then(|a| unsafe { give_address(addr.cast(), len, &a) });
+    let r = ops::getpeername(&mut Stack, fd).and_then(|a| unsafe { give_checked(addr.cast(), len, &a) });
     settled(r, libc::SYS_getpeername, [fd as usize, addr as usize, len as usize, 0, 0])
 }
 
@@ -299,11 +342,12 @@ pub unsafe extern "C" fn setsockopt(
     let Some(n) = usize::try_from(len as i32).ok().filter(|&n| n <= iopkt_sockproto::MAX_SOCKOPT) else {
         return fail(libc::EINVAL);
     };
-    if value.is_null() && n > 0 {
-        return fail(libc::EFAULT);
-    }
+    let mut copy = [0; iopkt_sockproto::MAX_SOCKOPT];
+    let bytes = copy.get_mut(..n).unwrap_or(&mut []);
     // SAFETY: the program's value, of the length it says.
-    let bytes = if n == 0 { &[][..] } else { unsafe { core::slice::from_raw_parts(value.cast::<u8>(), n) } };
+    if let Err(e) = unsafe { memory::read(value, bytes) } {
+        return fail(e);
+    }
     let r = ops::setsockopt(&mut Stack, fd, level, name, bytes);
     datagram::option_set(&pair, level, name);
     if (level, name) == (libc::SOL_PACKET, libc::PACKET_RX_RING) {
@@ -334,20 +378,30 @@ pub unsafe extern "C" fn getsockopt(
             [fd as usize, level as usize, name as usize, value as usize, len as usize],
         );
     }
-    if value.is_null() || len.is_null() {
-        return fail(libc::EFAULT);
-    }
     // SAFETY: the program's length.
-    let Ok(room) = usize::try_from(unsafe { len.read_unaligned() } as i32) else { return fail(libc::EINVAL) };
-    // SAFETY: the program's room, of the length it says.
-    let out = unsafe {
-        core::slice::from_raw_parts_mut(value.cast::<u8>(), room.min(iopkt_sockproto::MAX_SOCKOPT))
+    let room = match unsafe { room_at(len) } {
+        Ok(n) => n.min(iopkt_sockproto::MAX_SOCKOPT),
+        Err(e) => return fail(e),
     };
+    let mut copy = [0; iopkt_sockproto::MAX_SOCKOPT];
+    let out = copy.get_mut(..room).unwrap_or(&mut []);
+    // SAFETY: the program's value.
+    if ops::asks_with_value(level, name)
+        && let Err(e) = unsafe { memory::read(value, out) }
+    {
+        return fail(e);
+    }
     match ops::getsockopt(&mut Stack, fd, level, name, out) {
         Ok(n) => {
-            // SAFETY: the program's length.
-            unsafe { len.write_unaligned(n as socklen_t) };
-            0
+            let told = out.get(..n).unwrap_or(&[]);
+            // SAFETY: the program's room, of the length it says, and its length.
+            let r = unsafe {
+                memory::write(value, told).and_then(|()| memory::write(len.cast(), &(n as socklen_t).to_ne_bytes()))
+            };
+            match r {
+                Ok(()) => 0,
+                Err(e) => fail(e),
+            }
         }
         Err(e) => {
             let args = [fd as usize, level as usize, name as usize, value as usize, len as usize];

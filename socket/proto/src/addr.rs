@@ -61,7 +61,7 @@ impl Addr {
     /// Reads a `struct sockaddr` as a program hands it to bind(2) or connect(2).
     ///
     /// # Errors
-    /// EINVAL when it is too short for its family (ip(7), ipv6(7)), EAFNOSUPPORT for another family.
+    /// EINVAL when it is too short for its family (ip(7)), EAFNOSUPPORT for another family and a short IPv6 address.
     pub fn from_sockaddr(b: &[u8]) -> Result<Addr, Errno> {
         if b.len() < 2 {
             return Err(Errno::EINVAL);
@@ -79,9 +79,23 @@ impl Addr {
                 // The flow label is in network order in the structure; it is carried as it is.
                 Ok(Addr(Some(SocketAddrV6::new(ip, port, get_u32(b, 4), get_u32(b, 24)).into())))
             }
-            AF_INET | AF_INET6 => Err(Errno::EINVAL),
+            AF_INET => Err(Errno::EINVAL),
+            // A short IPv6 address on an IPv4 socket: Linux looks at the family first.
             _ => Err(Errno::EAFNOSUPPORT),
         }
+    }
+
+    /// As [`Addr::from_sockaddr`], where Linux takes AF_UNSPEC for AF_INET: the destination of a datagram, and the wildcard to bind
+    /// to.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_sockaddr_loose(b: &[u8]) -> Result<Addr, Errno> {
+        if b.len() >= 16 && i32::from(get_u16(b, 0)) == AF_UNSPEC {
+            let port = u16::from_be_bytes(get(b, 2));
+            return Ok(Addr(Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::from(get::<4>(b, 4))), port))));
+        }
+        Addr::from_sockaddr(b)
     }
 
     /// Writes a `struct sockaddr`; returns it with its length (0 for no address, 16 or 28).

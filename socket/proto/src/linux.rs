@@ -15,6 +15,9 @@ pub const SOCK_STREAM: i32 = 1;
 pub const SOCK_DGRAM: i32 = 2;
 pub const SOCK_RAW: i32 = 3;
 pub const SOCK_SEQPACKET: i32 = 5;
+pub const SOCK_PACKET: i32 = 10;
+/// First number that is no protocol's (linux/in.h).
+pub const IPPROTO_MAX: i32 = 263;
 pub const SOCK_TYPE_MASK: i32 = 0xf;
 pub const SOCK_NONBLOCK: i32 = 0o4000;
 pub const SOCK_CLOEXEC: i32 = 0o2000000;
@@ -114,6 +117,8 @@ pub const MSG_MORE: i32 = 0x8000;
 
 pub const SIOCATMARK: u32 = 0x8905;
 pub const SIOCGSTAMP: u32 = 0x8906;
+pub const SIOCGSTAMPNS: u32 = 0x8907;
+pub const SIOCOUTQNSD: u32 = 0x894b;
 pub const SIOCGIFNAME: u32 = 0x8910;
 pub const SIOCGIFCONF: u32 = 0x8912;
 pub const SIOCGIFFLAGS: u32 = 0x8913;

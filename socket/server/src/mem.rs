@@ -537,7 +537,7 @@ impl Host for MemHost {
 
     fn client_pending(&mut self, fd: &MemFd) -> usize {
         let p = fd.0.pair.borrow();
-        p.down.len() + p.down_msgs.front().map_or(0, Vec::len)
+        p.down.len() + p.down_msgs.iter().map(Vec::len).sum::<usize>()
     }
 
     fn client_shutdown(&mut self, fd: &MemFd, how: u8) {

@@ -6,6 +6,7 @@
 use crate::Host;
 use crate::server::Server;
 use crate::sock::State;
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -120,8 +121,7 @@ impl<H: Host> Server<H> {
     fn tell_error(&mut self, shard: &mut Shard, s: u32) {
         let sk = &mut self.socks[s as usize];
         let State::Dgram(m) = &sk.state else { return };
-        let heard = m.peer.is_none() || m.strips;
-        if !heard || sk.err.is_none() && !sk.told_error {
+        if !m.strips || sk.err.is_none() && !sk.told_error {
             return;
         }
         sk.told_error = false;
@@ -158,7 +158,8 @@ impl<H: Host> Server<H> {
             if m.held.is_empty() {
                 return false;
             }
-            let bare = m.peer.is_some() && !sk.ancillary;
+            // Plain reads of who does not strip headers see the payload.
+            let bare = !m.strips || m.peer.is_some() && !sk.ancillary;
             let local = shard.sockets.local_addr(sk.id).map_or(0, |a| a.port());
             let mut heads = [[0; DGRAM_HDR_LEN]; BATCH];
             let mut msgs: [[&[u8]; 2]; BATCH] = [[&[]; 2]; BATCH];
@@ -180,6 +181,13 @@ impl<H: Host> Server<H> {
                 Err(_) => 1,
             };
             for d in m.held.drain(..done) {
+                if !m.strips {
+                    // Who asks for more than the payload gets it by request.
+                    if m.heads.len() >= QUEUE {
+                        m.heads.pop_front();
+                    }
+                    m.heads.push_back(header(&d, local));
+                }
                 shard.cx.mbufs.free(d.m);
             }
         }
@@ -201,7 +209,7 @@ impl<H: Host> Server<H> {
         let sk = &mut self.socks[s as usize];
         let State::Dgram(m) = &mut sk.state else { return Err(Errno::EINVAL) };
         let old = core::mem::replace(&mut m.peer, to);
-        if old.is_some() == to.is_some() || self.host.all_read(sk.end) && m.first.is_empty() {
+        if !m.strips || old.is_some() == to.is_some() || self.host.all_read(sk.end) && m.first.is_empty() {
             return Ok(());
         }
         let mut queue: Vec<Vec<u8>> = Vec::new();
@@ -305,12 +313,14 @@ impl<H: Host> Server<H> {
         }
         let size = usize::try_from(req.args[1]).map_err(|_| Errno::EINVAL)?;
         let peer = m.peer;
+        let pending = self.host.client_pending(fd);
         let mut buf = core::mem::take(&mut self.buf);
         let got = self.host.client_recv(fd, &mut buf, req.args[0] & MSG_PEEK != 0);
         let r = match got {
             Ok(Some(n)) => {
                 let none = DgramHdr { peer: Addr(peer), len: n as u32, ..DgramHdr::default() };
-                let (h, data) = DgramHdr::decode(&buf[..n], self.cfg.key).unwrap_or((none, &buf[..n]));
+                let kept = || head_of(&m.heads, pending, n).unwrap_or(none);
+                let (h, data) = DgramHdr::decode(&buf[..n], self.cfg.key).unwrap_or((kept(), &buf[..n]));
                 if h.flags & df::ERROR != 0 {
                     Err(Errno(h.err))
                 } else {
@@ -329,6 +339,28 @@ impl<H: Host> Server<H> {
         self.queue(s);
         r
     }
+}
+
+/// The header of the message at the front of a program's queue. The headers are of all messages that were put into it, the
+/// newest last; what is still there is `pending` bytes long in all, the first of it `n`.
+fn head_of(heads: &VecDeque<DgramHdr>, pending: usize, n: usize) -> Option<DgramHdr> {
+    let mut rest = pending;
+    let mut found = None;
+    for h in heads.iter().rev() {
+        let len = h.len as usize;
+        if len > rest || (found.is_some() && len > 0) {
+            break;
+        }
+        rest -= len;
+        // Empty ones before the front may have been read or not.
+        if rest == 0 && len == n {
+            found = Some(*h);
+            if n > 0 {
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// The bits of SO_WANTS.
@@ -386,6 +418,24 @@ fn header(d: &Datagram, local_port: u16) -> DgramHdr {
         stamp: d.at.as_nanos(),
         len: d.m.len() as u32,
         ..DgramHdr::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_found_by_what_is_still_unread() {
+        let heads: VecDeque<DgramHdr> =
+            [(5, 1), (3, 2), (0, 3), (7, 4)].map(|(len, ifindex)| DgramHdr { len, ifindex, ..Default::default() }).into();
+        let who = |pending, n| head_of(&heads, pending, n).map(|h| h.ifindex);
+        assert_eq!(who(15, 5), Some(1));
+        assert_eq!(who(10, 3), Some(2));
+        assert_eq!(who(7, 0), Some(3));
+        assert_eq!(who(7, 7), Some(4));
+        assert_eq!(who(8, 3), None, "not of these");
+        assert_eq!(head_of(&VecDeque::new(), 4, 4), None);
     }
 }
 

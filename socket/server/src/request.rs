@@ -222,6 +222,10 @@ impl<H: Host> Server<H> {
         if req.args[1] & !(SOCK_TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
             return Err(Errno::EINVAL);
         }
+        // socket(2): numbers beyond those that there are.
+        if (req.args[1] & SOCK_TYPE_MASK) > SOCK_PACKET || !(0..IPPROTO_MAX).contains(&req.args[2]) {
+            return Err(Errno::EINVAL);
+        }
         let ty = match req.args[1] & SOCK_TYPE_MASK {
             SOCK_STREAM => SockType::Stream,
             SOCK_DGRAM => SockType::Dgram,

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use hashbrown::HashMap;
 use iopkt_base::Errno;
+use iopkt_sockproto::DgramHdr;
 use iopkt_stack::Family;
 use iopkt_stack::sockets::{Datagram, SockId, SockType};
 
@@ -63,6 +64,8 @@ pub(crate) struct Messages {
     pub unsent: VecDeque<Vec<u8>>,
     /// Datagrams on their way into the pair: what was left of a batch.
     pub held: VecDeque<Datagram>,
+    /// Headers of what was given to a program that does not strip them, oldest first.
+    pub heads: VecDeque<DgramHdr>,
     /// Complete messages that go before it: rewritten by connect.
     pub first: VecDeque<Vec<u8>>,
 }

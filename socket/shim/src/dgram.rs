@@ -39,7 +39,7 @@ pub fn addressed(to: &[u8], control: &[u8], flags: c_int) -> Result<DgramHdr> {
     if ops::netlink_address(to)?.is_some() {
         return outgoing(Addr::NONE, control, flags);
     }
-    outgoing(Addr::from_sockaddr(to).map_err(|e| e.raw())?, control, flags)
+    outgoing(Addr::from_sockaddr_loose(to).map_err(|e| e.raw())?, control, flags)
 }
 
 /// The header for a datagram to `to` with the program's control messages. Unknown ones are EINVAL, as in Linux.

@@ -10,6 +10,7 @@
 
 pub mod dgram;
 pub mod ident;
+pub mod memory;
 pub mod ops;
 pub mod path;
 pub mod session;

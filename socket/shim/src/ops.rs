@@ -107,6 +107,16 @@ fn with_mode(fd: c_int, flags: c_int) -> Result<c_int> {
     Ok(fd)
 }
 
+/// Linux: too short is EINVAL whatever the family; the wildcard may come as AF_UNSPEC.
+fn bind_address(b: &[u8]) -> Result<Addr> {
+    if b.len() < 16 {
+        return Err(libc::EINVAL);
+    }
+    let a = Addr::from_sockaddr_loose(b).map_err(|e| e.raw())?;
+    let unspecified = b.get(..2) == Some(&[0, 0]);
+    if unspecified && a.0.is_none_or(|a| !a.ip().is_unspecified()) { Err(libc::EAFNOSUPPORT) } else { Ok(a) }
+}
+
 /// bind(2).
 pub fn bind(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8]) -> Result<()> {
     if let Some(b) = link_address(sockaddr)? {
@@ -118,7 +128,8 @@ pub fn bind(rpc: &mut impl Rpc, fd: c_int, sockaddr: &[u8]) -> Result<()> {
     if let Some((port, groups)) = netlink_address(sockaddr)? {
         return ask(rpc, fd, Op::Bind, [port as i32, groups as i32, 0, 0, 0], Addr::NONE).map(drop);
     }
-    ask(rpc, fd, Op::Bind, [0; 5], addr(sockaddr)?).map(drop)
+    let to = if netlink_address(sockaddr)?.is_some() { Addr::NONE } else { bind_address(sockaddr)? };
+    ask(rpc, fd, Op::Bind, [0; 5], to).map(drop)
 }
 
 /// Port and groups of a `struct sockaddr_nl`, if it is one.
@@ -335,6 +346,15 @@ pub fn asks_with_value(level: c_int, name: c_int) -> bool {
 /// Whether an option's value is a `struct sock_fprog`: a count, and a pointer to as many instructions.
 pub fn is_program(level: c_int, name: c_int) -> bool {
     level == SOL_SOCKET && [SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF].contains(&name)
+}
+
+/// The header of the datagram that is to be received next, for who reads the payload itself.
+pub fn next_header(rpc: &mut impl Rpc, fd: c_int) -> Result<DgramHdr> {
+    let key = rpc.greeting()?.key;
+    let mut out = [0; DGRAM_HDR_LEN];
+    let req = Req { args: [libc::MSG_PEEK, 0, 0, 0, 0], ..Req::new(Op::Recv, 0) };
+    let a = checked(rpc, req, Some(fd), [&[], &[]], &mut out)?;
+    DgramHdr::decode(out.get(..a.len).unwrap_or(&[]), key).map(|(h, _)| h).ok_or(libc::EPROTO)
 }
 
 /// The oldest error of a datagram socket's queue (MSG_ERRQUEUE): its header, with what was quoted of the datagram behind it in

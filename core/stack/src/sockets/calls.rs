@@ -13,6 +13,7 @@ use crate::packet::Family;
 use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Errno, Result};
+use iopkt_tcp::State;
 
 /// The protocol that a socket of this type gets for the one asked for (0 is "the usual one").
 fn protocol(family: Family, ty: SockType, p: u8) -> Result<u8> {
@@ -91,9 +92,9 @@ impl Sockets {
         if ip.is_unspecified() || anywhere || net.is_local(ip, s.opt.bound_dev) {
             return true;
         }
-        let datagrams = s.ty != SockType::Stream;
+        // Linux lets streams have them, too, whatever for.
         let limited = matches!(ip, IpAddr::V4(a) if a.is_broadcast());
-        datagrams && (ip.is_multicast() || limited || net.path(ip, None, 0).is_ok_and(|p| p.broadcast))
+        ip.is_multicast() || limited || net.path(ip, None, 0).is_ok_and(|p| p.broadcast)
     }
 
     /// connect(2). For TCP: EINPROGRESS, then [`ev::CONNECTED`] or [`ev::ERROR`]. `None` dissolves the
@@ -132,7 +133,10 @@ impl Sockets {
     /// # Errors
     /// ENOTCONN.
     pub fn peer_addr(&self, id: SockId) -> Result<SocketAddr> {
-        self.table.get(id)?.remote.ok_or(Errno::ENOTCONN)
+        let s = self.table.get(id)?;
+        // Linux: a connection that is over in both directions has no peer.
+        let over = matches!(&s.body, Body::Conn(c) if matches!(c.tcb.state(), State::Closed | State::TimeWait));
+        s.remote.filter(|_| !over).ok_or(Errno::ENOTCONN)
     }
 
     /// The socket of this table at the other end of a stream's connection, if it is here.

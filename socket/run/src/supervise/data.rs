@@ -85,8 +85,9 @@ impl Supervisor {
         if flags & libc::MSG_ERRQUEUE != 0 {
             return Err(libc::EAGAIN);
         }
-        if flags & libc::MSG_OOB != 0 && !name.stream {
-            return Err(libc::EOPNOTSUPP);
+        // Linux's UDP does not look at the flag.
+        if flags & libc::MSG_OOB != 0 && name.stream {
+            return Err(libc::EINVAL);
         }
         let mut bytes = vec![0; if name.stream { room.min(MAX_STREAM) } else { MAX_MESSAGE }];
         let n = recv(fd, &mut bytes, libc::MSG_PEEK)?;
@@ -151,7 +152,10 @@ impl Supervisor {
         match &t.head {
             Some(h) => Ok(ops::SockAddr::of(h)),
             None if name.stream => Ok(ops::SockAddr::new(&Addr::NONE)),
-            None => ops::getpeername(&mut self.stack, fd).or_else(|_| Ok(ops::SockAddr::new(&Addr::NONE))),
+            None => {
+                let h = ops::next_header(&mut self.stack, fd).unwrap_or_default();
+                Ok(ops::SockAddr::of(&h))
+            }
         }
     }
 
@@ -186,7 +190,10 @@ impl Supervisor {
     ) -> Result<Option<usize>, Errno> {
         let iov = target::read_iovecs(call.tid, m.msg_iov as u64, m.msg_iovlen)?;
         let room = total(&iov);
-        let t = self.peek(fd, name, flags, room)?;
+        let mut t = self.peek(fd, name, flags, room)?;
+        if t.head.is_none() && !name.stream && !(m.msg_name.is_null() && m.msg_controllen == 0) {
+            t.head = ops::next_header(&mut self.stack, fd).ok();
+        }
         let n = target::scatter(call.tid, &iov, &t.bytes[t.at..])?;
         if m.msg_name.is_null() {
             m.msg_namelen = 0;

@@ -106,7 +106,7 @@ def main():
                     r = put(s, number, v, struct.pack("i", value))
                     show("set(%d)" % value, r)
                     if r == "0":
-                        show("then get", get(s, number, v, 4))
+                        show("set(%d) then get" % value, get(s, number, v, 4))
 
 
 main()
