@@ -3,7 +3,7 @@
 use crate::world::World;
 use iopkt_base::{Duration, Errno, Rng};
 use iopkt_sockproto::linux::{AF_INET, SOCK_STREAM};
-use iopkt_sockproto::{Addr, HDR_LEN, Op, Rep, Req};
+use iopkt_sockproto::{Addr, HDR_LEN, Op, Rep, Req, sockf};
 use iopkt_sockserver::mem::{self, MemFd, MemHost, Program};
 use iopkt_sockserver::{Server, ServerConfig};
 use std::net::SocketAddr;
@@ -132,7 +132,7 @@ impl World {
     /// The reply's.
     pub fn socket(&mut self, p: &Program, ty: i32) -> Result<MemFd, Errno> {
         let mut r = Req::new(Op::Socket, 1);
-        r.args[..2].copy_from_slice(&[AF_INET, ty]);
+        r.args[..4].copy_from_slice(&[AF_INET, ty, 0, sockf::STRIPS]);
         self.call(p, r, &[], None).map(|x| x.2.expect("a descriptor"))
     }
 

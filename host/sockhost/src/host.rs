@@ -423,7 +423,6 @@ impl Host for SockHost {
         if let Some(end) = self.ends.get_mut(e.0 as usize) {
             end.watch = Some(wd);
         }
-        opt::set_socket_oobinline(client, true).map_err(errno)?;
         // EINVAL: it has one since an earlier attempt.
         match self.name(client, true, PairFamily::Inet) {
             Err(e) if e.raw_os_error() != Some(rustix::io::Errno::INVAL.raw_os_error()) => Err(pure(&e)),

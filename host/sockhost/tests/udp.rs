@@ -320,3 +320,36 @@ fn a_burst_arrives_in_order_whatever_room_there_is() {
     drop((b, s));
     rig.until_empty();
 }
+
+#[test]
+fn who_does_not_strip_reads_payloads_and_learns_senders_by_request() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let fd = s.socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0, 0).unwrap();
+    let mut r = Req::new(Op::Bind, 0);
+    r.addr = Addr(Some(sa("127.0.0.1:0")));
+    s.call(r, &[], Some(fd.as_fd())).unwrap();
+    let at = s.call(Req::new(Op::Getsockname, 0), &[], Some(fd.as_fd())).unwrap().rep.addr.0.unwrap();
+    let senders: Vec<UdpSocket> = (0..3).map(|_| UdpSocket::bind(&s, sa("127.0.0.1:0")).unwrap()).collect();
+    let names: Vec<_> = senders.iter().map(|u| u.local_addr().unwrap()).collect();
+    for (u, data) in senders.iter().zip([&b"one"[..], b"", b"three"]) {
+        u.connect(Some(at)).unwrap();
+        u.send(data).unwrap();
+    }
+    // All are there before the first is read.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while rustix::io::ioctl_fionread(&fd).unwrap() < 8 {
+        assert!(std::time::Instant::now() < end, "never eight bytes");
+    }
+    for (data, name) in [&b"one"[..], b"", b"three"].iter().zip(&names) {
+        let mut r = Req::new(Op::Recv, 0);
+        r.args[..2].copy_from_slice(&[libc::MSG_PEEK, 100]);
+        let x = s.call(r, &[], Some(fd.as_fd())).unwrap();
+        let (h, told) = DgramHdr::decode(&x.payload, s.hello().key).expect("a header");
+        assert_eq!((h.peer.0, told), (Some(*name), *data));
+        let mut buf = [0; 200];
+        let n = rustix::io::read(&fd, &mut buf).unwrap();
+        assert_eq!(&buf[..n], *data, "plain");
+    }
+}

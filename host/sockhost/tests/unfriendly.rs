@@ -89,9 +89,13 @@ fn requests_about_nothing_are_refused_politely() {
     assert_eq!(s.call(r, &[], None).unwrap_err().raw_os_error(), Some(libc::EINVAL));
     r.args = [1, SOCK_STREAM, 0, 0, 0];
     assert_eq!(s.call(r, &[], None).unwrap_err().raw_os_error(), Some(libc::EAFNOSUPPORT));
-    r.args = [AF_INET, 77 & 0xf, 0, 0, 0];
+    r.args = [AF_INET, 13, 0, 0, 0];
+    assert_eq!(s.call(r, &[], None).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    r.args = [AF_INET, libc::SOCK_DCCP, 0, 0, 0];
     assert_eq!(s.call(r, &[], None).unwrap_err().raw_os_error(), Some(libc::ESOCKTNOSUPPORT));
     r.args = [AF_INET, SOCK_STREAM, 1000, 0, 0];
+    assert_eq!(s.call(r, &[], None).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    r.args = [AF_INET, SOCK_STREAM, libc::IPPROTO_UDP, 0, 0];
     assert_eq!(s.call(r, &[], None).unwrap_err().raw_os_error(), Some(libc::EPROTONOSUPPORT));
     works(&s);
 }

@@ -248,7 +248,8 @@ pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut sockl
         match ops::accept(&mut Stack, fd, flags) {
             Ok((new, peer)) => {
                 // SAFETY: the program's room for the address; none is asked for with a null pointer.
-                let told = if addr.is_null() { Ok(()) } else { unsafe { give_checked(addr.cast(), len, &peer) } };
+                let told =
+                    if addr.is_null() { Ok(()) } else { unsafe { give_checked(addr.cast(), len, &peer) } };
                 if let Err(e) = told {
                     sys::close(new);
                     return fail(e);
@@ -396,7 +397,8 @@ pub unsafe extern "C" fn getsockopt(
             let told = out.get(..n).unwrap_or(&[]);
             // SAFETY: the program's room, of the length it says, and its length.
             let r = unsafe {
-                memory::write(value, told).and_then(|()| memory::write(len.cast(), &(n as socklen_t).to_ne_bytes()))
+                memory::write(value, told)
+                    .and_then(|()| memory::write(len.cast(), &(n as socklen_t).to_ne_bytes()))
             };
             match r {
                 Ok(()) => 0,

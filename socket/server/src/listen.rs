@@ -98,7 +98,13 @@ impl<H: Host> Server<H> {
     fn inherit(&mut self, shard: &mut Shard, id: iopkt_stack::sockets::SockId, client: &H::Fd) {
         let mut v = [0; 4];
         let got = shard.sockets.getsockopt(&mut shard.cx, &shard.net, id, SOL_SOCKET, SO_OOBINLINE, &mut v);
-        if got == Ok(4) && v != [0; 4] {
+        // The end of a pair that joins two programs was the server's, which had it in line.
+        let was_ours = self
+            .by_id
+            .get(&id)
+            .and_then(|&k| self.socks.get(k as usize))
+            .is_some_and(|s| s.join == Join::Joined);
+        if got == Ok(4) && (was_ours || v != [0; 4]) {
             // A pair that does not know it keeps the byte out of line: recv(2) with MSG_OOB still has it.
             let _ = self.host.client_option(client, SO_OOBINLINE, &v);
         }

@@ -427,8 +427,9 @@ mod tests {
 
     #[test]
     fn headers_are_found_by_what_is_still_unread() {
-        let heads: VecDeque<DgramHdr> =
-            [(5, 1), (3, 2), (0, 3), (7, 4)].map(|(len, ifindex)| DgramHdr { len, ifindex, ..Default::default() }).into();
+        let heads: VecDeque<DgramHdr> = [(5, 1), (3, 2), (0, 3), (7, 4)]
+            .map(|(len, ifindex)| DgramHdr { len, ifindex, ..Default::default() })
+            .into();
         let who = |pending, n| head_of(&heads, pending, n).map(|h| h.ifindex);
         assert_eq!(who(15, 5), Some(1));
         assert_eq!(who(10, 3), Some(2));

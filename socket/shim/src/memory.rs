@@ -80,7 +80,14 @@ mod tests {
                 assert_eq!(write(bad.cast_mut(), &b), Err(libc::EFAULT));
                 assert_eq!(read(bad, &mut []), Ok(()));
             }
-            let page = libc::mmap(core::ptr::null_mut(), 4096, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+            let page = libc::mmap(
+                core::ptr::null_mut(),
+                4096,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
             assert_eq!(read(page, &mut b), Err(libc::EFAULT));
             assert_eq!(write(page, &b), Err(libc::EFAULT));
             libc::munmap(page, 4096);

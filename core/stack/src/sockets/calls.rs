@@ -135,7 +135,8 @@ impl Sockets {
     pub fn peer_addr(&self, id: SockId) -> Result<SocketAddr> {
         let s = self.table.get(id)?;
         // Linux: a connection that is over in both directions has no peer.
-        let over = matches!(&s.body, Body::Conn(c) if matches!(c.tcb.state(), State::Closed | State::TimeWait));
+        let over =
+            matches!(&s.body, Body::Conn(c) if matches!(c.tcb.state(), State::Closed | State::TimeWait));
         s.remote.filter(|_| !over).ok_or(Errno::ENOTCONN)
     }
 

@@ -21,6 +21,9 @@ pub(crate) const NAMES: [&str; 11] = [
     "net.inet.tcp.base_mss",
 ];
 
+/// Linux keeps them as int.
+const INT_MAX: u32 = i32::MAX as u32;
+
 /// Settings of the stack.
 pub(crate) struct Policy {
     /// Maximum segment lifetime, seconds: TIME-WAIT lasts twice that.
@@ -99,9 +102,9 @@ impl Sockets {
         match name {
             "net.inet.tcp.fastopen" => self.fast.set_bits(v),
             "net.inet.tcp.msl" => put(&mut p.msl, v, 1..=600),
-            "net.inet.tcp.rstppslimit" => put(&mut p.rst_pps, v, 0..=u32::MAX),
-            "net.inet.tcp.max_tw_buckets" => put(&mut p.max_tw, v, 0..=u32::MAX),
-            "net.inet.tcp.max_orphans" => put(&mut p.max_orphans, v, 0..=u32::MAX),
+            "net.inet.tcp.rstppslimit" => put(&mut p.rst_pps, v, 0..=INT_MAX),
+            "net.inet.tcp.max_tw_buckets" => put(&mut p.max_tw, v, 0..=INT_MAX),
+            "net.inet.tcp.max_orphans" => put(&mut p.max_orphans, v, 0..=INT_MAX),
             // RFC 9293 wants at least 3.
             "net.inet.tcp.retries2" => put(&mut p.retries2, v, 3..=255),
             "net.inet.tcp.syncookies" => put(&mut p.syncookies, v, 0..=2),

@@ -97,7 +97,7 @@ fn fill(o: &mut Out, i: &Info) {
     let (pacing, max, delivery, app_limited) = i.rate;
     o.u64(104, pacing);
     o.u64(112, max);
-    o.0[7] = u8::from(app_limited);
+    o.0[7] |= u8::from(app_limited);
     o.u64(160, delivery);
     o.u32(192, i.delivered / mss);
     o.u32(196, i.stats.ece_in);
