@@ -49,7 +49,7 @@ impl Tcb {
             o.what |= what::OUTPUT;
         }
         if self.snd.wnd != before {
-            self.window_changed(o);
+            self.window_changed(now, before, o);
         }
         true
     }
@@ -67,8 +67,14 @@ impl Tcb {
     }
 
     /// The peer's window moved: an end of probing may be due.
-    fn window_changed(&mut self, o: &mut Outcome) {
+    fn window_changed(&mut self, now: Instant, before: u32, o: &mut Outcome) {
         o.what |= what::OUTPUT;
+        if before == 0 && !self.snd.persist && self.outstanding() > 0 {
+            // While it was shut, time-outs only probed it: they said nothing of the path, nor of a peer that does not answer.
+            self.backoff = 0;
+            self.tries = if self.orphan { self.tries } else { 0 };
+            self.timers.set(Timer::Rexmt, now + self.rtt.rto(0));
+        }
         if self.snd.persist && self.snd.wnd > 0 {
             self.snd.persist = false;
             (self.backoff, self.tries) = (0, 0);
@@ -181,7 +187,7 @@ impl Tcb {
         if let (Some(at), false) = (sent_at, retx) {
             let r = now.since(at);
             self.rtt.sample(now, r);
-            self.probe_learns();
+            self.probe_learns(r);
             return Some(r);
         }
         // [RFC7323 4.1]

@@ -42,6 +42,8 @@ impl Tcb {
         if proved || advanced {
             // [RFC5682 4]
             self.undo();
+            // What answered was the original, not the copy that RACK took the time of.
+            self.rack.valid = false;
             return true;
         }
         self.rec.frto = match at {

@@ -11,6 +11,7 @@ use crate::cc::{AckInfo, RateSample, Sample};
 use crate::frto::Frto;
 use crate::seq::Seq;
 use crate::tcb::Tcb;
+use crate::timers::Timer;
 use iopkt_base::{Duration, Instant};
 
 /// Duplicate ACKs that mean loss (RFC 5681).
@@ -197,7 +198,9 @@ impl Tcb {
                 self.rec.reno = (self.rec.reno + mss).min(self.outstanding());
             }
         }
-        let mut lost = if self.sack_ok { self.rack_detect(now) } else { 0 };
+        // Without anything SACKed, what is cumulatively acknowledged has nothing missing before it.
+        let look = self.sack_ok && (self.sent.sacked() > 0 || w.dup || self.timers.is_set(Timer::Reorder));
+        let mut lost = if look { self.rack_detect(now) } else { 0 };
         if !self.sack_ok && self.rec.dupacks >= DUP_THRESH && self.may_enter() {
             // [RFC5681 3.2]
             lost = self.sent.mark_head(mss);
@@ -343,7 +346,7 @@ impl Tcb {
         self.probe_forget();
         (self.rec.point, self.rec.valid) = (self.snd.max, true);
         (self.rec.dupacks, self.rec.reno, self.rec.needless, self.rec.told) = (0, 0, 0, 0);
-        self.timers.stop(crate::timers::Timer::Reorder);
+        self.timers.stop(Timer::Reorder);
         self.owed.force_retx = true;
     }
 

@@ -54,8 +54,8 @@ impl Tcb {
             return self.timers.stop(Timer::Probe);
         }
         let srtt = self.rtt.srtt();
-        // Two round trips, or what the variance says that one may take.
-        let trip = (srtt * 2).max(srtt + self.rtt.var() * 4);
+        // Two round trips whatever the variance: the retransmission time-out is the bound that counts it.
+        let trip = srtt * 2;
         let wait = match () {
             () if srtt.is_zero() => NO_RTT,
             () if self.outstanding() <= self.seg_size() => trip + ACK_DELAY,
@@ -109,10 +109,12 @@ impl Tcb {
         hit
     }
 
-    /// A round-trip time was measured: what the probe timer is made of is right again.
+    /// A round-trip time was measured: once two smoothed ones cover it, what the probe timer is made of is right again.
     #[inline]
-    pub(crate) fn probe_learns(&mut self) {
-        self.tlp.patience = 0;
+    pub(crate) fn probe_learns(&mut self, rtt: Duration) {
+        if self.tlp.patience > 0 && rtt <= self.rtt.srtt() * 2 {
+            self.tlp.patience = 0;
+        }
     }
 
     /// A recovery begins: it reduces the window, once.
