@@ -6,8 +6,10 @@
 
 mod bulk;
 mod carrier;
+mod datagrams;
 mod forward;
 mod idle;
+mod instructions;
 mod latency;
 mod local;
 mod lossy;
@@ -23,6 +25,7 @@ mod smol;
 mod smol_tap;
 mod start;
 mod tcp;
+mod threads;
 
 use options::Options;
 use programs::Skip;
@@ -70,10 +73,17 @@ fn main() -> ExitCode {
             eprintln!("iopkt-bench: {e}");
             return ExitCode::FAILURE;
         }
-        // For callgrind: our side of `memory` alone, once.
+        // For valgrind: one side of `memory` alone, so many packets.
         Some("__once") => {
-            println!("{:.3} s", ours::transfer(32 << 20, 262_144, false));
-            return ExitCode::SUCCESS;
+            let what = args.next().unwrap_or_else(|| "ours".into());
+            let n = args.next().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+            return match instructions::once(&what, n) {
+                Some(t) => {
+                    println!("{n} packets in {t:.3} s");
+                    ExitCode::SUCCESS
+                }
+                None => ExitCode::from(2),
+            };
         }
         _ => {}
     }
@@ -88,7 +98,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if o.build && o.what.iter().any(|w| w != "memory") && !build() {
+    if o.build && o.what.iter().any(|w| w != "memory" && w != "instructions") && !build() {
         eprintln!("iopkt-bench: the product does not build");
         return ExitCode::FAILURE;
     }
@@ -120,7 +130,8 @@ fn main() -> ExitCode {
 
 fn measure(what: &str, o: &Options) -> Result<Vec<Table>, Skip> {
     Ok(match what {
-        "memory" => vec![memory::measure(o)],
+        "memory" => memory::measure(o),
+        "instructions" => vec![instructions::measure()?],
         "size" => size::measure(o),
         "start" => vec![start::measure(o)?],
         "idle" => vec![idle::measure(o)?],

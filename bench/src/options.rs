@@ -3,9 +3,10 @@
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 pub const USAGE: &str = "\
-usage: iopkt-bench [options] all|memory|size|start|idle|tcp|bulk|latency|local ...
+usage: iopkt-bench [options] all|memory|instructions|size|start|idle|tcp|bulk|latency|local ...
 
-  memory    TCP between two of our shards in memory, beside smoltcp
+  memory    TCP and UDP between two of our shards in memory, beside smoltcp
+  instructions  the same, counted by valgrind
   size      size and resident memory of the three variants
   start     from exec to the first frame on the wire
   idle      CPU and wake-ups of a stack that has nothing to do
@@ -25,7 +26,7 @@ options:
   -h, --help   this text
 
 Builds the product in the profile that it was built in itself: use cargo run --release.
-All but memory and size need root (network namespaces). Exit status: 0 measured, 1 failed, 2 command line, 3 something was skipped.
+All but memory, instructions and size need root (network namespaces). Exit status: 0 measured, 1 failed, 2 command line, 3 something was skipped.
 ";
 
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct Options {
     pub json: bool,
 }
 
-const ALL: [&str; 8] = ["memory", "size", "start", "idle", "tcp", "bulk", "latency", "local"];
+const ALL: [&str; 9] = ["memory", "instructions", "size", "start", "idle", "tcp", "bulk", "latency", "local"];
 
 /// Takes minutes, so only who names it gets it.
 pub const LOSSY: &str = "lossy";
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn good_and_bad_lines() {
         let o = of("--runs 4 --json all").expect("good").expect("no help");
-        assert_eq!((o.runs, o.json, o.what.len()), (5, true, 8));
+        assert_eq!((o.runs, o.json, o.what.len()), (5, true, 9));
         assert!(of("-h").expect("good").is_none());
         for bad in ["", "speed", "--runs 0 all", "--runs x all", "--fast all"] {
             assert!(of(bad).is_err(), "{bad}");

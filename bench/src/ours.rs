@@ -5,7 +5,7 @@ use iopkt_base::{Errno, Instant};
 use iopkt_ctl::{AddrInfo, LinkState, Reply, Request, iff};
 use iopkt_inet::Inet;
 use iopkt_mbuf::{Mbuf, Pool, PoolConfig};
-use iopkt_stack::sockets::SockType;
+use iopkt_stack::sockets::{SockId, SockType};
 use iopkt_stack::{Config, Family, IfAttach, Shard};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -38,12 +38,13 @@ pub fn same(pattern: &[u8], at: usize, bytes: &[u8]) -> bool {
         .all(|x| x)
 }
 
-struct Host {
-    s: Shard,
-    ifindex: u32,
+pub struct Host {
+    pub s: Shard,
+    pub ifindex: u32,
 }
 
-fn host(n: u8, pool: &Pool) -> Host {
+/// A host 10.0.0.`n`.
+pub fn host(n: u8, pool: &Pool) -> Host {
     let mut s = Shard::new(
         Instant::from_millis(1),
         Config::default(),
@@ -72,9 +73,66 @@ fn host(n: u8, pool: &Pool) -> Host {
 }
 
 /// Moves what one host sent to the other; returns how many frames.
-fn carry(from: &mut Host, to: &mut Host, batch: &mut Vec<Mbuf>) -> usize {
+pub fn carry(from: &mut Host, to: &mut Host, batch: &mut Vec<Mbuf>) -> usize {
     let n = from.s.take_frames(from.ifindex, batch);
     to.s.input(to.ifindex, batch);
+    n
+}
+
+fn stream(h: &mut Host, buffer: usize) -> SockId {
+    let (s, size) = (&mut h.s, (buffer as u32).to_ne_bytes());
+    let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("socket");
+    for name in [7, 8] {
+        s.sockets.setsockopt(&mut s.cx, &mut s.net, id, 1, name, &size).expect("buffer size");
+    }
+    id
+}
+
+/// A listener on port 80 whose connections have buffers of this size.
+pub fn listen(h: &mut Host, buffer: usize) -> SockId {
+    let id = stream(h, buffer);
+    let s = &mut h.s;
+    s.sockets
+        .bind(&mut s.cx, &s.net, id, SocketAddr::new(Ipv4Addr::new(10, 0, 0, 2).into(), 80))
+        .expect("bind");
+    s.sockets.listen(&mut s.cx, id, 1).expect("listen");
+    id
+}
+
+/// A connection to it, under way.
+pub fn connect(h: &mut Host, buffer: usize) -> SockId {
+    let id = stream(h, buffer);
+    let (s, to) = (&mut h.s, SocketAddr::new(Ipv4Addr::new(10, 0, 0, 2).into(), 80));
+    assert_eq!(s.sockets.connect(&mut s.cx, &mut s.net, id, Some(to)), Err(Errno::EINPROGRESS));
+    id
+}
+
+/// Writes what fits of the stream from byte `at` to `total`; returns how much.
+pub fn write(h: &mut Host, id: SockId, pattern: &[u8], at: usize, total: usize) -> usize {
+    let mut sent = at;
+    while sent < total {
+        let from = sent % PERIOD;
+        let want = CHUNK.min(total - sent);
+        match h.s.sockets.write(&mut h.s.cx, id, &pattern[from..from + want]) {
+            Ok(0) | Err(_) => break,
+            Ok(n) => sent += n,
+        }
+    }
+    sent - at
+}
+
+/// Takes what waits, the `at`-th byte of the stream and later; with a pattern it is compared.
+pub fn read(h: &mut Host, id: SockId, pattern: Option<&[u8]>, at: usize) -> usize {
+    let mut n = 0;
+    let mut slices: [&[u8]; 64] = [&[]; 64];
+    let k = h.s.sockets.peek(id, &mut slices).unwrap_or(0);
+    for s in &slices[..k] {
+        assert!(pattern.is_none_or(|p| same(p, at + n, s)), "byte {} or later is wrong", at + n);
+        n += s.len();
+    }
+    if n > 0 {
+        h.s.sockets.consume(&mut h.s.cx, id, n);
+    }
     n
 }
 
@@ -83,22 +141,8 @@ fn carry(from: &mut Host, to: &mut Host, batch: &mut Vec<Mbuf>) -> usize {
 pub fn transfer(total: usize, buffer: usize, check: bool) -> f64 {
     let pool = Pool::new(PoolConfig::default());
     let (mut a, mut b) = (host(1, &pool), host(2, &pool));
-    let size = (buffer as u32).to_ne_bytes();
     let (mut ab, mut ba) = (Vec::new(), Vec::new());
-    let make = |h: &mut Host| {
-        let s = &mut h.s;
-        let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("socket");
-        for name in [7, 8] {
-            s.sockets.setsockopt(&mut s.cx, &mut s.net, id, 1, name, &size).expect("buffer size");
-        }
-        id
-    };
-    let (ca, lb) = (make(&mut a), make(&mut b));
-    let to = SocketAddr::new(Ipv4Addr::new(10, 0, 0, 2).into(), 80);
-    b.s.sockets.bind(&mut b.s.cx, &b.s.net, lb, to).expect("bind");
-    b.s.sockets.listen(&mut b.s.cx, lb, 1).expect("listen");
-    let r = a.s.sockets.connect(&mut a.s.cx, &mut a.s.net, ca, Some(to));
-    assert_eq!(r, Err(Errno::EINPROGRESS));
+    let (lb, ca) = (listen(&mut b, buffer), connect(&mut a, buffer));
     let pattern = pattern();
     let (mut sent, mut got, mut cb) = (0, 0, None);
     let start = std::time::Instant::now();
@@ -106,31 +150,14 @@ pub fn transfer(total: usize, buffer: usize, check: bool) -> f64 {
         let now = Instant::from_nanos(1_000_000 + start.elapsed().as_nanos() as u64);
         a.s.begin(now);
         b.s.begin(now);
-        while sent < total {
-            let from = sent % PERIOD;
-            let want = CHUNK.min(total - sent);
-            match a.s.sockets.write(&mut a.s.cx, ca, &pattern[from..from + want]) {
-                Ok(0) | Err(_) => break,
-                Ok(n) => sent += n,
-            }
-        }
+        sent += write(&mut a, ca, &pattern, sent, total);
         a.s.turn();
         carry(&mut a, &mut b, &mut ab);
         if cb.is_none() {
             cb = b.s.sockets.accept(&mut b.s.cx, lb).ok().map(|x| x.0);
         }
         if let Some(id) = cb {
-            let mut n = 0;
-            let mut slices: [&[u8]; 64] = [&[]; 64];
-            let k = b.s.sockets.peek(id, &mut slices).unwrap_or(0);
-            for s in &slices[..k] {
-                assert!(!check || same(&pattern, got + n, s), "byte {} or later is wrong", got + n);
-                n += s.len();
-            }
-            if n > 0 {
-                b.s.sockets.consume(&mut b.s.cx, id, n);
-                got += n;
-            }
+            got += read(&mut b, id, check.then_some(&pattern[..]), got);
         }
         b.s.turn();
         carry(&mut b, &mut a, &mut ba);

@@ -11,17 +11,17 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-type Wire = Rc<RefCell<VecDeque<Vec<u8>>>>;
+pub type Wire = Rc<RefCell<VecDeque<Vec<u8>>>>;
 
-struct End {
+pub struct End {
     rx: Wire,
     tx: Wire,
     /// Buffers go round, as a real driver's ring does: no allocation per frame.
     spare: Rc<RefCell<Vec<Vec<u8>>>>,
 }
 
-struct Rx(Vec<u8>, Rc<RefCell<Vec<Vec<u8>>>>);
-struct Tx<'a>(&'a End);
+pub struct Rx(Vec<u8>, Rc<RefCell<Vec<Vec<u8>>>>);
+pub struct Tx<'a>(&'a End);
 
 impl RxToken for Rx {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -62,13 +62,24 @@ impl Device for End {
     }
 }
 
-fn host(n: u8, end: &mut End, buffer: usize) -> (Interface, SocketSet<'static>) {
+/// Two ends of a wire.
+pub fn cable() -> (End, End) {
+    let (ab, ba, spare) = (Wire::default(), Wire::default(), Rc::default());
+    (End { rx: ba.clone(), tx: ab.clone(), spare: Rc::clone(&spare) }, End { rx: ab, tx: ba, spare })
+}
+
+/// A host 10.0.0.`n` without sockets.
+pub fn bare(n: u8, end: &mut End) -> (Interface, SocketSet<'static>) {
     let mac = HardwareAddress::Ethernet(EthernetAddress([2, 0, 0, 0, 0, n]));
     let mut i = Interface::new(Config::new(mac), end, Instant::ZERO);
     i.update_ip_addrs(|a| {
         a.push(IpCidr::new(IpAddress::v4(10, 0, 0, n), 24)).expect("room for one address");
     });
-    let mut s = SocketSet::new(Vec::new());
+    (i, SocketSet::new(Vec::new()))
+}
+
+fn host(n: u8, end: &mut End, buffer: usize) -> (Interface, SocketSet<'static>) {
+    let (i, mut s) = bare(n, end);
     let buf = || tcp::SocketBuffer::new(vec![0; buffer]);
     s.add(tcp::Socket::new(buf(), buf()));
     (i, s)
@@ -77,9 +88,7 @@ fn host(n: u8, end: &mut End, buffer: usize) -> (Interface, SocketSet<'static>) 
 /// Transfers `total` bytes with socket buffers of `buffer` bytes; returns the seconds it took. With `check` every byte
 /// that arrives is compared, which costs time.
 pub fn transfer(total: usize, buffer: usize, check: bool) -> f64 {
-    let (ab, ba, spare) = (Wire::default(), Wire::default(), Rc::default());
-    let mut ea = End { rx: ba.clone(), tx: ab.clone(), spare: Rc::clone(&spare) };
-    let mut eb = End { rx: ab, tx: ba, spare };
+    let (mut ea, mut eb) = cable();
     let (mut ia, mut sa) = host(1, &mut ea, buffer);
     let (mut ib, mut sb) = host(2, &mut eb, buffer);
     let (ha, hb) = (sa.iter().next().expect("one").0, sb.iter().next().expect("one").0);

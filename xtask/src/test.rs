@@ -6,6 +6,8 @@ use std::process::Command;
 /// Debian packages by a program that each brings.
 const NEEDS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("valgrind", "valgrind"),
     ("curl", "curl"),
     ("wget", "wget"),
     ("nc", "netcat-openbsd"),

@@ -20,7 +20,6 @@ mod ctl_route;
 mod cx;
 mod domain;
 pub mod ether;
-pub mod gro;
 mod group;
 pub mod gso;
 pub mod hash;

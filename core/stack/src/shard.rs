@@ -18,7 +18,7 @@ use crate::packet::Family;
 use crate::sockets::Sockets;
 use crate::sysctl::LoopTune;
 use crate::tap::Taps;
-use crate::{gro, gso, rows};
+use crate::{gso, rows};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -49,9 +49,6 @@ pub struct Shard {
     pub listeners: Listeners,
     /// Who looks at frames without being their receiver.
     pub taps: Taps,
-    /// Trains of received segments are made one buffer, by copying (see [`gro`]); else they go up together in theirs (`rows`),
-    /// which is cheaper where nobody needs one buffer.
-    pub gro: bool,
 }
 
 impl Shard {
@@ -84,7 +81,6 @@ impl Shard {
             joins: Default::default(),
             listeners: Listeners::default(),
             taps: Taps::default(),
-            gro: false,
         };
         s.tell_changes();
         s
@@ -132,11 +128,7 @@ impl Shard {
         if self.taps.is_open() {
             self.input_tapped(ifindex, batch);
         } else {
-            if self.gro {
-                self.input_joined(ifindex, batch);
-            } else {
-                self.input_rows(ifindex, batch);
-            }
+            self.input_rows(ifindex, batch);
         }
         self.tell_changes();
     }
@@ -168,50 +160,6 @@ impl Shard {
             while let Some(m) = self.cx.train.pop() {
                 self.input_one(ifindex, m);
             }
-        }
-    }
-
-    /// A batch, trains of segments made one packet where that may be.
-    #[inline]
-    fn input_joined(&mut self, ifindex: u32, batch: &mut Vec<Mbuf>) {
-        if self.gro
-            && batch.len() >= gro::LEAST
-            && let Some(i) = self.net.iface(ifindex).filter(|i| i.kind == IfKind::Ethernet && i.is_up())
-        {
-            let caps = i.enabled_rx;
-            self.join_trains(ifindex, caps, batch);
-        }
-        for m in batch.drain(..) {
-            self.input_one(ifindex, m);
-        }
-    }
-
-    /// Takes the trains of a batch and what stands between them; what is left comes behind.
-    fn join_trains(&mut self, ifindex: u32, caps: u32, batch: &mut Vec<Mbuf>) {
-        let mut left = 0;
-        while batch.len() - left >= gro::LEAST {
-            let n = gro::run(&batch[left..]);
-            let train = &batch[left..left + n];
-            let joined = match n >= gro::LEAST {
-                true => gro::join(train, caps, |len| self.cx.mbufs.alloc_len(len)),
-                false => None,
-            };
-            let Some(m) = joined else {
-                left += n;
-                continue;
-            };
-            let (parts, bytes) = (n as u64 - 1, train.iter().map(|m| m.len() as u64).sum::<u64>());
-            if let Some(i) = self.net.iface_io(ifindex) {
-                i.counters.ipackets += parts;
-                i.counters.ibytes += bytes - m.len() as u64;
-            }
-            let mut front = batch.drain(..left + n);
-            for m in front.by_ref().take(left) {
-                self.input_one(ifindex, m);
-            }
-            front.for_each(|m| self.cx.mbufs.free(m));
-            self.input_one(ifindex, m);
-            left = 0;
         }
     }
 

@@ -1,8 +1,8 @@
-//! Cutting super-segments and joining segments: against the definition, against each other, and with marks that lie.
+//! Cutting super-segments: against the definition, and with marks that lie.
 
 use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TSO4, IFCAP_TSO6, IFCAP_UDP4CSUM, IFCAP_USO4};
 use iopkt_mbuf::{Mbuf, Pool, PoolConfig, flags, gso as kind};
-use iopkt_stack::{gro, gso};
+use iopkt_stack::gso;
 use proptest::prelude::*;
 
 const MACS: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
@@ -188,53 +188,6 @@ proptest! {
     }
 
     #[test]
-    fn what_is_cut_joins_again_and_what_is_joined_is_cut_again(mut t in talk(true)) {
-        t.tcp = true;
-        let p = pool();
-        let frames: Vec<Mbuf> = t.pieces().iter().map(|f| mbuf(&p, f)).collect();
-        let n = gro::run(&frames);
-        prop_assert_eq!(n, frames.len(), "a train without a gap is one");
-        let mut m = gro::join(&frames, 0, |n| p.cache(0).alloc_len(n)).expect("good checksums");
-        let whole = t.whole(&p);
-        prop_assert_eq!(m.as_slice(), whole.as_slice());
-        prop_assert_eq!((m.meta().csum_start, m.meta().csum_offset), (t.l4() as u16, 16));
-        let one = frames.len() == 1;
-        prop_assert_eq!(m.meta().gso_size, if one { t.payload.len() as u16 } else { t.size });
-        gso::check(&mut m, true).unwrap();
-        if !one {
-            prop_assert_eq!(bytes(&cut(&m, &p, 0)), t.pieces());
-        }
-    }
-
-    /// Trains with anything wrong in the middle end there, and whatever is joined is cut into exactly what came.
-    #[test]
-    fn only_what_can_be_told_apart_again_is_joined(mut t in talk(true), at in 0usize..1000, bit in 0usize..8, which: usize) {
-        t.tcp = true;
-        let p = pool();
-        let mut v = t.pieces();
-        let i = which % v.len();
-        let at = at % v[i].len();
-        v[i][at] ^= 1 << bit;
-        let frames: Vec<Mbuf> = v.iter().map(|f| mbuf(&p, f)).collect();
-        let n = gro::run(&frames);
-        prop_assert!((1..=frames.len()).contains(&n));
-        let Some(m) = gro::join(&frames[..n], 0, |n| p.cache(0).alloc_len(n)) else { return Ok(()) };
-        if n > 1 {
-            let again = bytes(&cut(&m, &p, 0));
-            for (a, b) in again.iter().zip(&v) {
-                // Identifications of packets that are never cut have no meaning.
-                let mut b = b.clone();
-                if t.v4 && b[20] & 0x40 != 0 {
-                    b[18..20].copy_from_slice(&a[18..20]);
-                    b[24..26].copy_from_slice(&a[24..26]);
-                }
-                prop_assert_eq!(a, &b);
-            }
-            prop_assert_eq!(again.len(), n);
-        }
-    }
-
-    #[test]
     fn marks_that_lie_are_contained(
         b in proptest::collection::vec(any::<u8>(), 0..200),
         t in talk(false), broken in any::<bool>(), at in 0usize..80, byte: u8, start: u16, offset: u16, size: u16, k: u8, fl in 0u32..16,
@@ -339,29 +292,4 @@ fn no_memory_ends_the_pieces() {
     };
     assert_eq!(gso::cut(&m, true, 0, alloc, |_| n += 1), Ok(2));
     assert_eq!(n, 2);
-}
-
-/// Each of these begins a train of its own.
-#[test]
-fn flags_windows_and_marks_are_respected() {
-    let p = pool();
-    let t = Talk { flags: 0x10, ..example() };
-    let run = |f: &dyn Fn(&mut Vec<u8>)| {
-        let mut v = t.pieces();
-        f(&mut v[2]);
-        gro::run(&v.iter().map(|f| mbuf(&p, f)).collect::<Vec<_>>())
-    };
-    assert_eq!(run(&|_| {}), 4);
-    assert_eq!(run(&|f| f[47] |= 0x08), 3, "PSH ends it");
-    for flag in [0x01, 0x02, 0x04, 0x20, 0x80] {
-        assert_eq!(run(&|f| f[47] |= flag), 2, "flag {flag:#x}");
-    }
-    assert_eq!(run(&|f| f[47] |= 0x40), 2, "ECE differs");
-    assert_eq!(run(&|f| f[15] |= 3), 2, "a router marked this one");
-    assert_eq!(run(&|f| f[22] -= 1), 2, "TTL");
-    assert_eq!(run(&|f| f[45] ^= 1), 2, "acknowledges more");
-    assert_eq!(run(&|f| f[49] ^= 1), 2, "another window");
-    assert_eq!(run(&|f| f[19] ^= 1), 2, "identification");
-    assert_eq!(run(&|f| f[41] ^= 1), 2, "a gap");
-    assert_eq!(run(&|f| f[5] ^= 1), 2, "another link-level address");
 }
