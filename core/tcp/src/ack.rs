@@ -25,6 +25,7 @@ impl Tcb {
             return false;
         }
         let before = self.snd.wnd;
+        self.snd.hold = false;
         self.update_window(seg);
         self.silent = 0;
         let mut w = AckWork { flight: self.pipe(), ..AckWork::default() };
@@ -134,6 +135,7 @@ impl Tcb {
             o.what |= what::WRITABLE;
         }
         self.snd.una = ack;
+        self.marks_acked(now, ack, false);
         self.snd.small = self.snd.small.max(ack);
         if self.snd.nxt.lt(ack) {
             self.snd.nxt = ack;

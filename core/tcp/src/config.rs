@@ -71,6 +71,8 @@ pub struct Config {
     pub init_cwnd: u8,
     /// Switch Nagle's algorithm off (TCP_NODELAY).
     pub nodelay: bool,
+    /// TCP_CORK.
+    pub cork: bool,
     /// Longest delay of an ACK (RFC 9293: under 0.5 s; BSD 0.2 s, Linux 0.04 s).
     pub delack: Duration,
     /// ACKs that are not delayed at the start of a stream and after a pause (Linux: 16): the sender's window is small then,
@@ -140,6 +142,7 @@ impl Default for Config {
             max_pacing: u64::MAX,
             init_cwnd: 10,
             nodelay: false,
+            cork: false,
             delack: Duration::from_millis(40),
             quick_acks: 16,
             // [RFC9293 MUST-25]

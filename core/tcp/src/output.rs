@@ -163,7 +163,8 @@ impl Tcb {
             return self.resend(now, start, end.min(start + full), &options, sink);
         }
         let end = self.data_end();
-        let avail = end.since(self.snd.nxt);
+        let record = self.record_end(self.snd.nxt).filter(|r| r.lt(end));
+        let avail = record.unwrap_or(end).since(self.snd.nxt);
         let fin = self.snd.fin && self.snd.nxt.le(end) && self.state != State::SynReceived;
         if avail == 0 && !fin {
             if self.tlp.due {
@@ -176,14 +177,14 @@ impl Tcb {
         if larger == Some(0) {
             return false;
         }
-        let Some(n) = larger.or_else(|| self.how_much(now, avail, full)) else {
+        let Some(n) = larger.or_else(|| self.how_much(now, avail, full, record.is_some())) else {
             return self.tlp.due && self.output_last(now, full, &options, sink);
         };
         let (start, mut to) = (self.snd.nxt, self.snd.nxt + n);
         if fin && to == end {
             to += 1;
         }
-        let push = self.ends_burst(avail, n, full);
+        let push = self.owed.probe || self.ends_burst(avail, n, full);
         if to == start || !self.emit_with(start, to, larger.unwrap_or(full), &options, push, sink) {
             return false;
         }
@@ -205,6 +206,7 @@ impl Tcb {
         let again = start.lt(self.snd.max);
         let stamp = self.stamp(now, n);
         self.sent.push(start, to, now, again, stamp);
+        self.marks_sent(now, to);
         self.snd.nxt = to;
         self.snd.max = self.snd.max.max(to);
         self.snd.last = now;
@@ -224,6 +226,9 @@ impl Tcb {
     /// so. //= RFC9293-3.9.1-push
     #[inline]
     fn ends_burst(&self, avail: u32, n: u32, full: u32) -> bool {
+        if self.knobs.tso_max > full {
+            return n > full;
+        }
         let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
         let more = avail.min(window).min(self.win.cwnd.saturating_sub(self.pipe())).saturating_sub(n);
         (self.snd.burst || n > full) && more < full && (more < avail - n || more == 0)
@@ -246,8 +251,9 @@ impl Tcb {
         };
     }
 
-    /// New payload bytes that may go in one segment now; `None` for not now. 0 is a bare FIN.
-    fn how_much(&mut self, now: Instant, avail: u32, full: u32) -> Option<u32> {
+    /// New payload bytes that may go in one segment now; `None` for not now. 0 is a bare FIN. `whole`: the record ends with
+    /// them, nothing that is written later can join them.
+    fn how_much(&mut self, now: Instant, avail: u32, full: u32, whole: bool) -> Option<u32> {
         if self.outstanding() == 0 && avail > 0 {
             self.restart_after_idle(now);
         }
@@ -269,18 +275,17 @@ impl Tcb {
         // CWR is for one segment, whatever a device makes of a large one.
         let urgent = self.snd.up.is_some_and(|up| up.gt(self.snd.nxt));
         let large = self.knobs.tso_max > full && !self.ecn.cwr && !urgent;
-        let super_max = self.knobs.tso_max.min(self.pace.portion());
-        let most = if large { (super_max - super_max % full).max(full) } else { full };
+        let most = if large && avail > full { self.super_size(full) } else { full };
         let n = avail.min(window).min(cwnd).min(most);
         let idle = self.outstanding() == 0;
         // Nagle as Minshall refined it (Linux does the same): a small segment waits for an earlier small one,
         // not for full ones, else the tail of every large write would cost a round trip. [RFC9293 SHLD-7]
         // [RFC9293 MAY-16]
-        let nagle_ok = self.knobs.nodelay
-            || idle
-            || self.snd.up.is_some()
+        let corked = self.snd.hold || self.knobs.cork && !self.snd.flush;
+        let nagle_ok = whole
             || self.snd.fin
-            || self.snd.small.le(self.snd.una);
+            || !corked
+                && (self.knobs.nodelay || idle || self.snd.up.is_some() || self.snd.small.le(self.snd.una));
         // [RFC9293 SHLD-28]
         if n >= full {
             // The short end of what there is goes with the full ones in front of it.
@@ -300,6 +305,24 @@ impl Tcb {
         None
     }
 
+    /// Most payload of a super-segment: what goes in about a millisecond at the rate of the window (more where the round trip is
+    /// shorter than that), two segments at least, and half the window, so that the next ACK finds something to do.
+    /// Linux sizes its super-segments so.
+    fn super_size(&self, full: u32) -> u32 {
+        const WHOLE: u64 = 65_536;
+        let mut most = u64::from(self.knobs.tso_max.min(self.pace.portion()));
+        let srtt = self.rtt.srtt().as_micros() as u64;
+        if srtt > 0 && !self.pace.on() {
+            let gain = if self.win.cwnd < self.win.ssthresh / 2 { 200 } else { 120 };
+            let window = u64::from(self.win.cwnd.max(self.outstanding()));
+            let rate = window * gain * 10_000 / srtt;
+            let near = WHOLE.checked_shr((self.rtt.min().as_micros() >> 9).min(63) as u32).unwrap_or(0);
+            most = most.min((rate >> 10) + near);
+        }
+        let most = most.max(2 * u64::from(full)).min(u64::from(self.win.cwnd / 2)) as u32;
+        (most - most % full).max(full)
+    }
+
     /// After an idle time the old window proves nothing. [RFC5681 4.1]
     fn restart_after_idle(&mut self, now: Instant) {
         let idle = now.since(self.snd.last);
@@ -313,6 +336,7 @@ impl Tcb {
     }
 
     fn resend(&mut self, now: Instant, start: Seq, end: Seq, opts: &Options, sink: &mut impl Sink) -> bool {
+        let end = self.record_end(start).map_or(end, |r| r.min(end));
         let n = end.since(start);
         // [RFC9293 SHLD-16] [RFC9293 MAY-7]
         if !self.owed.force_retx && self.pipe() + n > self.win.cwnd {
@@ -412,7 +436,7 @@ impl Tcb {
         if end.gt(data_end) {
             flags |= Flags::FIN;
         }
-        if (push || end.ge(data_end)) && text > 0 {
+        if (push || end.ge(data_end) && !self.snd.more || self.ends_record(end)) && text > 0 {
             // [RFC9293 MUST-61]
             // [RFC9293 SHLD-27] [RFC9293 MUST-60]
             flags |= Flags::PSH;

@@ -5,6 +5,7 @@ use crate::cc::{Cc, Window};
 use crate::config::Config;
 use crate::ecn::EcnState;
 use crate::fastopen::Fast;
+use crate::marks::Marks;
 use crate::mtu::Mtu;
 use crate::outcome::Stats;
 use crate::pace::Pace;
@@ -82,6 +83,12 @@ pub(crate) struct Snd {
     pub(crate) refused: bool,
     /// Segments of new data went out in this call of output.
     pub(crate) burst: bool,
+    /// The last write said that more follows: its end is no end of a burst.
+    pub(crate) more: bool,
+    /// And nothing has come since that pushes what is less than a segment.
+    pub(crate) hold: bool,
+    /// What is there goes, corked or not.
+    pub(crate) flush: bool,
 }
 
 /// Receive sequence space.
@@ -171,6 +178,7 @@ pub(crate) struct Knobs {
     pub(crate) init_cwnd: u8,
     pub(crate) keepalive: bool,
     pub(crate) nodelay: bool,
+    pub(crate) cork: bool,
     pub(crate) quick_acks: u8,
 }
 
@@ -230,6 +238,7 @@ pub struct Tcb {
     pub(crate) stats: Stats,
     pub(crate) fast: Option<Box<Fast>>,
     pub(crate) mtu: Option<Box<Mtu>>,
+    pub(crate) marks: Option<Box<Marks>>,
 }
 
 /// What our SYN offers.
@@ -280,6 +289,9 @@ impl Tcb {
                 persist: false,
                 refused: false,
                 burst: false,
+                more: false,
+                hold: false,
+                flush: false,
             },
             rcv: Rcv {
                 nxt: Seq(0),
@@ -334,6 +346,7 @@ impl Tcb {
             silent: 0,
             challenge_at: None,
             mtu: None,
+            marks: None,
             knobs: Knobs {
                 delack: ms(cfg.delack),
                 keep_idle: ms(cfg.keep_idle),
@@ -351,6 +364,7 @@ impl Tcb {
                 init_cwnd: cfg.init_cwnd,
                 keepalive: cfg.keepalive,
                 nodelay: cfg.nodelay,
+                cork: cfg.cork,
                 quick_acks: cfg.quick_acks,
             },
             soft: None,
@@ -451,6 +465,7 @@ impl Tcb {
         self.early.clear(&mut drop);
         self.out.consume(usize::MAX);
         self.out.shrink();
+        self.marks_acked(self.rcv.last.max(self.snd.last), self.snd.una, true);
         self.owed.ack = false;
         self.owed.dups = 0;
         self.snd.need_syn = false;

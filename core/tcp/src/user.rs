@@ -79,6 +79,7 @@ impl Tcb {
         if self.snd.fin || self.state == State::Closed || self.state == State::TimeWait {
             return Err(Errno::EPIPE);
         }
+        (self.snd.more, self.snd.hold, self.snd.flush) = (false, false, false);
         Ok(self.out.write(data))
     }
 
@@ -108,6 +109,23 @@ impl Tcb {
     /// Bytes written and not yet acknowledged (SIOCOUTQ).
     pub fn unsent_or_unacked(&self) -> usize {
         self.out.len()
+    }
+
+    /// Bytes written and not yet sent.
+    pub fn unsent(&self) -> u32 {
+        self.data_end().since(self.snd.nxt.min(self.data_end()))
+    }
+
+    /// Bytes that both windows let go now.
+    pub fn sendable(&self) -> u32 {
+        let edge = self.snd.una + self.snd.wnd;
+        let window = if edge.gt(self.snd.nxt) { edge.since(self.snd.nxt) } else { 0 };
+        window.min(self.win.cwnd.saturating_sub(self.pipe()))
+    }
+
+    /// The largest window that the peer ever offered, bytes.
+    pub fn peer_window(&self) -> u32 {
+        self.snd.max_wnd
     }
 
     /// In-order bytes that wait to be read (FIONREAD).
@@ -276,6 +294,22 @@ impl Tcb {
     pub fn set_nodelay(&mut self, on: bool) {
         // [RFC9293 MUST-17]
         self.knobs.nodelay = on;
+    }
+
+    /// TCP_CORK: what is less than a segment waits, until it is turned off or for a retransmission time-out.
+    pub fn set_cork(&mut self, on: bool) {
+        self.knobs.cork = on;
+    }
+
+    /// MSG_MORE: more follows what was just written. What is less than a segment waits for it, at most until something comes from
+    /// the peer or for a retransmission time-out.
+    pub fn more_follows(&mut self) {
+        (self.snd.more, self.snd.hold) = (true, true);
+    }
+
+    /// What is there goes now, corked or not (TCP_NODELAY does so when it is set).
+    pub fn push(&mut self) {
+        (self.snd.hold, self.snd.flush) = (false, true);
     }
 
     /// Whether Nagle's algorithm is off.

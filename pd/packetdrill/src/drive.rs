@@ -14,7 +14,7 @@ const STAMP: std::time::Duration = std::time::Duration::from_secs(2);
 /// What looking at the clock takes: packetdrill spins until it shows the time of the next line.
 const LOOK: Duration = Duration::from_micros(1);
 /// Microseconds since the epoch at the clock's zero.
-const EPOCH: u64 = 1_700_000_000_000_000;
+pub(crate) const EPOCH: u64 = 1_700_000_000_000_000;
 
 /// A thread whose call blocks.
 struct Waiter {

@@ -26,7 +26,7 @@ impl Flags {
     /// Reads the flags, and the arguments of packetdrill. What is not understood is returned in words.
     pub fn read(flags: &str, args: &[String]) -> (Flags, Vec<String>) {
         let mut f = Flags {
-            setup: Setup::default(),
+            setup: Setup { epoch: crate::drive::EPOCH, ..Setup::default() },
             kernel_sysctl: true,
             sysctl: Vec::new(),
             verbose: false,

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod calls;
+mod control;
 mod fds;
 mod name;
 mod pipe;

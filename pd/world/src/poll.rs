@@ -79,7 +79,7 @@ impl World {
         if eof && matches!(state, 4 | 5 | 6 | 9 | 11) {
             r |= POLLHUP;
         }
-        if self.shard.sockets.has_error(id) {
+        if self.shard.sockets.has_error(id) || self.shard.sockets.has_queued_error(id) {
             r |= POLLERR;
         }
         r

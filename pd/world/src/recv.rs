@@ -1,11 +1,12 @@
 //! Receiving: recvmsg(2) and splice(2) from a socket.
 
 use crate::calls::{Answer, Call, Pending};
+use crate::control::Control;
 use crate::fds::File;
 use crate::name::encode_name;
 use crate::stack::World;
 use iopkt_base::{Errno, Result};
-use iopkt_stack::sockets::{SockId, SockType};
+use iopkt_stack::sockets::{SockId, SockType, origin};
 
 pub(crate) const MSG_OOB: i32 = 1;
 pub(crate) const MSG_PEEK: i32 = 2;
@@ -30,12 +31,25 @@ impl World {
             Ok(File::Epoll(_)) => return Some(Err(Errno::EINVAL)),
             Err(e) => return Some(Err(e)),
         };
+        if flags & MSG_ERRQUEUE != 0 {
+            // It never waits.
+            return Some(self.recv_error(id, len));
+        }
         let r = match self.shard.sockets.kind(id) {
             Ok((SockType::Stream, ..)) => self.recv_stream(id, fd, len, flags, p),
             Ok(_) => self.recv_datagram(id, len, flags),
             Err(e) => Err(e),
         };
-        let _ = room;
+        let r = r.map(|mut a| {
+            if room > 0 && flags & MSG_PEEK == 0 && self.shard.sockets.recv_wants(id).inq {
+                // The peer's FIN counts as a byte.
+                let (n, s) = (self.shard.sockets.queued(id).0, &self.shard.sockets);
+                let mut c = Control::default();
+                c.inq(if n == 0 && s.at_eof(id) { 1 } else { n });
+                a.control = c.0;
+            }
+            a
+        });
         match r {
             Err(Errno::EAGAIN) if wait => None,
             Err(Errno::EAGAIN) if !p.got.is_empty() => Some(Ok(take(p))),
@@ -51,9 +65,6 @@ impl World {
         flags: i32,
         p: &mut Pending,
     ) -> Result<Answer> {
-        if flags & MSG_ERRQUEUE != 0 {
-            return Err(Errno::EAGAIN);
-        }
         let state = self.tcp_state(fd);
         if state == Some(10) {
             return Err(Errno::ENOTCONN);
@@ -113,6 +124,35 @@ impl World {
         }
     }
 
+    /// recvmsg(2) with MSG_ERRQUEUE.
+    fn recv_error(&mut self, id: SockId, len: usize) -> Result<Answer> {
+        let e = self.shard.sockets.take_queued_error(id).ok_or(Errno::EAGAIN)?;
+        let mut c = Control::default();
+        let epoch = self.epoch;
+        c.error(&e, |t| epoch + t.as_micros());
+        let data = e.payload[..e.payload.len().min(len)].to_vec();
+        // The packet that a timestamp is of does not come with it: as if it had been cut off.
+        let cut = e.payload.len() > len || e.origin == origin::TIMESTAMPING && self.stamps_with_packet(id);
+        let network = matches!(e.origin, origin::LOCAL | origin::ICMP | origin::ICMP6);
+        Ok(Answer {
+            ret: data.len() as i64,
+            data,
+            name: if network { encode_name(e.dst) } else { Vec::new() },
+            control: c.0,
+            msg_flags: MSG_ERRQUEUE | if cut { MSG_TRUNC } else { 0 },
+            ..Answer::default()
+        })
+    }
+
+    /// SO_TIMESTAMPING without SOF_TIMESTAMPING_OPT_TSONLY.
+    fn stamps_with_packet(&mut self, id: SockId) -> bool {
+        const TSONLY: u32 = 1 << 11;
+        let mut v = [0; 8];
+        let s = &mut self.shard;
+        let n = s.sockets.getsockopt(&mut s.cx, &s.net, id, 1, 37, &mut v);
+        n.is_ok() && u32::from_ne_bytes([v[0], v[1], v[2], v[3]]) & TSONLY == 0
+    }
+
     fn take(&mut self, id: SockId, bytes: &[u8], p: &mut Pending) {
         let s = &mut self.shard;
         s.sockets.consume(&mut s.cx, id, bytes.len());
@@ -125,9 +165,6 @@ impl World {
     }
 
     fn recv_datagram(&mut self, id: SockId, len: usize, flags: i32) -> Result<Answer> {
-        if flags & MSG_ERRQUEUE != 0 {
-            return Err(Errno::EAGAIN);
-        }
         if flags & MSG_PEEK != 0 {
             return Err(Errno::EOPNOTSUPP);
         }

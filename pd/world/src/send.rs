@@ -6,9 +6,14 @@ use crate::name::decode_name;
 use crate::recv::{MSG_DONTWAIT, MSG_OOB};
 use crate::stack::World;
 use iopkt_base::{Errno, Result};
-use iopkt_stack::sockets::{SendOpts, SockId, SockType};
+use iopkt_stack::sockets::{SendOpts, SockId, SockType, Written};
 
 const MSG_FASTOPEN: i32 = 0x2000_0000;
+const MSG_EOR: i32 = 0x80;
+const MSG_MORE: i32 = 0x8000;
+const MSG_ZEROCOPY: i32 = 0x400_0000;
+/// What says something about the end of what was written.
+const MARKS: i32 = MSG_EOR | MSG_MORE | MSG_ZEROCOPY;
 
 impl World {
     pub(crate) fn try_send(&mut self, p: &mut Pending, late: bool) -> Option<Result<Answer>> {
@@ -31,7 +36,15 @@ impl World {
             Err(e) => return Some(Err(e)),
         };
         match self.shard.sockets.kind(id) {
-            Ok((SockType::Stream, ..)) => self.send_stream(id, wait, flags, p),
+            Ok((SockType::Stream, ..)) => {
+                let r = self.send_stream(id, wait, flags, p);
+                if let Some(Ok(a)) = &r
+                    && a.ret > 0
+                {
+                    self.written(id, flags);
+                }
+                r
+            }
             Ok(_) => {
                 let to = match name.as_ref().map(|n| decode_name(n)).transpose() {
                     Ok(t) => t.flatten(),
@@ -71,6 +84,19 @@ impl World {
             Err(Errno::EAGAIN) if wait => None,
             Err(_) if p.done > 0 && !p.opening => Some(Ok(Answer::of(p.done))),
             Err(e) => Some(Err(e)),
+        }
+    }
+
+    /// Tells the stack of the end of a write; that reports are too many costs reports, not bytes.
+    fn written(&mut self, id: SockId, flags: i32) {
+        let w = Written {
+            more: flags & MSG_MORE != 0,
+            eor: flags & MSG_EOR != 0,
+            zerocopy: flags & MSG_ZEROCOPY != 0,
+        };
+        let s = &mut self.shard;
+        if s.sockets.written(self.now, id, w).is_err() {
+            self.log.push(format!("reports of {:#x} are too many", flags & MARKS));
         }
     }
 

@@ -23,12 +23,14 @@ pub struct Setup {
     pub mtu: u32,
     /// Seed of the stack's randomness, seen and secret.
     pub seed: u64,
+    /// The time of day at the clock's zero, microseconds since 1970: what timestamps of control messages are counted from.
+    pub epoch: u64,
 }
 
 impl Default for Setup {
     /// What packetdrill's own scripts are run with.
     fn default() -> Self {
-        Setup { local: Ipv4Addr::new(192, 168, 0, 1), plen: 16, mtu: 1500, seed: 1 }
+        Setup { local: Ipv4Addr::new(192, 168, 0, 1), plen: 16, mtu: 1500, seed: 1, epoch: 0 }
     }
 }
 
@@ -39,6 +41,8 @@ pub struct World {
     pub(crate) shard: Shard,
     pub(crate) tun: u32,
     pub(crate) fds: Fds,
+    /// The time of day at the clock's zero, microseconds.
+    pub(crate) epoch: u64,
     /// What the stack sent and nobody has taken yet, with the time.
     out: VecDeque<(Instant, Vec<u8>)>,
     /// Log lines of the stack.
@@ -73,11 +77,13 @@ impl World {
             shard,
             tun,
             fds: Fds::default(),
+            epoch: s.epoch,
             out: VecDeque::new(),
             log: Vec::new(),
             batch: Vec::new(),
             pool,
         };
+        w.shard.sockets.hand_messages();
         w.add_address(s.local, s.plen)?;
         w.default_route()?;
         w.settle();

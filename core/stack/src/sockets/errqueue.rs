@@ -4,13 +4,13 @@
 //! SO_ERROR is the errno of the oldest one in the queue (Linux: of the next one, after each that is taken). Bounded: [`MAX`]
 //! entries of [`QUOTE`] bytes; more of them are only an errno.
 
-use super::sock::Sock;
+use super::sock::{Body, Sock};
 use super::types::SockId;
 use super::{Sockets, ev};
 use crate::packet::IcmpErr;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use iopkt_base::Errno;
+use iopkt_base::{Errno, Instant};
 
 /// Entries.
 const MAX: usize = 64;
@@ -25,6 +25,10 @@ pub mod origin {
     pub const ICMP: u8 = 2;
     /// ICMPv6.
     pub const ICMP6: u8 = 3;
+    /// SO_TIMESTAMPING of what was sent.
+    pub const TIMESTAMPING: u8 = 4;
+    /// MSG_ZEROCOPY.
+    pub const ZEROCOPY: u8 = 5;
 }
 
 /// An error, as `struct sock_extended_err` has it.
@@ -36,8 +40,12 @@ pub struct SockErr {
     pub origin: u8,
     /// ICMP type and code.
     pub icmp: (u8, u8),
-    /// The MTU, for EMSGSIZE.
+    /// `ee_info`: the MTU, for EMSGSIZE.
     pub info: u32,
+    /// `ee_data`: byte or number that a report is about.
+    pub data: u32,
+    /// The time that a report is of.
+    pub at: Option<Instant>,
     /// Node that reported it.
     pub offender: Option<IpAddr>,
     /// Where the datagram went.
@@ -55,6 +63,13 @@ impl Sock {
         }
     }
 
+    /// A report that is no error.
+    pub(super) fn queue_error(&mut self, e: SockErr) {
+        if self.errors.len() < MAX {
+            self.errors.push_back(e);
+        }
+    }
+
     /// An ICMP error; `payload` is what follows the transport header in the quote.
     pub(super) fn put_icmp(&mut self, e: &IcmpErr, dst: SocketAddr, payload: &[u8]) {
         let errno = if e.mtu != 0 { Errno::EMSGSIZE } else { e.errno };
@@ -64,6 +79,8 @@ impl Sock {
             origin,
             icmp: e.icmp,
             info: e.mtu,
+            data: 0,
+            at: None,
             offender: Some(e.from),
             dst,
             payload: payload[..payload.len().min(QUOTE)].to_vec(),
@@ -76,8 +93,11 @@ impl Sockets {
     pub fn take_queued_error(&mut self, id: SockId) -> Option<SockErr> {
         let s = self.table.get_mut(id).ok()?;
         let e = s.errors.pop_front()?;
-        s.err = s.errors.front().map(|e| e.errno);
-        if s.err.is_some() {
+        let network = |e: &&SockErr| matches!(e.origin, origin::LOCAL | origin::ICMP | origin::ICMP6);
+        if network(&&e) || !matches!(s.body, Body::Conn(_)) {
+            s.err = s.errors.front().filter(network).map(|e| e.errno);
+        }
+        if !s.errors.is_empty() {
             self.raise(id.index, ev::ERROR);
         }
         Some(e)
@@ -89,8 +109,17 @@ impl Sockets {
         let Ok(s) = self.table.get_mut(id) else { return };
         if s.opt.recverr && s.errors.len() < MAX {
             let (errno, origin) = (Errno::EMSGSIZE, origin::LOCAL);
-            let e =
-                SockErr { errno, origin, icmp: (0, 0), info: mtu, offender: None, dst, payload: Vec::new() };
+            let e = SockErr {
+                errno,
+                origin,
+                icmp: (0, 0),
+                info: mtu,
+                data: 0,
+                at: None,
+                offender: None,
+                dst,
+                payload: Vec::new(),
+            };
             s.errors.push_back(e);
         }
     }

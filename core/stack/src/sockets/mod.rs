@@ -42,6 +42,7 @@ mod tcp_calls;
 mod tcp_in;
 mod tcp_info;
 mod tcp_listen;
+mod tcp_marks;
 mod tcp_out;
 mod tcp_train;
 mod timers;
@@ -51,6 +52,7 @@ mod udp;
 
 pub use errqueue::{SockErr, origin};
 pub use options::RecvWants;
+pub use tcp_marks::Written;
 pub use types::{Datagram, Event, SendOpts, SockId, SockType, ev};
 
 use crate::cx::Cx;
@@ -95,6 +97,8 @@ pub struct Sockets {
     pressure: pressure::Pressure,
     /// Packets received since it was last looked at.
     unweighed: u32,
+    /// The owner hands error queues and control messages of streams on.
+    messages: bool,
     /// Slots that a packet is for; kept to keep its memory.
     scratch: Vec<u32>,
 }
@@ -127,6 +131,7 @@ impl Sockets {
             rst_rate: (Instant::ZERO, 0),
             pressure: pressure::Pressure::default(),
             unweighed: 0,
+            messages: false,
             scratch: Vec::new(),
         }
     }

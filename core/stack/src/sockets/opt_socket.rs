@@ -113,7 +113,8 @@ const STAMPING_OPT_ID_TCP: u32 = 1 << 16;
 const BPF_EXTENSIONS: i32 = 64;
 
 /// Options that are on or off, and kept as bits of [`super::sock::Opts::so_flags`].
-const FLAGS: [i32; 8] = [
+const FLAGS: [i32; 9] = [
+    so::ZEROCOPY,
     so::DEBUG,
     so::RXQ_OVFL,
     so::WIFI_STATUS,
@@ -160,6 +161,7 @@ impl Sockets {
         name: i32,
         v: &[u8],
     ) -> Result<()> {
+        let messages = self.messages;
         let s = self.table.get_mut(id)?;
         match name {
             so::BINDTODEVICE => return set_device(s, net, v),
@@ -172,7 +174,7 @@ impl Sockets {
             _ => {}
         }
         let n = int(v)?;
-        if FLAGS.contains(&name) {
+        if FLAGS.contains(&name) && name != so::ZEROCOPY {
             return set_flag(s, name, n != 0);
         }
         match name {
@@ -197,6 +199,9 @@ impl Sockets {
             so::DETACH_FILTER if s.opt.locked_filter() => return Err(Errno::EPERM),
             so::DETACH_FILTER => drop(s.opt.filter.take().ok_or(Errno::ENOENT)?),
             so::DETACH_REUSEPORT_BPF => return self.clear_chooser(id),
+            so::ZEROCOPY if messages && s.ty == SockType::Stream && (0..=1).contains(&n) => {
+                return set_flag(s, name, n == 1);
+            }
             _ => set_number(s, name, n, v)?,
         }
         self.touch(cx, id);
@@ -334,7 +339,8 @@ fn set_stamping(s: &mut Sock, n: u32) -> Result<()> {
     if asks(STAMPING_BIND_PHC) {
         return Err(Errno::EOPNOTSUPP);
     }
-    s.opt.stamping = n;
+    let before = core::mem::replace(&mut s.opt.stamping, n);
+    s.stamps_begin(before);
     Ok(())
 }
 
@@ -416,7 +422,7 @@ fn get_number(s: &Sock, name: i32) -> Result<i32> {
         so::DOMAIN => af(s.family),
         so::ACCEPTCONN => i32::from(s.is_listening()),
         so::BINDTOIFINDEX => o.bound_dev as i32,
-        so::BSDCOMPAT | so::RESERVE_MEM | so::ZEROCOPY | so::INCOMING_NAPI_ID => 0,
+        so::BSDCOMPAT | so::RESERVE_MEM | so::INCOMING_NAPI_ID => 0,
         so::PEEK_OFF if s.ty == SockType::Raw => return Err(Errno::EOPNOTSUPP),
         so::PEEK_OFF => o.peek_off,
         so::BUSY_POLL => o.busy_poll,

@@ -1,6 +1,6 @@
 //! Options at IPPROTO_TCP (tcp(7)).
 //!
-//! TCP_CORK overrides TCP_NODELAY: a partial segment waits as long as data is in flight. TCP_LINGER2, TCP_SYNCNT and
+//! TCP_CORK overrides TCP_NODELAY: a partial segment waits until it is turned off, or for a retransmission time-out. TCP_LINGER2, TCP_SYNCNT and
 //! TCP_MAXSEG act on the connection that there is, too. What is only told or refused is in `opt_tcp_rest`.
 
 use super::Sockets;
@@ -81,6 +81,8 @@ pub(crate) struct TcpOpts {
     pub thin_linear: bool,
     /// TCP_NOTSENT_LOWAT, bytes; 0 for none.
     pub notsent_lowat: u32,
+    /// TCP_INQ.
+    pub inq: bool,
     /// Offer selective acknowledgements; window scaling and timestamps (RFC 7323, once 1323).
     pub sack: bool,
     pub timestamps: bool,
@@ -110,6 +112,7 @@ impl Default for TcpOpts {
             delays: false,
             thin_linear: false,
             notsent_lowat: 0,
+            inq: false,
             sack: true,
             timestamps: true,
             scaling: true,
@@ -138,11 +141,18 @@ impl Sockets {
         {
             return self.set_fast(cx, id, name, v);
         }
+        let messages = self.messages;
         let s = self.table.get_mut(id)?;
         let fresh = matches!(s.body, Body::Idle | Body::Listen(_));
         let t = &mut s.opt.tcp;
         match name {
-            tcp::NODELAY => t.nodelay = flag(v)?,
+            tcp::NODELAY => {
+                t.nodelay = flag(v)?;
+                // tcp(7): setting it flushes what waits, TCP_CORK or not.
+                if let (true, Body::Conn(c)) = (t.nodelay, &mut s.body) {
+                    c.tcb.push();
+                }
+            }
             tcp::CORK => t.cork = flag(v)?,
             tcp::QUICKACK => (t.quickack, t.delays) = (flag(v)?, !flag(v)?),
             // Linux takes 88 to 32767, and 0 for "as it comes".
@@ -179,7 +189,7 @@ impl Sockets {
                     c.tcb.set_congestion(kind);
                 }
             }
-            _ => super::opt_tcp_rest::set(s, name, v)?,
+            _ => super::opt_tcp_rest::set(s, name, v, messages)?,
         }
         self.touch(cx, id);
         Ok(())
@@ -243,7 +253,8 @@ impl Sockets {
 fn apply(o: &Opts, c: &mut super::tcp::Conn, cx: &Cx) {
     let t = &o.tcp;
     let secs = |n: u32| Duration::from_secs(u64::from(n));
-    c.tcb.set_nodelay(t.nodelay && !t.cork);
+    c.tcb.set_nodelay(t.nodelay);
+    c.tcb.set_cork(t.cork);
     c.tcb.set_delack(t.delack());
     c.tcb.set_keepalive(cx.now, o.keepalive, secs(t.keep_idle), secs(t.keep_intvl), t.keep_cnt);
     c.tcb.set_max_segment(t.maxseg);

@@ -2,7 +2,8 @@
 //!
 //! Refused, with what Linux answers to a program that may not or to a kernel built without: TCP_REPAIR and its kin (EPERM:
 //! connections are not moved from host to host), TCP_MD5SIG (EINVAL, ENOPROTOOPT), TCP_ULP (ENOENT: no kernel TLS),
-//! TCP_ZEROCOPY_RECEIVE (EINVAL), TCP_INQ, TCP_TX_DELAY and TCP_SAVE_SYN (EOPNOTSUPP).
+//! TCP_ZEROCOPY_RECEIVE (EINVAL), TCP_TX_DELAY and TCP_SAVE_SYN (EOPNOTSUPP), and TCP_INQ (EOPNOTSUPP) where the owner does not
+//! hand control messages of streams on.
 
 use super::options::{int, put, put_int};
 use super::sock::Sock;
@@ -44,7 +45,7 @@ fn only_off(n: i32) -> Result<()> {
     if truth(n)? { Err(Errno::EOPNOTSUPP) } else { Ok(()) }
 }
 
-pub(super) fn set(s: &mut Sock, name: i32, v: &[u8]) -> Result<()> {
+pub(super) fn set(s: &mut Sock, name: i32, v: &[u8], messages: bool) -> Result<()> {
     if name == tcp::ULP {
         // The name of a protocol above TCP: none is known.
         return Err(if v.is_empty() { Errno::EINVAL } else { Errno::ENOENT });
@@ -57,6 +58,7 @@ pub(super) fn set(s: &mut Sock, name: i32, v: &[u8]) -> Result<()> {
         tcp::THIN_DUPACK => drop(truth(n)?),
         tcp::NOTSENT_LOWAT => t.notsent_lowat = n as u32,
         tcp::SAVE_SYN if (1..=2).contains(&n) => return Err(Errno::EOPNOTSUPP),
+        tcp::INQ if messages => t.inq = truth(n)?,
         tcp::SAVE_SYN | tcp::INQ => only_off(n)?,
         tcp::TX_DELAY if n > 0 => return Err(Errno::EOPNOTSUPP),
         tcp::TX_DELAY if n == 0 => {}
@@ -74,7 +76,8 @@ pub(super) fn get(s: &Sock, now: Instant, name: i32, out: &mut [u8]) -> Result<u
     let t = &s.opt.tcp;
     let v = match name {
         tcp::THIN_LINEAR_TIMEOUTS => i32::from(t.thin_linear),
-        tcp::THIN_DUPACK | tcp::REPAIR | tcp::SAVE_SYN | tcp::INQ | tcp::TX_DELAY => 0,
+        tcp::THIN_DUPACK | tcp::REPAIR | tcp::SAVE_SYN | tcp::TX_DELAY => 0,
+        tcp::INQ => i32::from(t.inq),
         tcp::NOTSENT_LOWAT => t.notsent_lowat as i32,
         // The clock of RFC 7323's timestamps, milliseconds.
         tcp::TIMESTAMP => (now.as_nanos() / 1_000_000) as i32,

@@ -151,6 +151,7 @@ impl Sockets {
             stamping: s.opt.stamping & STAMPS_RX == STAMPS_RX && !stream,
             origdst: s.opt.ip_flag(super::opt_ip::ip::RECVORIGDSTADDR) && !stream,
             drops: s.opt.so_flags >> super::opt_socket::so::RXQ_OVFL & 1 != 0 && !stream,
+            inq: s.opt.tcp.inq && stream,
         }
     }
 }
@@ -171,4 +172,6 @@ pub struct RecvWants {
     pub stamping: bool,
     pub origdst: bool,
     pub drops: bool,
+    /// TCP_INQ, of a stream.
+    pub inq: bool,
 }

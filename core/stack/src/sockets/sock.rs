@@ -217,6 +217,9 @@ pub(crate) struct Sock {
     pub err: Option<Errno>,
     /// Errors that wait for recvmsg(2) with MSG_ERRQUEUE.
     pub errors: VecDeque<SockErr>,
+    /// Number of the next write with MSG_ZEROCOPY; where SO_TIMESTAMPING counts bytes from.
+    pub zero_next: u32,
+    pub tx_base: u32,
     /// Bits of [`super::ev`] that wait to be told.
     pub ev: u8,
     pub shut_rd: bool,
@@ -251,6 +254,8 @@ impl Sock {
             opt: Opts::default(),
             err: None,
             errors: VecDeque::new(),
+            zero_next: 0,
+            tx_base: 0,
             ev: 0,
             shut_rd: false,
             shut_wr: false,

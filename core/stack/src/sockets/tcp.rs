@@ -107,11 +107,30 @@ impl Conn {
         }
     }
 
+    /// How much of `len` bytes a stream with TCP_NOTSENT_LOWAT takes (0: none set): a portion at a time, as long as what is not
+    /// sent is less than that. A portion is half of the peer's largest window, as Linux has it.
+    pub fn portion(&self, lowat: u32, len: usize) -> usize {
+        if lowat == 0 {
+            return len;
+        }
+        let (mss, unsent) = (self.tcb.mss().max(1), self.tcb.unsent());
+        let goal = (self.tcb.peer_window() / 2).min(65_536) / mss * mss;
+        let waits = unsent.saturating_sub(self.tcb.sendable());
+        if waits >= lowat {
+            return 0;
+        }
+        let goal = goal.max(mss);
+        let most = self.tcb.sendable().saturating_add(lowat.div_ceil(goal).saturating_mul(goal));
+        len.min(most.saturating_sub(unsent) as usize)
+    }
+
     /// Whether there is room for a good portion: a third of the send buffer is free, or nothing waits in it (Linux:
     /// `sk_stream_is_writable`). With less, each ACK would fetch its few bytes by itself.
-    pub fn roomy(&self) -> bool {
+    pub fn roomy(&self, lowat: u32) -> bool {
         let space = self.tcb.write_space();
-        space > 0 && space >= self.tcb.unsent_or_unacked() / 2
+        // TCP_NOTSENT_LOWAT: less than half of it waits to be sent.
+        let few = lowat == 0 || self.tcb.unsent().saturating_mul(2) < lowat;
+        space > 0 && few && space >= self.tcb.unsent_or_unacked() / 2
     }
 }
 
@@ -386,7 +405,10 @@ impl Sockets {
         if out.what & (what::READABLE | what::FIN) != 0 {
             tell |= ev::READ;
         }
-        if out.what & what::WRITABLE != 0 && c.want_write && (c.roomy() || c.tcb.write_space() == 0) {
+        if out.what & what::WRITABLE != 0
+            && c.want_write
+            && (c.roomy(s.opt.tcp.notsent_lowat) || c.tcb.write_space() == 0)
+        {
             c.want_write = false;
             tell |= ev::WRITE;
         }
@@ -398,6 +420,7 @@ impl Sockets {
         if program && tell != 0 {
             self.raise(slot, tell);
         }
+        self.tell_written(slot);
         if out.what & what::OUTPUT != 0 {
             self.dirty(slot);
         }

@@ -62,9 +62,11 @@ impl Sockets {
             State::Established | State::CloseWait => {}
             _ => return Err(Errno::EPIPE),
         }
+        let len = data.len();
+        let data = &data[..c.portion(s.opt.tcp.notsent_lowat, len)];
         let n = if urgent { c.tcb.write_urgent(data)? } else { c.tcb.write(data)? };
-        c.want_write = n < data.len();
-        if n == 0 && !data.is_empty() {
+        c.want_write = n < len;
+        if n == 0 && len > 0 {
             return Err(Errno::EAGAIN);
         }
         c.wrote = Some(cx.now);
@@ -89,7 +91,7 @@ impl Sockets {
                 }
                 let fast = c.tcb.is_fast_child();
                 let may = fast || matches!(c.tcb.state(), State::Established | State::CloseWait);
-                let roomy = may && c.roomy();
+                let roomy = may && c.roomy(s.opt.tcp.notsent_lowat);
                 if matches!(c.tcb.state(), State::SynSent | State::SynReceived) || may {
                     c.want_write |= !roomy;
                     return Ok(if roomy { c.tcb.write_space() } else { 0 });

@@ -154,6 +154,7 @@ impl Sockets {
         self.stats.tcp.sent += sent as u64;
         let more = c.tcb.wants_output() && !starved;
         let next = c.tcb.deadline();
+        self.tell_written(slot);
         self.timers.at_latest(slot, next);
         if starved {
             // Memory comes back when others are done; asking all the time would not bring it sooner.
@@ -192,7 +193,8 @@ impl Sockets {
             init_cwnd: self.tune.init_win(path),
             cc: t.cc,
             max_pacing: s.opt.max_pacing,
-            nodelay: t.nodelay && !t.cork,
+            nodelay: t.nodelay,
+            cork: t.cork,
             delack: t.delack(),
             sack: t.sack,
             window_scaling: t.scaling,

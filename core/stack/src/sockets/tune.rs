@@ -11,7 +11,7 @@ use crate::packet::Path;
 use iopkt_tcp::{CcKind, Ecn};
 
 /// The variables. Sizes are in bytes.
-pub(crate) const NAMES: [&str; 24] = [
+pub(crate) const NAMES: [&str; 25] = [
     "net.inet.tcp.sendspace",
     "net.inet.tcp.recvspace",
     "net.inet.tcp.sack.enable",
@@ -33,6 +33,7 @@ pub(crate) const NAMES: [&str; 24] = [
     "net.inet.tcp.recvbuf_max",
     "net.inet.tcp.ecn.enable",
     "net.inet.tcp.ecn.maxretries",
+    "net.inet.tcp.notsent_lowat",
     "net.inet.udp.checksum",
     "net.inet.udp.sendspace",
     "net.inet.udp.recvspace",
@@ -130,6 +131,7 @@ impl Tune {
             "net.inet.tcp.recvbuf_auto" => self.auto[1].0.into(),
             "net.inet.tcp.recvbuf_max" => self.auto[1].1,
             "net.inet.tcp.ecn.enable" => ECN.iter().position(|e| *e == self.ecn).unwrap_or(0) as u32,
+            "net.inet.tcp.notsent_lowat" => t.notsent_lowat,
             "net.inet.tcp.ecn.maxretries" => self.ecn_asks.into(),
             "net.inet.udp.checksum" => (!self.udp.no_check).into(),
             "net.inet.udp.sendspace" => self.udp.sndbuf,
@@ -178,6 +180,7 @@ impl Tune {
             "net.inet.tcp.ecn.maxretries" => {
                 put(&mut self.ecn_asks, u8::try_from(v).ok().filter(|n| (1..=127).contains(n)))
             }
+            "net.inet.tcp.notsent_lowat" => put(&mut t.notsent_lowat, Some(v)),
             "net.inet.udp.checksum" => put(&mut self.udp.no_check, flag.map(|on| !on)),
             "net.inet.udp.sendspace" => put(&mut self.udp.sndbuf, size),
             "net.inet.udp.recvspace" => put(&mut self.udp.rcvbuf, size),
