@@ -7,7 +7,7 @@ use iopkt_ctl::{Reply, Request};
 use iopkt_sockproto::linux::{
     AF_INET, AF_PACKET, SO_ERROR, SOCK_NONBLOCK, SOCK_RAW, SOCK_STREAM, SOL_SOCKET,
 };
-use iopkt_sockproto::{Addr, Op, Req};
+use iopkt_sockproto::{Addr, Op, Req, sockf};
 use iopkt_sys::{Epoll, Interest};
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -53,7 +53,7 @@ fn until_states(s: &Session, port: u16, want: &[&str]) {
 
 /// bind(2) without SO_REUSEADDR.
 fn bind(s: &Session, to: std::net::SocketAddr) -> std::io::Result<OwnedFd> {
-    let fd = s.socket(AF_INET, SOCK_STREAM, 0, 0)?;
+    let fd = s.socket(AF_INET, SOCK_STREAM, 0, sockf::JOINS)?;
     let r = Req { addr: Addr(Some(to)), ..Req::new(Op::Bind, 0) };
     s.call(r, &[], Some(fd.as_fd())).map(|_| fd)
 }
@@ -311,7 +311,7 @@ fn non_blocking_connect_with_an_edge_and_non_blocking_accept() {
     let (_w, rig) = rig();
     let s = rig.session();
     let l = TcpListener::bind(&s, sa("127.0.0.1:0"), 4).unwrap();
-    let fd = s.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0, 0).unwrap();
+    let fd = s.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0, sockf::JOINS).unwrap();
     let epoll = Epoll::new().unwrap();
     // Before connect, as some programs do; the descriptor stays the same.
     epoll.add(&fd, 1, Interest::BOTH.edge()).unwrap();

@@ -5,6 +5,7 @@ use crate::session::nonsense;
 use crate::wait::wait;
 use iopkt_base::Errno;
 use iopkt_sockproto::linux::*;
+use iopkt_sockproto::sockf;
 use iopkt_sockproto::{Addr, Op, repf};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -32,7 +33,10 @@ impl TcpStream {
     /// # Errors
     /// ECONNREFUSED, ETIMEDOUT, ENETUNREACH ...
     pub fn connect(session: &Session, to: SocketAddr) -> io::Result<TcpStream> {
-        let s = TcpStream { fd: session.socket(domain(to), SOCK_STREAM, 0, 0)?, session: session.clone() };
+        let s = TcpStream {
+            fd: session.socket(domain(to), SOCK_STREAM, 0, sockf::JOINS)?,
+            session: session.clone(),
+        };
         s.finish(to, None)
     }
 
@@ -41,7 +45,10 @@ impl TcpStream {
     /// # Errors
     /// As [`TcpStream::connect`], and ETIMEDOUT when the time is over.
     pub fn connect_timeout(session: &Session, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        let s = TcpStream { fd: session.socket(domain(to), SOCK_STREAM, 0, 0)?, session: session.clone() };
+        let s = TcpStream {
+            fd: session.socket(domain(to), SOCK_STREAM, 0, sockf::JOINS)?,
+            session: session.clone(),
+        };
         s.finish(to, Some(timeout))
     }
 
@@ -51,7 +58,7 @@ impl TcpStream {
     /// # Errors
     /// ENETUNREACH ...
     pub fn connect_begin(session: &Session, to: SocketAddr) -> io::Result<TcpStream> {
-        let fd = session.socket(domain(to), SOCK_STREAM | SOCK_NONBLOCK, 0, 0)?;
+        let fd = session.socket(domain(to), SOCK_STREAM | SOCK_NONBLOCK, 0, sockf::JOINS)?;
         let s = TcpStream { fd, session: session.clone() };
         match s.session.about(Op::Connect, &s.fd, &[0], Addr(Some(to))) {
             Err(e) if !is(&e, Errno::EINPROGRESS) => Err(e),
@@ -235,7 +242,7 @@ impl TcpListener {
     /// # Errors
     /// EADDRINUSE, EADDRNOTAVAIL ...
     pub fn bind(session: &Session, at: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-        let fd = session.socket(domain(at), SOCK_STREAM, 0, 0)?;
+        let fd = session.socket(domain(at), SOCK_STREAM, 0, sockf::JOINS)?;
         let l = TcpListener { fd, session: session.clone() };
         l.session.setsockopt(&l.fd, SOL_SOCKET, SO_REUSEADDR, &1i32.to_ne_bytes())?;
         l.session.about(Op::Bind, &l.fd, &[], Addr(Some(at)))?;

@@ -122,7 +122,7 @@ pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
         libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET | AF_ROUTE | libc::AF_NETLINK
             if domain != libc::AF_NETLINK || protocol == libc::NETLINK_ROUTE =>
         {
-            match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS) {
+            match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS | sockf::JOINS) {
                 Ok(fd) => {
                     datagram::notice(fd);
                     inheritable(fd, kind)
@@ -304,7 +304,12 @@ pub extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
         return native(libc::SYS_shutdown, [fd as usize, how as usize, 0, 0, 0]);
     }
     match ops::shutdown(&mut Stack, fd, how) {
-        Ok(()) => 0,
+        Ok(()) => {
+            if how != libc::SHUT_RD {
+                crate::passing::ended_here(fd);
+            }
+            0
+        }
         e if session::supervised() => settled(e, libc::SYS_shutdown, [fd as usize, how as usize, 0, 0, 0]),
         // The stack is gone: what is left is the pair.
         Err(libc::ENETDOWN) => native(libc::SYS_shutdown, [fd as usize, how as usize, 0, 0, 0]),

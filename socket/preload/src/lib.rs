@@ -10,7 +10,7 @@
 //! EINTR and SA_RESTART are exactly the kernel's.
 //!
 //! What it must be: callable in signal handlers, in threads, between fork and exec, and before anything is initialised. So:
-//! raw system calls, no allocation, no thread-local storage, no panic; one process-wide session under a lock that blocks
+//! raw system calls, no allocation (but in `interfaces`), no thread-local storage, no panic; one process-wide session under a lock that blocks
 //! signals while it is held and that a forked child may take from its parent's dead copy (`session`).
 //!
 //! Limits: programs that make their calls without libc (static, Go), and libc's own internal calls, are not seen here;
@@ -18,6 +18,7 @@
 
 mod control;
 mod datagram;
+mod interfaces;
 mod nodes;
 mod passing;
 mod real;

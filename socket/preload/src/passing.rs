@@ -2,6 +2,7 @@
 //! sockets. Everything else is passed to the kernel at once.
 
 use core::ffi::{c_int, c_uint, c_void};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use iopkt_shim::sys::{self, Result};
 use iopkt_shim::{ident, ops};
@@ -163,11 +164,12 @@ fn refuse_recv(flags: c_int) -> Result<()> {
 /// The end of a stream: of a joined connection it may be a reset, which the pair does not show. What the call returns.
 #[cold]
 fn ended(fd: c_int) -> Result<usize> {
-    if ident::joined(fd).is_none() {
-        return Ok(0);
-    }
+    let Some(name) = ident::joined(fd) else { return Ok(0) };
     match ops::getsockopt_int(&mut crate::session::Stack, fd, libc::SOL_SOCKET, libc::SO_ERROR) {
-        Ok(e) if e > 0 => Err(e),
+        Ok(e) if e > 0 => {
+            take(&name);
+            Err(e)
+        }
         _ => Ok(0),
     }
 }
@@ -175,7 +177,39 @@ fn ended(fd: c_int) -> Result<usize> {
 /// What a read of a stream for `len` bytes returned, looked at for [`ended`].
 #[inline]
 fn streamed(fd: c_int, n: ssize_t, len: usize) -> ssize_t {
-    if n == 0 && len > 0 { length(ended(fd)) } else { n }
+    if n == 0 && len > 0 {
+        return length(ended(fd));
+    }
+    if n < 0 {
+        failed(fd);
+    }
+    n
+}
+
+/// A read failed: after a reset no write is taken any more.
+#[cold]
+fn failed(fd: c_int) {
+    // SAFETY: glibc's own errno of this thread.
+    let errno = unsafe { *libc::__errno_location() };
+    if errno == libc::ECONNRESET {
+        if let Some(name) = ident::joined(fd) {
+            take(&name);
+        }
+        // SAFETY: as above; asking may have changed it.
+        unsafe { *libc::__errno_location() = errno };
+    }
+}
+
+/// This side of a connection has shut its writing half: no write is taken any more.
+pub fn ended_here(fd: c_int) {
+    if let Some(name) = ident::joined(fd) {
+        take(&name);
+    }
+}
+
+/// A joined connection's next write that the pair refuses is not the first after its peer's end; whether it would have been.
+fn take(name: &PairName) -> bool {
+    TAKEN[(name.number % 64) as usize].swap(name.number + 1, Ordering::Relaxed) != name.number + 1
 }
 
 /// The result of a call on a datagram socket. One that could not reach the stack is left to the supervisor, if there is one:
@@ -230,7 +264,14 @@ pub unsafe extern "C" fn sendto(
     // SAFETY: the program's arguments.
     unsafe {
         if addr.is_null() && flags & UNUSUAL_SEND == 0 {
-            let Some(p) = datagram::pair(fd) else { return real::send(fd, buf, len, flags) };
+            let Some(p) = datagram::pair(fd) else {
+                let n = real::send(fd, buf, len, flags | libc::MSG_NOSIGNAL);
+                return if n < 0 && *libc::__errno_location() == libc::EPIPE {
+                    length(broken(fd, flags, len))
+                } else {
+                    n
+                };
+            };
             return length(datagram::send(fd, &p, &one(buf, len), 1, &[], &[], flags));
         }
         length(sendto_addressed(fd, one(buf, len), flags, addr, addr_len))
@@ -270,8 +311,58 @@ unsafe fn sendto_addressed(
                 m.msg_namelen = addr_len;
             }
         }
-        sys::sendmsg(fd, &raw const m, flags)
+        unbroken(fd, &m, flags)
     }
+}
+
+/// Joined connections whose first write after the peer's close was taken.
+static TAKEN: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+
+/// sendmsg(2) on what may be a stream: see [`broken`].
+///
+/// # Safety
+/// As sendmsg(2).
+unsafe fn unbroken(fd: c_int, m: &msghdr, flags: c_int) -> Result<usize> {
+    // SAFETY: the program's message.
+    match unsafe { sys::sendmsg(fd, m, flags | libc::MSG_NOSIGNAL) } {
+        // SAFETY: as above.
+        Err(libc::EPIPE) => broken(fd, flags, unsafe { total(m) }),
+        r => r,
+    }
+}
+
+/// A send that the kernel refused with EPIPE, without a signal. A joined connection's first one after the peer has closed is taken, as
+/// TCP does, which cannot know yet; otherwise the signal follows.
+#[cold]
+fn broken(fd: c_int, flags: c_int, len: usize) -> Result<usize> {
+    match after_close(fd) {
+        Ok(true) => return Ok(len),
+        Ok(false) | Err(libc::EPIPE) => {}
+        Err(e) => return Err(e),
+    }
+    if flags & libc::MSG_NOSIGNAL == 0 {
+        sys::raise(libc::SIGPIPE);
+    }
+    Err(libc::EPIPE)
+}
+
+/// Whether `fd` is a joined connection whose peer has closed, asked for the first time. An error: how it ended.
+fn after_close(fd: c_int) -> Result<bool> {
+    // ESTABLISHED and CLOSE_WAIT: this side may still write, so it is the other that ended.
+    const OPEN: [u8; 2] = [1, 8];
+    let Some(name) = ident::joined(fd) else { return Ok(false) };
+    let stack = &mut crate::session::Stack;
+    match ops::getsockopt_int(stack, fd, libc::SOL_SOCKET, libc::SO_ERROR) {
+        Ok(e) if e > 0 => {
+            take(&name);
+            return Err(e);
+        }
+        Ok(_) => {}
+        Err(_) => return Ok(false),
+    }
+    let mut info = [0; 8];
+    let known = ops::getsockopt(stack, fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).is_ok();
+    Ok(known && OPEN.contains(&info[0]) && take(&name))
 }
 
 /// # Safety
@@ -283,13 +374,13 @@ unsafe fn send_message(fd: c_int, m: *const msghdr, flags: c_int) -> Result<usiz
         let plain = h.msg_name.is_null() && flags & UNUSUAL_SEND == 0;
         let p = if plain { datagram::pair(fd) } else { ident::pair(fd) };
         match p {
-            None => sys::sendmsg(fd, m, flags),
+            None => unbroken(fd, h, flags),
             Some(p) if p.stream && flags & UNUSUAL_SEND != 0 => send_unusual(fd, h, flags),
             Some(p) if p.stream => {
                 let mut bare = *h;
                 bare.msg_name = core::ptr::null_mut();
                 bare.msg_namelen = 0;
-                sys::sendmsg(fd, &raw const bare, flags)
+                unbroken(fd, &bare, flags)
             }
             Some(p) => {
                 let to =

@@ -93,4 +93,7 @@ pub mod sockf {
     /// Whoever asks will strip and act on [`crate::DgramHdr`]s on every way of reading: asynchronous errors of
     /// connected datagram sockets may then be sent through the pair.
     pub const STRIPS: i32 = 1;
+    /// Whoever asks will make of a stream's end of file, and of a write that the pair refuses, what TCP would (SO_ERROR and TCP_INFO
+    /// tell): the connection may be joined with another program's past the stack.
+    pub const JOINS: i32 = 2;
 }

@@ -15,7 +15,7 @@
 //! library asks for at the end of a stream.
 //!
 //! Not joined: what a tap, a raw socket or a module might want to see when it is accepted, listeners with TCP_DEFER_ACCEPT (data makes
-//! their connections), connections whose program has shut its writing half or is gone before they are accepted, and
+//! their connections), programs whose side does not help (`sockf::JOINS`: the supervisor is not asked when they write or read), connections whose program has shut its writing half or is gone before they are accepted, and
 //! everything while `net.inet.tcp.join_local` is 0. A tap that is opened later sees the connection's end only.
 //!
 //! [`HostEvent::Gone`]: crate::HostEvent::Gone
@@ -68,8 +68,11 @@ impl<H: Host> Server<H> {
         let up = matches!(sk.state, State::Up { .. });
         let entry = self.socks.vacant_key() as u32;
         let sk = self.socks.get_mut(a as usize)?;
-        let given =
-            if whole && up { self.host.give_away(sk.end, entry, nonblock) } else { Err(Errno::EAGAIN) };
+        let given = if whole && up && kind.joins {
+            self.host.give_away(sk.end, entry, nonblock)
+        } else {
+            Err(Errno::EAGAIN)
+        };
         let Ok(p) = given else {
             sk.join = Join::No;
             self.queue(a);

@@ -244,7 +244,13 @@ impl<H: Host> Server<H> {
             })),
         };
         let nonblock = req.args[1] & SOCK_NONBLOCK != 0;
-        let (s, fd) = self.make_socket(shard, cred.uid, Kind { family, ty, proto }, state, nonblock)?;
+        let (s, fd) = self.make_socket(
+            shard,
+            cred.uid,
+            Kind { family, ty, proto, joins: req.args[3] & sockf::JOINS != 0 },
+            state,
+            nonblock,
+        )?;
         let _ = shard.sockets.set_owner(self.socks[s as usize].id, cred.pid);
         Ok(fd)
     }

@@ -97,7 +97,7 @@ impl<H: Host> Server<H> {
         let k = entry.key() as u32;
         let of = if netlink { PairFamily::Netlink } else { PairFamily::Route };
         let p = self.host.pair(false, of, k, req.args[1] & SOCK_NONBLOCK != 0)?;
-        let kind = Kind { family: Family::V4, ty: SockType::Raw, proto: 0 };
+        let kind = Kind { family: Family::V4, ty: SockType::Raw, proto: 0, joins: false };
         entry.insert(Sock::new(NO_SOCKET, p.end, p.ino, kind, cred.uid, State::Routing(Box::new(routing))));
         self.gain(cred.uid, |s| s.sockets += 1);
         self.tombs.forget(p.ino);

@@ -18,6 +18,8 @@ pub(crate) struct Kind {
     pub family: Family,
     pub ty: SockType,
     pub proto: u8,
+    /// Its connections may be joined (see `sockf::JOINS`).
+    pub joins: bool,
 }
 
 impl Kind {

@@ -103,7 +103,7 @@ impl<H: Host> Server<H> {
             Ok(Some(_)) | Err(Errno::EINPROGRESS) => {
                 sk.state = State::Connecting { wait: req.args[0] != 0 };
                 let end = sk.end;
-                if data.is_none() {
+                if data.is_none() && sk.kind.joins {
                     self.hold(shard, s, to, fd);
                 }
                 // Fails only when the program has filled the pair itself: not writable either.

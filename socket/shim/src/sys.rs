@@ -66,6 +66,15 @@ pub fn getpid() -> c_int {
     unsafe { raw(libc::SYS_getpid, [0; 6]) as c_int }
 }
 
+/// Sends the calling thread a signal.
+pub fn raise(signal: c_int) {
+    // SAFETY: plain integers.
+    unsafe {
+        let tid = raw(libc::SYS_gettid, [0; 6]) as usize;
+        raw(libc::SYS_tgkill, [getpid() as usize, tid, signal as usize, 0, 0, 0]);
+    }
+}
+
 /// fcntl(2) with an integer argument.
 pub fn fcntl(fd: c_int, cmd: c_int, arg: usize) -> Result<c_int> {
     // SAFETY: used with commands that take no pointer.

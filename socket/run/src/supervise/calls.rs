@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use iopkt_shim::{ident, ops, sys};
 use iopkt_sockproto::PairName;
-use iopkt_sockproto::linux::{IFREQ_LEN, PACKET_RX_RING, SIOCINQ, SOL_PACKET};
+use iopkt_sockproto::linux::{IFREQ_LEN, PACKET_RX_RING, SIOCGIFINDEX, SIOCGIFNAME, SIOCINQ, SOL_PACKET};
 
 use super::notif::Call;
 use super::target::{self, Errno};
@@ -69,7 +69,7 @@ impl Supervisor {
             job.fd = Some(fd);
         }
         let Some(fd) = job.fd.as_ref().map(AsRawFd::as_raw_fd) else { return Ok(Outcome::GoOn) };
-        let Some(name) = ident::pair(fd) else { return Ok(Outcome::GoOn) };
+        let Some(name) = ident::pair(fd) else { return self.names_of_interfaces(&call, fd) };
         let tid = call.tid;
         match call.nr {
             libc::SYS_bind => {
@@ -254,6 +254,18 @@ impl Supervisor {
         Ok(Outcome::Value(0))
     }
 
+    /// if_nametoindex(3) and if_indextoname(3) ask on a Unix socket, which only the kernel would answer.
+    fn names_of_interfaces(&mut self, call: &Call, fd: RawFd) -> Result<Outcome, Errno> {
+        let request = call.args[1] as u32;
+        if call.nr != libc::SYS_ioctl || ![SIOCGIFINDEX, SIOCGIFNAME].contains(&request) || !is_unix(fd) {
+            return Ok(Outcome::GoOn);
+        }
+        let asked = ops::socket(&mut self.stack, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0, 0)?;
+        // SAFETY: a fresh descriptor, ours alone.
+        let asked = unsafe { OwnedFd::from_raw_fd(asked) };
+        self.ioctl(call, asked.as_raw_fd(), false)
+    }
+
     fn ioctl(&mut self, call: &Call, fd: RawFd, stream: bool) -> Result<Outcome, Errno> {
         let request = call.args[1] as u32;
         if stream && (request == SIOCINQ || request == iopkt_sockproto::linux::SIOCATMARK) {
@@ -292,4 +304,13 @@ impl Supervisor {
         }
         Ok(Outcome::Value(0))
     }
+}
+
+/// Whether this is a Unix socket of the kernel's.
+fn is_unix(fd: RawFd) -> bool {
+    let (mut v, mut len) = (0i32, 4u32);
+    // SAFETY: room for an int.
+    let r =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, (&raw mut v).cast(), &raw mut len) };
+    r == 0 && v == libc::AF_UNIX
 }

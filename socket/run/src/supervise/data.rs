@@ -152,10 +152,13 @@ impl Supervisor {
         match &t.head {
             Some(h) => Ok(ops::SockAddr::of(h)),
             None if name.stream => Ok(ops::SockAddr::new(&Addr::NONE)),
-            None => {
-                let h = ops::next_header(&mut self.stack, fd).unwrap_or_default();
-                Ok(ops::SockAddr::of(&h))
-            }
+            None => match ops::next_header(&mut self.stack, fd) {
+                Ok(h) => Ok(ops::SockAddr::of(&h)),
+                // A netlink socket: the kernel's address.
+                Err(_) => {
+                    ops::getpeername(&mut self.stack, fd).or_else(|_| Ok(ops::SockAddr::new(&Addr::NONE)))
+                }
+            },
         }
     }
 
@@ -436,7 +439,8 @@ impl Supervisor {
         // SAFETY: any bit pattern is a msghdr of integers and pointers that are not followed here.
         let m: libc::msghdr = unsafe { target::read_struct(call.tid, call.args[1])? };
         let plain = m.msg_name.is_null() && flags & (libc::MSG_OOB | libc::MSG_FASTOPEN) == 0;
-        if plain && (name.stream || m.msg_control.is_null() || m.msg_controllen == 0) {
+        // A datagram to nobody must fail here and now, so all of them go by request.
+        if plain && name.stream {
             return Ok(Outcome::GoOn);
         }
         if name.stream {

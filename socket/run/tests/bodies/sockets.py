@@ -1,6 +1,6 @@
 # Socket calls as a program makes them, checked one by one. Run under io-pkt-run; prints "all good".
 # usage: sockets.py slow|fast [TEST...]
-import array, errno, fcntl, os, select, signal, socket, struct, sys, threading, time
+import array, ctypes, errno, fcntl, os, select, signal, socket, struct, sys, threading, time
 
 LO = "127.0.0.1"
 
@@ -502,6 +502,60 @@ def next_size(s):
     return n[0]
 
 
+def after_the_end():
+    l = listener()
+
+    def pair():
+        c = socket.create_connection(l.getsockname())
+        return c, l.accept()[0]
+
+    def outcome(f, *a):
+        try:
+            return f(*a)
+        except OSError as e:
+            return e.errno
+
+    # The first send after the peer's close is taken, until its answer tells that nobody is there.
+    c, p = pair()
+    c.close()
+    assert select.select([p], [], [], 60)[0]
+    assert p.send(b"x") == 1
+    while outcome(p.send, b"y") == 1:
+        pass
+    assert outcome(p.send, b"y") == errno.EPIPE
+    # A reset is told once.
+    for how in ("unread", "linger"):
+        c, p = pair()
+        if how == "unread":
+            p.send(b"unread")
+            assert select.select([c], [], [], 60)[0]
+        else:
+            c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.close()
+        assert select.select([p], [], [], 60)[0]
+        assert outcome(p.recv, 1) == errno.ECONNRESET, how
+        assert outcome(p.send, b"x") == errno.EPIPE, how
+    # One's own end is known at once.
+    c, p = pair()
+    p.shutdown(socket.SHUT_WR)
+    assert outcome(p.send, b"x") == errno.EPIPE
+    seen = []
+    signal.signal(signal.SIGPIPE, lambda *_: seen.append(1))
+    libc = ctypes.CDLL(None)
+    assert libc.send(p.fileno(), b"x", 1, 0) == -1
+    assert libc.send(p.fileno(), b"x", 1, 0x4000) == -1  # MSG_NOSIGNAL
+    assert seen == [1]
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def interfaces():
+    names = socket.if_nameindex()
+    assert "lo0" in [n for _, n in names], names
+    for i, n in names:
+        assert socket.if_nametoindex(n) == i and socket.if_indextoname(i) == n
+    expect(None, socket.if_nametoindex, "nosuch0")
+
+
 def queued_sizes():
     for connected in (False, True):
         a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -529,13 +583,13 @@ def queued_sizes():
 # Whether connections take long enough (the test's own stack) to see what happens meanwhile.
 slow = sys.argv[1] == "slow"
 preload = "libiopkt_preload" in os.environ.get("LD_PRELOAD", "")
-tests = [names, stream, addresses_on_streams, refused, nonblocking_connect, connecting_sends, accepting, interrupted, under_signals, datagrams, queued_sizes, options,
+tests = [names, stream, addresses_on_streams, refused, nonblocking_connect, accepting, interrupted, under_signals, datagrams, queued_sizes, options,
          sharing, kernels_own, many_threads, same_port_again, closing_strange_descriptors]
 if preload:
-    tests.insert(8, plain_reads)
+    tests.insert(7, plain_reads)
 if not slow:
-    # The test's own stack has no urgent data.
-    tests.append(urgent)
+    # The test's own stack has no urgent data, takes none with a connect, and forgets what has ended.
+    tests += [connecting_sends, urgent, after_the_end, interfaces]
 for t in tests:
     if len(sys.argv) < 3 or t.__name__ in sys.argv[2:]:
         print(t.__name__, flush=True)

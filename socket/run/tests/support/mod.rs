@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use iopkt_sockproto::linux::{SO_WANTS, wants};
 use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, HDR_LEN, Hello, MAX_MSG, Op, PairName, Rep, Req, repf};
 
 const KEY: u64 = 0x0123_4567_89ab_cdef;
@@ -549,6 +550,12 @@ fn answer(
                 (libc::SOL_SOCKET, libc::SO_DOMAIN) => s.domain.to_ne_bytes().to_vec(),
                 // sshd takes anything here for source routing.
                 (libc::IPPROTO_IP, libc::IP_OPTIONS) => Vec::new(),
+                (libc::SOL_SOCKET, SO_WANTS) => {
+                    let on = |o: i32| s.options.get(&(libc::IPPROTO_IP, o)).is_some_and(|v| v[0] != 0);
+                    let bit = |o: i32, bit: u32| if on(o) { bit } else { 0 };
+                    let all = bit(libc::IP_PKTINFO, wants::PKTINFO) | bit(libc::IP_RECVTTL, wants::TTL);
+                    all.to_ne_bytes().to_vec()
+                }
                 k => s.options.get(&k).cloned().unwrap_or(vec![0; 4]),
             };
             out.extend(&v[..v.len().min(req.args[2].max(0) as usize)]);
