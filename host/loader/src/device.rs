@@ -1,8 +1,8 @@
 //! A device that a driver has attached, as the packet thread that owns it sees it.
 
-use crate::driver::{Core, Msg};
 use crate::info;
 use crate::port::{Effects, Link, Port, WAKE_SLOT, ready_bits};
+use crate::shared::{Core, Msg};
 use iopkt_abi as abi;
 use iopkt_abi::copy_table;
 use iopkt_base::{Errno, Instant};

@@ -1,7 +1,8 @@
 //! What the stack has for a module: frames that it listens to, changes of interfaces. The packet thread puts it
 //! here and never waits; the module's control thread takes it.
 
-use crate::driver::{Core, DriverId};
+use crate::host::DriverId;
+use crate::shared::Core;
 use iopkt_abi as abi;
 use iopkt_mbuf::Mbuf;
 use std::collections::{BTreeMap, VecDeque};

@@ -15,16 +15,19 @@
 //! which its load, its own events and its unload run; that thread has been joined when the object is
 //! unmapped, and whether it has really gone is looked up in `/proc/self/maps`.
 
+mod control;
 mod device;
 mod driver;
 mod elf;
 mod error;
+mod host;
 mod image;
 mod info;
 mod inlet;
 mod options;
 mod port;
 mod search;
+mod shared;
 mod table;
 mod table_module;
 
@@ -37,8 +40,9 @@ pub mod changed {
 }
 
 pub use device::{BUDGET, Bound, Description, Device, DriverRef, Gone, Place, Sent};
-pub use driver::{Driver, DriverId, Env, Host, Unloaded, Wanted};
+pub use driver::{Driver, Unloaded, Wanted};
 pub use error::Error;
+pub use host::{DriverId, Env, Host};
 pub use info::{Info, Kind, OptionHelp, Takes, good_prefix, inspect};
 pub use inlet::Inlet;
 pub use options::{Options, UNIT_MAX, split as split_options};

@@ -5,7 +5,7 @@
 //! which only the thread that is inside a call for this port touches. That thread's number is in `thread`;
 //! a call from another thread is refused and logged, so that a driver's mistake cannot become a data race.
 
-use crate::driver::Core;
+use crate::shared::Core;
 use iopkt_abi as abi;
 use iopkt_base::Errno;
 use iopkt_mbuf::{Cache, Mbuf};

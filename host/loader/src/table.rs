@@ -2,9 +2,9 @@
 //! on the port; none trusts the driver further than C makes it necessary.
 
 use crate::device::Device;
-use crate::driver::Core;
 use crate::info::Kind;
 use crate::port::{Port, RX_MAX};
+use crate::shared::Core;
 use iopkt_abi as abi;
 use iopkt_base::Errno;
 use iopkt_mbuf::{Mbuf, MbufHdr};

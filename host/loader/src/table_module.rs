@@ -1,10 +1,10 @@
 //! The table that modules call. Each function checks its arguments and that the module's own thread is calling;
 //! what it asks goes to the stack through [`crate::Host`].
 
-use crate::driver::Core;
 use crate::info::Kind;
 use crate::inlet::Inlet;
 use crate::port::Port;
+use crate::shared::Core;
 use crate::table::{HOST, both, code, cstr, stranger, take};
 use iopkt_abi as abi;
 use iopkt_base::Errno;
