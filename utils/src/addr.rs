@@ -1,6 +1,6 @@
-//! IPv4 addresses and masks as BSD tools read and write them.
+//! Addresses and masks as BSD tools read and write them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// inet_aton(3): one to four parts, each decimal, octal (`0..`) or hexadecimal (`0x..`); the last part fills
 /// the bytes that remain, so `10.184` is 10.0.0.184.
@@ -71,6 +71,23 @@ pub fn netmask(s: &str) -> Option<u8> {
 /// The mask of a prefix length.
 pub fn mask_of(len: u8) -> u32 {
     if len == 0 { 0 } else { u32::MAX << (32 - u32::from(len.min(32))) }
+}
+
+/// An address with its zone, if it is of a kind that has one: `fe80::1%ecm0` (RFC 4007 11).
+pub fn zoned(a: IpAddr, ifname: Option<&str>) -> String {
+    match (a, ifname) {
+        (IpAddr::V6(x), Some(n)) if iopkt_base::zone::is_scoped(&x) => format!("{a}%{n}"),
+        _ => a.to_string(),
+    }
+}
+
+/// An IPv6 address and the zone behind it, if there is one.
+pub fn parse6(s: &str) -> Option<(Ipv6Addr, Option<&str>)> {
+    match s.split_once('%') {
+        Some((_, "")) => None,
+        Some((a, z)) => a.parse().ok().filter(iopkt_base::zone::is_scoped).map(|a| (a, Some(z))),
+        None => s.parse().ok().map(|a| (a, None)),
+    }
 }
 
 /// Any address: IPv4 in inet_aton's notation, IPv6 in full.

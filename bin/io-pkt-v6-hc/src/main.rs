@@ -3,6 +3,7 @@
 //! A variant is this list and nothing else; the linker leaves out what it does not name.
 
 use iopkt_inet::Inet;
+use iopkt_inet6::Inet6;
 use iopkt_runtime::cmdline::Variant;
 use iopkt_runtime::{Composition, Size, main as run};
 use iopkt_stack::Domain;
@@ -14,7 +15,7 @@ const VARIANT: Composition = Composition {
         about: "the full stack for IPv4 and IPv6",
         hc: true,
         v6: true,
-        note: "IPv6 is still to come: this build speaks IPv4 only",
+        note: "",
     },
     domains,
     size: Size::FULL,
@@ -22,7 +23,7 @@ const VARIANT: Composition = Composition {
 
 /// The protocol families, in the order in which they are asked.
 fn domains() -> Vec<Box<dyn Domain>> {
-    vec![Box::new(Inet::new())]
+    vec![Box::new(Inet::new()), Box::new(Inet6::new())]
 }
 
 fn main() -> ExitCode {

@@ -6,6 +6,9 @@
 //! shard; those that load or unload objects or ask a driver are answered by the runtime. Listings are pages:
 //! a reply names the cursor to ask for the rest with.
 //!
+//! An IPv6 address of link-local scope stands as it is on the wire; the interface that is named beside it is its zone (a
+//! socket's address has it in its scope).
+//!
 //! The encoding is postcard (variable-length integers, no alignment). Client and server come from one build;
 //! [`VERSION`] is compared when a session opens. Enums grow only at their end.
 #![no_std]

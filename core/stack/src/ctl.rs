@@ -7,7 +7,7 @@ use crate::sockets::Sockets;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use iopkt_base::Errno;
+use iopkt_base::{Errno, zone};
 use iopkt_ctl::{Counter, GroupInfo, ProtoStats, Reply, Request};
 
 /// Entries in one page of a listing: about 100 bytes each, so that a page fits a message.
@@ -108,7 +108,7 @@ impl Shard {
             .flat_map(|i| {
                 i.groups.iter().map(|(group, refs)| GroupInfo {
                     ifname: i.name.clone(),
-                    group: *group,
+                    group: zone::strip_ip(*group),
                     refs: *refs,
                 })
             })

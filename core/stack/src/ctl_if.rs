@@ -7,7 +7,7 @@ use crate::shard::Shard;
 use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use iopkt_base::Errno;
+use iopkt_base::{Errno, zone};
 use iopkt_ctl::{AddrInfo, AddrState, IfCounters, Ifconf, Reply, Request, iff};
 
 impl Shard {
@@ -36,7 +36,7 @@ impl Shard {
                 let Some(a) = addr.or_else(|| ifc.addrs.iter().map(|a| a.addr).find(IpAddr::is_ipv4)) else {
                     return Reply::err(Errno::EADDRNOTAVAIL);
                 };
-                done(self.net.del_addr(&mut self.cx, i, a))
+                done(self.net.del_addr(&mut self.cx, i, zone::embed_ip(a, i)))
             }
             Request::SetMtu { mtu, .. } => self.set_mtu(i, *mtu),
             Request::SetMetric { metric, .. } => {
@@ -86,11 +86,14 @@ impl Shard {
         {
             return Reply::err(Errno::EINVAL);
         }
+        let own = zone::embed_ip(a.addr, i);
+        // IPv6 addresses stand beside each other; none is the primary one.
+        let replace = replace && family == Family::V4;
         let new = IfAddr {
-            addr: a.addr,
+            addr: own,
             plen: a.prefix_len,
             broadcast: a.broadcast,
-            peer: a.peer,
+            peer: a.peer.map(|p| zone::embed_ip(p, i)),
             state: AddrState::Valid,
             life: Life::default(),
         };
@@ -107,7 +110,7 @@ impl Shard {
             let why = format!("{}: has no broadcast, so an address has no broadcast address", ifc.name);
             return Reply::why(Errno::EINVAL, why);
         }
-        let same = ifc.addrs.iter().find(|x| x.addr == a.addr).copied();
+        let same = ifc.addrs.iter().find(|x| x.addr == own).copied();
         let primary = ifc.addrs.iter().find(|x| Family::of(&x.addr) == family).map(|x| x.addr);
         // Setting the primary address replaces it; giving an address again changes its mask (SIOCAIFADDR).
         let (gone, at_front) = match (same, replace, primary) {
@@ -158,7 +161,13 @@ fn done(r: iopkt_base::Result<()>) -> Reply {
 }
 
 pub(crate) fn addr_info(a: &IfAddr) -> AddrInfo {
-    AddrInfo { addr: a.addr, prefix_len: a.plen, broadcast: a.broadcast, peer: a.peer, state: a.state }
+    AddrInfo {
+        addr: zone::strip_ip(a.addr),
+        prefix_len: a.plen,
+        broadcast: a.broadcast,
+        peer: a.peer.map(zone::strip_ip),
+        state: a.state,
+    }
 }
 
 pub(crate) fn ifconf(i: &Interface) -> Ifconf {

@@ -10,7 +10,7 @@ use crate::shard::Shard;
 use alloc::format;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Errno, Result, zone};
 use iopkt_ctl::{RTV_MTU, Reply, Request, RouteInfo, rtf};
 
 impl Shard {
@@ -47,7 +47,7 @@ impl Shard {
             let mut flags = rtf::UP | rtf::HOST | rtf::LLINFO;
             flags |= if n.permanent { rtf::STATIC } else { rtf::CLONED };
             all.push(RouteInfo {
-                dst: n.ip,
+                dst: zone::strip_ip(n.ip),
                 prefix_len: prefix::max_len(n.ip),
                 gateway: None,
                 ifname: Some(name.into()),
@@ -64,6 +64,13 @@ impl Shard {
         all.sort_by_key(|r| (r.dst.is_ipv6(), r.dst, r.prefix_len));
         let next = if all.len() > cursor + PAGE { (cursor + PAGE) as u32 } else { 0 };
         Reply::Routes { list: all.into_iter().skip(cursor).take(PAGE).collect(), next }
+    }
+
+    /// A request with the zone of the named interface in its addresses of link-local scope.
+    fn zoned(&self, i: &RouteInfo) -> RouteInfo {
+        let named = i.ifname.as_deref().map_or(0, |n| self.net.ifindex_of(n));
+        let of = |a: IpAddr| if zone::of_ip(&a) == 0 { zone::embed_ip(a, named) } else { a };
+        RouteInfo { dst: of(i.dst), gateway: i.gateway.map(of), src: i.src.map(of), ..i.clone() }
     }
 
     /// Checks a request and completes it: the interface follows from the gateway, or from the name.
@@ -116,13 +123,14 @@ impl Shard {
     }
 
     fn add_route(&mut self, i: &RouteInfo) -> Result<()> {
-        let r = self.route_of(i)?;
+        let r = self.route_of(&self.zoned(i))?;
         self.net.routes.add(r.clone())?;
         self.net.tell_route(&mut self.cx, RtKind::Add, &r, None);
         Ok(())
     }
 
     fn change_route(&mut self, i: &RouteInfo) -> Result<()> {
+        let i = &self.zoned(i);
         let new = self.route_of(i)?;
         let list = self.net.routes.exact_mut(i.dst, i.prefix_len);
         if list.is_empty() {
@@ -141,6 +149,7 @@ impl Shard {
     }
 
     fn del_route(&mut self, i: &RouteInfo) -> Reply {
+        let i = &self.zoned(i);
         let named = i.ifname.as_deref().map_or(0, |n| self.net.ifindex_of(n));
         let dst = prefix::mask(i.dst, i.prefix_len);
         // An own address as gateway names its interface, as it does when a route is added.
@@ -197,19 +206,19 @@ fn answer(r: Result<()>) -> Reply {
 
 pub(crate) fn info(net: &Net, r: &Route) -> RouteInfo {
     RouteInfo {
-        dst: r.dst,
+        dst: zone::strip_ip(r.dst),
         prefix_len: r.plen,
         gateway: match (r.gateway, r.origin) {
             // BSD shows lo0's address as the gateway of what is ours.
             (None, Origin::Local) if r.dst.is_ipv4() => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            (g, _) => g,
+            (g, _) => g.map(zone::strip_ip),
         },
         ifname: net.ifname(r.ifindex).map(Into::into),
         flags: r.flags,
         mtu: if r.mtu == 0 && r.ifindex == LO0 { net.iface(LO0).map_or(0, |i| i.mtu) } else { r.mtu },
         refs: 0,
         used: r.used,
-        src: r.src,
+        src: r.src.map(zone::strip_ip),
         ifindex: r.ifindex,
         link: None,
         locks: r.locks,

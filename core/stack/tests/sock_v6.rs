@@ -3,7 +3,7 @@
 mod world;
 
 use core::net::{IpAddr, SocketAddr};
-use iopkt_base::{Duration, Errno};
+use iopkt_base::{Duration, Errno, zone};
 use iopkt_ctl::AddrState;
 use iopkt_stack::sockets::{SockId, SockType, ev};
 use iopkt_stack::{Family, IfAddr, Life, Why};
@@ -42,6 +42,7 @@ fn sa6(s: &str) -> SocketAddr {
 fn datagrams() {
     let mut w = world();
     let (c, s) = (socket(&mut w, A, SockType::Dgram, 0), socket(&mut w, B, SockType::Dgram, 0));
+    w.set(B, s, 41, 26, 1).expect("IPV6_V6ONLY");
     w.bind(B, s, sa6("[::]:7")).expect("bind");
     // The same port of the other family is another one.
     let s4 = w.udp(B);
@@ -52,7 +53,11 @@ fn datagrams() {
     let (b, from) = w.recv(B, s).expect("a datagram");
     assert_eq!((b, from.ip()), (b"six".to_vec(), "fd00::1".parse().unwrap()));
     assert_eq!(w.recv(B, s4), None);
-    assert_eq!(w.send_to(A, c, Some(sa(B, 7)), b"four"), Err(Errno::EAFNOSUPPORT));
+    w.set(A, c, 41, 26, 1).expect_err("too late: it has a port");
+    let only = socket(&mut w, A, SockType::Dgram, 0);
+    w.set(A, only, 41, 26, 1).expect("IPV6_V6ONLY");
+    assert_eq!(w.send_to(A, only, Some(sa(B, 7)), b"four"), Err(Errno::EAFNOSUPPORT));
+    assert_eq!(w.send_to(A, only, Some(sa6("[::ffff:10.0.0.2]:7")), b"four"), Err(Errno::ENETUNREACH));
     // RFC 8200: no datagram without a checksum.
     w.set(A, c, 1, 11, 1).expect("SO_NO_CHECK is for IPv4 only");
     w.send_to(A, c, Some(sa6("[fd00::2]:7")), b"sum").expect("send");
@@ -125,12 +130,90 @@ fn options() {
         assert_eq!(w.get(A, u, 41, name), Ok(v), "IPPROTO_IPV6 {name}");
         assert_eq!(w.set(A, u4, 41, name, v), Err(Errno::ENOPROTOOPT));
     }
-    assert_eq!(w.get(A, u, 41, 26), Ok(1), "IPV6_V6ONLY");
-    assert_eq!(w.set(A, u, 41, 26, 0), Err(Errno::EINVAL));
+    for v in [0, 1, 0] {
+        assert_eq!(w.set(A, u, 41, 26, v), Ok(()), "IPV6_V6ONLY");
+        assert_eq!(w.get(A, u, 41, 26), Ok(v));
+    }
     let mreq =
         ["ff02::5".parse::<core::net::Ipv6Addr>().unwrap().octets().to_vec(), 2i32.to_ne_bytes().to_vec()];
     assert_eq!(w.set_bytes(A, u, 41, 20, &mreq.concat()), Ok(()));
-    assert!(w.hosts[A].net.is_member(2, "ff02::5".parse().unwrap()));
+    assert!(w.hosts[A].net.is_member(2, zone::embed_ip("ff02::5".parse().unwrap(), 2)));
     assert_eq!(w.set_bytes(A, u, 41, 21, &mreq.concat()), Ok(()));
-    assert!(!w.hosts[A].net.is_member(2, "ff02::5".parse().unwrap()));
+    assert!(!w.hosts[A].net.is_member(2, zone::embed_ip("ff02::5".parse().unwrap(), 2)));
+}
+
+/// An IPv4 address as an IPv6 socket writes it.
+fn mapped(a: SocketAddr) -> SocketAddr {
+    let IpAddr::V4(ip) = a.ip() else { panic!("{a}") };
+    SocketAddr::new(ip.to_ipv6_mapped().into(), a.port())
+}
+
+#[test]
+fn one_listener_serves_both_families() {
+    let mut w = world();
+    let l = socket(&mut w, B, SockType::Stream, 0);
+    w.bind(B, l, sa6("[::]:80")).expect("bind");
+    w.listen(B, l, 5).expect("listen");
+    let (c4, c6) = (w.tcp(A), socket(&mut w, A, SockType::Stream, 0));
+    assert_eq!(w.connect(A, c4, sa(B, 80)), Err(Errno::EINPROGRESS));
+    w.settle();
+    let (s, peer) = w.accept(B, l).expect("accept");
+    assert_eq!(peer, mapped(w.hosts[A].sockets.local_addr(c4).unwrap()));
+    assert_eq!(w.hosts[B].sockets.local_addr(s), Ok(mapped(sa(B, 80))));
+    assert_eq!(w.hosts[B].sockets.peer_addr(s), Ok(peer));
+    assert_eq!(w.write(B, s, b"four"), Ok(4));
+    w.settle();
+    assert_eq!(w.read(A, c4), b"four");
+    // The other way round: an IPv6 socket that connects to an IPv4 address.
+    assert_eq!(w.connect(A, c6, mapped(sa(B, 80))), Err(Errno::EINPROGRESS));
+    w.settle();
+    assert!(w.accept(B, l).is_ok());
+    assert_eq!(w.hosts[A].sockets.peer_addr(c6), Ok(mapped(sa(B, 80))));
+    assert_eq!(w.get(A, c6, 6, 2), Ok(1500 - 40 - 12), "TCP_MAXSEG as IPv4 has it");
+}
+
+#[test]
+fn datagrams_of_mapped_addresses() {
+    let mut w = world();
+    let (s, c) = (socket(&mut w, B, SockType::Dgram, 0), w.udp(A));
+    w.bind(B, s, sa6("[::]:7")).expect("bind");
+    w.send_to(A, c, Some(sa(B, 7)), b"four").expect("send");
+    w.settle();
+    let (b, from) = w.recv(B, s).expect("a datagram");
+    assert_eq!((b, from), (b"four".to_vec(), mapped(SocketAddr::new(addr(A), from.port()))));
+    w.send_to(B, s, Some(from), b"back").expect("send");
+    w.settle();
+    assert_eq!(w.recv(A, c), Some((b"back".to_vec(), sa(B, 7))));
+    // The port is taken for both, unless the socket is for IPv6 only.
+    let s4 = w.udp(B);
+    assert_eq!(w.bind(B, s4, any(7)), Err(Errno::EADDRINUSE));
+    assert_eq!(w.bind(B, s4, any(8)), Ok(()));
+    let t = socket(&mut w, B, SockType::Dgram, 0);
+    assert_eq!(w.bind(B, t, sa6("[::]:8")), Err(Errno::EADDRINUSE));
+    assert_eq!(w.set(B, t, 41, 26, 1), Ok(()));
+    assert_eq!(w.bind(B, t, sa6("[::ffff:10.0.0.2]:9")), Err(Errno::EINVAL));
+    assert_eq!(w.bind(B, t, sa6("[::]:8")), Ok(()));
+}
+
+#[test]
+fn link_local_addresses_need_their_interface() {
+    let mut w = world();
+    for i in [A, B] {
+        let h = &mut w.hosts[i];
+        let a: IpAddr = format!("fe80::{}", i + 1).parse().unwrap();
+        let addr = zone::embed_ip(a, 2);
+        let life = Life::default();
+        let a = IfAddr { addr, plen: 64, broadcast: None, peer: None, state: AddrState::Valid, life };
+        h.net.add_addr(&mut h.cx, 2, a).expect("address");
+        h.net.set_addr_state(2, addr, AddrState::Valid);
+    }
+    let (s, c) = (socket(&mut w, B, SockType::Dgram, 0), socket(&mut w, A, SockType::Dgram, 0));
+    assert_eq!(w.bind(B, s, sa6("[fe80::2]:7")), Err(Errno::EINVAL));
+    assert_eq!(w.bind(B, s, sa6("[fe80::2%3]:7")), Err(Errno::EADDRNOTAVAIL));
+    assert_eq!(w.bind(B, s, sa6("[fe80::2%2]:7")), Ok(()));
+    assert_eq!(w.hosts[B].sockets.local_addr(s), Ok(sa6("[fe80::2%2]:7")));
+    assert_eq!(w.send_to(A, c, Some(sa6("[fe80::2]:7")), b"x"), Err(Errno::EINVAL));
+    assert_eq!(w.connect(A, c, sa6("[fe80::2%2]:7")), Ok(()));
+    assert_eq!(w.hosts[A].sockets.peer_addr(c), Ok(sa6("[fe80::2%2]:7")));
+    assert_eq!(w.hosts[A].sockets.local_addr(c).map(|a| a.ip()), Ok("fe80::1".parse().unwrap()));
 }

@@ -271,13 +271,15 @@ impl Line<'_> {
         if self.a.peer.is_some() || self.a.delete {
             return Err(Failure::new(format!("{w}: bad value")));
         }
-        self.a.peer = Some(host(w, self.a.v6).ok_or_else(|| Failure::new(format!("{w}: bad value")))?);
+        self.a.peer =
+            Some(host(w, self.a.v6, self.name).ok_or_else(|| Failure::new(format!("{w}: bad value")))?);
         Ok(())
     }
 
     fn address(&mut self, w: &str) -> Result<(), Failure> {
         let (ip, len) = w.split_once('/').map_or((w, None), |(i, l)| (i, Some(l)));
-        self.a.addr = Some(host(ip, self.a.v6).ok_or_else(|| Failure::new(format!("{w}: bad value")))?);
+        self.a.addr =
+            Some(host(ip, self.a.v6, self.name).ok_or_else(|| Failure::new(format!("{w}: bad value")))?);
         if let Some(l) = len {
             let max = if self.a.v6 { 128 } else { 32 };
             self.a.len = Some(l.parse().ok().filter(|n| *n <= max).ok_or_else(|| bad("prefix length", l))?);
@@ -341,9 +343,10 @@ fn bad(what: &str, v: &str) -> Failure {
 }
 
 /// An address, in numbers or by a name of /etc/hosts. No DNS: there may be no way to a server yet.
-fn host(w: &str, v6: bool) -> Option<IpAddr> {
+fn host(w: &str, v6: bool, ifname: &str) -> Option<IpAddr> {
     if v6 {
-        return w.parse().ok().map(IpAddr::V6);
+        // A zone can only be the interface itself.
+        return addr::parse6(w).filter(|(_, z)| z.is_none_or(|z| z == ifname)).map(|(a, _)| IpAddr::V6(a));
     }
     addr::inet_aton(w).or_else(|| resolve::hosts(w)).map(IpAddr::V4)
 }

@@ -1,6 +1,6 @@
 //! `netstat -r`, `route show`: the routing table.
 
-use crate::addr::mask_of;
+use crate::addr::{mask_of, zoned};
 use crate::names::Names;
 use iopkt_ctl::{RTV_MTU, RouteInfo, rtf};
 use std::fmt::Write;
@@ -19,8 +19,8 @@ pub fn destination(r: &RouteInfo, names: &Names) -> String {
             format!("{}/{}", parts.join("."), r.prefix_len)
         }
         IpAddr::V6(a) if r.prefix_len == 0 && a.is_unspecified() => "default".into(),
-        IpAddr::V6(a) if r.prefix_len == 128 => a.to_string(),
-        IpAddr::V6(a) => format!("{a}/{}", r.prefix_len),
+        IpAddr::V6(_) if r.prefix_len == 128 => zoned(r.dst, r.ifname.as_deref()),
+        IpAddr::V6(_) => format!("{}/{}", zoned(r.dst, r.ifname.as_deref()), r.prefix_len),
     }
 }
 
@@ -91,6 +91,7 @@ fn line(o: &mut String, r: &RouteInfo, look: Look, names: &Names, w: (usize, usi
         .filter_map(|l| if r.flags & l.0 != 0 { Some(l.1) } else { look.spaces.then_some(' ') })
         .collect();
     let gw = match (r.gateway, r.link) {
+        (Some(g @ IpAddr::V6(_)), _) => zoned(g, r.ifname.as_deref()),
         (Some(g), _) => names.host(g),
         (None, Some(mac)) => crate::addr::mac(&mac),
         (None, None) => format!("link#{}", r.ifindex),

@@ -144,7 +144,7 @@ fn sent(cmd: &str, d: &Words) -> String {
     let r = &d.route;
     let names: Vec<&str> = rtf::NAMES.iter().filter(|n| r.flags & n.0 != 0).map(|n| n.1).collect();
     let via = match (&r.gateway, &r.ifname) {
-        (Some(g), _) => format!(" gateway {g}"),
+        (Some(g), n) => format!(" gateway {}", crate::addr::zoned(*g, n.as_deref())),
         (None, Some(i)) => format!(" interface {i}"),
         (None, None) => String::new(),
     };

@@ -69,11 +69,20 @@ pub fn parse(words: &[String]) -> Result<Words, Failure> {
     if m.net && m.host {
         return Err(Failure::usage("-net and -host exclude each other", USAGE));
     }
-    let (dst, mut prefix_len) = destination(dest, &m)?;
+    let (dst, mut prefix_len, zone) = match dest.split_once('%') {
+        // `fe80::%ecm0/64`, `ff02::1%ecm0`.
+        Some((a, rest)) => {
+            let (zone, len) =
+                rest.split_once('/').map_or((rest, String::new()), |(z, l)| (z, format!("/{l}")));
+            let (dst, len) = destination(&format!("{a}{len}"), &m)?;
+            (dst, len, Some(zone.to_string()))
+        }
+        None => destination(dest, &m).map(|(d, l)| (d, l, None))?,
+    };
     if let Some(n) = plain.get(2) {
         prefix_len = mask(n)?;
     }
-    let (mut gateway, mut ifname) = (None, m.ifp.clone());
+    let (mut gateway, mut ifname) = (None, m.ifp.clone().or(zone));
     match plain.get(1) {
         // BSD takes an address of the interface here, or its name.
         Some(g) if m.iface => match addr::parse(g) {
@@ -83,7 +92,8 @@ pub fn parse(words: &[String]) -> Result<Words, Failure> {
             _ => ifname = Some((*g).to_string()),
         },
         Some(g) => {
-            gateway = Some(a_host(g)?);
+            let (a, zone) = a_host(g)?;
+            (gateway, ifname) = (Some(a), ifname.or(zone));
             m.flags |= rtf::GATEWAY;
         }
         None => {}
@@ -148,7 +158,7 @@ impl Modifiers {
             "-lockrest" => self.lock_rest = true,
             "-ifa" => {
                 let v = value()?;
-                self.ifa = Some(a_host(v)?);
+                self.ifa = Some(a_host(v)?.0);
             }
             "-ifp" => self.ifp = Some(value()?.to_string()),
             w if NO_METRICS.contains(&w) => {
@@ -169,10 +179,13 @@ fn mask(v: &str) -> Result<u8, Failure> {
     addr::netmask(v).ok_or_else(|| Failure::new(format!("netmask {v}: bad value")))
 }
 
-/// An address, or the name of a host in /etc/hosts.
-fn a_host(w: &str) -> Result<IpAddr, Failure> {
+/// An address, or the name of a host in /etc/hosts; and the interface that is its zone.
+fn a_host(w: &str) -> Result<(IpAddr, Option<String>), Failure> {
+    if let Some((a, z)) = addr::parse6(w) {
+        return Ok((a.into(), z.map(str::to_string)));
+    }
     let ip = addr::parse(w).or_else(|| resolve::hosts(w).map(IpAddr::V4));
-    ip.ok_or_else(|| Failure::new(format!("{w}: bad value")))
+    ip.map(|a| (a, None)).ok_or_else(|| Failure::new(format!("{w}: bad value")))
 }
 
 /// BSD's reading of a destination: `default`; with -net missing parts are on the right; without -net or -host

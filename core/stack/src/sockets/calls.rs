@@ -63,10 +63,11 @@ impl Sockets {
     /// IP_FREEBIND), EADDRINUSE.
     pub fn bind(&mut self, cx: &mut Cx, net: &Net, id: SockId, addr: SocketAddr) -> Result<()> {
         let s = self.table.get(id)?;
-        let ip = addr.ip();
-        if Family::of(&ip) != s.family {
+        if Family::of(&addr.ip()) != s.family {
             return Err(Errno::EAFNOSUPPORT);
         }
+        let addr = s.inward(addr, 0).map_err(|e| if e == Errno::ENETUNREACH { Errno::EINVAL } else { e })?;
+        let ip = addr.ip();
         let raw = s.ty == SockType::Raw;
         if !raw && (s.lport != 0 || s.addr_locked || s.remote.is_some()) {
             return Err(Errno::EINVAL);
@@ -105,9 +106,7 @@ impl Sockets {
     /// [`Net::path`].
     pub fn connect(&mut self, cx: &mut Cx, net: &mut Net, id: SockId, to: Option<SocketAddr>) -> Result<()> {
         let s = self.table.get(id)?;
-        if to.is_some_and(|t| Family::of(&t.ip()) != s.family) {
-            return Err(Errno::EAFNOSUPPORT);
-        }
+        let to = to.map(|t| s.inward(t, 0)).transpose()?;
         if !self.is_stream(id)? {
             return self.dgram_connect(cx, net, id, to);
         }
@@ -125,7 +124,7 @@ impl Sockets {
         let s = self.table.get(id)?;
         // raw(7): the port of a raw socket's name is its protocol.
         let port = if s.ty == SockType::Raw { u16::from(s.proto) } else { s.lport };
-        Ok(SocketAddr::new(s.local, port))
+        Ok(s.outward(SocketAddr::new(s.local, port)))
     }
 
     /// getpeername(2).
@@ -137,7 +136,7 @@ impl Sockets {
         // Linux: a connection that is over in both directions has no peer.
         let over =
             matches!(&s.body, Body::Conn(c) if matches!(c.tcb.state(), State::Closed | State::TimeWait));
-        s.remote.filter(|_| !over).ok_or(Errno::ENOTCONN)
+        s.remote.filter(|_| !over).map(|r| s.outward(r)).ok_or(Errno::ENOTCONN)
     }
 
     /// The socket of this table at the other end of a stream's connection, if it is here.

@@ -259,10 +259,12 @@ fn score(s: &Sock, p: &Packet) -> Option<u8> {
         None if p.proto == proto::TCP && !s.is_listening() => return None,
         None => {}
     }
+    let same = s.local.is_ipv4() == p.dst.is_ipv4();
     if s.local == p.dst.ip() {
         n += 2;
-    } else if !s.local.is_unspecified() || s.local.is_ipv4() != p.dst.is_ipv4() {
+    } else if !s.local.is_unspecified() || !(same || (p.dst.is_ipv4() && s.spans())) {
         return None;
     }
-    Some(n)
+    // Between two wildcards the one of the packet's own family.
+    Some(2 * n + u8::from(same))
 }

@@ -1,5 +1,6 @@
 //! What UDP, raw and ping sockets share: a bounded queue of datagrams in, a path out.
 
+use super::names::outward;
 use super::sock::{Sock, pmtudisc};
 use super::types::{Datagram, SendOpts, SockId, ev, proto};
 use super::{Sockets, cork, mcast};
@@ -109,11 +110,17 @@ impl Sockets {
     /// Takes the oldest datagram.
     pub fn recv_from(&mut self, cx: &mut Cx, id: SockId) -> Option<Datagram> {
         let _ = cx;
-        let d = self.table.get_mut(id).ok()?.dgram().ok()?;
+        let s = self.table.get_mut(id).ok()?;
+        let d = s.dgram().ok()?;
         let g = d.rx.pop_front()?;
         d.rx_bytes -= cost(&g.m);
         d.rx_payload -= g.m.len();
-        Some(g)
+        let family = s.family;
+        Some(Datagram {
+            from: outward(family, g.from),
+            to: outward(family, SocketAddr::new(g.to, 0)).ip(),
+            ..g
+        })
     }
 
     /// Sends a datagram whose payload is `m` (with headroom for headers); `to` is needed when not connected.
@@ -140,9 +147,8 @@ impl Sockets {
         if let Some(e) = s.err.take() {
             return Err(e);
         }
-        if to.is_some_and(|t| Family::of(&t.ip()) != s.family) {
-            return Err(Errno::EAFNOSUPPORT);
-        }
+        let to = to.map(|t| s.inward(t, opts.oif)).transpose()?;
+        let opts = &s.send_opts(opts)?;
         let (max, len) = (s.opt.sndbuf as usize, cost(&m));
         let d = s.dgram()?;
         if d.tx_turn != turn {

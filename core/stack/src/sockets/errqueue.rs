@@ -4,6 +4,7 @@
 //! SO_ERROR is the errno of the oldest one in the queue (Linux: of the next one, after each that is taken). Bounded: [`MAX`]
 //! entries of [`QUOTE`] bytes; more of them are only an errno.
 
+use super::names::outward;
 use super::sock::{Body, Sock};
 use super::types::SockId;
 use super::{Sockets, ev};
@@ -92,6 +93,7 @@ impl Sockets {
     /// Takes the oldest error of the queue; SO_ERROR is then that of the next one, if there is one.
     pub fn take_queued_error(&mut self, id: SockId) -> Option<SockErr> {
         let s = self.table.get_mut(id).ok()?;
+        let family = s.family;
         let e = s.errors.pop_front()?;
         let network = |e: &&SockErr| matches!(e.origin, origin::LOCAL | origin::ICMP | origin::ICMP6);
         if network(&&e) || !matches!(s.body, Body::Conn(_)) {
@@ -100,7 +102,8 @@ impl Sockets {
         if !s.errors.is_empty() {
             self.raise(id.index, ev::ERROR);
         }
-        Some(e)
+        let show = |a: IpAddr| outward(family, SocketAddr::new(a, 0)).ip();
+        Some(SockErr { dst: outward(family, e.dst), offender: e.offender.map(show), ..e })
     }
 
     /// A datagram was too long for its path and may not be fragmented: the sender hears it by the queue, too (what

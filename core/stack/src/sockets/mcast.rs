@@ -16,7 +16,7 @@ use crate::net::Net;
 use crate::packet::Family;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Errno, Result, zone};
 
 /// Groups a socket may join (Linux's `igmp_max_memberships`).
 const MAX: usize = 20;
@@ -206,7 +206,8 @@ impl Sockets {
         filter: GroupFilter,
     ) -> Result<()> {
         let s = self.table.get_mut(id)?;
-        if !group.is_multicast() || Family::of(&group) != s.family {
+        let group = zone::embed_ip(group, ifindex);
+        if !group.is_multicast() || (Family::of(&group) != s.family && !s.spans()) {
             return Err(Errno::EINVAL);
         }
         let d = s.dgram().map_err(|_| Errno::EPROTO)?;
@@ -235,7 +236,9 @@ impl Sockets {
         ifindex: u32,
     ) -> Result<()> {
         let d = self.table.get_mut(id)?.dgram().map_err(|_| Errno::EPROTO)?;
-        let at = d.groups.iter().position(|g| g.group == group && (ifindex == 0 || g.ifindex == ifindex));
+        let at = d.groups.iter().position(|g| {
+            g.group == zone::embed_ip(group, g.ifindex) && (ifindex == 0 || g.ifindex == ifindex)
+        });
         let g = d.groups.remove(at.ok_or(Errno::EADDRNOTAVAIL)?);
         self.left(cx, net, &g);
         Ok(())

@@ -22,6 +22,7 @@ mod errqueue;
 mod fastopen;
 mod icmp;
 mod mcast;
+mod names;
 mod opt_ip;
 mod opt_socket;
 mod opt_tcp;

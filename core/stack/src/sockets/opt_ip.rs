@@ -305,10 +305,8 @@ impl Sockets {
             ip6::MULTICAST_ALL => o.mcast_all = flag(v)?,
             ip6::MTU_DISCOVER => o.mtu_discover = discover(int(v)?)?,
             ip6::RECVERR => o.recverr = flag(v)?,
-            // Mapped IPv4 peers come with the IPv6 domain; until then every socket is of one family.
-            ip6::V6ONLY if !flag(v)? => return Err(Errno::EINVAL),
             ip6::V6ONLY if s.lport != 0 => return Err(Errno::EINVAL),
-            ip6::V6ONLY => o.v6only = true,
+            ip6::V6ONLY => o.v6only = flag(v)?,
             ip6::RECVPKTINFO => o.pktinfo = flag(v)?,
             ip6::RECVHOPLIMIT => o.recvttl = flag(v)?,
             ip6::RECVTCLASS => o.recvtos = flag(v)?,

@@ -8,6 +8,7 @@ use super::sock::Body;
 use super::types::{SockId, SockType, proto};
 use crate::cx::Cx;
 use crate::net::Net;
+use crate::packet::Family;
 use iopkt_base::{Errno, Result};
 
 /// Levels.
@@ -89,7 +90,7 @@ impl Sockets {
             level::SOCKET => self.set_socket(cx, net, id, name, value),
             level::IP => self.set_ip(cx, net, id, name, value),
             level::TCP if s.ty == SockType::Stream => self.set_tcp(cx, id, name, value),
-            level::IPV6 if s.local.is_ipv6() => self.set_ip6(cx, net, id, name, value),
+            level::IPV6 if s.family == Family::V6 => self.set_ip6(cx, net, id, name, value),
             level::UDP | level::UDPLITE if s.is_udp_at(level) => self.set_udp(cx, net, id, name, value),
             level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
                 s.dgram()?.icmp_filter = icmp_filter(value);
@@ -118,7 +119,7 @@ impl Sockets {
             level::SOCKET => self.get_socket(cx, net, id, name, out),
             level::IP => self.get_ip(net, id, name, out),
             level::TCP if s.ty == SockType::Stream => self.get_tcp(cx, net, id, name, out),
-            level::IPV6 if s.local.is_ipv6() => self.get_ip6(net, id, name, out),
+            level::IPV6 if s.family == Family::V6 => self.get_ip6(net, id, name, out),
             level::UDP | level::UDPLITE if s.is_udp_at(level) => super::opt_udp::get_udp(s, name, out),
             level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
                 Ok(put_int(out, s.dgram()?.icmp_filter as i32))

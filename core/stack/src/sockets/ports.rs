@@ -77,8 +77,8 @@ impl Ports {
         self.pick(secret, local, None, self.range_of(me), |port| match demux.ports.get(&(p, port)) {
             None => true,
             Some(e) => {
-                e.conns.iter().all(|c| !overlap(c.local, local))
-                    && e.bound.iter().all(|&i| table.at(i).is_none_or(|s| !overlap(s.local, local)))
+                e.conns.iter().all(|c| !me.may_mean(local, c.local))
+                    && e.bound.iter().all(|&i| table.at(i).is_none_or(|s| !me.overlaps(local, s)))
             }
         })
     }
@@ -114,7 +114,7 @@ pub(crate) fn conflicts(demux: &Demux, table: &Table, me: &Sock, local: IpAddr, 
     let with_bound = e.bound.iter().filter(|&&i| i != me.id.index).any(|&i| {
         let Some(o) = table.at(i) else { return false };
         let apart = me.opt.bound_dev != 0 && o.opt.bound_dev != 0 && me.opt.bound_dev != o.opt.bound_dev;
-        if apart || !overlap(o.local, local) {
+        if apart || !me.overlaps(local, o) {
             return false;
         }
         let by_addr = me.opt.reuseaddr && o.opt.reuseaddr && !(tcp && o.is_listening());
@@ -124,7 +124,7 @@ pub(crate) fn conflicts(demux: &Demux, table: &Table, me: &Sock, local: IpAddr, 
     with_bound
         || e.conns.iter().any(|c| {
             let shared = (me.opt.reuseaddr && c.no_reuse == 0) || (me.opt.reuseport && c.no_rport == 0);
-            overlap(c.local, local) && !shared
+            me.may_mean(local, c.local) && !shared
         })
 }
 
@@ -135,6 +135,6 @@ pub(crate) fn listen_conflicts(demux: &Demux, table: &Table, me: &Sock) -> bool 
         let Some(o) = table.at(i) else { return false };
         let apart = me.opt.bound_dev != 0 && o.opt.bound_dev != 0 && me.opt.bound_dev != o.opt.bound_dev;
         let shared = me.opt.reuseport && o.opt.reuseport;
-        o.is_listening() && overlap(o.local, me.local) && !shared && !apart
+        o.is_listening() && me.overlaps(me.local, o) && !shared && !apart
     })
 }

@@ -4,6 +4,7 @@ use super::Sockets;
 use super::sock::{Body, Sock};
 use super::types::{SockId, SockType, proto};
 use crate::counters::Why;
+use crate::packet::Family;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use iopkt_base::Result;
@@ -226,11 +227,11 @@ fn info(s: &Sock) -> SockInfo {
     };
     SockInfo {
         proto: name(s),
-        family: if s.local.is_ipv4() { 4 } else { 6 },
+        family: if s.family == Family::V4 { 4 } else { 6 },
         recv_q,
         send_q,
-        local: s.local_sa(),
-        remote: s.remote,
+        local: s.outward(s.local_sa()),
+        remote: s.remote.map(|r| s.outward(r)),
         state,
         pid: s.pid,
         id: u64::from(s.id.generation) << 32 | u64::from(s.id.index),

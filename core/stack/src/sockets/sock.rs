@@ -147,7 +147,7 @@ impl Default for Opts {
             recverr: false,
             freebind: false,
             bind_no_port: false,
-            v6only: true,
+            v6only: false,
             no_check: false,
             linger: None,
             linger_secs: 0,

@@ -169,9 +169,7 @@ impl Sockets {
             return Err(Errno::EOPNOTSUPP);
         }
         let s = self.table.get(id)?;
-        if crate::packet::Family::of(&to.ip()) != s.family {
-            return Err(Errno::EAFNOSUPPORT);
-        }
+        let to = s.inward(to, 0)?;
         self.tcp_open(cx, net, id, to, Some(data))
     }
 

@@ -95,7 +95,7 @@ impl Sockets {
             self.raise(id.index, ev::ACCEPT);
         }
         let s = self.table.get_mut(child)?;
-        let peer = s.remote.ok_or(Errno::ECONNABORTED)?;
+        let peer = s.outward(s.remote.ok_or(Errno::ECONNABORTED)?);
         let Body::Conn(c) = &mut s.body else { return Err(Errno::ECONNABORTED) };
         (c.parent, c.queued) = (None, false);
         let over = c.tcb.state() == iopkt_tcp::State::Closed;
