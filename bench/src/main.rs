@@ -33,7 +33,7 @@ use report::Table;
 use std::process::{Command, ExitCode};
 
 /// The product's packages.
-const PRODUCT: [&str; 9] = [
+const PRODUCT: [&str; 10] = [
     "io-pkt-v4",
     "io-pkt-v4-hc",
     "io-pkt-v6-hc",
@@ -42,6 +42,7 @@ const PRODUCT: [&str; 9] = [
     "iopkt-utils",
     "devnp-ecm",
     "devnp-tap",
+    "devnp-afp",
     "iopkt-preload",
 ];
 

@@ -60,6 +60,7 @@ impl Lab {
             ("libdevnp_ecm.so", "devnp-ecm.so"),
             ("libdevnp_ncm.so", "devnp-ncm.so"),
             ("libdevnp_tap.so", "devnp-tap.so"),
+            ("libdevnp_afp.so", "devnp-afp.so"),
             ("libdevnp_shim.so", "devnp-shim.so"),
             ("liblsm_autoip.so", "lsm-autoip.so"),
             ("libiopkt_preload.so", "libiopkt_preload.so"),

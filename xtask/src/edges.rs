@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("socket", &["iopkt-sockproto", "iopkt-sockserver", "iopkt-shim", "iopkt-world"]),
     ("plug", &["iopkt-abi", "iopkt-sdk"]),
-    ("usb", &["iopkt-usbip", "iopkt-gadget", "iopkt-usbnet"]),
+    ("usb", &["iopkt-usbip", "iopkt-gadget", "iopkt-usbnet", "iopkt-linuxif"]),
     ("host", &["iopkt-sys", "iopkt-slog", "iopkt-loader", "iopkt-sockhost", "iopkt-runtime", "iopkt-client"]),
     (
         "programs",
@@ -38,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "devnp-ecm",
             "devnp-ncm",
             "devnp-tap",
+            "devnp-afp",
             "devnp-shim",
             "lsm-autoip",
             "iopkt-packetdrill",
@@ -73,7 +74,10 @@ const ONLY: &[(&str, &[&str])] = &[
     ("iopkt-usbnet", &["iopkt-sdk", "iopkt-abi", "iopkt-usbip"]),
     ("devnp-ecm", &["iopkt-sdk", "iopkt-abi", "iopkt-usbnet"]),
     ("devnp-ncm", &["iopkt-sdk", "iopkt-abi", "iopkt-usbnet"]),
-    ("devnp-tap", &["iopkt-sdk", "iopkt-abi"]),
+    // The same of drivers of Linux interfaces.
+    ("iopkt-linuxif", &["iopkt-sdk", "iopkt-abi"]),
+    ("devnp-tap", &["iopkt-sdk", "iopkt-abi", "iopkt-linuxif"]),
+    ("devnp-afp", &["iopkt-sdk", "iopkt-abi", "iopkt-linuxif"]),
     ("devnp-shim", &["iopkt-sdk"]),
     ("lsm-autoip", &["iopkt-sdk", "iopkt-base", "iopkt-wire", "iopkt-autoconf"]),
     ("iopkt-preload", &["iopkt-base", "iopkt-sockproto", "iopkt-shim"]),

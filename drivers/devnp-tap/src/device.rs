@@ -1,9 +1,10 @@
 //! Frames between the descriptor and the stack.
 
-use crate::netlink::{self, News};
 use crate::rx::{Got, Kind, Reader};
 use crate::tun::{self, Opened, Takes, Vnet};
-use crate::vnet;
+use iopkt_linuxif::counters::{self, Counters};
+use iopkt_linuxif::netlink::{self, News};
+use iopkt_linuxif::{ifreq, vnet};
 use iopkt_sdk::{Count, Device, Fail, Link, NicInfo, Port, Ready, TxQueue, abi, errno};
 use rustix::io::Errno;
 use std::io::IoSlice;
@@ -19,27 +20,6 @@ const SPEED: u64 = 10_000_000_000;
 const CSUM: u32 = abi::CAP_TCP4CSUM | abi::CAP_UDP4CSUM | abi::CAP_TCP6CSUM | abi::CAP_UDP6CSUM;
 const TSO: u32 = abi::CAP_TSO4 | abi::CAP_TSO6;
 const USO: u32 = abi::CAP_USO4 | abi::CAP_USO6;
-
-#[derive(Default)]
-struct Counters {
-    packets: u64,
-    bytes: u64,
-    broadcasts: u64,
-    multicasts: u64,
-    no_memory: u64,
-}
-
-impl Counters {
-    fn frame(&mut self, f: &[u8]) {
-        self.packets += 1;
-        self.bytes += f.len() as u64;
-        match f.get(..6) {
-            Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => self.broadcasts += 1,
-            Some([first, ..]) if first & 1 != 0 => self.multicasts += 1,
-            _ => {}
-        }
-    }
-}
 
 pub(crate) struct Tap {
     o: Opened,
@@ -137,7 +117,7 @@ impl Tap {
             News::None => return,
             News::Running(r) => r,
             News::Deleted => return self.lost(port, Errno::NODEV),
-            News::Lost => match tun::is_running(&self.o.ctl, &self.o.ifname) {
+            News::Lost => match ifreq::is_running(&self.o.ctl, &self.o.ifname) {
                 Ok(r) => r,
                 Err(_) => return self.lost(port, Errno::NODEV),
             },
@@ -165,7 +145,7 @@ impl Device for Tap {
         tun::set_carrier(&self.o.tun, true);
         self.started = true;
         // Most often not yet: the message that it runs is on its way.
-        self.o.running = tun::is_running(&self.o.ctl, &self.o.ifname).unwrap_or(false);
+        self.o.running = ifreq::is_running(&self.o.ctl, &self.o.ifname).unwrap_or(false);
         port.link(link(self.o.running));
         Ok(())
     }
@@ -230,7 +210,7 @@ impl Device for Tap {
     }
 
     fn set_mtu(&mut self, _port: &Port<'_>, mtu: u32) -> Result<(), Fail> {
-        tun::set_mtu(&self.o.ctl, &self.o.ifname, mtu)?;
+        ifreq::set_mtu(&self.o.ctl, &self.o.ifname, mtu)?;
         self.mtu = mtu;
         self.reader.clear(); // sized for the old one
         Ok(())
@@ -262,14 +242,7 @@ impl Device for Tap {
         out.line("Maximum Receivable data Unit", &most);
         out.line("Promiscuous Mode", "On");
         out.line("Multicast Support", "Enabled");
-        for (c, verb, word) in [(&self.tx, "Transmitted", "Transmit"), (&self.rx, "Received", "Receive")] {
-            out.line("", "");
-            out.line(&format!("Packets {verb} OK"), &c.packets.to_string());
-            out.line(&format!("Bytes {verb} OK"), &c.bytes.to_string());
-            out.line(&format!("Broadcast Packets {verb} OK"), &c.broadcasts.to_string());
-            out.line(&format!("Multicast Packets {verb} OK"), &c.multicasts.to_string());
-            out.line(&format!("Memory Allocation Failures on {word}"), &c.no_memory.to_string());
-        }
+        counters::tell(&self.tx, &self.rx, out);
         out.line("", "");
         out.line("No Carrier on Transmit", &self.tx_errors.to_string());
         Ok(())

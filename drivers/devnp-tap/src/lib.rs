@@ -17,10 +17,8 @@
 //! Not done: several queues (IFF_MULTI_QUEUE): one thread owns a device, and it is not the limit.
 
 mod device;
-mod netlink;
 mod rx;
 mod tun;
-mod vnet;
 
 use device::Tap;
 use iopkt_sdk::{Control, Description, Driver, Fail, Options, errno, iopkt_driver};

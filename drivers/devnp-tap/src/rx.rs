@@ -5,7 +5,7 @@
 //! bytes are copied in front of the third's, so that it is one contiguous packet again. So a large buffer is
 //! used only by who needs it, and what is copied is never more than a small frame.
 
-use crate::vnet;
+use iopkt_linuxif::vnet;
 use iopkt_sdk::{Batch, Marks, Mbuf, Port};
 use rustix::io::Errno;
 use std::io::IoSliceMut;

@@ -1,8 +1,9 @@
 //! Opening a TAP: `/dev/net/tun`, TUNSETIFF and the ioctls of the kernel's end (tun(4), netdevice(7)).
 
+use iopkt_linuxif::ifreq::{self, Ifreq, ioctl};
+use iopkt_linuxif::words;
 use iopkt_sdk::{Fail, errno};
 use rustix::fs::{Mode, OFlags};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 /// What the options ask for.
@@ -73,7 +74,7 @@ const TUN_F_USO: libc::c_uint = 0x60;
 
 /// Agrees with the kernel on the length of the header, and asks what it knows.
 fn vnet(tun: &OwnedFd) -> std::io::Result<Vnet> {
-    let mut len = crate::vnet::LEN as libc::c_int;
+    let mut len = iopkt_linuxif::vnet::LEN as libc::c_int;
     // SAFETY: TUNSETVNETHDRSZ takes a pointer to an int.
     if unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETVNETHDRSZ as _, &raw mut len) } < 0 {
         return Err(std::io::Error::last_os_error());
@@ -85,39 +86,6 @@ fn vnet(tun: &OwnedFd) -> std::io::Result<Vnet> {
     Ok(Vnet { uso })
 }
 
-/// `struct ifreq`: the name, then a union of which these drivers' calls use ints and shorts.
-#[repr(C)]
-struct Ifreq {
-    name: [u8; libc::IFNAMSIZ],
-    value: [i32; 6],
-}
-
-impl Ifreq {
-    fn new(name: &str, value: i32) -> Ifreq {
-        let mut r = Ifreq { name: [0; libc::IFNAMSIZ], value: [0; 6] };
-        let n = name.len().min(libc::IFNAMSIZ - 1);
-        r.name[..n].copy_from_slice(&name.as_bytes()[..n]);
-        r.value[0] = value;
-        r
-    }
-
-    fn name(&self) -> String {
-        let end = self.name.iter().position(|c| *c == 0).unwrap_or(self.name.len());
-        String::from_utf8_lossy(&self.name[..end]).into_owned()
-    }
-
-    /// Flags are a short at the union's start.
-    fn flags(&self) -> i16 {
-        self.value[0] as i16
-    }
-}
-
-fn ioctl(fd: impl AsFd, req: libc::c_ulong, r: &mut Ifreq) -> std::io::Result<()> {
-    // SAFETY: every request used here takes a struct ifreq, of which ours has the full 40 bytes.
-    let rc = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), req as _, std::ptr::from_mut(r)) };
-    if rc < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// Tells the kernel's end whether there is a carrier. Kernels before 5.0 do not know how; no matter.
 pub(crate) fn set_carrier(tun: impl AsFd, on: bool) {
     let mut v = libc::c_int::from(on);
@@ -125,34 +93,9 @@ pub(crate) fn set_carrier(tun: impl AsFd, on: bool) {
     unsafe { libc::ioctl(tun.as_fd().as_raw_fd(), libc::TUNSETCARRIER as _, &raw mut v) };
 }
 
-/// Whether the kernel's end is up and has a carrier (which we give it, and which takes effect a little later).
-pub(crate) fn is_running(ctl: impl AsFd, ifname: &str) -> std::io::Result<bool> {
-    let mut r = Ifreq::new(ifname, 0);
-    ioctl(ctl, libc::SIOCGIFFLAGS as _, &mut r)?;
-    Ok(i32::from(r.flags()) & libc::IFF_RUNNING != 0)
-}
-
-/// Sets the MTU of the kernel's end.
-pub(crate) fn set_mtu(ctl: impl AsFd, ifname: &str, mtu: u32) -> std::io::Result<()> {
-    ioctl(ctl, libc::SIOCSIFMTU as _, &mut Ifreq::new(ifname, mtu as i32))
-}
-
 /// Opens what the options ask for, on the calling thread, whose namespace is as before afterwards.
 pub(crate) fn open(w: &Wanted<'_>) -> Result<Opened, Fail> {
-    let Some(path) = w.netns else { return open_here(w) };
-    let named = |e: rustix::io::Errno, what: &str| {
-        Fail::new(e.raw_os_error(), format!("option netns={path}: {what}: {}", words(&e.into())))
-    };
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let there = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| named(e, "cannot open"))?;
-    let home = rustix::fs::open("/proc/thread-self/ns/net", flags, Mode::empty())
-        .map_err(|e| named(e, "cannot find the way back"))?;
-    let net = Some(LinkNameSpaceType::Network);
-    move_into_link_name_space(there.as_fd(), net)
-        .map_err(|e| named(e, "cannot enter (needs CAP_SYS_ADMIN and a network namespace)"))?;
-    let r = open_here(w);
-    move_into_link_name_space(home.as_fd(), net).map_err(|e| named(e, "cannot return"))?;
-    r
+    iopkt_linuxif::netns::within(w.netns, || open_here(w))
 }
 
 fn open_here(w: &Wanted<'_>) -> Result<Opened, Fail> {
@@ -170,29 +113,16 @@ fn open_here(w: &Wanted<'_>) -> Result<Opened, Fail> {
     rustix::io::ioctl_fionbio(&tun, true).map_err(|e| Fail::from(std::io::Error::from(e)))?;
     // No carrier before our interface is up.
     set_carrier(&tun, false);
-    // SAFETY: plain socket(2); the result is checked.
-    let ctl = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if ctl < 0 {
-        return Err(std::io::Error::last_os_error().into());
-    }
-    // SAFETY: a fresh descriptor that nobody else owns.
-    let ctl = unsafe { OwnedFd::from_raw_fd(ctl) };
-    let links = crate::netlink::open()?;
+    let ctl = ifreq::socket()?;
+    let links = iopkt_linuxif::netlink::open()?;
     if let Some(mtu) = w.mtu {
-        set_mtu(&ctl, &ifname, mtu).map_err(|e| said(&format!("the kernel refuses mtu={mtu}"), e))?;
+        ifreq::set_mtu(&ctl, &ifname, mtu).map_err(|e| said(&format!("the kernel refuses mtu={mtu}"), e))?;
     }
-    let mut r = Ifreq::new(&ifname, 0);
-    ioctl(&ctl, libc::SIOCGIFMTU as _, &mut r).map_err(|e| said("cannot read its MTU", e))?;
-    let mtu = u32::try_from(r.value[0]).unwrap_or(1500).clamp(68, crate::MTU_MAX);
-    let mut r = Ifreq::new(&ifname, 0);
-    ioctl(&ctl, libc::SIOCGIFINDEX as _, &mut r).map_err(|e| said("cannot read its index", e))?;
-    let ifindex = r.value[0];
-    let mut r = Ifreq::new(&ifname, 0);
-    ioctl(&ctl, libc::SIOCGIFFLAGS as _, &mut r).map_err(|e| said("cannot read its flags", e))?;
-    if w.up && i32::from(r.flags()) & libc::IFF_UP == 0 {
-        let flags = i32::from(r.flags() as u16) | libc::IFF_UP;
-        ioctl(&ctl, libc::SIOCSIFFLAGS as _, &mut Ifreq::new(&ifname, flags))
-            .map_err(|e| said("option up: cannot bring it up", e))?;
+    let mtu = ifreq::mtu(&ctl, &ifname).map_err(|e| said("cannot read its MTU", e))?;
+    let mtu = u32::try_from(mtu).unwrap_or(1500).clamp(68, crate::MTU_MAX);
+    let ifindex = ifreq::index(&ctl, &ifname).map_err(|e| said("cannot read its index", e))?;
+    if w.up {
+        ifreq::bring_up(&ctl, &ifname).map_err(|e| said("option up: cannot bring it up", e))?;
     }
     Ok(Opened { tun, ctl, links, ifname, ifindex, mtu, running: false, vnet })
 }
@@ -253,10 +183,4 @@ fn made(ifname: &str, vnet: bool) -> Result<(OwnedFd, String, bool), Fail> {
         Fail::new(n, format!("cannot get TAP interface {ifname}: {}; {hint}", words(&e)))
     })?;
     Ok((tun, r.name(), vnet))
-}
-
-/// The system's words, without Rust's "(os error N)".
-fn words(e: &std::io::Error) -> String {
-    let s = e.to_string();
-    s.split(" (os error").next().unwrap_or(&s).to_owned()
 }

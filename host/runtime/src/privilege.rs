@@ -113,7 +113,7 @@ fn needed(cfg: &Config) -> Vec<u32> {
     if cfg.user.is_some() {
         keep.extend([cap::SETUID, cap::SETGID, cap::CHOWN, cap::FOWNER]);
     }
-    // devnp-tap's netns=: entering a network namespace takes this one.
+    // netns= of devnp-tap and devnp-afp: entering a network namespace takes this one.
     if cfg.drivers.iter().any(|d| d.options.split(',').any(|o| o.starts_with("netns="))) {
         keep.push(cap::SYS_ADMIN);
     }

@@ -1,10 +1,10 @@
-//! The header that goes in front of each frame with IFF_VNET_HDR: `struct virtio_net_hdr` of `<linux/virtio_net.h>`
-//! in the machine's byte order (as long as nobody calls TUNSETVNETLE), 10 bytes.
+//! The header that goes in front of each frame with IFF_VNET_HDR (TAP) or PACKET_VNET_HDR (packet sockets):
+//! `struct virtio_net_hdr` of `<linux/virtio_net.h>` in the machine's byte order (as long as nobody calls TUNSETVNETLE), 10 bytes.
 
 use iopkt_sdk::{Marks, abi};
 
 /// Length, bytes; what TUNSETVNETHDRSZ is told.
-pub(crate) const LEN: usize = 10;
+pub const LEN: usize = 10;
 
 /// `flags`: the checksum is to be completed, or was left so by the sender.
 const NEEDS_CSUM: u8 = 1;
@@ -25,7 +25,7 @@ const _: () = assert!(
 );
 
 /// What the header in front of a received frame says; `None` for a kind of segments that nobody asked the kernel for.
-pub(crate) fn parse(h: &[u8; LEN]) -> Option<Marks> {
+pub fn parse(h: &[u8; LEN]) -> Option<Marks> {
     let [flags, kind, _, _, s0, s1, c0, c1, o0, o1] = *h;
     let gso = match kind & !GSO_ECN {
         0 => (0, 0),
@@ -38,7 +38,7 @@ pub(crate) fn parse(h: &[u8; LEN]) -> Option<Marks> {
 }
 
 /// The header for a frame to send.
-pub(crate) fn emit(m: &Marks, frame: &[u8]) -> [u8; LEN] {
+pub fn emit(m: &Marks, frame: &[u8]) -> [u8; LEN] {
     let mut h = [0; LEN];
     if let Some((start, offset)) = m.partial {
         h[0] = NEEDS_CSUM;

@@ -9,7 +9,10 @@ const NLMSG_HDR: usize = 16;
 const IFINFO: usize = 16;
 
 /// A socket that hears of link changes in the calling thread's network namespace.
-pub(crate) fn open() -> Result<OwnedFd, Fail> {
+///
+/// # Errors
+/// The kernel's.
+pub fn open() -> Result<OwnedFd, Fail> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: plain socket(2); the result is checked.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) };
@@ -32,7 +35,7 @@ pub(crate) fn open() -> Result<OwnedFd, Fail> {
 
 /// What the messages waiting on the socket say of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub enum News {
     /// Nothing of ours.
     None,
     /// Its IFF_RUNNING.
@@ -44,7 +47,7 @@ pub(crate) enum News {
 }
 
 /// Reads what waits (a bounded number of messages) and keeps the last word on interface `ifindex`.
-pub(crate) fn read(sock: impl AsFd, ifindex: i32) -> News {
+pub fn read(sock: impl AsFd, ifindex: i32) -> News {
     let mut buf = [0u8; 8192];
     let mut news = News::None;
     for _ in 0..16 {
