@@ -28,6 +28,10 @@ impl Shard {
             return Some(Reply::Sysctl(alloc::vec![(name.to_string(), now)]));
         };
         if !selected {
+            if v.trim() == available() {
+                // What scripts restore.
+                return Some(Reply::Ok);
+            }
             return Some(Reply::why(Errno::EPERM, format!("{name} is read only")));
         }
         Some(match CcKind::by_name(v.trim().as_bytes()) {

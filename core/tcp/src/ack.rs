@@ -94,7 +94,7 @@ impl Tcb {
         if self.rec.mode == Mode::Fast {
             // With a queue on the path, the smallest round-trip time is no longer what tells a retransmission from
             // its original; but no answer comes in half the time of its neighbour's. [RFC8985 6.2-2]
-            min = min.max(self.rack.rtt / 2);
+            min = min.max(self.rack.rtt() / 2);
         }
         let (blocks, mss) = (seg.options.sack.as_slice(), self.seg_size());
         for (i, (l, r)) in blocks.iter().enumerate() {
@@ -228,8 +228,8 @@ impl Tcb {
     pub(crate) fn challenge(&mut self, now: Instant, o: &mut Outcome) {
         // [RFC5961 7a] [RFC5961 7b] [RFC5961 10]
         let pause = crate::tcb::dur(self.knobs.invalid_pause);
-        if self.challenge_at.is_none_or(|t| now.since(t) >= pause) {
-            self.challenge_at = Some(now);
+        if self.challenge_at == Instant::FAR || now.since(self.challenge_at) >= pause {
+            self.challenge_at = now;
             self.stats.challenges += 1;
             self.owed.ack = true;
             o.what |= what::OUTPUT;

@@ -21,15 +21,15 @@ pub(crate) struct Auto {
     /// Where the program's reading stood when this round trip began, and our timestamp clock.
     from: Seq,
     mark: u32,
-    /// When it began; `None` before the first data.
-    since: Option<Instant>,
+    /// When it began; [`Instant::FAR`] before the first data.
+    since: Instant,
     /// Most that was read in a round trip.
     space: u32,
 }
 
 impl Auto {
     pub(crate) fn new(snd_max: u32, rcv_max: u32) -> Auto {
-        Auto { snd_max, rcv_max, from: Seq(0), mark: 0, since: None, space: 0 }
+        Auto { snd_max, rcv_max, from: Seq(0), mark: 0, since: Instant::FAR, space: 0 }
     }
 }
 
@@ -48,7 +48,10 @@ impl Tcb {
     }
 
     fn tune_receive_on(&mut self, now: Instant, seg: &Segment) {
-        let Some(since) = self.auto.since else { return self.tune_begin(now) };
+        let since = self.auto.since;
+        if since == Instant::FAR {
+            return self.tune_begin(now);
+        }
         let over = match seg.options.timestamps.filter(|_| self.ts.on) {
             Some(t) => t.ecr.wrapping_sub(self.auto.mark) as i32 > 0,
             None => !self.rtt.srtt().is_zero() && now.since(since) >= self.rtt.srtt(),
@@ -73,7 +76,7 @@ impl Tcb {
     }
 
     fn tune_begin(&mut self, now: Instant) {
-        (self.auto.from, self.auto.mark, self.auto.since) = (self.reading(), self.ts_now(now), Some(now));
+        (self.auto.from, self.auto.mark, self.auto.since) = (self.reading(), self.ts_now(now), now);
     }
 
     /// The congestion window grew: the send buffer holds two of it, one in flight and one to follow.

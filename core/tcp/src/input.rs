@@ -374,12 +374,12 @@ impl Tcb {
     /// while, as long as we do not answer with data that would carry them.
     #[inline]
     fn quicken(&mut self, now: Instant) {
-        let fresh = self.rcv.data_at.is_none_or(|t| now.since(t) > self.rtt.rto(0));
+        let fresh = self.rcv.data_at == Instant::FAR || now.since(self.rcv.data_at) > self.rtt.rto(0);
         if fresh {
             let segments = self.rcv.limit / (2 * self.rcv.seg.max(536));
             self.rcv.quick = (segments.clamp(2, 255) as u8).min(self.knobs.quick_acks);
         }
-        self.rcv.data_at = Some(now);
+        self.rcv.data_at = now;
     }
 
     fn text_early(&mut self, seq: Seq, payload: Mbuf, o: &mut Outcome) -> Option<Mbuf> {

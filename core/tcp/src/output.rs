@@ -237,7 +237,7 @@ impl Tcb {
     /// Data goes out soon after data came: the two take turns.
     #[inline]
     fn note_answer(&mut self, now: Instant) {
-        if self.rcv.data_at.is_some_and(|t| now.since(t) < dur(self.knobs.delack)) {
+        if self.rcv.data_at != Instant::FAR && now.since(self.rcv.data_at) < dur(self.knobs.delack) {
             self.rcv.talk = true;
         }
     }
@@ -310,9 +310,9 @@ impl Tcb {
     /// Linux sizes its super-segments so.
     fn super_size(&self, full: u32) -> u32 {
         const WHOLE: u64 = 65_536;
-        let mut most = u64::from(self.knobs.tso_max.min(self.pace.portion()));
+        let mut most = u64::from(self.knobs.tso_max.min(self.portion()));
         let srtt = self.rtt.srtt().as_micros() as u64;
-        if srtt > 0 && !self.pace.on() {
+        if srtt > 0 && self.pace.as_ref().is_none_or(|p| !p.on()) {
             let gain = if self.win.cwnd < self.win.ssthresh / 2 { 200 } else { 120 };
             let window = u64::from(self.win.cwnd.max(self.outstanding()));
             let rate = window * gain * 10_000 / srtt;

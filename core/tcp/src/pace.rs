@@ -6,12 +6,13 @@
 
 use crate::tcb::Tcb;
 use crate::timers::Timer;
+use alloc::boxed::Box;
 use iopkt_base::{Duration, Instant};
 
 /// Largest portion that goes at once, bytes.
 const QUANTUM_MAX: u32 = 65_536;
 
-/// Pacing state.
+/// Pacing state; a connection has some once there is a rate to keep.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// Most bytes per second that the program allows; `u64::MAX` for no limit.
@@ -43,7 +44,7 @@ impl Pace {
 
     /// What may go in one super-segment.
     #[inline]
-    pub(crate) fn portion(&self) -> u32 {
+    fn portion(&self) -> u32 {
         if self.on() { self.left } else { u32::MAX }
     }
 
@@ -80,14 +81,32 @@ impl Pace {
     }
 }
 
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace::new(u64::MAX)
+    }
+}
+
 impl Tcb {
+    /// What may go in one super-segment.
+    #[inline]
+    pub(crate) fn portion(&self) -> u32 {
+        self.pace.as_ref().map_or(u32::MAX, |p| p.portion())
+    }
+
+    /// Bytes per second now, and the most that the program allows; `u64::MAX` for no limit.
+    pub(crate) fn pace_rates(&self) -> (u64, u64) {
+        self.pace.as_ref().map_or((u64::MAX, u64::MAX), |p| (p.rate, p.max))
+    }
+
     /// Whether pacing lets data go now; else a timer is set for when it does.
     #[inline]
     pub(crate) fn paced(&mut self, now: Instant) -> bool {
-        if !self.pace.on() || (self.data_end() == self.snd.nxt && self.sent.lost_unsent() == 0) {
+        if self.pace.is_none() || (self.data_end() == self.snd.nxt && self.sent.lost_unsent() == 0) {
             return true;
         }
-        match self.pace.may(now) {
+        let Some(pace) = self.pace.as_mut().filter(|p| p.on()) else { return true };
+        match pace.may(now) {
             Ok(()) => true,
             Err(at) => {
                 self.timers.set(Timer::Pace, at);
@@ -99,21 +118,25 @@ impl Tcb {
     /// `n` bytes of data went out.
     #[inline]
     pub(crate) fn pace_went(&mut self, now: Instant, n: u32) {
-        if self.pace.on() {
-            self.pace.went(now, n);
+        if let Some(p) = self.pace.as_mut().filter(|p| p.on()) {
+            p.went(now, n);
         }
     }
 
     /// Takes the controller's rate.
     pub(crate) fn pace_update(&mut self) {
         let rate = self.cc.get().pacing_rate().unwrap_or(u64::MAX);
-        self.pace.set(rate, self.win.mss);
+        if self.pace.is_some() || rate != u64::MAX {
+            self.pace.get_or_insert_with(Box::default).set(rate, self.win.mss);
+        }
     }
 
     /// SO_MAX_PACING_RATE: most bytes per second; `u64::MAX` for no limit.
     pub fn set_max_pacing(&mut self, rate: u64) {
-        self.pace.max = rate.max(1);
-        self.pace_update();
+        if self.pace.is_some() || rate != u64::MAX {
+            self.pace.get_or_insert_with(Box::default).max = rate.max(1);
+            self.pace_update();
+        }
     }
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Rack {
     /// When the most recently sent of the delivered segments was sent, and its end; counts when `valid`.
     pub(crate) xmit: Instant,
     pub(crate) end: Seq,
-    /// Its round-trip time.
-    pub(crate) rtt: Duration,
+    /// Its round-trip time, nanoseconds.
+    rtt: u64,
     pub(crate) valid: bool,
     /// Its stamp, and that it is of this acknowledgment.
     pub(crate) stamp: Stamp,
@@ -66,10 +66,16 @@ impl Rack {
             return;
         }
         if !self.valid || at > self.xmit || (at == self.xmit && end.gt(self.end)) {
-            (self.xmit, self.end, self.rtt, self.valid) = (at, end, rtt, true);
+            (self.xmit, self.end, self.rtt, self.valid) = (at, end, rtt.as_nanos() as u64, true);
             self.stamp = *stamp;
             self.news = true;
         }
+    }
+
+    /// Round-trip time of the most recently sent delivered segment.
+    #[inline]
+    pub(crate) fn rtt(&self) -> Duration {
+        Duration::from_nanos(self.rtt)
     }
 
     /// Whether a segment was sent after the most recently sent delivered one.
@@ -99,7 +105,7 @@ impl Tcb {
             self.timers.stop(Timer::Reorder);
             return 0;
         }
-        let wait = self.rack.rtt + self.reo_wnd();
+        let wait = self.rack.rtt() + self.reo_wnd();
         let (lost, later) = self.sent.mark_by_time(now, &self.rack, wait);
         match later {
             Some(d) => self.timers.set(Timer::Reorder, now + d),
@@ -166,7 +172,7 @@ mod tests {
         let (ms, min) = (Instant::from_millis, Duration::from_millis(20));
         let mut r = Rack::default();
         r.delivered(Seq(100), ms(0), &Stamp::default(), false, ms(25), min);
-        assert_eq!((r.xmit, r.end, r.rtt), (ms(0), Seq(100), Duration::from_millis(25)));
+        assert_eq!((r.xmit, r.end, r.rtt()), (ms(0), Seq(100), Duration::from_millis(25)));
         // Sent again at 30, delivered at 35: in 5 ms nothing comes back.
         r.delivered(Seq(200), ms(30), &Stamp::default(), true, ms(35), min);
         assert_eq!((r.xmit, r.end), (ms(0), Seq(100)));

@@ -7,6 +7,7 @@
 use crate::rack::Rack;
 use crate::rate::Stamp;
 use crate::seq::Seq;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use iopkt_base::{Duration, Instant};
 
@@ -33,6 +34,14 @@ pub(crate) struct Sent {
     /// State when it was last sent, for rate samples.
     pub(crate) stamp: Stamp,
     flags: u8,
+}
+
+/// Notes the stamp of the segment that was called lost last.
+fn newest(at: &mut Option<Box<Lost>>, stamp: Stamp) {
+    match at {
+        Some(l) => l.stamp = stamp,
+        at => *at = Some(Box::new(Lost { stamp })),
+    }
 }
 
 impl Sent {
@@ -70,11 +79,11 @@ pub(crate) struct Scoreboard {
     high: Seq,
     /// No record below is lost and not retransmitted.
     hint: Seq,
-    /// Bytes ever called lost, modulo 2^32, and the newest segment of them since somebody asked.
     /// Something was acknowledged that was called lost and never sent again, since somebody asked.
     never_again: bool,
+    /// Bytes ever called lost, modulo 2^32, and the newest segment of them since somebody asked.
     lost_ever: u32,
-    lost_last: Option<Lost>,
+    lost_last: Option<Box<Lost>>,
 }
 
 impl Scoreboard {
@@ -113,7 +122,7 @@ impl Scoreboard {
 
     /// The newest segment called lost since the last call.
     pub(crate) fn take_lost(&mut self) -> Option<Lost> {
-        self.lost_last.take()
+        self.lost_last.take().map(|l| *l)
     }
 
     pub(crate) fn front(&self) -> Option<&Sent> {
@@ -300,7 +309,7 @@ impl Scoreboard {
         let start = s.start;
         self.lost += n;
         self.lost_ever = self.lost_ever.wrapping_add(n);
-        self.lost_last = Some(Lost { stamp: s.stamp });
+        newest(&mut self.lost_last, s.stamp);
         // A retransmission by the rescue rule may be in flight; then it still is.
         if start.lt(self.hint) {
             self.hint = start;
@@ -347,7 +356,7 @@ impl Scoreboard {
                 self.lost += n;
             }
             self.lost_ever = self.lost_ever.wrapping_add(n);
-            self.lost_last = Some(Lost { stamp: s.stamp });
+            newest(&mut self.lost_last, s.stamp);
             newly += n;
             self.hint = self.hint.min(s.start);
         }

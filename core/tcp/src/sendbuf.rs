@@ -1,5 +1,6 @@
 //! The send buffer: a bounded byte ring from the oldest unacknowledged byte to the newest written one.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// First size of a ring; it doubles as it is needed and takes nothing while nothing is buffered.
@@ -9,23 +10,28 @@ const FIRST: usize = 4096;
 #[derive(Debug, Default)]
 pub struct SendBuf {
     /// Storage; its length is a power of two, or 0.
-    ring: Vec<u8>,
+    ring: Box<[u8]>,
     /// Where the oldest byte is.
-    head: usize,
-    len: usize,
-    limit: usize,
+    head: u32,
+    len: u32,
+    limit: u32,
+}
+
+/// Sequence numbers do not reach further.
+fn at_most(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX).min(1 << 31)
 }
 
 impl SendBuf {
-    /// An empty buffer that takes up to `limit` bytes.
+    /// An empty buffer that takes up to `limit` bytes (2 GiB at most).
     pub fn new(limit: usize) -> Self {
-        SendBuf { ring: Vec::new(), head: 0, len: 0, limit }
+        SendBuf { ring: Box::default(), head: 0, len: 0, limit: at_most(limit) }
     }
 
     /// Bytes in it.
     #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether it has none.
@@ -36,53 +42,53 @@ impl SendBuf {
     /// Bytes that may still be written.
     #[inline]
     pub fn space(&self) -> usize {
-        self.limit.saturating_sub(self.len)
+        self.limit.saturating_sub(self.len) as usize
     }
 
     /// The limit, bytes.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit as usize
     }
 
     /// Changes the limit; content above a lower limit stays.
     pub fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+        self.limit = at_most(limit);
     }
 
     /// Appends what fits of `data` and returns how many bytes that was.
     pub fn write(&mut self, data: &[u8]) -> usize {
         let n = data.len().min(self.space());
-        if self.len + n > self.ring.len() {
-            self.grow(self.len + n);
+        if self.len() + n > self.ring.len() {
+            self.grow(self.len() + n);
         }
         let mask = self.ring.len().wrapping_sub(1);
-        let at = (self.head + self.len) & mask;
+        let at = (self.head as usize + self.len()) & mask;
         let first = n.min(self.ring.len() - at);
         self.ring[at..at + first].copy_from_slice(&data[..first]);
         self.ring[..n - first].copy_from_slice(&data[first..n]);
-        self.len += n;
+        self.len += n as u32;
         n
     }
 
     fn grow(&mut self, need: usize) {
         let size = need.max(FIRST).next_power_of_two();
         let mut ring = Vec::with_capacity(size);
-        let (a, b) = self.range(0, self.len);
+        let (a, b) = self.range(0, self.len());
         ring.extend_from_slice(a);
         ring.extend_from_slice(b);
         ring.resize(size, 0);
-        self.ring = ring;
+        self.ring = ring.into_boxed_slice();
         self.head = 0;
     }
 
     /// Bytes `[from, from + n)` counted from the oldest, in up to two pieces; shorter where there are fewer.
     #[inline]
     pub fn range(&self, from: usize, n: usize) -> (&[u8], &[u8]) {
-        let n = n.min(self.len.saturating_sub(from));
+        let n = n.min(self.len().saturating_sub(from));
         if n == 0 {
             return (&[], &[]);
         }
-        let at = (self.head + from) & (self.ring.len() - 1);
+        let at = (self.head as usize + from) & (self.ring.len() - 1);
         let first = n.min(self.ring.len() - at);
         (&self.ring[at..at + first], &self.ring[..n - first])
     }
@@ -90,25 +96,25 @@ impl SendBuf {
     /// Forgets the `n` oldest bytes: they are acknowledged.
     #[inline]
     pub fn consume(&mut self, n: usize) {
-        let n = n.min(self.len);
-        self.len -= n;
+        let n = n.min(self.len());
+        self.len -= n as u32;
         // An empty ring starts anew at 0: whole segments then rarely wrap.
-        self.head = if self.len == 0 { 0 } else { (self.head + n) & (self.ring.len() - 1) };
+        self.head = if self.len == 0 { 0 } else { ((self.head as usize + n) & (self.ring.len() - 1)) as u32 };
     }
 
     /// Gives memory back when the content is small for it.
     pub fn shrink(&mut self) {
         if self.len == 0 {
-            self.ring = Vec::new();
-        } else if self.ring.len() > FIRST && self.len < self.ring.len() / 4 {
-            self.grow(self.len);
+            self.ring = Box::default();
+        } else if self.ring.len() > FIRST && self.len() < self.ring.len() / 4 {
+            self.grow(self.len());
         }
     }
 
     /// Bytes of storage held.
     #[cfg(test)]
     pub fn held(&self) -> usize {
-        self.ring.capacity()
+        self.ring.len()
     }
 }
 

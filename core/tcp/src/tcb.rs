@@ -113,8 +113,8 @@ pub(crate) struct Rcv {
     pub(crate) quick: u8,
     /// Requests and answers take turns: an answer will carry the ACK.
     pub(crate) talk: bool,
-    /// When payload last came; when the connection began.
-    pub(crate) data_at: Option<Instant>,
+    /// When payload last came ([`Instant::FAR`]: never); when the connection began.
+    pub(crate) data_at: Instant,
     pub(crate) since: Instant,
     /// Largest payload that came: what "every second full segment" means for this peer.
     pub(crate) seg: u32,
@@ -212,7 +212,7 @@ pub struct Tcb {
     pub(crate) cc: Cc,
     pub(crate) auto: Auto,
     pub(crate) rate: Rate,
-    pub(crate) pace: Pace,
+    pub(crate) pace: Option<Box<Pace>>,
     pub(crate) rec: Recovery,
     pub(crate) rack: Rack,
     pub(crate) tlp: Tlp,
@@ -228,8 +228,8 @@ pub struct Tcb {
     pub(crate) keeps: u8,
     /// Expiries of the probe timer since the peer was last heard.
     pub(crate) silent: u8,
-    /// When what is not acceptable was last answered.
-    pub(crate) challenge_at: Option<Instant>,
+    /// When what is not acceptable was last answered; [`Instant::FAR`]: never.
+    pub(crate) challenge_at: Instant,
     pub(crate) knobs: Knobs,
     /// Last error that the network reported and that did not end the connection.
     pub(crate) soft: Option<Errno>,
@@ -309,7 +309,7 @@ impl Tcb {
                 unacked: 0,
                 quick: 0,
                 talk: false,
-                data_at: None,
+                data_at: Instant::FAR,
                 since: now,
                 seg: 0,
                 fin_at: None,
@@ -333,7 +333,7 @@ impl Tcb {
             cc: Cc::new(cfg.cc, u64::from(iss.0)),
             auto: Auto::new(cfg.sndbuf_auto, cfg.rcvbuf_auto),
             rate: Rate::default(),
-            pace: Pace::new(cfg.max_pacing),
+            pace: (cfg.max_pacing != u64::MAX).then(|| Box::new(Pace::new(cfg.max_pacing))),
             rec: Recovery::default(),
             rack: Rack::default(),
             tlp: Tlp::default(),
@@ -344,7 +344,7 @@ impl Tcb {
             stalled: now,
             keeps: 0,
             silent: 0,
-            challenge_at: None,
+            challenge_at: Instant::FAR,
             mtu: None,
             marks: None,
             knobs: Knobs {

@@ -420,10 +420,14 @@ impl Tcb {
             backoff: self.backoff,
             retransmits: self.tries,
             cc: self.cc.name(),
-            rate: (self.pace.rate, self.pace.max, self.rate.last().0, self.rate.last().1),
+            rate: (self.pace_rates().0, self.pace_rates().1, self.rate.last().0, self.rate.last().1),
             delivered: self.rate.delivered,
             idle: (now.since(self.snd.last), now.since(self.rcv.last)),
-            data_idle: now.since(self.rcv.data_at.unwrap_or(self.rcv.since)),
+            data_idle: now.since(if self.rcv.data_at == Instant::FAR {
+                self.rcv.since
+            } else {
+                self.rcv.data_at
+            }),
             ca_state: self.ca_state(),
             fast_open: self.fast_open_info(),
             stats: self.stats,

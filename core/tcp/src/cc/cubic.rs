@@ -23,8 +23,8 @@ const STEP: Duration = Duration::from_millis(1);
 struct Curve {
     /// Window before the last reduction, segments; 0 for none (a time-out, or nothing lost yet).
     w_max: f64,
-    /// Start of this stage of congestion avoidance.
-    epoch: Option<Instant>,
+    /// Start of this stage of congestion avoidance; [`Instant::ZERO`]: it has not begun.
+    epoch: Instant,
     /// Time the function takes to come back to `origin`, seconds.
     k: f64,
     /// The plateau, segments.
@@ -70,7 +70,8 @@ fn cbrt(x: f64) -> f64 {
 impl Curve {
     fn begin(&mut self, now: Instant, cwnd: f64) {
         // [RFC9438 4.2a]
-        self.epoch = Some(now);
+        // No stage begins at the beginning of time.
+        self.epoch = now.max(Instant::from_nanos(1));
         if cwnd < self.w_max {
             self.k = cbrt((self.w_max - cwnd) / C);
             self.origin = self.w_max;
@@ -94,10 +95,10 @@ impl Cubic {
     fn evaluate(&mut self, w: &mut Window, a: &AckInfo) {
         let (mss, c) = (f64::from(w.mss), &mut self.curve);
         let cwnd = f64::from(w.cwnd) / mss;
-        if c.epoch.is_none() {
+        if c.epoch == Instant::ZERO {
             c.begin(a.now, cwnd);
         }
-        let t = a.now.since(c.epoch.unwrap_or(a.now)).as_secs_f64();
+        let t = a.now.since(c.epoch).as_secs_f64();
         // [RFC9438 4.3c]
         let alpha = if c.w_est >= c.cwnd_prior && c.cwnd_prior > 0.0 { 1.0 } else { ALPHA };
         c.w_est += alpha * f64::from(self.acked) / mss / cwnd;
@@ -127,7 +128,7 @@ impl Cubic {
         // [RFC9438 4.7a]
         c.w_max = if cwnd < c.w_max { cwnd * (1.0 + BETA) / 2.0 } else { cwnd };
         c.cwnd_prior = cwnd;
-        c.epoch = None;
+        c.epoch = Instant::ZERO;
         self.carry = 0.0;
         self.until = Instant::ZERO;
         // [RFC9438 4.6a] [RFC9438 4.6b]
@@ -143,7 +144,7 @@ impl Controller for Cubic {
         if left == 0 {
             return;
         }
-        if a.now >= self.until || self.acked >= self.bytes || self.curve.epoch.is_none() {
+        if a.now >= self.until || self.acked >= self.bytes || self.curve.epoch == Instant::ZERO {
             self.evaluate(w, a);
         }
         self.acked = self.acked.saturating_add(left);
@@ -166,16 +167,16 @@ impl Controller for Cubic {
 
     fn on_app_limited(&mut self, now: Instant) {
         // [RFC9438 4.2c]
-        if let Some(e) = &mut self.curve.epoch {
-            *e += now.since(self.seen);
+        if self.curve.epoch != Instant::ZERO {
+            self.curve.epoch += now.since(self.seen);
         }
         self.seen = now;
     }
 
     fn on_idle(&mut self, _w: &mut Window, idle: Duration) {
         // Time without data is no time in which the network showed room. [RFC9438 5.8a]
-        if let Some(e) = &mut self.curve.epoch {
-            *e += idle;
+        if self.curve.epoch != Instant::ZERO {
+            self.curve.epoch += idle;
         }
         self.seen += idle;
     }
