@@ -223,7 +223,7 @@ impl Tcb {
 
     /// Whether `n` bytes are the last of several segments that go now, though data waits behind them: the receiver is told
     /// not to wait for more (PSH), for more comes only when it has acknowledged these. Linux marks its large segments
-    /// so. //= RFC9293-3.9.1-push
+    /// so.
     #[inline]
     fn ends_burst(&self, avail: u32, n: u32, full: u32) -> bool {
         if self.knobs.tso_max > full {

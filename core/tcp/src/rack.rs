@@ -140,7 +140,7 @@ impl Tcb {
             self.rack.round = Some(self.snd.nxt);
         }
         self.rack.persist = PERSIST;
-        //= RFC3708-3
+        // [RFC3708 3]
         let segs = right.since(left).div_ceil(self.seg_size()).max(1);
         let known = segs.min(self.rec.told);
         self.rec.told -= known;

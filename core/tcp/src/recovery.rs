@@ -123,8 +123,8 @@ impl Tcb {
     fn react(&mut self, now: Instant, w: &AckWork) {
         let mss = self.seg_size();
         if w.originals > 0 && matches!(self.rec.mode, Mode::Fast | Mode::Loss) {
-            //= RFC3522-3.2
-            //= RFC4015-3.2
+            // [RFC3522 3.2]
+            // [RFC4015 3.2]
             let n = w.originals.min(self.rec.needless);
             self.rec.needless -= n;
             self.rec.told += n;
@@ -371,7 +371,7 @@ impl Tcb {
 
     /// Lets the window grow, when it was what limited us (RFC 7661's concern: an unused window proves nothing).
     fn grow(&mut self, now: Instant, w: &AckWork) {
-        // A duplicate says that something arrived, and not that the stream went on. //= RFC5681-3.1
+        // A duplicate says that something arrived, and not that the stream went on.
         if w.fresh == 0 || w.acked == 0 {
             return;
         }

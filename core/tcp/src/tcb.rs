@@ -432,7 +432,7 @@ impl Tcb {
     /// Payload bytes of a full segment with the options that every segment carries.
     #[inline]
     pub(crate) fn seg_size(&self) -> u32 {
-        //= RFC6691-2
+        // [RFC6691 2]
         u32::from(self.snd.mss) - if self.ts.on { 12 } else { 0 }
     }
 

@@ -217,7 +217,7 @@ impl Tcb {
             State::SynSent => self.end(None, &mut o),
             // [RFC9293 MAY-1]
             _ if unread && self.state != State::TimeWait => {
-                //= RFC2525-2.17
+                // [RFC2525 2.17]
                 self.abort_now(&mut o);
             }
             State::FinWait2 => {
@@ -252,7 +252,7 @@ impl Tcb {
     /// RFC 1122's hard errors; they end an attempt to connect only, as RFC 5927 section 6 advises.
     pub fn icmp(&mut self, seq: Seq, errno: Errno, hard: bool) -> Outcome {
         let mut o = Outcome::default();
-        //= RFC5927-4.1
+        // [RFC5927 4.1]
         // [RFC1191 6.5]
         if !(seq.ge(self.snd.una) && seq.lt(self.snd.max)) {
             return o;
@@ -260,7 +260,7 @@ impl Tcb {
         let opening = matches!(self.state, State::SynSent | State::SynReceived);
         // [RFC9293 MUST-54] [RFC9293 MUST-56]
         if hard && opening {
-            //= RFC5927-6
+            // [RFC5927 6]
             self.end(Some(errno), &mut o);
         } else {
             self.soft = Some(errno);

@@ -122,7 +122,7 @@ fn an_orphan_answers_new_data_with_reset() {
 #[test]
 fn close_with_unread_data_resets() {
     // [RFC9293 SHLD-3] [RFC9293 MAY-1]
-    //= RFC2525-2.17
+    // [RFC2525 2.17]
     let mut n = Net::connected(7, Config::default());
     n.ends[1].reads = false;
     n.send(0, b"never read");

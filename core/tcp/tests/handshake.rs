@@ -41,7 +41,7 @@ fn a_syn_ack_offers_only_what_the_syn_offered() {
 fn the_mss_is_the_smaller_of_peer_and_path() {
     // [RFC9293 SHLD-6] [RFC9293 MUST-67]
     // [RFC9293 MUST-14] [RFC9293 MUST-15] [RFC9293 MUST-16]
-    //= RFC6691-2
+    // [RFC6691 2]
     let a = Config { mss_in: 1460, mss_path: 1000, ..Config::default() };
     let b = Config { mss_in: 700, mss_path: 1460, ..Config::default() };
     let mut n = Net::new(3, a, b);

@@ -32,7 +32,7 @@ fn a_smaller_path_mtu_cuts_what_is_in_flight_anew() {
 #[test]
 fn a_forged_report_about_nothing_in_flight_is_ignored() {
     // [RFC1191 6.5]
-    //= RFC5927-4.1
+    // [RFC5927 4.1]
     let mut n = Net::connected(2, Config::default());
     let iss = n.ends[0].iss;
     n.tcb(0).set_path_mss(100, Some(iss + 5000));

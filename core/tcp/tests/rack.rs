@@ -67,7 +67,7 @@ fn a_loss_is_found_after_a_quarter_round_trip_even_with_few_segments_behind() {
 #[test]
 fn a_needless_reduction_is_undone() {
     // [RFC2883 4-below]
-    //= RFC3708-3
+    // [RFC3708 3]
     // [RFC8985 6.2-4-dsack]
     let mut n = Net::connected(8, big());
     n.send(0, &pattern(60_000, 1));
@@ -120,8 +120,8 @@ fn a_path_shorter_than_a_tick_of_the_timestamp_clock_may_reorder() {
 
 #[test]
 fn a_delayed_path_undoes_its_timeout() {
-    //= RFC3522-3.2
-    //= RFC4015-3.2
+    // [RFC3522 3.2]
+    // [RFC4015 3.2]
     let mut n = Net::connected(9, big());
     n.send(0, &pattern(60_000, 1));
     n.run(Duration::from_secs(1));

@@ -193,7 +193,7 @@ fn slow_start_restarts_after_idle() {
 fn the_window_starts_at_ten_segments_and_doubles() {
     // [RFC9293 MUST-19]
     // [RFC5681 3.1-iw]
-    //= RFC6928-2
+    // [RFC6928 2]
     // [RFC5681 3.1]
     let mut n = Net::connected(9, Config::default());
     n.send(0, &pattern(128_000, 1));

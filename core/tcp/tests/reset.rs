@@ -174,8 +174,8 @@ fn a_wrong_ack_in_syn_received_is_reset_and_the_handshake_goes_on() {
 #[test]
 fn icmp_ends_only_attempts_to_connect() {
     // [RFC9293 MUST-54] [RFC9293 MUST-56]
-    //= RFC5927-6
-    //= RFC5927-4.1
+    // [RFC5927 6]
+    // [RFC5927 4.1]
     let (mut n, _, rcv) = pair(10);
     let o = n.tcb(0).icmp(rcv, Errno::ECONNREFUSED, true);
     assert_eq!((o.what, n.state(0)), (0, State::Established));

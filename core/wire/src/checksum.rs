@@ -153,7 +153,7 @@ pub fn pseudo(src: core::net::IpAddr, dst: core::net::IpAddr, proto: u8, len: u3
 /// which has no trouble with the two zeros). All three are numbers as read from network order.
 #[inline]
 pub fn update16(checksum: u16, old: u16, new: u16) -> u16 {
-    //= RFC1624-3
+    // [RFC1624 3]
     let s = u32::from(!checksum) + u32::from(!old) + u32::from(new);
     let s = (s & 0xffff) + (s >> 16);
     !(((s & 0xffff) + (s >> 16)) as u16)
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn rfc1624_example() {
-        //= RFC1624-3
+        // [RFC1624 3]
         // Section 4: HC = 0xdd2f, m = 0x5555, m' = 0x3285 gives 0x0000.
         assert_eq!(update16(0xdd2f, 0x5555, 0x3285), 0x0000);
     }

@@ -37,7 +37,7 @@ impl Window {
     /// Initial window of `segments` segments (RFC 6928: at most max(2 * MSS, 14600) bytes for 10).
     pub fn new(mss: u32, segments: u8) -> Self {
         // [RFC5681 3.1-iw]
-        //= RFC6928-2
+        // [RFC6928 2]
         let n = u32::from(segments.max(1));
         let limit = (2 * mss).max(n * 1460);
         Window { cwnd: (n * mss).min(limit), ssthresh: u32::MAX, mss }
