@@ -174,6 +174,7 @@ fn connect_ours(fd: c_int, addr: &[u8]) -> Result<()> {
         Err(libc::EALREADY) if waits => ops::Connected { in_progress: true, replace: None, taken: 0 },
         r => r?,
     };
+    datagram::connected(fd);
     finish_connect(fd, &c, waits)
 }
 
@@ -248,9 +249,8 @@ pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut sockl
         match ops::accept(&mut Stack, fd, flags) {
             Ok((new, peer)) => {
                 // SAFETY: the program's room for the address; none is asked for with a null pointer.
-                let told =
-                    if addr.is_null() { Ok(()) } else { unsafe { give_checked(addr.cast(), len, &peer) } };
-                if let Err(e) = told {
+                let give = || unsafe { give_checked(addr.cast(), len, &peer) };
+                if let Some(Err(e)) = (!addr.is_null()).then(give) {
                     sys::close(new);
                     return fail(e);
                 }
@@ -391,13 +391,23 @@ pub unsafe extern "C" fn getsockopt(
     };
     let mut copy = [0; iopkt_sockproto::MAX_SOCKOPT];
     let out = copy.get_mut(..room).unwrap_or(&mut []);
-    // SAFETY: the program's value.
-    if ops::asks_with_value(level, name)
-        && let Err(e) = unsafe { memory::read(value, out) }
-    {
-        return fail(e);
+    if ops::asks_with_value(level, name) {
+        // SAFETY: the program's value.
+        if let Err(e) = unsafe { memory::read(value, out) } {
+            return fail(e);
+        }
     }
-    match ops::getsockopt(&mut Stack, fd, level, name, out) {
+    let mut got = ops::getsockopt(&mut Stack, fd, level, name, out);
+    if (level, name) == (libc::SOL_SOCKET, libc::SO_ERROR)
+        && got == Ok(4)
+        && out.get(..4) == Some(&[0; 4])
+        && let Some(e) = datagram::error_before_data(fd)
+        && let Some(to) = out.get_mut(..4)
+    {
+        to.copy_from_slice(&e.to_ne_bytes());
+        got = Ok(4);
+    }
+    match got {
         Ok(n) => {
             let told = out.get(..n).unwrap_or(&[]);
             // SAFETY: the program's room, of the length it says, and its length.

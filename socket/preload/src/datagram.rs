@@ -233,7 +233,10 @@ pub unsafe fn receive(
     let whole = unsafe { sys::recvmsg(fd, &raw mut m, flags | libc::MSG_TRUNC)? };
     let room = parts.room();
     if whole == 0 && sys::poll1(fd, 0, 0).is_ok_and(|e| e & libc::POLLHUP != 0) {
-        return Err(libc::ECONNRESET); // no datagram: the stack is gone
+        // No datagram: the program has shut its reading half, or the stack is gone.
+        let gone =
+            ops::getsockopt_int(&mut Stack, fd, libc::SOL_SOCKET, libc::SO_TYPE) == Err(libc::ENETDOWN);
+        return if gone { Err(libc::ECONNRESET) } else { Ok(Received { len: 0, full: 0, head: None }) };
     }
     let genuine = if whole >= DGRAM_HDR_LEN { DgramHdr::decode(&head, key) } else { None };
     if let Some((h, _)) = genuine {
@@ -252,6 +255,36 @@ pub unsafe fn receive(
     // SAFETY: the program's buffers, as above.
     unsafe { shift(parts.own(), &head, whole) };
     Ok(Received { len: whole.min(room), full: whole, head: None })
+}
+
+/// connect(2) has changed where datagrams without an address go: the next one's errors are to be known at once again.
+pub fn connected(fd: c_int) {
+    if let Some(name) = pair(fd) {
+        slot(&DESTINATIONS, destination_key(&name, &[]) >> 1).store(0, Ordering::Relaxed);
+    }
+}
+
+/// The error of a datagram socket that was put in front of what is to be received, for SO_ERROR; it is told once.
+pub fn error_before_data(fd: c_int) -> Option<c_int> {
+    let name = pair(fd)?;
+    let head = {
+        let mut m = [0u8; DGRAM_HDR_LEN];
+        let part = iovec { iov_base: m.as_mut_ptr().cast(), iov_len: DGRAM_HDR_LEN };
+        // SAFETY: all-zero is a valid msghdr; the buffer is ours.
+        unsafe {
+            let mut h: msghdr = core::mem::zeroed();
+            h.msg_iov = (&raw const part).cast_mut();
+            h.msg_iovlen = 1;
+            sys::recvmsg(fd, &raw mut h, libc::MSG_PEEK | libc::MSG_DONTWAIT).ok()?;
+        }
+        m
+    };
+    DgramHdr::decode(&head, session::greeting_of(&name).ok()?.key)
+        .filter(|(h, _)| h.flags & df::ERROR != 0)?;
+    // SAFETY: no buffers but the header's place. Another thread may have taken it meanwhile.
+    unsafe { receive(fd, &name, core::ptr::null(), 0, libc::MSG_PEEK | libc::MSG_DONTWAIT) }
+        .err()
+        .filter(|e| *e != libc::EAGAIN)
 }
 
 /// The oldest error of the socket's queue, with what was quoted of its datagram.

@@ -173,7 +173,7 @@ pub fn program() -> Vec<sock_filter> {
     // sendto and recvfrom are also what send and recv are made of. With an address all six registers are used, so no
     // magic is possible (the preload library uses sendmsg and recvmsg then); without one the sixth is free.
     for (nr, flags) in [
-        (libc::SYS_sendto, libc::MSG_OOB | libc::MSG_FASTOPEN),
+        (libc::SYS_sendto, libc::MSG_OOB | libc::MSG_FASTOPEN | libc::MSG_MORE),
         (libc::SYS_recvfrom, libc::MSG_OOB | libc::MSG_ERRQUEUE),
     ] {
         a.jump(JEQ, nr as u32, To::Next, To::Skip(7));

@@ -100,7 +100,7 @@ fn every_row_says_what_and_who_holds_it() {
         assert!(seen.insert(name.clone()), "{name} twice");
         assert!(["works", "kept", "refused", "read"].contains(&here.as_str()), "{name}: {here}");
         let places = ["core/stack/tests", "core/inet/tests", "core/tcp/tests", "socket/run/tests"];
-        let file = if test == "differ" { "bodies/differ/calls.py".to_string() } else { test };
+        let file = if test == "differ" { "differ.rs".to_string() } else { test };
         assert!(places.iter().any(|p| root().join(p).join(&file).is_file()), "{name}: no test {file}");
     }
 }

@@ -317,6 +317,10 @@ impl<H: Host> Server<H> {
         if !trusted {
             crate::privilege::may_set(level, name, payload)?;
         }
+        if matches!(self.socks[s as usize].state, State::Dgram(_)) {
+            // What was sent before goes as it was to go then.
+            self.drain_messages(shard, s);
+        }
         let id = self.socks[s as usize].id;
         shard.sockets.setsockopt(&mut shard.cx, &mut shard.net, id, level, name, payload)?;
         let native = [

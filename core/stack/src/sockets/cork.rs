@@ -102,6 +102,7 @@ impl Sockets {
         sent
     }
 
+    #[allow(clippy::too_many_arguments)] // the arguments of a send
     /// Linux's conditions of UDP_SEGMENT: each datagram fits the path, is summed, and they are not too many.
     fn may_segment(
         &mut self,

@@ -346,6 +346,7 @@ fn set_stamping(s: &mut Sock, n: u32) -> Result<()> {
 
 fn set_number(s: &mut Sock, name: i32, n: i32, v: &[u8]) -> Result<()> {
     let stream = s.ty == SockType::Stream;
+    let udp = plain_udp(s);
     let o = &mut s.opt;
     match name {
         so::TIMESTAMP | so::TIMESTAMPNS | so::TIMESTAMP_NEW | so::TIMESTAMPNS_NEW => {
@@ -363,7 +364,7 @@ fn set_number(s: &mut Sock, name: i32, n: i32, v: &[u8]) -> Result<()> {
         // Nothing is left of it in Linux either.
         so::BSDCOMPAT | so::CNX_ADVICE => {}
         // What is looked at of a datagram stands behind its header in the program's descriptor.
-        so::PEEK_OFF if s.ty != SockType::Stream && (n >= 0 || s.ty == SockType::Raw) => {
+        so::PEEK_OFF if s.ty != SockType::Stream && (n >= 0 || !udp) => {
             return Err(Errno::EOPNOTSUPP);
         }
         so::PEEK_OFF => o.peek_off = n,
@@ -378,7 +379,7 @@ fn set_number(s: &mut Sock, name: i32, n: i32, v: &[u8]) -> Result<()> {
         so::ATTACH_BPF | so::ATTACH_REUSEPORT_EBPF if n < 0 => return Err(Errno::EBADF),
         so::ATTACH_BPF | so::ATTACH_REUSEPORT_EBPF => return Err(Errno::EINVAL),
         // A copy is made in any case; EOPNOTSUPP makes programs go without.
-        so::ZEROCOPY if s.ty == SockType::Raw => return Err(Errno::EOPNOTSUPP),
+        so::ZEROCOPY if s.ty != SockType::Stream && s.proto != 17 => return Err(Errno::EOPNOTSUPP),
         so::ZEROCOPY if !(0..=1).contains(&n) => return Err(Errno::EINVAL),
         so::ZEROCOPY if n == 1 => return Err(Errno::EOPNOTSUPP),
         so::ZEROCOPY => {}
@@ -391,7 +392,8 @@ fn set_number(s: &mut Sock, name: i32, n: i32, v: &[u8]) -> Result<()> {
             return Err(Errno::EOPNOTSUPP);
         }
         so::TXREHASH if !stream => return Err(Errno::EOPNOTSUPP),
-        so::TXREHASH => o.txrehash = matches!(n, -1 | 1) || (n != 0 && return Err(Errno::EINVAL)),
+        so::TXREHASH if !(-1..=1).contains(&n) => return Err(Errno::EINVAL),
+        so::TXREHASH => o.txrehash = n != 0,
         _ => return Err(Errno::ENOPROTOOPT),
     }
     Ok(())
@@ -423,7 +425,7 @@ fn get_number(s: &Sock, name: i32) -> Result<i32> {
         so::ACCEPTCONN => i32::from(s.is_listening()),
         so::BINDTOIFINDEX => o.bound_dev as i32,
         so::BSDCOMPAT | so::RESERVE_MEM | so::INCOMING_NAPI_ID => 0,
-        so::PEEK_OFF if s.ty == SockType::Raw => return Err(Errno::EOPNOTSUPP),
+        so::PEEK_OFF if s.ty != SockType::Stream && !plain_udp(s) => return Err(Errno::EOPNOTSUPP),
         so::PEEK_OFF => o.peek_off,
         so::BUSY_POLL => o.busy_poll,
         so::BPF_EXTENSIONS => BPF_EXTENSIONS,
@@ -501,4 +503,9 @@ fn get_device(s: &Sock, net: &Net, out: &mut [u8]) -> Result<usize> {
     let n = name.len().min(IFNAMSIZ - 1);
     b[..n].copy_from_slice(&name.as_bytes()[..n]);
     Ok(put(out, &b[..n + 1]))
+}
+
+/// UDP and UDP-Lite: what is neither a ping socket nor a raw one.
+fn plain_udp(s: &Sock) -> bool {
+    s.ty == SockType::Dgram && matches!(s.proto, 17 | 136)
 }
