@@ -16,5 +16,5 @@ fn random_calls_frames_and_time() {
 
 #[test]
 fn random_writes_reads_and_faults() {
-    for_seeds_in_parallel(400, |seed| script::streams(&bytes(!seed)));
+    for_seeds_in_parallel(500, |seed| script::streams(&bytes(!seed)));
 }

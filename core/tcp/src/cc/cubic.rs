@@ -15,6 +15,8 @@ const C: f64 = 0.4;
 const BETA: f64 = 0.7;
 /// Reno-friendly additive increase for that decrease: 3 * (1 - beta) / (1 + beta). [RFC9438 4.3b]
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
+/// Least growth, of the bytes acknowledged, while no loss is known: a twentieth a round trip.
+const BLIND: f64 = 0.05;
 /// Longest use of one evaluation.
 const STEP: Duration = Duration::from_millis(1);
 
@@ -110,6 +112,10 @@ impl Cubic {
             // [RFC9438 4.2b] [RFC9438 4.4a] [RFC9438 4.5a]
             let target = c.w_cubic(t + a.srtt.as_secs_f64()).clamp(cwnd, 1.5 * cwnd);
             self.slope = (target - cwnd) / cwnd;
+        }
+        if c.w_max == 0.0 {
+            // No loss says yet how much the path takes: a curve that begins flat would take seconds to find out (Linux does so).
+            self.slope = self.slope.max(BLIND);
         }
         self.acked = 0;
         self.until = a.now + STEP;
@@ -295,6 +301,27 @@ mod tests {
         assert_eq!((c.curve.k, c.curve.origin), (0.0, 35.0));
         c.on_timeout(&mut w, Instant::ZERO, 100);
         assert_eq!(w.ssthresh, 2000);
+    }
+
+    #[test]
+    fn before_a_loss_growth_is_a_twentieth_at_least() {
+        let mut w = Window { cwnd: 100_000, ssthresh: 100_000, mss: 1000 };
+        let mut c = Cubic::default();
+        let rtt = Duration::from_millis(10);
+        let mut now = Instant::ZERO;
+        for _ in 0..14 {
+            round(&mut c, &mut w, now, rtt);
+            now += rtt;
+        }
+        // 1.05 ^ 14 = 1.98. By the curve alone it would be 107 segments.
+        assert!((180_000..215_000).contains(&w.cwnd), "{}", w.cwnd);
+        // A loss says where the path ends.
+        let flight = w.cwnd;
+        c.on_congestion(&mut w, now, flight);
+        w.cwnd = w.ssthresh;
+        let before = w.cwnd;
+        round(&mut c, &mut w, now, rtt);
+        assert!(w.cwnd < before + 3000, "{}", w.cwnd);
     }
 
     #[test]
