@@ -158,7 +158,7 @@ fn question() -> Vec<u8> {
 fn it_asks_hears_sends_and_goes() {
     let g = ground("m-all");
     let i = inspect(rusty().as_ref()).unwrap();
-    assert_eq!((i.kind, i.abi, i.name.as_str(), i.prefix.as_str()), (Kind::Module, (1, 1), "rusty", ""));
+    assert_eq!((i.kind, i.abi, i.name.as_str(), i.prefix.as_str()), (Kind::Module, (1, 2), "rusty", ""));
     let mut d = g.load("").unwrap();
     assert_eq!(g.fake.said(|s| s.listening.clone()), [(7, 0x88b6)]);
     let added = g.fake.said(|s| {

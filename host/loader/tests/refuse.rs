@@ -262,7 +262,7 @@ fn options_are_checked_before_the_object_runs() {
 fn what_an_object_says_can_be_read() {
     let w = World::new("says");
     let i = inspect(&w.dir.0.join("devnp-sample.so")).unwrap();
-    assert_eq!((i.kind, i.abi, i.name.as_str(), i.prefix.as_str()), (Kind::Driver, (1, 1), "sample", "smp"));
+    assert_eq!((i.kind, i.abi, i.name.as_str(), i.prefix.as_str()), (Kind::Driver, (1, 2), "sample", "smp"));
     assert_eq!(i.description, "sample driver in C: frames come back");
     let o = i.options.iter().find(|o| o.name == "devices").unwrap();
     assert_eq!(

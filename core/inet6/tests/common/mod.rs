@@ -1,6 +1,8 @@
 //! Hosts on one Ethernet, on a virtual clock: real shards with both families, and frames made by hand.
 #![allow(dead_code)] // each test uses its part
 
+pub mod garbage;
+
 use iopkt_base::{Duration, Instant, zone};
 use iopkt_ctl::{AddrState, LinkState, Reply, Request};
 use iopkt_inet::Inet;
