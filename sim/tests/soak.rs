@@ -6,6 +6,10 @@ use iopkt_base::Duration;
 use iopkt_sim::{Faults, World, sa};
 use iopkt_stack::Config;
 use iopkt_stack::sockets::SockId;
+use std::sync::{Mutex, PoisonError};
+
+/// Resident memory is the process's: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn is_long() -> bool {
     std::env::var_os("IO_PKT_LONG").is_some()
@@ -92,6 +96,7 @@ fn forget(w: &mut World) {
 
 #[test]
 fn rounds_of_connections_leave_nothing_behind() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let rounds: u64 = if is_long() { 1_000_000 } else { 20_000 };
     let mut w = World::with(
         2,
@@ -146,6 +151,7 @@ fn rounds_of_connections_leave_nothing_behind() {
 
 #[test]
 fn idle_connections_cost_memory_and_nothing_else() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let count: usize = if is_long() { 200_000 } else { 2_000 };
     let cfg = Config { max_sockets: 2 * count + 100, ..Config::default() };
     let mut w = World::with(2, 1, Faults { delay: Duration::from_micros(50), ..Faults::default() }, &cfg);

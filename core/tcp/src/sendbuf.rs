@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// First size of a ring; it doubles as it is needed and takes nothing while nothing is buffered.
-const FIRST: usize = 4096;
+const FIRST: usize = 1024;
 
 /// A byte ring whose memory grows with its content up to a limit.
 #[derive(Debug, Default)]
