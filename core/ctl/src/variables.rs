@@ -73,7 +73,7 @@ pub const VARIABLES: &[Variable] = &[
         "net.inet.tcp.ecn.enable",
         "Explicit congestion notification: 0 off, 1 asked for, 2 agreed to when asked",
     ),
-    rw("net.inet.tcp.notsent_lowat", "TCP_NOTSENT_LOWAT of new sockets, bytes; 0 for none"),
+    rw("net.inet.tcp.notsent_lowat", "TCP_NOTSENT_LOWAT of sockets that set none, bytes; 0 for none"),
     rw("net.inet.tcp.ecn.maxretries", "SYNs that ask for ECN before one goes without"),
     rw(
         "net.inet.tcp.fastopen",

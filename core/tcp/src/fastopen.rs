@@ -77,7 +77,12 @@ impl Tcb {
             return;
         }
         let data = cfg.fast_open_bare || cfg.fast_open.is_some_and(|f| !f.is_request());
-        let mss = if cfg.fast_open_mss == 0 { MSS_DEFAULT } else { cfg.fast_open_mss };
+        let mss = match cfg.fast_open_mss {
+            // Without a cookie nothing is known of the peer but what the path takes.
+            0 if cfg.fast_open_bare => self.snd.mss_path,
+            0 => MSS_DEFAULT,
+            n => n,
+        };
         self.fast = Some(Box::new(Fast {
             option: cfg.fast_open,
             mss: data.then(|| mss.min(self.snd.mss_path)),
@@ -162,6 +167,11 @@ impl Tcb {
             self.stats.bytes_acked += u64::from(acked);
             o.what |= what::WRITABLE;
         }
+    }
+
+    /// The path does not take the SYN with its data; false when it had none.
+    pub(crate) fn fast_open_too_long(&mut self) -> bool {
+        self.tries == 0 && self.fast.as_ref().is_some_and(|f| f.sent > 0)
     }
 
     /// What the handshake taught about Fast Open, once.

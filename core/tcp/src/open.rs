@@ -164,6 +164,7 @@ impl Tcb {
             self.win.cwnd = self.win.mss;
         }
         self.state = State::Established;
+        self.rcv.since = now;
         if self.knobs.mtu_probing == 2 {
             self.mtu_start();
         }

@@ -184,7 +184,7 @@ impl Tcb {
         if fin && to == end {
             to += 1;
         }
-        let push = self.owed.probe || self.ends_burst(avail, n, full);
+        let push = self.owed.probe && n == avail || self.ends_burst(avail, n, full);
         if to == start || !self.emit_with(start, to, larger.unwrap_or(full), &options, push, sink) {
             return false;
         }
@@ -205,7 +205,7 @@ impl Tcb {
         }
         let again = start.lt(self.snd.max);
         let stamp = self.stamp(now, n);
-        self.sent.push(start, to, now, again, stamp);
+        self.sent.push(start, to, now, (again, push), stamp);
         self.marks_sent(now, to);
         self.snd.nxt = to;
         self.snd.max = self.snd.max.max(to);
@@ -234,10 +234,15 @@ impl Tcb {
         (self.snd.burst || n > full) && more < full && (more < avail - n || more == 0)
     }
 
-    /// Data goes out soon after data came: the two take turns.
+    /// Data goes out soon after data came, or after a handshake that a writer waited for: the two take turns.
     #[inline]
     fn note_answer(&mut self, now: Instant) {
-        if self.rcv.data_at != Instant::FAR && now.since(self.rcv.data_at) < dur(self.knobs.delack) {
+        let t = if self.rcv.data_at == Instant::FAR && self.rcv.writer {
+            self.rcv.since
+        } else {
+            self.rcv.data_at
+        };
+        if t != Instant::FAR && now.since(t) < dur(self.knobs.delack) {
             self.rcv.talk = true;
         }
     }
@@ -342,7 +347,8 @@ impl Tcb {
         if !self.owed.force_retx && self.pipe() + n > self.win.cwnd {
             return false;
         }
-        if !self.emit(start, end, n, opts, sink) {
+        let push = self.sent.was_pushed(end);
+        if !self.emit_with(start, end, n, opts, push, sink) {
             return false;
         }
         self.owed.force_retx = false;

@@ -34,8 +34,15 @@ pub(crate) struct Rack {
     pub(crate) news: bool,
     /// End of the highest delivered segment.
     fack: Seq,
+    /// The same before the present ACK: what one ACK tells of together is not out of order.
+    before: Seq,
+    /// How often something did, at most once for each ACK.
+    pub(crate) seen: u32,
+    told: bool,
     /// Something arrived out of order.
     pub(crate) reordered: bool,
+    /// By how many bytes at most: from its start to the end of the highest delivered segment then.
+    pub(crate) extent: u32,
     mult: u8,
     persist: u8,
     /// D-SACKs before this point count once.
@@ -47,7 +54,7 @@ impl Rack {
     #[inline]
     pub(crate) fn delivered(
         &mut self,
-        end: Seq,
+        (start, end): (Seq, Seq),
         at: Instant,
         stamp: &Stamp,
         again: bool,
@@ -55,10 +62,14 @@ impl Rack {
         min_rtt: Duration,
     ) {
         // [RFC8985 6.2-3]
-        if self.valid && end.lt(self.fack) {
-            self.reordered |= !again;
-        } else {
+        if !self.valid {
+            (self.fack, self.before) = (end, end);
+        } else if end.gt(self.fack) {
             self.fack = end;
+        } else if end.lt(self.before) && !again {
+            self.reordered = true;
+            self.seen += u32::from(!core::mem::replace(&mut self.told, true));
+            self.extent = self.extent.max(self.fack.since(start));
         }
         let rtt = now.since(at);
         if again && rtt < min_rtt {
@@ -76,6 +87,12 @@ impl Rack {
     #[inline]
     pub(crate) fn rtt(&self) -> Duration {
         Duration::from_nanos(self.rtt)
+    }
+
+    /// An ACK comes.
+    #[inline]
+    pub(crate) fn ack_begins(&mut self) {
+        (self.before, self.told) = (self.fack, false);
     }
 
     /// Whether a segment was sent after the most recently sent delivered one.
@@ -171,16 +188,17 @@ mod tests {
         // [RFC8985 6.2-2]
         let (ms, min) = (Instant::from_millis, Duration::from_millis(20));
         let mut r = Rack::default();
-        r.delivered(Seq(100), ms(0), &Stamp::default(), false, ms(25), min);
+        r.delivered((Seq(50), Seq(100)), ms(0), &Stamp::default(), false, ms(25), min);
         assert_eq!((r.xmit, r.end, r.rtt()), (ms(0), Seq(100), Duration::from_millis(25)));
         // Sent again at 30, delivered at 35: in 5 ms nothing comes back.
-        r.delivered(Seq(200), ms(30), &Stamp::default(), true, ms(35), min);
+        r.delivered((Seq(150), Seq(200)), ms(30), &Stamp::default(), true, ms(35), min);
         assert_eq!((r.xmit, r.end), (ms(0), Seq(100)));
-        r.delivered(Seq(200), ms(30), &Stamp::default(), true, ms(55), min);
+        r.delivered((Seq(150), Seq(200)), ms(30), &Stamp::default(), true, ms(55), min);
         assert_eq!((r.xmit, r.end), (ms(30), Seq(200)));
         assert!(!r.reordered);
         // [RFC8985 6.2-3]
-        r.delivered(Seq(150), ms(1), &Stamp::default(), false, ms(56), min);
+        r.ack_begins();
+        r.delivered((Seq(100), Seq(150)), ms(1), &Stamp::default(), false, ms(56), min);
         assert!(r.reordered);
         assert_eq!(r.xmit, ms(30), "sent earlier: no news about time");
     }

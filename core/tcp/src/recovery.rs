@@ -175,9 +175,14 @@ impl Tcb {
     }
 
     fn open_ack(&mut self, now: Instant, w: &AckWork, mss: u32) {
+        // Without SACK, what duplicates told of must not make the window grow again: one segment filled the hole.
+        let told = self.rec.reno;
         if self.find_loss(now, w, mss) > 0 && !self.mtu_lost() {
             self.enter_fast(now, w.flight);
             self.prr(self.delivered_by(w, mss), false, mss);
+        } else if !self.sack_ok && told > 0 && w.acked > 0 {
+            let fresh = w.acked.saturating_sub(told).max(mss).min(w.acked);
+            self.grow(now, &AckWork { fresh, ..*w });
         } else {
             self.grow(now, w);
         }
@@ -215,8 +220,8 @@ impl Tcb {
     }
 
     pub(crate) fn enter_fast(&mut self, now: Instant, flight: u32) {
-        // [RFC6675 5]
-        let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
+        // All that is outstanding, SACKed or not: that is what the window let into the network. [RFC6675 5]
+        let flight = flight.max(self.outstanding()).min(self.win.cwnd.max(self.win.mss));
         self.cc.get().on_congestion(&mut self.win, now, flight);
         // [RFC6582 3.2-2]
         self.prr_begins(Mode::Fast, flight);
@@ -225,7 +230,7 @@ impl Tcb {
 
     /// A router's mark: the window shrinks as for a loss. [RFC3168 6.1.2a]
     pub(crate) fn enter_cwr(&mut self, now: Instant, flight: u32) {
-        let flight = flight.max(self.pipe()).min(self.win.cwnd.max(self.win.mss));
+        let flight = flight.max(self.outstanding()).min(self.win.cwnd.max(self.win.mss));
         self.cc.get().on_ecn(&mut self.win, now, flight);
         if self.cc.rules() {
             return self.ecn_reduced();
@@ -290,8 +295,8 @@ impl Tcb {
             (share.div_ceil(u64::from(r.flight)) as u32).saturating_sub(r.sent)
         } else {
             // [RFC6937 3-bound]
-            let kept = r.delivered.saturating_sub(r.sent);
-            let may = if safe { kept.max(delivered) + mss } else { kept };
+            let kept = r.delivered.saturating_sub(r.sent).max(delivered);
+            let may = if safe { kept + mss } else { kept };
             may.min(ssthresh - pipe)
         };
         self.win.cwnd = pipe + credit;
@@ -335,7 +340,7 @@ impl Tcb {
         let taken = matches!(self.rec.mode, Mode::Fast | Mode::Cwr) && !self.cc.rules();
         if self.tries <= 1 && !taken {
             self.ecn_reduced();
-            let flight = self.pipe().min(self.win.cwnd);
+            let flight = self.outstanding().min(self.win.cwnd);
             self.cc.get().on_timeout(&mut self.win, now, flight);
         }
         self.win.cwnd = self.win.mss;

@@ -17,6 +17,8 @@ const LOST: u8 = 2;
 const RETX: u8 = 4;
 /// It was retransmitted at some time: no round-trip sample (Karn).
 const EVER_RETX: u8 = 8;
+/// Its last byte went with PSH.
+const PUSHED: u8 = 16;
 
 /// A segment that was called lost: what its rate sample is made of.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +101,12 @@ impl Scoreboard {
         self.sacked
     }
 
+    /// Bytes in flight that were sent more than once.
+    pub(crate) fn repeated(&self) -> u32 {
+        let again = |s: &&Sent| s.has(RETX) || s.has(EVER_RETX) && !s.has(SACKED | LOST);
+        self.q.iter().filter(again).map(Sent::len).sum()
+    }
+
     pub(crate) fn lost(&self) -> u32 {
         self.lost
     }
@@ -137,11 +145,24 @@ impl Scoreboard {
 
     /// A new segment went out; `again` says that its bytes were sent before all the same (a window probe).
     #[inline]
-    pub(crate) fn push(&mut self, start: Seq, end: Seq, at: Instant, again: bool, stamp: Stamp) {
+    pub(crate) fn push(
+        &mut self,
+        start: Seq,
+        end: Seq,
+        at: Instant,
+        (again, pushed): (bool, bool),
+        stamp: Stamp,
+    ) {
         if self.q.is_empty() {
             self.hint = start;
         }
-        self.q.push_back(Sent { start, end, at, stamp, flags: if again { EVER_RETX } else { 0 } });
+        self.q.push_back(Sent {
+            start,
+            end,
+            at,
+            stamp,
+            flags: if again { EVER_RETX } else { 0 } | if pushed { PUSHED } else { 0 },
+        });
     }
 
     fn uncount(&mut self, flags: u8, n: u32) {
@@ -176,7 +197,7 @@ impl Scoreboard {
             }
             let whole = s.end.le(upto);
             let n = if whole { s.len() } else { upto.since(s.start) };
-            let (flags, at, end, stamp) = (s.flags, s.at, s.end, s.stamp);
+            let (flags, at, start, end, stamp) = (s.flags, s.at, s.start, s.end, s.stamp);
             if whole {
                 self.q.pop_front();
             } else {
@@ -190,7 +211,7 @@ impl Scoreboard {
                 if flags & EVER_RETX != 0 && at >= echo_end {
                     r.originals += u32::from(flags & RETX != 0);
                 } else {
-                    rack.delivered(upto.min(end), at, &stamp, flags & EVER_RETX != 0, now, min_rtt);
+                    rack.delivered((start, upto.min(end)), at, &stamp, flags & EVER_RETX != 0, now, min_rtt);
                 }
             }
             if flags & EVER_RETX != 0 {
@@ -201,6 +222,11 @@ impl Scoreboard {
             }
         }
         r
+    }
+
+    /// Whether the segment that ended at `end` went with PSH.
+    pub(crate) fn was_pushed(&self, end: Seq) -> bool {
+        self.q.get(self.index_of(end - 1)).is_some_and(|s| s.end == end && s.has(PUSHED))
     }
 
     fn index_of(&self, at: Seq) -> usize {
@@ -214,6 +240,7 @@ impl Scoreboard {
             && s.start.lt(at)
         {
             let mut tail = *s;
+            s.flags &= !PUSHED;
             s.end = at;
             tail.start = at;
             self.q.insert(i + 1, tail);
@@ -265,7 +292,7 @@ impl Scoreboard {
             if !s.has(SACKED) {
                 let (flags, n) = (s.flags, s.len());
                 self.never_again |= flags & (LOST | EVER_RETX) == LOST;
-                rack.delivered(s.end, s.at, &s.stamp, flags & EVER_RETX != 0, now, min_rtt);
+                rack.delivered((s.start, s.end), s.at, &s.stamp, flags & EVER_RETX != 0, now, min_rtt);
                 s.flags = (s.flags & EVER_RETX) | SACKED;
                 self.uncount(flags, n);
                 self.sacked += n;
@@ -543,7 +570,7 @@ mod tests {
                 let len = nxt.since(una);
                 match op {
                     0..=2 => {
-                        b.push(nxt, nxt + n * 10, now, false, Stamp::default());
+                        b.push(nxt, nxt + n * 10, now, (false, false), Stamp::default());
                         nxt += n * 10;
                     }
                     3 if len > 0 => {

@@ -113,8 +113,10 @@ pub(crate) struct Rcv {
     pub(crate) quick: u8,
     /// Requests and answers take turns: an answer will carry the ACK.
     pub(crate) talk: bool,
-    /// When payload last came ([`Instant::FAR`]: never); when the connection began.
+    /// When payload last came ([`Instant::FAR`]: never); when the connection was established.
     pub(crate) data_at: Instant,
+    /// A writer waits for the handshake: it will have something to say.
+    pub(crate) writer: bool,
     pub(crate) since: Instant,
     /// Largest payload that came: what "every second full segment" means for this peer.
     pub(crate) seg: u32,
@@ -310,6 +312,7 @@ impl Tcb {
                 quick: 0,
                 talk: false,
                 data_at: Instant::FAR,
+                writer: false,
                 since: now,
                 seg: 0,
                 fin_at: None,

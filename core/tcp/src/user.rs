@@ -51,6 +51,12 @@ pub struct Info {
     pub backoff: u8,
     /// Retransmission time-outs in a row without progress.
     pub retransmits: u8,
+    /// Segments by which the network is known to reorder, 3 at least.
+    pub reordering: u32,
+    /// Bytes in flight that were sent more than once.
+    pub repeated: u32,
+    /// How often something arrived out of order.
+    pub reorder_seen: u32,
     /// Congestion controller.
     pub cc: &'static str,
     /// Bytes per second: pacing (`u64::MAX` without), its limit, what was delivered lately and whether the program limited that.
@@ -81,6 +87,11 @@ impl Tcb {
         }
         (self.snd.more, self.snd.hold, self.snd.flush) = (false, false, false);
         Ok(self.out.write(data))
+    }
+
+    /// A writer waits for the end of the handshake.
+    pub fn writer_waits(&mut self) {
+        self.rcv.writer = true;
     }
 
     /// Like [`Tcb::write`]; the last byte is urgent (MSG_OOB) when all are taken. It stays in the stream: RFC 6093.
@@ -283,6 +294,15 @@ impl Tcb {
         let before = self.snd.mss;
         self.mtu_limited();
         self.apply_mss();
+        if self.state == State::SynSent && self.snd.mss < before && self.fast_open_too_long() {
+            // The SYN did not pass for the data in it: again at once, without.
+            self.rcv.mss = self.rcv.mss.min(self.snd.mss);
+            self.tries = 1;
+            self.snd.need_syn = true;
+            self.stats.syn_retransmits += 1;
+            o.what |= what::OUTPUT;
+            return o;
+        }
         if self.snd.mss < before && seq.is_some() && self.sent.mark_bigger(self.seg_size()) > 0 {
             self.owed.force_retx = true;
             o.what |= what::OUTPUT;
@@ -419,6 +439,9 @@ impl Tcb {
             sacked_lost: (self.sent.sacked(), self.sent.lost()),
             backoff: self.backoff,
             retransmits: self.tries,
+            reordering: self.rack.extent.div_ceil(self.seg_size()).clamp(3, 300),
+            repeated: self.sent.repeated(),
+            reorder_seen: self.rack.seen,
             cc: self.cc.name(),
             rate: (self.pace_rates().0, self.pace_rates().1, self.rate.last().0, self.rate.last().1),
             delivered: self.rate.delivered,

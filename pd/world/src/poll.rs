@@ -62,7 +62,8 @@ impl World {
             return if readable { POLLIN | POLLRDNORM } else { 0 };
         }
         let mut r = if readable || eof { POLLIN | POLLRDNORM } else { 0 };
-        if eof {
+        // CLOSE-WAIT, LAST-ACK, CLOSING, TIME-WAIT: the FIN is here, read or not.
+        if eof || matches!(state, 6 | 8 | 9 | 11) {
             r |= POLLRDHUP;
         }
         let room = s.write_room(id);
@@ -76,7 +77,7 @@ impl World {
             _ => {}
         }
         // FIN-WAIT, CLOSING, LAST-ACK, TIME-WAIT with the peer's FIN: both directions are shut.
-        if eof && matches!(state, 4 | 5 | 6 | 9 | 11) {
+        if matches!(state, 6 | 9 | 11) || eof && matches!(state, 4 | 5) {
             r |= POLLHUP;
         }
         if self.shard.sockets.has_error(id) || self.shard.sockets.has_queued_error(id) {

@@ -15,6 +15,14 @@ const MSG_ZEROCOPY: i32 = 0x400_0000;
 /// What says something about the end of what was written.
 const MARKS: i32 = MSG_EOR | MSG_MORE | MSG_ZEROCOPY;
 
+/// Linux's numbers of states.
+const SYN_SENT: u8 = 2;
+const SYN_RECV: u8 = 3;
+
+fn fd_of(p: &Pending) -> i32 {
+    if let Call::Send { fd, .. } = p.call { fd } else { -1 }
+}
+
 impl World {
     pub(crate) fn try_send(&mut self, p: &mut Pending, late: bool) -> Option<Result<Answer>> {
         let Call::Send { fd, data, flags, name, .. } = &p.call else { return None };
@@ -61,12 +69,15 @@ impl World {
         if flags & MSG_FASTOPEN != 0 && !p.opening {
             match self.open_sending(id, p) {
                 Ok(n) if !wait => return Some(Ok(Answer::of(n))),
+                // Written to a connection that was there already.
+                Ok(n) if self.tcp_state(fd_of(p)) != Some(SYN_SENT) => p.done = n,
                 Ok(n) => (p.done, p.opening) = (n, true),
                 Err(Errno::EINPROGRESS) if wait => p.opening = true,
                 Err(e) => return Some(Err(e)),
             }
         }
         if p.opening && self.is_opening(p) {
+            self.shard.sockets.writer_waits(id);
             return None;
         }
         let Call::Send { data, .. } = &p.call else { return None };
@@ -76,6 +87,16 @@ impl World {
         let rest = &data[p.done.min(data.len())..];
         let s = &mut self.shard;
         match s.sockets.write(&mut s.cx, id, rest) {
+            // TCP_FASTOPEN_CONNECT: it was this write that connects, and it waits for that.
+            Ok(n) if wait && self.tcp_state(fd_of(p)) == Some(SYN_SENT) => {
+                self.shard.sockets.writer_waits(id);
+                (p.done, p.opening) = (p.done + n, true);
+                None
+            }
+            Err(Errno::EINPROGRESS) if wait => {
+                p.opening = true;
+                None
+            }
             Ok(n) if n == rest.len() => Some(Ok(Answer::of(p.done + n))),
             Ok(n) => {
                 p.done += n;
@@ -112,8 +133,7 @@ impl World {
     }
 
     fn is_opening(&mut self, p: &Pending) -> bool {
-        let Call::Send { fd, .. } = p.call else { return false };
-        matches!(self.tcp_state(fd), Some(2 | 3))
+        matches!(self.tcp_state(fd_of(p)), Some(SYN_SENT | SYN_RECV))
     }
 
     fn send_datagram(&mut self, id: SockId, to: Option<std::net::SocketAddr>, data: &[u8]) -> Result<Answer> {

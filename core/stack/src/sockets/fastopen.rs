@@ -232,9 +232,7 @@ impl Sockets {
         let Body::Conn(c) = &mut s.body else { return };
         let (listener, learned) = (c.fast_of.take(), c.tcb.fast_open_learned());
         if let (Some(l), Some(r)) = (learned, remote) {
-            if l.cookie.is_some() || l.dropped || l.refused.is_some() {
-                self.fast.learn(now, (local, r.ip()), &l);
-            }
+            self.fast.learn(now, (local, r.ip()), &l);
             let (taken, fail) = c.tcb.info(now).fast_open;
             let t = &mut self.stats.tcp;
             t.fast_active += u64::from(taken);

@@ -184,7 +184,11 @@ impl Sockets {
         let s = self.table.get_mut(id)?;
         match &mut s.body {
             Body::Listen(_) => return Err(Errno::EISCONN),
-            Body::Conn(c) if c.tcb.syn_is_held() => return Err(Errno::EISCONN),
+            // connect(2) has promised it already: this write takes the SYN along (TCP_FASTOPEN_CONNECT).
+            Body::Conn(c) if c.tcb.syn_is_held() => {
+                let data = data.ok_or(Errno::EISCONN)?;
+                return self.write(cx, id, data);
+            }
             Body::Conn(c) if c.connecting => match c.tcb.state() {
                 State::SynSent | State::SynReceived => return Err(Errno::EALREADY),
                 State::Closed => {
@@ -194,7 +198,7 @@ impl Sockets {
                 // Linux: the first call after the handshake says "done", the next ones EISCONN.
                 _ => {
                     c.connecting = false;
-                    return if data.is_some() { Err(Errno::EISCONN) } else { Ok(0) };
+                    return data.map_or(Ok(0), |d| self.write(cx, id, d));
                 }
             },
             Body::Conn(c) if c.tcb.state() != State::Closed => return Err(Errno::EISCONN),
@@ -405,7 +409,7 @@ impl Sockets {
         }
         if out.what & what::WRITABLE != 0
             && c.want_write
-            && (c.roomy(s.opt.tcp.notsent_lowat) || c.tcb.write_space() == 0)
+            && (c.roomy(self.tune.lowat(&s.opt)) || c.tcb.write_space() == 0)
         {
             c.want_write = false;
             tell |= ev::WRITE;

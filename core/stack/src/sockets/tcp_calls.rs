@@ -1,7 +1,7 @@
 //! What a program does with an open stream: write, read, shut down, close.
 
 use super::Sockets;
-use super::sock::Body;
+use super::sock::{Body, Sock};
 use super::types::{SockId, ev};
 use crate::cx::Cx;
 use crate::net::Net;
@@ -33,15 +33,24 @@ impl Sockets {
         self.conn(id).ok()?.tcb.urgent_mark().filter(|n| *n > 0).map(|n| n as usize)
     }
 
+    /// A writer is blocked until the connection is there: what it will write can carry the first acknowledgments.
+    pub fn writer_waits(&mut self, id: SockId) {
+        if let Ok(Sock { body: Body::Conn(c), .. }) = self.table.get_mut(id) {
+            c.tcb.writer_waits();
+        }
+    }
+
     fn write_to(&mut self, cx: &mut Cx, id: SockId, data: &[u8], urgent: bool) -> Result<usize> {
         let s = self.table.get_mut(id)?;
+        let lowat = self.tune.lowat(&s.opt);
         if let Some(e) = s.err.take_if(|_| !matches!(s.body, Body::Dgram(_))) {
             return Err(e);
         }
         let c = match &mut s.body {
             Body::Conn(c) => c,
             Body::Dgram(_) => return Err(Errno::EOPNOTSUPP),
-            _ => return Err(if s.shut_wr { Errno::EPIPE } else { Errno::ENOTCONN }),
+            // Linux: a stream that has no peer cannot be written to, whether it had one or not.
+            _ => return Err(Errno::EPIPE),
         };
         match c.tcb.state() {
             _ if s.shut_wr => return Err(Errno::EPIPE),
@@ -49,6 +58,11 @@ impl Sockets {
                 let room = data.len().min(c.tcb.syn_room());
                 let n = c.tcb.write(&data[..room])?;
                 c.tcb.release_syn();
+                c.connecting = true;
+                if n == 0 {
+                    self.dirty(id.index);
+                    return Err(Errno::EINPROGRESS);
+                }
                 c.want_write = true;
                 c.wrote = Some(cx.now);
                 self.dirty(id.index);
@@ -63,7 +77,7 @@ impl Sockets {
             _ => return Err(Errno::EPIPE),
         }
         let len = data.len();
-        let data = &data[..c.portion(s.opt.tcp.notsent_lowat, len)];
+        let data = &data[..c.portion(lowat, len)];
         let n = if urgent { c.tcb.write_urgent(data)? } else { c.tcb.write(data)? };
         c.want_write = n < len;
         if n == 0 && len > 0 {
@@ -80,6 +94,7 @@ impl Sockets {
     /// The stream takes nothing: [`Sockets::write`] says why.
     pub fn write_room(&mut self, id: SockId) -> Result<usize> {
         let s = self.table.get_mut(id)?;
+        let lowat = self.tune.lowat(&s.opt);
         if let Some(e) = s.err {
             return Err(e);
         }
@@ -91,7 +106,7 @@ impl Sockets {
                 }
                 let fast = c.tcb.is_fast_child();
                 let may = fast || matches!(c.tcb.state(), State::Established | State::CloseWait);
-                let roomy = may && c.roomy(s.opt.tcp.notsent_lowat);
+                let roomy = may && c.roomy(lowat);
                 if matches!(c.tcb.state(), State::SynSent | State::SynReceived) || may {
                     c.want_write |= !roomy;
                     return Ok(if roomy { c.tcb.write_space() } else { 0 });

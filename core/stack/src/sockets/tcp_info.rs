@@ -81,6 +81,7 @@ fn fill(o: &mut Out, i: &Info) {
     o.u32(24, segs(i.queued.0));
     o.u32(28, segs(i.sacked_lost.0));
     o.u32(32, segs(i.sacked_lost.1));
+    o.u32(36, segs(i.repeated));
     o.u32(44, ms(i.idle.0));
     o.u32(52, ms(i.data_idle));
     o.u32(56, ms(i.idle.1));
@@ -88,10 +89,10 @@ fn fill(o: &mut Out, i: &Info) {
     o.u32(64, i.rcv_wnd);
     o.u32(68, us(i.rtt.0));
     o.u32(72, us(i.rtt.1));
-    o.u32(76, if i.ssthresh == u32::MAX { 0x7fff_ffff } else { segs(i.ssthresh) });
-    o.u32(80, segs(i.cwnd));
+    o.u32(76, if i.ssthresh == u32::MAX { 0x7fff_ffff } else { i.ssthresh / mss });
+    o.u32(80, (i.cwnd / mss).max(1));
     o.u32(84, i.snd_mss);
-    o.u32(88, 3);
+    o.u32(88, i.reordering);
     o.u32(96, i.rcv_wnd);
     o.u32(100, i.stats.retransmits);
     let (pacing, max, delivery, app_limited) = i.rate;
@@ -99,7 +100,9 @@ fn fill(o: &mut Out, i: &Info) {
     o.u64(112, max);
     o.0[7] |= u8::from(app_limited);
     o.u64(160, delivery);
-    o.u32(192, i.delivered / mss);
+    // The SYN counts as one.
+    let opened = u32::from(i.state >= State::Established);
+    o.u32(192, i.delivered.div_ceil(mss) + opened);
     o.u32(196, i.stats.ece_in);
     o.u64(120, i.stats.bytes_acked);
     o.u64(128, i.stats.bytes_in);
@@ -108,6 +111,7 @@ fn fill(o: &mut Out, i: &Info) {
     o.u32(144, i.queued.1);
     o.u32(148, us(i.rtt.2));
     o.u64(200, i.stats.bytes_acked + u64::from(i.queued.0));
+    o.u32(220, i.reorder_seen);
     o.u32(224, i.stats.ooo);
     o.u32(228, i.snd_wnd);
     o.u32(232, i.rcv_wnd);

@@ -62,6 +62,8 @@ pub(crate) struct Tune {
     pub ecn_asks: u8,
     /// Buffers grow by themselves, and to what: send, receive.
     auto: [(bool, u32); 2],
+    /// TCP_NOTSENT_LOWAT of those that have none of their own, bytes; 0 for none.
+    pub notsent_lowat: u32,
 }
 
 impl Default for Tune {
@@ -74,11 +76,17 @@ impl Default for Tune {
             ecn: Ecn::Accept,
             ecn_asks: 1,
             auto: [(true, SND_MAX), (true, RCV_MAX)],
+            notsent_lowat: 0,
         }
     }
 }
 
 impl Tune {
+    /// TCP_NOTSENT_LOWAT of a socket.
+    pub fn lowat(&self, o: &Opts) -> u32 {
+        if o.tcp.notsent_lowat == 0 { self.notsent_lowat } else { o.tcp.notsent_lowat }
+    }
+
     pub fn opts(&self, ty: SockType) -> &Opts {
         match ty {
             SockType::Stream => &self.tcp,
@@ -131,7 +139,7 @@ impl Tune {
             "net.inet.tcp.recvbuf_auto" => self.auto[1].0.into(),
             "net.inet.tcp.recvbuf_max" => self.auto[1].1,
             "net.inet.tcp.ecn.enable" => ECN.iter().position(|e| *e == self.ecn).unwrap_or(0) as u32,
-            "net.inet.tcp.notsent_lowat" => t.notsent_lowat,
+            "net.inet.tcp.notsent_lowat" => self.notsent_lowat,
             "net.inet.tcp.ecn.maxretries" => self.ecn_asks.into(),
             "net.inet.udp.checksum" => (!self.udp.no_check).into(),
             "net.inet.udp.sendspace" => self.udp.sndbuf,
@@ -180,7 +188,7 @@ impl Tune {
             "net.inet.tcp.ecn.maxretries" => {
                 put(&mut self.ecn_asks, u8::try_from(v).ok().filter(|n| (1..=127).contains(n)))
             }
-            "net.inet.tcp.notsent_lowat" => put(&mut t.notsent_lowat, Some(v)),
+            "net.inet.tcp.notsent_lowat" => put(&mut self.notsent_lowat, Some(v)),
             "net.inet.udp.checksum" => put(&mut self.udp.no_check, flag.map(|on| !on)),
             "net.inet.udp.sendspace" => put(&mut self.udp.sndbuf, size),
             "net.inet.udp.recvspace" => put(&mut self.udp.rcvbuf, size),
