@@ -8,14 +8,17 @@ use crate::smol_tap;
 use crate::tcp::{Dir, PORT, Runs, once};
 
 /// Ours first; each is shown beside each of the others that it is fair to compare it with.
-const OURS: [(Kind, &[Kind]); 2] = [
+const OURS: [(Kind, &[Kind]); 4] = [
     (Kind::Tap, &[Kind::Veth, Kind::Gvisor, Kind::Slirp]),
     (Kind::TapPlain, &[Kind::Smoltcp, Kind::KernelTap, Kind::Slirp]),
+    (Kind::Afp, &[Kind::Veth, Kind::VethPlain]),
+    (Kind::AfpPlain, &[Kind::VethPlain]),
 ];
 
 pub fn measure(o: &Options) -> Result<Table, Skip> {
-    programs::need(&["ip", "iperf3", "python3", "taskset"])?;
+    programs::need(&["ip", "ethtool", "iperf3", "python3", "taskset"])?;
     let mut kinds = vec![Kind::Tap, Kind::TapPlain, Kind::Veth, Kind::KernelTap, Kind::Smoltcp];
+    kinds.extend([Kind::Afp, Kind::AfpPlain, Kind::VethPlain]);
     let mut without = Vec::new();
     for (k, program) in [(Kind::Gvisor, "runsc"), (Kind::Slirp, "slirp4netns")] {
         match programs::find(program) {
@@ -25,7 +28,7 @@ pub fn measure(o: &Options) -> Result<Table, Skip> {
     }
     let mut paths: Vec<Path> = kinds.iter().map(|k| Path::new(*k, o)).collect();
     for p in &mut paths {
-        if matches!(p.kind, Kind::Tap | Kind::TapPlain) {
+        if p.kind.ours() {
             let echo = programs::echo_server(p);
             programs::verify(p, &echo, 16 << 20);
         }
@@ -65,7 +68,7 @@ pub fn measure(o: &Options) -> Result<Table, Skip> {
     }
     let mut conditions = vec![
         format!("{} s a run, {} runs taken in turns, median (min..max)", o.seconds, o.runs),
-        "MTU 1500 on every link but slirp4netns's TAP (65520, as its manual advises); veth with the kernel's offloads".into(),
+        "MTU 1500 on every link but slirp4netns's TAP (65520, as its manual advises); veth with the kernel's offloads but where it says otherwise".into(),
         "iperf3 unmodified, 128 KiB writes; smoltcp as in its benchmark: the application in its own process, buffers of 64 KiB".into(),
         if o.pin {
             "pinning: the stack (io-pkt, runsc, slirp4netns, smoltcp, the carrier of frames) on CPU 0, programs on CPU 1; over veth one on each"

@@ -6,6 +6,7 @@
 
 mod bulk;
 mod carrier;
+mod counted;
 mod datagrams;
 mod forward;
 mod idle;
@@ -73,6 +74,16 @@ fn main() -> ExitCode {
             let Err(e) = carrier::run(&args.collect::<Vec<_>>());
             eprintln!("iopkt-bench: {e}");
             return ExitCode::FAILURE;
+        }
+        // For `cargo xtask budget`.
+        Some("__counted") => {
+            let what = args.next().unwrap_or_default();
+            match (what.as_str(), args.next().and_then(|n| n.parse().ok())) {
+                ("transfer", Some(n)) => counted::transfer(n),
+                ("lookup", Some(n)) => counted::lookup(n),
+                _ => return ExitCode::from(2),
+            }
+            return ExitCode::SUCCESS;
         }
         // For valgrind: one side of `memory` alone, so many packets.
         Some("__once") => {

@@ -22,12 +22,18 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub enum Kind {
     /// Two kernels, a veth pair.
     Veth,
+    /// The same, nothing left to the interfaces: no TSO, GSO, GRO, checksums summed.
+    VethPlain,
     /// Two kernels, a TAP each, a program that carries frames between them.
     KernelTap,
     /// Our stack with devnp-tap.
     Tap,
     /// Our stack with devnp-tap, which carries frames of the MTU, whole and summed.
     TapPlain,
+    /// Our stack with devnp-afp on a veth pair.
+    Afp,
+    /// The same, the veth pair's offloads off.
+    AfpPlain,
     /// gVisor's runsc on a veth pair, the program inside.
     Gvisor,
     /// A kernel behind slirp4netns.
@@ -42,6 +48,9 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Veth => "kernel, veth",
+            Kind::VethPlain => "kernel, veth, no offload",
+            Kind::Afp => "io-pkt, AF_PACKET",
+            Kind::AfpPlain => "io-pkt, AF_PACKET, veth without offload",
             Kind::KernelTap => "kernel, TAP",
             Kind::Tap => "io-pkt, TAP",
             Kind::TapPlain => "io-pkt, TAP, no offload",
@@ -53,7 +62,7 @@ impl Kind {
     }
 
     pub fn ours(self) -> bool {
-        matches!(self, Kind::Tap | Kind::TapPlain | Kind::Ecm)
+        matches!(self, Kind::Tap | Kind::TapPlain | Kind::Ecm | Kind::Afp | Kind::AfpPlain)
     }
 }
 
@@ -90,7 +99,8 @@ impl Path {
             kind,
             lab: Lab::new("bench"),
             far: Netns::new(),
-            near: (!kind.ours() && kind != Kind::Smoltcp).then(Netns::new),
+            near: ((!kind.ours() && kind != Kind::Smoltcp) || matches!(kind, Kind::Afp | Kind::AfpPlain))
+                .then(Netns::new),
             middle: None,
             usb: None,
             pin: o.pin,
@@ -100,7 +110,8 @@ impl Path {
             n.exec("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
         }
         match kind {
-            Kind::Veth | Kind::Gvisor => p.veth(),
+            Kind::Veth | Kind::Gvisor | Kind::VethPlain => p.veth(),
+            Kind::Afp | Kind::AfpPlain => p.afp(),
             Kind::Slirp => return p.slirp(),
             Kind::Smoltcp => p.smoltcp(),
             Kind::KernelTap => p.kernel_tap(),
@@ -171,7 +182,33 @@ impl Path {
     fn veth(&mut self) {
         let near = self.near_ns().name.clone();
         self.far.exec(&format!("ip link add far0 type veth peer name near0 netns {near}"));
+        if self.kind == Kind::VethPlain {
+            self.no_offloads();
+        }
         self.up_kernels();
+    }
+
+    /// Neither end of the veth pair cuts, joins or sums.
+    fn no_offloads(&self) {
+        for (n, i) in [(&self.far, "far0"), (self.near_ns(), "near0")] {
+            n.exec(&format!("ethtool -K {i} tx off rx off tso off gso off gro off"));
+        }
+    }
+
+    fn afp(&mut self) {
+        let near = self.near_ns().name.clone();
+        self.far.exec(&format!("ip link add far0 type veth peer name near0 netns {near}"));
+        self.far.exec(&format!("ip addr add {FAR}/24 dev far0 && ip link set far0 up"));
+        if self.kind == Kind::AfpPlain {
+            self.no_offloads();
+        }
+        let line = format!(
+            "{} io-pkt-v4-hc --foreground -d afp ifname=near0,up,netns=/run/netns/{near}",
+            self.middle_pin()
+        );
+        self.middle = Some(self.start(&line));
+        self.lab.wait(LIMIT, "if_up -p -r 1 afp0");
+        self.address("afp0");
     }
 
     fn up_kernels(&self) {
@@ -271,7 +308,7 @@ impl Path {
             // Nothing stands in the middle of a veth pair: its two programs get a CPU each.
             Some(n) if self.kind == Kind::Gvisor => self.in_gvisor(&n.name, line),
             Some(n) if !self.kind.ours() => {
-                let cpu = usize::from(self.kind != Kind::Veth);
+                let cpu = usize::from(!matches!(self.kind, Kind::Veth | Kind::VethPlain));
                 format!("ip netns exec {} {} {line}", n.name, self.pinned(cpu))
             }
             _ => format!("{} io-pkt-run {line}", self.pinned(1)),

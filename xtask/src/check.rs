@@ -7,6 +7,7 @@ use crate::{edges, rules, sh};
 const PURE: &[&str] = &[
     "iopkt-base",
     "iopkt-mbuf",
+    "iopkt-wide",
     "iopkt-wire",
     "iopkt-bpf",
     "iopkt-tcp",

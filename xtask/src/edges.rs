@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "core",
         &[
             "iopkt-mbuf",
+            "iopkt-wide",
             "iopkt-wire",
             "iopkt-bpf",
             "iopkt-tcp",
@@ -51,6 +52,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Edges inside a layer, and the only ones that drivers and the preload library may have: a driver must not
 /// know the stack, a foreign process must not carry it.
 const INSIDE: &[(&str, &[&str])] = &[
+    ("iopkt-wire", &["iopkt-wide"]),
     ("iopkt-tcp", &["iopkt-mbuf", "iopkt-wire"]),
     ("iopkt-stack", &["iopkt-mbuf", "iopkt-wire", "iopkt-bpf", "iopkt-tcp", "iopkt-ctl"]),
     ("iopkt-autoconf", &["iopkt-wire"]),
