@@ -344,7 +344,7 @@ fn nodelay_acts_and_cork_overrides_it() {
     };
     assert_eq!(small(&mut w), (3, 0));
     w.set(A, c, TCP, 3, 1).expect("TCP_CORK");
-    assert_eq!(small(&mut w), (1, 2), "Nagle holds the others back");
+    assert_eq!(small(&mut w), (0, 3), "held back until the cork's time is over");
 }
 
 #[test]

@@ -164,6 +164,11 @@ impl FakeStack {
         eventually("the stack answers", || self.session().is_some());
     }
 
+    /// The real stack's process.
+    pub fn pid(&self) -> Option<u32> {
+        self.real.as_ref().map(Child::id)
+    }
+
     /// Ends the real stack with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut c) = self.real.take() {
