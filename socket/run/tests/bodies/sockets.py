@@ -548,6 +548,20 @@ def after_the_end():
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
+def empty_before_close():
+    b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    b.bind((LO, 0))
+    for _ in range(50):
+        a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        a.connect(b.getsockname())
+        for data in (b"known", b"way", b""):
+            assert a.send(data) == len(data)
+        a.close()
+        for data in (b"known", b"way", b""):
+            assert select.select([b], [], [], 60)[0], data
+            assert b.recv(10) == data
+
+
 def interfaces():
     names = socket.if_nameindex()
     assert "lo0" in [n for _, n in names], names
@@ -587,6 +601,8 @@ tests = [names, stream, addresses_on_streams, refused, nonblocking_connect, acce
          sharing, kernels_own, many_threads, same_port_again, closing_strange_descriptors]
 if preload:
     tests.insert(7, plain_reads)
+    # Natively an empty message and the end look the same.
+    tests.append(empty_before_close)
 if not slow:
     # The test's own stack has no urgent data, takes none with a connect, and forgets what has ended.
     tests += [connecting_sends, urgent, after_the_end, interfaces]
