@@ -142,7 +142,10 @@ pub unsafe fn send(
     let key = destination_key(name, to);
     let known = slot(&DESTINATIONS, key >> 1).load(Ordering::Relaxed) == key;
     // An empty message without a header could not be told from the end when the program closes behind it.
-    let bare = payload > 0 && to.is_empty() && control.is_empty() && flags & (libc::MSG_MORE | libc::MSG_DONTROUTE) == 0;
+    let bare = payload > 0
+        && to.is_empty()
+        && control.is_empty()
+        && flags & (libc::MSG_MORE | libc::MSG_DONTROUTE) == 0;
     if !bare || !known {
         head = dgram::addressed(to, control, flags)?.encode(session::greeting_of(name)?.key);
     }
