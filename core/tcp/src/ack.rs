@@ -45,7 +45,7 @@ impl Tcb {
         }
         if w.acked > 0 || w.dup || w.fresh > 0 {
             self.tlp.rearm = true;
-            w.never_again = self.sent.take_never_again();
+            w.never_again = core::mem::take(&mut self.rack.never_again);
             self.probe_ack(now, ack, w.flight);
             self.after_ack(now, &w);
             o.what |= what::OUTPUT;

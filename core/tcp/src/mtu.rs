@@ -100,7 +100,7 @@ impl Tcb {
     pub(crate) fn mtu_probe(&mut self, now: Instant, avail: u32, options: u32) -> Option<u32> {
         let limit = self.mtu_limit();
         let open = self.rec.mode == Mode::Open && self.sent.sacked() == 0 && !self.tlp.due;
-        let (full, flight) = (self.seg_size(), self.pipe());
+        let (full, flight, wnd) = (self.seg_size(), self.pipe(), self.snd.wnd);
         let window = (self.snd.una + self.snd.wnd).since(self.snd.nxt);
         let cwnd = self.win.cwnd;
         let m = self.mtu.as_mut()?;
@@ -119,8 +119,12 @@ impl Tcb {
         let size = m.low + (m.high - m.low).div_ceil(2);
         let n = u32::from(size).saturating_sub(options);
         let need = n + AROUND * full;
-        if avail < need || window < need || cwnd < need {
+        if avail < need || wnd < need || cwnd < need {
             return None;
+        }
+        if window < need {
+            // All that the peer allows is in flight; what it acknowledges would go at once.
+            return Some(0);
         }
         m.size = size;
         if cwnd.saturating_sub(flight) >= n { Some(n) } else { Some(0) }

@@ -32,6 +32,8 @@ pub(crate) struct Rack {
     /// Its stamp, and that it is of this acknowledgment.
     pub(crate) stamp: Stamp,
     pub(crate) news: bool,
+    /// Something was acknowledged that was called lost and never sent again, since somebody asked.
+    pub(crate) never_again: bool,
     /// End of the highest delivered segment.
     fack: Seq,
     /// The same before the present ACK: what one ACK tells of together is not out of order.

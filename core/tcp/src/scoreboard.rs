@@ -81,8 +81,6 @@ pub(crate) struct Scoreboard {
     high: Seq,
     /// No record below is lost and not retransmitted.
     hint: Seq,
-    /// Something was acknowledged that was called lost and never sent again, since somebody asked.
-    never_again: bool,
     /// Bytes ever called lost, modulo 2^32, and the newest segment of them since somebody asked.
     lost_ever: u32,
     lost_last: Option<Box<Lost>>,
@@ -120,12 +118,6 @@ impl Scoreboard {
     #[inline]
     pub(crate) fn lost_ever(&self) -> u32 {
         self.lost_ever
-    }
-
-    /// Whether something was acknowledged, since the last call, that was called lost and never sent again.
-    #[inline]
-    pub(crate) fn take_never_again(&mut self) -> bool {
-        core::mem::take(&mut self.never_again)
     }
 
     /// The newest segment called lost since the last call.
@@ -205,7 +197,7 @@ impl Scoreboard {
             }
             self.uncount(flags, n);
             if flags & SACKED == 0 {
-                self.never_again |= flags & (LOST | EVER_RETX) == LOST;
+                rack.never_again |= flags & (LOST | EVER_RETX) == LOST;
                 r.fresh += n;
                 // [RFC8985 6.2-2]
                 if flags & EVER_RETX != 0 && at >= echo_end {
@@ -291,7 +283,7 @@ impl Scoreboard {
             end = s.end;
             if !s.has(SACKED) {
                 let (flags, n) = (s.flags, s.len());
-                self.never_again |= flags & (LOST | EVER_RETX) == LOST;
+                rack.never_again |= flags & (LOST | EVER_RETX) == LOST;
                 rack.delivered((s.start, s.end), s.at, &s.stamp, flags & EVER_RETX != 0, now, min_rtt);
                 s.flags = (s.flags & EVER_RETX) | SACKED;
                 self.uncount(flags, n);

@@ -16,7 +16,7 @@ const BETA: f64 = 0.7;
 /// Reno-friendly additive increase for that decrease: 3 * (1 - beta) / (1 + beta). [RFC9438 4.3b]
 const ALPHA: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
 /// Least growth, of the bytes acknowledged, while no loss is known: a twentieth a round trip.
-const BLIND: f64 = 0.05;
+const BLIND: f32 = 0.05;
 /// Longest use of one evaluation.
 const STEP: Duration = Duration::from_millis(1);
 
@@ -42,14 +42,14 @@ struct Curve {
 pub struct Cubic {
     curve: Curve,
     /// Bytes of window for each byte acknowledged, by the last evaluation.
-    slope: f64,
+    slope: f32,
     /// Time and bytes for which it holds.
     until: Instant,
     bytes: u32,
     /// Bytes acknowledged since the last evaluation.
     acked: u32,
     /// Fraction of a byte not yet added to the window.
-    carry: f64,
+    carry: f32,
     /// The last acknowledgment.
     seen: Instant,
     hystart: HyStart,
@@ -106,12 +106,12 @@ impl Cubic {
         c.w_est += alpha * f64::from(self.acked) / mss / cwnd;
         if c.w_cubic(t) < c.w_est {
             // [RFC9438 4.3a]
-            self.carry += (c.w_est - cwnd).max(0.0) * mss;
-            self.slope = alpha / cwnd;
+            self.carry += ((c.w_est - cwnd).max(0.0) * mss) as f32;
+            self.slope = (alpha / cwnd) as f32;
         } else {
             // [RFC9438 4.2b] [RFC9438 4.4a] [RFC9438 4.5a]
             let target = c.w_cubic(t + a.srtt.as_secs_f64()).clamp(cwnd, 1.5 * cwnd);
-            self.slope = (target - cwnd) / cwnd;
+            self.slope = ((target - cwnd) / cwnd) as f32;
         }
         if c.w_max == 0.0 {
             // No loss says yet how much the path takes: a curve that begins flat would take seconds to find out (Linux does so).
@@ -154,9 +154,9 @@ impl Controller for Cubic {
             self.evaluate(w, a);
         }
         self.acked = self.acked.saturating_add(left);
-        self.carry += f64::from(left) * self.slope;
+        self.carry += left as f32 * self.slope;
         let whole = self.carry as u32;
-        self.carry -= f64::from(whole);
+        self.carry -= whole as f32;
         w.cwnd = w.cwnd.saturating_add(whole);
     }
 

@@ -29,7 +29,7 @@ pub struct HyStart {
     /// Conservative slow start: its rounds so far, and the delay that it began with.
     css: Option<(u8, NonZeroU32)>,
     /// Bytes not yet worth a byte of window.
-    carry: u32,
+    carry: u8,
     /// The first slow start is over.
     done: bool,
 }
@@ -54,9 +54,9 @@ impl HyStart {
             }
             Some(_) => {
                 // [RFC9406 4.2d]
-                self.carry += a.acked;
-                let n = self.carry / CSS_GROWTH_DIVISOR;
-                self.carry %= CSS_GROWTH_DIVISOR;
+                let sum = a.acked + u32::from(self.carry);
+                let n = sum / CSS_GROWTH_DIVISOR;
+                self.carry = (sum % CSS_GROWTH_DIVISOR) as u8;
                 w.slow_start(n)
             }
         }
