@@ -56,6 +56,7 @@ impl Inet {
         if !known && !group {
             self.plain = Plain::of(l, &h, &m);
         }
+        // Who is above sees none of them. [RFC9293 MUST-50]
         if h.header_len > HEADER_LEN && !self.input_options(l, &h, &mut m) {
             return l.cx.drop(m, Why::BadIpHeader);
         }

@@ -274,3 +274,59 @@ fn a_device_that_takes_nothing_holds_connections_back_without_loss() {
     w.run(300_000);
     w.end();
 }
+
+#[test]
+fn ip_options_mean_nothing_to_a_stream() {
+    // [RFC9293 MUST-50]
+    use iopkt_wire::tcp::{Flags, Header, MAX_OPTIONS, Options};
+    let peer = [2, 0, 0, 0, 0, 9];
+    let mut h = Host::new(1);
+    let l = listen(&mut h, "0.0.0.0:80");
+    let arp = iopkt_wire::arp::Packet {
+        op: 2,
+        sha: peer,
+        spa: "10.0.0.9".parse().unwrap(),
+        tha: h.mac,
+        tpa: "10.0.0.1".parse().unwrap(),
+    };
+    let now = iopkt_base::Instant::from_millis(2000);
+    let seg = |seq: u32, ack: u32, flags: Flags, options: &[u8]| {
+        let head = Header {
+            src_port: 999,
+            dst_port: 80,
+            seq,
+            ack,
+            flags,
+            window: 65_535,
+            urgent: 0,
+            options: Options::NONE,
+        };
+        let mut b = [0; 20 + MAX_OPTIONS];
+        let n = head.emit(&mut b).unwrap();
+        let mut sum = iopkt_wire::checksum::pseudo_v4([10, 0, 0, 9], [10, 0, 0, 1], 6, n as u32);
+        sum.add(&b[..n]);
+        let c = sum.finish();
+        b[16..18].copy_from_slice(&c.to_be_bytes());
+        frame(
+            [2, 0, 0, 0, 0, 1],
+            peer,
+            0x800,
+            &packet_with("10.0.0.9", "10.0.0.1", 6, &b[..n], options, |_| {}),
+        )
+    };
+    // Nothing; one that nobody knows; a record of the route.
+    let strange = [1, 0x9e, 4, 1, 2, 7, 7, 4, 0, 0, 0, 0];
+    let synack = |f: &Vec<u8>| {
+        let at = 14 + usize::from(f[14] & 15) * 4;
+        (f[12..14] == [8, 0] && f[23] == 6).then(|| Header::parse(&f[at..]).unwrap().0)
+    };
+    let mut out = h.feed(now, &seg(7, 0, Flags::SYN, &strange));
+    // It asks for the peer's address first.
+    out.extend(h.feed(now, &frame(h.mac, peer, 0x806, &arp.emit())));
+    let a = out.iter().find_map(synack).expect("an answer");
+    assert_eq!((a.flags, a.ack), (Flags::SYN | Flags::ACK, 8));
+    h.feed(now, &seg(8, a.seq.wrapping_add(1), Flags::ACK, &strange));
+    let s = accept(&mut h, l).expect("a connection");
+    close(&mut h, s);
+    close(&mut h, l);
+}

@@ -1,5 +1,6 @@
 //! Goodput over bad paths of 100 Mbit/s, ours to ours, in virtual time (the machine's load plays no part):
-//! `cargo run --release -p iopkt-tcp --example goodput [MiB] [seeds] [reno/bbr]`.
+//! `cargo run --release -p iopkt-tcp --example goodput [MiB] [seeds] [reno/bbr/cubic] [bytes of a
+//! super-segment]`. With super-segments only data gets lost, as in `iopkt-bench lossy`.
 //!
 //! One line for each path: loss and reordering hold for each direction. `spurious` are retransmissions of
 //! segments that the path had not lost.
@@ -19,15 +20,18 @@ fn main() {
         Some("bbr") => CcKind::Bbr,
         _ => CcKind::Cubic,
     };
+    let tso = arg(4, 0) as u32;
     println!("{seeds} transfers of {mib} MiB each");
     println!(" loss    RTT reorder   Mbit/s     lost  again  spurious  RTO  recoveries  undone  probes");
     for loss in [0.0, 0.1, 1.0, 2.0, 5.0] {
-        for rtt in [0.2, 1.0, 10.0, 50.0] {
+        for rtt in [0.2, 1.0, 10.0, 20.0, 50.0] {
             for reorder in [0.0, 2.0] {
                 let path = Path {
                     rtt: Duration::from_secs_f64(rtt / 1e3),
                     loss: loss / 100.0,
                     reorder: reorder / 100.0,
+                    tso,
+                    acks: tso == 0,
                 };
                 let f = measure(path, (mib << 20) as usize, 0..seeds, cc);
                 println!(

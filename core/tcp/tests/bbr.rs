@@ -9,7 +9,7 @@ use iopkt_tcp::{CcKind, Config};
 #[test]
 fn random_loss_is_not_taken_for_congestion() {
     for (rtt, loss, least) in [(1_000, 0.01, 60.0), (10_000, 0.01, 50.0), (10_000, 0.0, 70.0)] {
-        let p = Path { rtt: Duration::from_micros(rtt), loss, reorder: 0.0 };
+        let p = Path { rtt: Duration::from_micros(rtt), loss, reorder: 0.0, tso: 0, acks: true };
         let f = measure(p, 2 << 20, 0..3, CcKind::Bbr);
         assert!(f.goodput() > least, "{p:?}: {:.1} Mbit/s: {f:?}", f.goodput());
     }
@@ -20,7 +20,7 @@ fn every_kind_of_bad_path_carries_all_bytes() {
     for rtt in [200, 5_000, 50_000] {
         for loss in [0.0, 0.03] {
             for reorder in [0.0, 0.05] {
-                let p = Path { rtt: Duration::from_micros(rtt), loss, reorder };
+                let p = Path { rtt: Duration::from_micros(rtt), loss, reorder, tso: 0, acks: true };
                 let f = measure(p, 300_000, 0..2, CcKind::Bbr);
                 assert!(f.bytes == 600_000, "{f:?}");
             }

@@ -14,7 +14,7 @@ fn model(p: &Path) -> f64 {
 }
 
 fn run(rtt_us: u64, loss: f64, reorder: f64, share: f64, cc: CcKind) -> Figures {
-    let p = Path { rtt: Duration::from_micros(rtt_us), loss, reorder };
+    let p = Path { rtt: Duration::from_micros(rtt_us), loss, reorder, tso: 0, acks: true };
     let f = measure(p, 1 << 20, 0..3, cc);
     let (g, m) = (f.goodput(), model(&p));
     assert!(g > share * m, "{p:?} {cc:?}: {g:.2} of {m:.2} Mbit/s: {f:?}");
@@ -57,5 +57,16 @@ fn one_in_twenty_lost_is_still_a_connection() {
             let f = run(rtt, 0.05, reorder, 0.15, CcKind::Cubic);
             assert!(f.timeouts <= 2 + f.recoveries / 15, "{rtt} us, {reorder}: {f:?}");
         }
+    }
+}
+
+#[test]
+fn super_segments_change_nothing() {
+    // What a device cuts gets lost by pieces, and is repaired by pieces.
+    for (rtt, loss) in [(20, 0.01), (50, 0.01), (20, 0.03)] {
+        let path = |tso| Path { rtt: Duration::from_millis(rtt), loss, reorder: 0.0, tso, acks: false };
+        let [one, many] = [0, 64_000].map(|tso| measure(path(tso), 1 << 20, 0..6, CcKind::Cubic));
+        assert!(many.goodput() > 0.9 * one.goodput(), "{rtt} ms, {loss}: {many:?} {one:?}");
+        assert_eq!((many.spurious(), many.timeouts), (0, 0), "{many:?}");
     }
 }

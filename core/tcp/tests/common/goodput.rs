@@ -12,6 +12,9 @@ pub struct Path {
     /// Chance of a packet to be lost, to be late by up to a millisecond.
     pub loss: f64,
     pub reorder: f64,
+    /// Largest super-segment, 0 for none; whether acknowledgments get lost too.
+    pub tso: u32,
+    pub acks: bool,
 }
 
 /// What came of some transfers, summed.
@@ -49,7 +52,7 @@ pub fn measure(path: Path, bytes: usize, seeds: core::ops::Range<u64>, cc: CcKin
     let mut f = Figures::default();
     let data = pattern(bytes, 1);
     for seed in seeds {
-        let cfg = Config { sndbuf: 1 << 20, rcvbuf: 1 << 20, cc, ..Config::default() };
+        let cfg = Config { sndbuf: 1 << 20, rcvbuf: 1 << 20, cc, tso_max: path.tso, ..Config::default() };
         let mut n = Net::new(seed, cfg, cfg);
         n.ends[1].listening = true;
         n.set_links(Faults {
@@ -61,6 +64,10 @@ pub fn measure(path: Path, bytes: usize, seeds: core::ops::Range<u64>, cc: CcKin
             queue: 256,
             ..Faults::default()
         });
+        n.cuts = true;
+        if !path.acks {
+            n.links[1].faults.loss = 0.0;
+        }
         n.connect(0);
         assert!(n.run_until(Duration::from_secs(100), |n| n.established()));
         let start = n.now;

@@ -89,6 +89,8 @@ pub struct Net {
     pub seen: Vec<Seen>,
     /// Says which packets to drop: (from, header, payload length, how many were seen from that end).
     pub filter: Option<Filter>,
+    /// Super-segments are cut on their way out, as devices do.
+    pub cuts: bool,
     /// Says which ECT packets a router marks.
     pub marker: Option<Filter>,
     pub cache: Cache,
@@ -133,6 +135,7 @@ impl Net {
             links: [Link::new(clean(), seed ^ 0xa), Link::new(clean(), seed ^ 0xb << 32)],
             seen: Vec::new(),
             filter: None,
+            cuts: false,
             marker: None,
             cache: pool.cache(64),
             pool,
@@ -256,7 +259,25 @@ impl Net {
         let mut out = Vec::new();
         let cache = &mut self.cache;
         t.output(self.now, &mut |s: &SegOut<'_>| {
-            out.push((pack(cache, i, s), s.ect));
+            let size = usize::from(s.gso_size);
+            if size == 0 || !self.cuts {
+                out.push((pack(cache, i, s), s.ect));
+                return true;
+            }
+            // What a device makes of a super-segment.
+            let all: Vec<u8> = s.payload.0.iter().chain(s.payload.1).copied().collect();
+            for (k, piece) in all.chunks(size).enumerate() {
+                let last = (k + 1) * size >= all.len();
+                let flags = if last { s.flags } else { s.flags.without(Flags::FIN | Flags::PSH) };
+                let p = SegOut {
+                    seq: s.seq + (k * size) as u32,
+                    flags,
+                    payload: (piece, &[]),
+                    gso_size: 0,
+                    ..*s
+                };
+                out.push((pack(cache, i, &p), s.ect));
+            }
             true
         });
         // What arrived before the end may still be read.
