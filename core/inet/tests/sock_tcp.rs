@@ -189,6 +189,7 @@ fn the_receiver_with_a_small_mtu_sets_the_segment_size() {
 
 #[test]
 fn a_path_mtu_message_makes_segments_smaller() {
+    // [RFC1191 3]
     let mut w = Wire::pair();
     let (l, c, s) = pair(&mut w);
     write(&mut w.hosts[0], c, &[1; 20_000]);
@@ -196,6 +197,7 @@ fn a_path_mtu_message_makes_segments_smaller() {
     let f = w.now;
     let frames = w.hosts[0].turn(f, &mut Vec::new());
     let big = frames.iter().find(|f| f.len() == 1514).expect("a full segment").clone();
+    assert_eq!(big[14 + 6] & 0x40, 0x40, "DF");
     let e = icmp(3, 4, [0, 0, 3, 232], &big[14..14 + 28]);
     let mac = w.hosts[0].mac;
     let e = frame(mac, w.hosts[1].mac, 0x0800, &packet("10.0.0.2", "10.0.0.1", 1, &e));

@@ -123,12 +123,19 @@ impl Tcb {
             return;
         }
         // [RFC9293 MUST-29]
-        if self.keeps >= self.knobs.keep_count {
+        // A user time-out decides alone (Linux's TCP_USER_TIMEOUT does). [RFC5482 4.1]
+        let user = dur(self.knobs.user_timeout);
+        let over = if user.is_zero() {
+            self.keeps >= self.knobs.keep_count
+        } else {
+            self.keeps > 0 && quiet >= user
+        };
+        if over {
             // [RFC9293 MAY-5] [RFC9293 MUST-26]
             self.owed.abort = true;
             return self.end(Some(self.soft.unwrap_or(Errno::ETIMEDOUT)), o);
         }
-        self.keeps += 1;
+        self.keeps = self.keeps.saturating_add(1);
         self.owed.keep = true;
         o.what |= what::OUTPUT;
         self.timers.set(Timer::Keep, Tcb::after(now, self.knobs.keep_interval));

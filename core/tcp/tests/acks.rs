@@ -223,6 +223,22 @@ fn keepalives_find_a_dead_peer() {
 }
 
 #[test]
+fn a_user_timeout_decides_when_keepalives_give_up() {
+    // [RFC5482 4.1]
+    for (user, end) in [(300, 299..=311), (120, 119..=131)] {
+        let mut n = Net::connected(11, Config::default());
+        keep(&mut n);
+        n.tcb(0).set_user_timeout(Duration::from_secs(user));
+        n.links[1].faults = Faults { loss: 1.0, ..clean() };
+        let start = n.now;
+        n.run_until(Duration::from_secs(3600), |n| n.ends[0].error.is_some());
+        assert_eq!(n.ends[0].error, Some(Errno::ETIMEDOUT));
+        let t = n.now.since(start).as_secs();
+        assert!(end.contains(&t), "{user}: {t}");
+    }
+}
+
+#[test]
 fn traffic_postpones_keepalives() {
     let mut n = Net::connected(12, Config::default());
     keep(&mut n);
