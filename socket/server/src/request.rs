@@ -4,7 +4,7 @@ use crate::Host;
 use crate::host::Cred;
 use crate::routing::is_routing;
 use crate::server::Server;
-use crate::sock::{Kind, Messages, Sock, State};
+use crate::sock::{Join, Kind, Messages, Sock, State};
 use alloc::boxed::Box;
 use core::net::SocketAddr;
 use iopkt_base::{Errno, Result};
@@ -23,6 +23,8 @@ pub(crate) enum Target {
 
 /// Send buffer of a stream's pair, as Linux has it by default, bytes.
 const UNBOUNDED: u32 = 212_992;
+/// Half of four times 17 pages and their heads: see `least_pair`.
+const LEAST: u32 = 147_456;
 /// Ports from 1 up to here (IPPORT_RESERVED) are for users that the stack trusts.
 const RESERVED: u16 = 1024;
 
@@ -334,7 +336,11 @@ impl<H: Host> Server<H> {
         ];
         let stream = self.socks[s as usize].kind.stream();
         if (level, name) == (IPPROTO_TCP, TCP_NOTSENT_LOWAT) {
-            self.bound_unsent(fd, payload)?;
+            self.bound_unsent(fd, s, payload)?;
+        }
+        if stream && (level, name) == (SOL_SOCKET, SO_SNDBUF) {
+            // Who wants a small buffer wants to feel it: the pair's own comes on top of the stack's.
+            self.bound_pair(fd, s, payload)?;
         }
         if level == SOL_SOCKET
             && native.contains(&name)
@@ -349,10 +355,23 @@ impl<H: Host> Server<H> {
         Ok(())
     }
 
+    /// SO_SNDBUF of a stream: the pair holds no more than that either. It grows back, not beyond what it had.
+    fn bound_pair(&mut self, fd: &H::Fd, s: u32, value: &[u8]) -> Result<()> {
+        let Some(v) = value.first_chunk::<4>().map(|b| i32::from_ne_bytes(*b)) else { return Ok(()) };
+        let size = (v.max(0) as u32).clamp(self.least_pair(s), UNBOUNDED);
+        self.host.client_option(fd, SO_SNDBUF, &size.to_ne_bytes())
+    }
+
+    /// The smallest buffer of a pair. The byte that always stays in the server's end (see `Host`) holds a whole packet of the kernel's,
+    /// and the program's end is writable while at most a quarter is in use: it must not be a smaller part. Nothing stays in a joined one.
+    fn least_pair(&self, s: u32) -> u32 {
+        if self.socks.get(s as usize).is_some_and(|s| s.join == Join::Joined) { 0 } else { LEAST }
+    }
+
     /// TCP_NOTSENT_LOWAT: the pair holds unsent bytes, too, so it is made small (the kernel has a least size).
-    fn bound_unsent(&mut self, fd: &H::Fd, value: &[u8]) -> Result<()> {
+    fn bound_unsent(&mut self, fd: &H::Fd, s: u32, value: &[u8]) -> Result<()> {
         let Some(v) = value.first_chunk::<4>().map(|b| u32::from_ne_bytes(*b)) else { return Ok(()) };
-        let size = if v == 0 { UNBOUNDED } else { v.min(UNBOUNDED) };
+        let size = if v == 0 { UNBOUNDED } else { v.clamp(self.least_pair(s), UNBOUNDED) };
         self.host.client_option(fd, SO_SNDBUF, &size.to_ne_bytes())
     }
 

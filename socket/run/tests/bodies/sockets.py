@@ -562,6 +562,27 @@ def empty_before_close():
             assert b.recv(10) == data
 
 
+def small_buffers():
+    # Full, then emptied by the peer: writable again, whatever of it is the pair's and what the stack's.
+    l = listener()
+    for level, option, size in ((6, 25, 4096), (6, 25, 65536), (socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)):
+        c = socket.create_connection(l.getsockname())
+        p, _ = l.accept()
+        c.setsockopt(level, option, size)
+        c.setblocking(False)
+        for _ in range(3):
+            sent = 0
+            try:
+                while True:
+                    sent += c.send(bytes(300000))
+            except BlockingIOError:
+                pass
+            while sent > 0:
+                assert select.select([p], [], [], 60)[0], (option, size, sent)
+                sent -= len(p.recv(1 << 20))
+            assert select.select([], [c], [], 60)[1], (option, size)
+
+
 def interfaces():
     names = socket.if_nameindex()
     assert "lo0" in [n for _, n in names], names
@@ -605,7 +626,7 @@ if preload:
     tests.append(empty_before_close)
 if not slow:
     # The test's own stack has no urgent data, takes none with a connect, and forgets what has ended.
-    tests += [connecting_sends, urgent, after_the_end, interfaces]
+    tests += [connecting_sends, urgent, after_the_end, small_buffers, interfaces]
 for t in tests:
     if len(sys.argv) < 3 or t.__name__ in sys.argv[2:]:
         print(t.__name__, flush=True)
