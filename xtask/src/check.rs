@@ -1,7 +1,7 @@
 //! Everything that is not a test: format, lints, edges, the proof that the core cannot reach the host,
-//! licences.
+//! licences, instructions.
 
-use crate::{edges, rules, sh};
+use crate::{budget, edges, rules, sh};
 
 /// Crates that must build where there is no operating system.
 const PURE: &[&str] = &[
@@ -33,7 +33,8 @@ pub fn run() -> Result<(), String> {
     rules::check()?;
     sh::run(sh::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     no_host()?;
-    deny()
+    deny()?;
+    budget::run(false)
 }
 
 /// The core links for a target that has no operating system: no clock, no threads, no files, no randomness.

@@ -1,5 +1,6 @@
-//! What cargo alone does not do: `cargo xtask demo | dist | test | check | rules | fuzz | miri`.
+//! What cargo alone does not do: `cargo xtask demo | dist | test | check | budget | rules | fuzz | miri`.
 
+mod budget;
 mod check;
 mod demo;
 mod dist;
@@ -14,7 +15,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   demo            build the product and run the main job on the simulated USB bus, as root or not
   test [FILTER]   build and run all tests (as root: namespaces, TAP and the real gadget are part of them)
   dist            lay the product out in target/dist: bin/ lib/ include/ man/
-  check           format, lints, allowed edges between crates, no-host proof of the core, licences
+  check           format, lints, allowed edges between crates, no-host proof of the core, licences, instruction budget
+  budget [--bless]
+                  instructions of a segment, counted by valgrind, against bench/budget.txt (or into it)
   edges           print the crates and their edges
   rules [--all | --missing | --json]
                   requirements of the RFCs: claimed, in code, tested
@@ -31,6 +34,8 @@ fn main() {
         ["dist"] => dist::run()
             .map(|d| println!("the product is in {}; put {}/bin on PATH", d.display(), d.display())),
         ["check"] => check::run(),
+        ["budget"] => budget::run(false),
+        ["budget", "--bless"] => budget::run(true),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["miri"] => miri::run(),
         ["edges"] => edges::print(),

@@ -66,52 +66,68 @@ impl Lanes {
         self.high = _mm256_add_epi64(self.high, _mm256_srli_epi64::<32>(v));
     }
 
-    /// The sum of both halves; see the crate's page. Each half's is less than 2^32 times the number of words.
-    fn fold(self) -> u64 {
-        let words = |v: __m256i| -> [u64; 4] {
+    /// The sum of both halves, of all lanes of both; see the crate's page.
+    fn fold(self, o: Lanes) -> u64 {
+        let words = |v: __m256i| -> u64 {
             // SAFETY: both are 32 bytes for which every pattern is a value.
-            unsafe { core::mem::transmute(v) }
+            let w: [u64; 4] = unsafe { core::mem::transmute(v) };
+            w.into_iter().fold(0, u64::wrapping_add)
         };
-        let (all, high) = (words(self.all), words(self.high));
+        let all = words(self.all).wrapping_add(words(o.all));
+        // Less than 2^32 times the number of words: no carry.
+        let high = words(self.high) + words(o.high);
         let fold = |x: u64| (x & 0xffff_ffff) + (x >> 32);
-        all.iter().zip(high).map(|(a, h)| fold(a.wrapping_sub(h << 32)) + fold(h)).sum()
+        fold(all.wrapping_sub(high << 32)) + fold(high)
     }
 }
 
-/// The two halves of a block.
+/// A block.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load(b: &[u8; BLOCK]) -> (__m256i, __m256i) {
-    let p = b.as_ptr();
-    // SAFETY: 64 bytes, read as two times 32, unaligned.
-    unsafe { (_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(32).cast())) }
+fn load(b: &[u8; BLOCK]) -> __m256i {
+    // SAFETY: 32 bytes, read unaligned.
+    unsafe { _mm256_loadu_si256(b.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(b: &mut [u8; BLOCK], v: __m256i) {
+    // SAFETY: 32 bytes, written unaligned.
+    unsafe { _mm256_storeu_si256(b.as_mut_ptr().cast(), v) }
 }
 
 #[target_feature(enable = "avx2")]
 pub(crate) fn sum(blocks: &[[u8; BLOCK]]) -> u64 {
     // Two of them, so that additions need not wait for each other.
     let (mut a, mut b) = (Lanes::zero(), Lanes::zero());
-    for block in blocks {
-        let (x, y) = load(block);
-        a.add(x);
-        b.add(y);
+    let (pairs, last) = blocks.as_chunks::<2>();
+    for [x, y] in pairs {
+        a.add(load(x));
+        b.add(load(y));
     }
-    a.fold() + b.fold()
+    for x in last {
+        a.add(load(x));
+    }
+    a.fold(b)
 }
 
 #[target_feature(enable = "avx2")]
 pub(crate) fn copy(dst: &mut [[u8; BLOCK]], src: &[[u8; BLOCK]]) -> u64 {
+    let n = dst.len().min(src.len());
     let (mut a, mut b) = (Lanes::zero(), Lanes::zero());
-    for (to, block) in dst.iter_mut().zip(src) {
-        let (x, y) = load(block);
-        let p = to.as_mut_ptr();
-        // SAFETY: 64 bytes, written as two times 32, unaligned.
-        unsafe {
-            _mm256_storeu_si256(p.cast(), x);
-            _mm256_storeu_si256(p.add(32).cast(), y);
-        }
+    let (to, to_last) = dst[..n].as_chunks_mut::<2>();
+    let (from, from_last) = src[..n].as_chunks::<2>();
+    for ([p, q], [x, y]) in to.iter_mut().zip(from) {
+        let (x, y) = (load(x), load(y));
+        store(p, x);
+        store(q, y);
         a.add(x);
         b.add(y);
     }
-    a.fold() + b.fold()
+    for (p, x) in to_last.iter_mut().zip(from_last) {
+        let x = load(x);
+        store(p, x);
+        a.add(x);
+    }
+    a.fold(b)
 }

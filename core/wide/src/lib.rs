@@ -17,7 +17,7 @@
 mod avx2;
 
 /// Bytes that are taken at a time.
-pub const BLOCK: usize = 64;
+pub const BLOCK: usize = 32;
 
 /// A number that is the sum of these bytes' 16-bit words in the machine's order modulo 2^16 - 1 (zero only if all are zero).
 #[inline]

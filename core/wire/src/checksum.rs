@@ -13,7 +13,7 @@
 const BLOCK: usize = 32;
 
 /// So many bytes are worth the question whether there are vector registers.
-const MANY: usize = 4 * iopkt_wide::BLOCK;
+const MANY: usize = 8 * iopkt_wide::BLOCK;
 
 /// A running ones'-complement sum.
 ///
@@ -222,12 +222,15 @@ fn rest(b: &[u8]) -> u64 {
     s + u64::from(u32::from_ne_bytes(tail))
 }
 
+/// Tails of the vector way are shorter than a block too.
+const _: () = assert!(iopkt_wide::BLOCK == BLOCK);
+
 #[inline]
 fn raw_sum(bytes: &[u8]) -> u64 {
     if bytes.len() >= MANY {
         let (blocks, tail) = bytes.as_chunks();
         if let Some(s) = iopkt_wide::sum(blocks) {
-            return s + narrow_sum(tail);
+            return s + rest(tail);
         }
     }
     narrow_sum(bytes)
@@ -248,7 +251,8 @@ fn raw_copy(dst: &mut [u8], src: &[u8]) -> u64 {
     if src.len() >= MANY {
         let ((db, dt), (sb, st)) = (dst.as_chunks_mut(), src.as_chunks());
         if let Some(s) = iopkt_wide::copy(db, sb) {
-            return s + narrow_copy(dt, st);
+            dt.copy_from_slice(st);
+            return s + rest(st);
         }
     }
     narrow_copy(dst, src)
