@@ -73,6 +73,14 @@ pub const VARIABLES: &[Variable] = &[
         "net.inet.tcp.ecn.enable",
         "Explicit congestion notification: 0 off, 1 asked for, 2 agreed to when asked",
     ),
+    rw(
+        "net.inet.tcp.tolerate_missing_ts",
+        "1: segments without the timestamps that both sides agreed on are taken (FreeBSD's name; RFC 7323 has them dropped)",
+    ),
+    rw(
+        "net.inet.tcp.min_tso_segs",
+        "Segments that a super-segment has at least, where data and windows give them",
+    ),
     rw("net.inet.tcp.notsent_lowat", "TCP_NOTSENT_LOWAT of sockets that set none, bytes; 0 for none"),
     rw("net.inet.tcp.ecn.maxretries", "SYNs that ask for ECN before one goes without"),
     rw(

@@ -166,7 +166,9 @@ impl Inet {
     fn path_mtu(&mut self, l: &mut Layers<'_>, h: &Header, q: &ipv4::Header) -> Option<u32> {
         let dst = IpAddr::V4(q.dst);
         let now = l.net.hop(dst, 0, false).ok().filter(|x| x.kind == HopKind::Unicast)?.mtu;
-        if !self.t.mtudisc || !q.df {
+        // Whether what is quoted says "don't fragment" is not looked at: that guards nothing (Linux does the same). Transports
+        // check that it is of theirs.
+        if !self.t.mtudisc {
             return None;
         }
         let mut mtu = u32::from(h.mtu());

@@ -71,6 +71,8 @@ pub struct Config {
     pub init_cwnd: u8,
     /// Switch Nagle's algorithm off (TCP_NODELAY).
     pub nodelay: bool,
+    /// Segments that a super-segment has at least, where data and windows give them (Linux's `tcp_min_tso_segs`).
+    pub min_tso: u8,
     /// TCP_CORK.
     pub cork: bool,
     /// Longest delay of an ACK (RFC 9293: under 0.5 s; BSD 0.2 s, Linux 0.04 s).
@@ -109,6 +111,8 @@ pub struct Config {
     pub ecn_asks: u8,
     /// Largest payload handed out as one super-segment, bytes; 0: never more than one MSS.
     pub tso_max: u32,
+    /// Segments without timestamps are taken though both sides agreed on them (against RFC 7323 section 3.2, like Linux).
+    pub missing_ts: bool,
     /// Shortest time between two ACKs that answer what is not acceptable (RFC 5961; Linux's `tcp_invalid_ratelimit`).
     pub invalid_pause: Duration,
     /// Path MTU by probing (RFC 8899): 0 never, 1 when segments vanish again and again, 2 from the start.
@@ -141,6 +145,8 @@ impl Default for Config {
             cc: CcKind::Cubic,
             max_pacing: u64::MAX,
             init_cwnd: 10,
+            missing_ts: false,
+            min_tso: 2,
             nodelay: false,
             cork: false,
             delack: Duration::from_millis(40),

@@ -137,7 +137,7 @@ impl Tcb {
     }
 
     /// The peer's SYN-ACK came: what it says about our data and our cookie.
-    pub(crate) fn fast_open_answered(&mut self, seg: &Segment, o: &mut Outcome) {
+    pub(crate) fn fast_open_answered(&mut self, now: Instant, seg: &Segment, o: &mut Outcome) {
         let (peer, again, first) = (self.snd.mss_peer, self.tries > 0, self.snd.iss + 1);
         let Some(f) = self.fast.as_mut() else { return };
         let data = f.sent > 0;
@@ -163,6 +163,7 @@ impl Tcb {
             self.out.consume(acked as usize);
             self.snd.data += acked;
             self.snd.una = first + acked;
+            self.marks_acked(now, self.snd.una, false);
             self.snd.nxt = self.snd.nxt.max(self.snd.una);
             self.stats.bytes_acked += u64::from(acked);
             o.what |= what::WRITABLE;

@@ -108,6 +108,12 @@ impl Tcb {
             }
             return Some(payload);
         }
+        if !f.has(Flags::RST) && f.has(Flags::ACK) && self.echo_is_strange(now, seg) {
+            // An answer to another connection's SYN between the same ends.
+            o.fate = Fate::Paws;
+            self.owed.rst = Some(seg.ack);
+            return Some(payload);
+        }
         if f.has(Flags::RST) {
             // [RFC9293 3.10.7.3c]
             if f.has(Flags::ACK) && self.ecn_refused() {
@@ -133,7 +139,12 @@ impl Tcb {
             return Some(payload);
         }
         self.establish(now, seg, o);
-        self.ack_now(o);
+        if self.rcv.writer {
+            // The data that will come carries the ACK.
+            self.timers.set(Timer::DelAck, now + crate::tcb::dur(self.knobs.delack));
+        } else {
+            self.ack_now(o);
+        }
         let fin = f.has(Flags::FIN);
         if payload.is_empty() && !fin && !f.has(Flags::URG) {
             return Some(payload);
@@ -145,6 +156,15 @@ impl Tcb {
             return Some(payload);
         }
         self.input_text(now, &rest, payload, fin, o)
+    }
+
+    /// Whether a SYN-ACK echoes a timestamp that none of our SYNs had.
+    fn echo_is_strange(&self, now: Instant, seg: &Segment) -> bool {
+        let Some(t) = seg.options.timestamps.filter(|t| self.offer.timestamps && t.ecr != 0) else {
+            return false;
+        };
+        let first = self.ts_now(self.rcv.since);
+        t.ecr.wrapping_sub(first) > self.ts_now(now).wrapping_sub(first)
     }
 
     /// Our SYN is acknowledged: ESTABLISHED.
@@ -172,7 +192,7 @@ impl Tcb {
         self.snd.nxt = self.snd.nxt.max(self.snd.una);
         self.snd.need_syn = false;
         if seg.flags.has(Flags::SYN) {
-            self.fast_open_answered(seg, o);
+            self.fast_open_answered(now, seg, o);
         }
         (self.backoff, self.tries) = (0, 0);
         if self.outstanding() > 0 {

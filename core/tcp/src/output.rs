@@ -35,6 +35,7 @@ impl Tcb {
     pub fn output(&mut self, now: Instant, sink: &mut impl Sink) {
         self.snd.refused = false;
         self.snd.burst = false;
+        self.snd.resent = None;
         self.output_all(now, sink);
         if self.snd.refused {
             self.timers.set(Timer::Retry, now + RETRY);
@@ -44,7 +45,7 @@ impl Tcb {
     }
 
     fn output_all(&mut self, now: Instant, sink: &mut impl Sink) {
-        if !self.output_rst(sink) {
+        if !self.output_rst(now, sink) {
             return;
         }
         match self.state {
@@ -88,7 +89,7 @@ impl Tcb {
             || self.snd.need_syn && !self.syn_is_held()
     }
 
-    fn output_rst(&mut self, sink: &mut impl Sink) -> bool {
+    fn output_rst(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
         if let Some(seq) = self.owed.rst {
             // [RFC9293 3.5.2a]
             if !sink.emit(&bare(seq, Seq(0), Flags::RST)) {
@@ -100,7 +101,15 @@ impl Tcb {
         }
         if self.owed.abort {
             // [RFC9293 3.10.5a]
-            if !sink.emit(&bare(self.snd.nxt, self.rcv.nxt, Flags::RST | Flags::ACK)) {
+            // [RFC7323 3.2]
+            let ts = if self.ts.on {
+                Some(Timestamps { val: self.ts_now(now), ecr: self.ts.recent })
+            } else {
+                None
+            };
+            let options = Options { timestamps: ts, ..Options::NONE };
+            let seg = SegOut { options, ..bare(self.snd.nxt, self.rcv.nxt, Flags::RST | Flags::ACK) };
+            if !sink.emit(&seg) {
                 self.snd.refused = true;
                 return false;
             }
@@ -200,10 +209,11 @@ impl Tcb {
             self.backoff = 0;
             self.timers.stop(Timer::Rexmt);
         }
-        if n < full || n % full != 0 {
+        let again = start.lt(self.snd.max);
+        // What repeats data of the SYN is no small segment of the program's.
+        if (n < full || n % full != 0) && !again {
             self.snd.small = to;
         }
-        let again = start.lt(self.snd.max);
         let stamp = self.stamp(now, n);
         self.sent.push(start, to, now, (again, push), stamp);
         self.marks_sent(now, to);
@@ -324,7 +334,8 @@ impl Tcb {
             let near = WHOLE.checked_shr((self.rtt.min().as_micros() >> 9).min(63) as u32).unwrap_or(0);
             most = most.min((rate >> 10) + near);
         }
-        let most = most.max(2 * u64::from(full)).min(u64::from(self.win.cwnd / 2)) as u32;
+        let most = most.max(u64::from(self.knobs.min_tso) * u64::from(full)).min(u64::from(self.win.cwnd / 2))
+            as u32;
         (most - most % full).max(full)
     }
 
@@ -347,11 +358,13 @@ impl Tcb {
         if !self.owed.force_retx && self.pipe() + n > self.win.cwnd {
             return false;
         }
-        let push = self.sent.was_pushed(end);
+        // Two pieces of one super-segment that go again together end like it.
+        let push = self.snd.resent == Some(start) && self.sent.was_pushed(end);
         if !self.emit_with(start, end, n, opts, push, sink) {
             return false;
         }
         self.owed.force_retx = false;
+        self.snd.resent = Some(end);
         if self.mtu.is_some() {
             self.mtu_repeats(start);
         }

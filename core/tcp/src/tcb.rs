@@ -83,6 +83,8 @@ pub(crate) struct Snd {
     pub(crate) refused: bool,
     /// Segments of new data went out in this call of output.
     pub(crate) burst: bool,
+    /// Where the last retransmission of this call of output ended.
+    pub(crate) resent: Option<Seq>,
     /// The last write said that more follows: its end is no end of a burst.
     pub(crate) more: bool,
     /// And nothing has come since that pushes what is less than a segment.
@@ -180,7 +182,9 @@ pub(crate) struct Knobs {
     pub(crate) init_cwnd: u8,
     pub(crate) keepalive: bool,
     pub(crate) nodelay: bool,
+    pub(crate) min_tso: u8,
     pub(crate) cork: bool,
+    pub(crate) missing_ts: bool,
     pub(crate) quick_acks: u8,
 }
 
@@ -291,6 +295,7 @@ impl Tcb {
                 persist: false,
                 refused: false,
                 burst: false,
+                resent: None,
                 more: false,
                 hold: false,
                 flush: false,
@@ -367,7 +372,9 @@ impl Tcb {
                 init_cwnd: cfg.init_cwnd,
                 keepalive: cfg.keepalive,
                 nodelay: cfg.nodelay,
+                min_tso: cfg.min_tso,
                 cork: cfg.cork,
+                missing_ts: cfg.missing_ts,
                 quick_acks: cfg.quick_acks,
             },
             soft: None,

@@ -11,6 +11,8 @@ use std::thread::ThreadId;
 const LONG: Duration = Duration::from_secs(3 * 3600);
 /// Real time for a thread whose call was answered to look at the clock; then the clock goes on without it.
 const STAMP: std::time::Duration = std::time::Duration::from_secs(2);
+/// Real time for the thread of a call that was answered to take packetdrill's lock.
+const HANDOVER: std::time::Duration = std::time::Duration::from_millis(20);
 /// What looking at the clock takes: packetdrill spins until it shows the time of the next line.
 const LOOK: Duration = Duration::from_micros(1);
 /// Microseconds since the epoch at the clock's zero.
@@ -30,6 +32,8 @@ pub(crate) struct State {
     waiters: Vec<Waiter>,
     /// Threads whose call was answered and who have not looked at the clock since.
     unstamped: Vec<ThreadId>,
+    /// A call was answered, and its thread may still have to tell packetdrill so.
+    fresh: bool,
 }
 
 /// Everything behind `userdata`.
@@ -49,8 +53,14 @@ impl Instance {
     /// An instance whose first thread is the present one.
     pub fn new(world: World, flags: Flags) -> Instance {
         let tun = if flags.tun { crate::tun::make() } else { None };
-        let state =
-            State { world, flags, settings: Settings::default(), waiters: Vec::new(), unstamped: Vec::new() };
+        let state = State {
+            world,
+            flags,
+            settings: Settings::default(),
+            waiters: Vec::new(),
+            unstamped: Vec::new(),
+            fresh: false,
+        };
         let i = Instance {
             main: std::thread::current().id(),
             state: Mutex::new(state),
@@ -87,6 +97,7 @@ impl Instance {
             }
         }
         if any {
+            st.fresh = true;
             self.answered.notify_all();
             let me = std::thread::current().id();
             let r = self.stamped.wait_timeout_while(s, STAMP, |s| s.unstamped.iter().any(|t| *t != me));
@@ -154,6 +165,11 @@ impl Instance {
 
     /// usleep(3).
     pub fn sleep(&self, us: u64) {
+        let fresh = std::mem::take(&mut self.lock().fresh);
+        if fresh && std::thread::current().id() == self.main {
+            // Packetdrill has given up its lock for the sleep: the other thread needs real time to take it.
+            std::thread::sleep(HANDOVER);
+        }
         let end = self.lock().world.now() + Duration::from_micros(us);
         self.run(end, |_| false);
     }

@@ -1,6 +1,6 @@
-//! The two calls that packetdrill makes past its table.
+//! The calls that packetdrill makes past its table.
 //!
-//! Packetdrill asks for TCP_INFO, TCP_CC_INFO and SO_MEMINFO of `%{ }%` code with getsockopt(2), and makes sendfile(2) itself. Both are
+//! Packetdrill asks for TCP_INFO, TCP_CC_INFO and SO_MEMINFO of `%{ }%` code with getsockopt(2), and makes sendfile(2) itself; system(3) runs the commands of scripts. All are
 //! calls into the C library by the global offset table of the main program (ELF, System V ABI). The entries are pointed here
 //! while an instance exists; what is not about a descriptor of ours goes on to the C library. A program that has no such entry (linked
 //! statically, another format) is left alone: its scripts then cannot have assertions.
@@ -33,6 +33,7 @@ pub(crate) fn install(i: &Arc<Instance>) {
         (c"getsockopt", hooked_getsockopt as *const () as usize),
         (c"sendfile", hooked_sendfile as *const () as usize),
         (c"sendfile64", hooked_sendfile as *const () as usize),
+        (c"system", hooked_system as *const () as usize),
     ] {
         if let Some(at) = entry(name)
             && let Some(old) = put(at, to)
@@ -73,6 +74,17 @@ unsafe extern "C" fn hooked_sendfile(to: c_int, from: c_int, at: *mut i64, count
     }
     // SAFETY: the caller's own call, unchanged.
     unsafe { libc::sendfile(to, from, at, count) }
+}
+
+/// Commands of scripts run as they are; one that empties the kernel's cache of peers is meant for ours.
+unsafe extern "C" fn hooked_system(command: *const libc::c_char) -> c_int {
+    // SAFETY: null or a C string, as in system(3).
+    let text = if command.is_null() { c"" } else { unsafe { CStr::from_ptr(command) } };
+    if let Some(i) = instance().filter(|_| text.to_string_lossy().contains("tcp_metrics flush")) {
+        i.with(|s| s.world.forget_peers());
+    }
+    // SAFETY: the caller's own call, unchanged.
+    unsafe { libc::system(command) }
 }
 
 /// sendfile(2) to a socket of ours: what is read and not taken is given back to the file's position.

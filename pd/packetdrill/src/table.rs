@@ -103,6 +103,8 @@ pub unsafe extern "C" fn packetdrill_interface_init(flags: *const c_char, ifc: *
             std::process::exit(1);
         }
     };
+    // What the suites take for granted of Linux, which has no such check.
+    world.tunable("net.inet.tcp.tolerate_missing_ts", 1);
     for (name, value) in &f.sysctl {
         if !world.sysctl(name, value) {
             eprintln!("iopkt: --so_flags: {name}={value}: the stack has no such setting, or not this value");

@@ -77,7 +77,7 @@ impl World {
             }
         }
         if p.opening && self.is_opening(p) {
-            self.shard.sockets.writer_waits(id);
+            self.writer_waits(id, p);
             return None;
         }
         let Call::Send { data, .. } = &p.call else { return None };
@@ -89,8 +89,8 @@ impl World {
         match s.sockets.write(&mut s.cx, id, rest) {
             // TCP_FASTOPEN_CONNECT: it was this write that connects, and it waits for that.
             Ok(n) if wait && self.tcp_state(fd_of(p)) == Some(SYN_SENT) => {
-                self.shard.sockets.writer_waits(id);
                 (p.done, p.opening) = (p.done + n, true);
+                self.writer_waits(id, p);
                 None
             }
             Err(Errno::EINPROGRESS) if wait => {
@@ -130,6 +130,13 @@ impl World {
         };
         let s = &mut self.shard;
         s.sockets.connect_sending(&mut s.cx, &mut s.net, id, to, data)
+    }
+
+    /// The writer of what did not fit into the SYN waits.
+    fn writer_waits(&mut self, id: SockId, p: &Pending) {
+        if matches!(&p.call, Call::Send { data, .. } if p.done < data.len()) {
+            self.shard.sockets.writer_waits(id);
+        }
     }
 
     fn is_opening(&mut self, p: &Pending) -> bool {

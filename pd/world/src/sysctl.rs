@@ -41,6 +41,16 @@ pub const KNOWN: &[&str] = &[
 ];
 
 impl World {
+    /// `ip tcp_metrics flush`: forgets what is kept of peers.
+    pub fn forget_peers(&mut self) {
+        self.shard.sockets.forget_cookies();
+    }
+
+    /// Sets a variable of the stack by the stack's own name; false when there is none, or not this value.
+    pub fn tunable(&mut self, name: &str, v: u32) -> bool {
+        self.shard.sockets.set_tunable(name, v)
+    }
+
     /// Sets a variable; false when the stack has no counterpart or refuses the value.
     pub fn sysctl(&mut self, name: &str, value: &str) -> bool {
         let last = value.split_whitespace().last().and_then(number);

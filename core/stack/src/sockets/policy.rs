@@ -7,7 +7,7 @@ use super::Sockets;
 use super::tcp::{MAX_ORPHANS, MAX_TIME_WAIT};
 
 /// The variables, in the order of [`Policy`]'s fields.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 13] = [
     "net.inet.tcp.fastopen",
     "net.inet.tcp.msl",
     "net.inet.tcp.rstppslimit",
@@ -19,6 +19,8 @@ pub(crate) const NAMES: [&str; 11] = [
     "net.inet.tcp.invalid_ratelimit",
     "net.inet.tcp.mtu_probing",
     "net.inet.tcp.base_mss",
+    "net.inet.tcp.tolerate_missing_ts",
+    "net.inet.tcp.min_tso_segs",
 ];
 
 /// Linux keeps them as int.
@@ -46,6 +48,10 @@ pub(crate) struct Policy {
     pub mtu_probing: u8,
     /// Where probing begins, bytes.
     pub base_mss: u16,
+    /// Segments without the timestamps that were agreed on are taken.
+    pub missing_ts: bool,
+    /// Segments that a super-segment has at least.
+    pub min_tso: u8,
 }
 
 impl Default for Policy {
@@ -61,6 +67,8 @@ impl Default for Policy {
             invalid_ms: 500,
             mtu_probing: 0,
             base_mss: 1024,
+            missing_ts: false,
+            min_tso: 2,
         }
     }
 }
@@ -92,6 +100,8 @@ impl Sockets {
             "net.inet.tcp.invalid_ratelimit" => p.invalid_ms,
             "net.inet.tcp.mtu_probing" => p.mtu_probing.into(),
             "net.inet.tcp.base_mss" => p.base_mss.into(),
+            "net.inet.tcp.min_tso_segs" => p.min_tso.into(),
+            "net.inet.tcp.tolerate_missing_ts" => p.missing_ts.into(),
             _ => return None,
         })
     }
@@ -112,6 +122,11 @@ impl Sockets {
             "net.inet.tcp.invalid_ratelimit" => put(&mut p.invalid_ms, v, 0..=60_000),
             "net.inet.tcp.mtu_probing" => put(&mut p.mtu_probing, v, 0..=2),
             "net.inet.tcp.base_mss" => put(&mut p.base_mss, v, 48..=65_495),
+            "net.inet.tcp.min_tso_segs" => put(&mut p.min_tso, v, 1..=255),
+            "net.inet.tcp.tolerate_missing_ts" if v <= 1 => {
+                p.missing_ts = v == 1;
+                true
+            }
             _ => false,
         }
     }

@@ -195,6 +195,8 @@ impl Sockets {
             max_pacing: s.opt.max_pacing,
             nodelay: t.nodelay,
             cork: t.cork,
+            min_tso: self.policy.min_tso,
+            missing_ts: self.policy.missing_ts,
             delack: t.delack(),
             sack: t.sack,
             window_scaling: t.scaling,
