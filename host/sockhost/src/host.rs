@@ -315,6 +315,12 @@ impl Host for SockHost {
         }
     }
 
+    fn deafen(&mut self, e: EndId) {
+        if let Some(end) = self.ends.get(e.0 as usize) {
+            let _ = shutdown(&end.fd, Shutdown::Read);
+        }
+    }
+
     fn shutdown(&mut self, e: EndId) {
         if let Some(end) = self.ends.get(e.0 as usize) {
             // Fails only when the program is gone, which its hang-up tells.

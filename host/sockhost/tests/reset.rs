@@ -118,3 +118,45 @@ fn the_end_of_file_after_both_sides_are_done_is_no_error() {
     assert_eq!(a.take_error().unwrap().map(|e| e.to_string()), None);
     a.local_addr().unwrap();
 }
+
+#[test]
+fn who_waits_to_write_hears_of_a_reset_though_bytes_are_unread() {
+    let _w = Watchdog::new(60);
+    let rig = Rig::new();
+    let s = rig.session();
+    let (mut a, mut b) = connected(&s);
+    for x in [&a, &b] {
+        x.set_nonblocking(true).unwrap();
+    }
+    // Both write until nothing more is taken, and neither reads: more has come for each than its pair holds.
+    let mut quiet = 0;
+    while quiet < 50 {
+        let wrote = [&mut a, &mut b].into_iter().filter_map(|x| x.write(&[7; 65_536]).ok()).count();
+        quiet = if wrote == 0 { quiet + 1 } else { 0 };
+        if wrote == 0 {
+            let mut p = [PollFd::new(&a, PollFlags::OUT), PollFd::new(&b, PollFlags::OUT)];
+            poll(&mut p, Some(&Timespec { tv_sec: 0, tv_nsec: 10_000_000 })).unwrap();
+        }
+    }
+    b.set_abort_on_close(true).unwrap();
+    drop(b);
+    let e = loop {
+        match a.write(&[7; 65_536]) {
+            Ok(_) => {}
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => {
+                let mut p = [PollFd::new(&a, PollFlags::OUT)];
+                poll(&mut p, Some(&Timespec { tv_sec: 60, tv_nsec: 0 })).unwrap();
+            }
+            Err(e) => break e.raw_os_error().unwrap(),
+        }
+    };
+    assert!(e == libc::EPIPE || e == libc::ECONNRESET, "{e}");
+    // What had come before is still there, and then the reset.
+    a.set_nonblocking(false).unwrap();
+    let mut got = Vec::new();
+    let e = a.read_to_end(&mut got).unwrap_err();
+    assert!(got.len() > 65_536, "{}", got.len());
+    assert_eq!(e.raw_os_error(), Some(libc::ECONNRESET));
+    drop((a, s));
+    rig.until_empty();
+}

@@ -134,6 +134,9 @@ pub trait Host {
     /// Ends the server's writing half: the program reads everything, then the end of file.
     fn shutdown(&mut self, e: EndId);
 
+    /// Ends the server's reading half: the program's writes fail (EPIPE), also one that waits; its queue stays to be read.
+    fn deafen(&mut self, e: EndId);
+
     /// Prepares a stream's pair for [`Host::give_away`]: from now on [`HostEvent::Gone`] tells (with the pair's owner) when the
     /// program's end is closed everywhere, whoever has the other, and its name is seen at the other end.
     ///

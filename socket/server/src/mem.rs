@@ -416,6 +416,11 @@ impl Host for MemHost {
         p.up_msgs.clear();
     }
 
+    fn deafen(&mut self, e: EndId) {
+        let Ok(p) = self.end(e) else { return };
+        p.borrow_mut().up_shut = true;
+    }
+
     fn shutdown(&mut self, e: EndId) {
         let Ok(p) = self.end(e) else { return };
         let mut p = p.borrow_mut();

@@ -101,6 +101,8 @@ pub(crate) struct Sock {
     pub deaf: bool,
     /// The connection is gone; what is there is still delivered.
     pub dead: bool,
+    /// The program's writes fail: its connection is gone.
+    pub deafened: bool,
     /// Datagrams: the stack has an error to report.
     pub told_error: bool,
     /// Datagrams: the program asked for control messages: headers although connected.
@@ -147,6 +149,7 @@ impl Sock {
             eof_sent: false,
             deaf: false,
             dead: false,
+            deafened: false,
             told_error: false,
             ancillary: false,
             err: None,

@@ -221,6 +221,13 @@ impl<H: Host> Server<H> {
             let reset = sk.err.is_some();
             self.retire(shard, s, reset, false);
             return false;
+        } else if sk.dead && !sk.deafened {
+            // What came before the end is still to be read; who waits to write hears of the end now.
+            let end = sk.end;
+            self.socks[s as usize].deafened = true;
+            self.host.deafen(end);
+            // A full queue would keep poll(2) from saying that write(2) does not wait any more.
+            while self.host.read(end, &mut self.buf).is_ok_and(|(n, _)| n > 0) {}
         }
         up || down
     }
