@@ -26,7 +26,7 @@ impl Tcb {
         }
         let before = self.snd.wnd;
         self.snd.hold = false;
-        self.rack.ack_begins();
+        self.rack.ack_begins(self.snd.una);
         self.update_window(seg);
         self.silent = 0;
         let mut w = AckWork { flight: self.pipe(), ..AckWork::default() };

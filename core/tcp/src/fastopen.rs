@@ -170,9 +170,11 @@ impl Tcb {
         }
     }
 
-    /// The path does not take the SYN with its data; false when it had none.
+    /// The path does not take the SYN with its data: the next one goes without. False when it had none.
     pub(crate) fn fast_open_too_long(&mut self) -> bool {
-        self.tries == 0 && self.fast.as_ref().is_some_and(|f| f.sent > 0)
+        let Some(f) = self.fast.as_mut().filter(|f| f.sent > 0) else { return false };
+        (f.mss, f.option) = (None, None);
+        true
     }
 
     /// What the handshake taught about Fast Open, once.

@@ -65,7 +65,7 @@ impl Rack {
     ) {
         // [RFC8985 6.2-3]
         if !self.valid {
-            (self.fack, self.before) = (end, end);
+            self.fack = end;
         } else if end.gt(self.fack) {
             self.fack = end;
         } else if end.lt(self.before) && !again {
@@ -91,10 +91,10 @@ impl Rack {
         Duration::from_nanos(self.rtt)
     }
 
-    /// An ACK comes.
+    /// An ACK comes; `una` is what was acknowledged before.
     #[inline]
-    pub(crate) fn ack_begins(&mut self) {
-        (self.before, self.told) = (self.fack, false);
+    pub(crate) fn ack_begins(&mut self, una: Seq) {
+        (self.before, self.told) = (if self.valid { self.fack } else { una }, false);
     }
 
     /// Whether a segment was sent after the most recently sent delivered one.
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!((r.xmit, r.end), (ms(30), Seq(200)));
         assert!(!r.reordered);
         // [RFC8985 6.2-3]
-        r.ack_begins();
+        r.ack_begins(Seq(50));
         r.delivered((Seq(100), Seq(150)), ms(1), &Stamp::default(), false, ms(56), min);
         assert!(r.reordered);
         assert_eq!(r.xmit, ms(30), "sent earlier: no news about time");

@@ -297,7 +297,6 @@ impl Tcb {
         if self.state == State::SynSent && self.snd.mss < before && self.fast_open_too_long() {
             // The SYN did not pass for the data in it: again at once, without.
             self.rcv.mss = self.rcv.mss.min(self.snd.mss);
-            self.tries = 1;
             self.snd.need_syn = true;
             self.stats.syn_retransmits += 1;
             o.what |= what::OUTPUT;
