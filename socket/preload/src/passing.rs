@@ -94,7 +94,7 @@ unsafe fn send_part(fd: c_int, m: &msghdr, at: usize, end: usize, flags: c_int) 
 /// The list of parts must be readable.
 unsafe fn total(m: &msghdr) -> usize {
     // SAFETY: the caller's promise.
-    (0..m.msg_iovlen as usize).fold(0usize, |n, i| n.saturating_add(unsafe { (*m.msg_iov.add(i)).iov_len }))
+    (0..m.msg_iovlen).fold(0usize, |n, i| n.saturating_add(unsafe { (*m.msg_iov.add(i)).iov_len }))
 }
 
 /// Copies a message's bytes from `at` on; returns how many that was.
@@ -103,7 +103,7 @@ unsafe fn total(m: &msghdr) -> usize {
 /// The message's parts must be readable.
 unsafe fn gather(m: &msghdr, mut at: usize, out: &mut [u8]) -> usize {
     let mut n = 0;
-    for i in 0..m.msg_iovlen as usize {
+    for i in 0..m.msg_iovlen {
         // SAFETY: the caller's promise.
         let v = unsafe { *m.msg_iov.add(i) };
         let skip = at.min(v.iov_len);
@@ -127,7 +127,7 @@ unsafe fn gather(m: &msghdr, mut at: usize, out: &mut [u8]) -> usize {
 /// The message's parts must be readable.
 unsafe fn send_from(fd: c_int, m: &msghdr, at: usize, end: usize, flags: c_int) -> Result<usize> {
     let mut skip = at;
-    for i in 0..m.msg_iovlen as usize {
+    for i in 0..m.msg_iovlen {
         // SAFETY: the caller's promise.
         let v = unsafe { *m.msg_iov.add(i) };
         if skip >= v.iov_len {

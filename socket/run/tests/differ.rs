@@ -93,7 +93,8 @@ fn run(mut c: Command) -> BTreeMap<String, String> {
     answers(&out)
 }
 
-fn compare(program: &str) {
+/// Compares a program's answers. `still`: none of them hangs on timing, so that what is listed must differ.
+fn compare(program: &str, still: bool) {
     if let Some(why) = obstacle() {
         eprintln!("SKIPPED: {why}");
         return;
@@ -129,7 +130,7 @@ fn compare(program: &str) {
         }
     }
     // What no longer differs is not to be listed. Which program asks it, its lines tell.
-    for (i, (w, p)) in listed.iter().enumerate().filter(|(_, (w, _))| !w.ends_with('?')) {
+    for (i, (w, p)) in listed.iter().enumerate().filter(|(_, (w, _))| still && !w.ends_with('?')) {
         for (nth, short) in ["preload", "seccomp"].into_iter().enumerate() {
             if (w == "both" || w == short) && !met[2 * i + nth] && kernel.keys().any(|k| fits(p, k)) {
                 wrong.push(format!("{short} {p}: listed, and does not differ"));
@@ -141,12 +142,12 @@ fn compare(program: &str) {
 
 #[test]
 fn options_are_the_kernels() {
-    compare("options.py");
+    compare("options.py", true);
 }
 
 #[test]
 fn calls_are_the_kernels() {
-    compare("calls.py");
+    compare("calls.py", false);
 }
 
 #[test]

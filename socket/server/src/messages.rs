@@ -421,6 +421,8 @@ fn header(d: &Datagram, local_port: u16) -> DgramHdr {
     }
 }
 
+const _: () = assert!(DGRAM_HDR_LEN + u16::MAX as usize <= iopkt_sockproto::MAX_PAYLOAD);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,5 +441,3 @@ mod tests {
         assert_eq!(head_of(&VecDeque::new(), 4, 4), None);
     }
 }
-
-const _: () = assert!(DGRAM_HDR_LEN + u16::MAX as usize <= iopkt_sockproto::MAX_PAYLOAD);
