@@ -219,9 +219,16 @@ impl Tcb {
         !self.rec.valid || self.snd.una.gt(self.rec.point)
     }
 
+    /// What the window let into the network: where it was full in this round trip, all of it (Linux counts so always). What is outstanding now
+    /// is less when a late turn finds the acknowledgments of half a window before it may send. [RFC9438 4.6b]
+    fn let_out(&self, flight: u32) -> u32 {
+        let most = self.win.cwnd.max(self.win.mss);
+        if self.rec.usage.full { most } else { flight.max(self.outstanding()).min(most) }
+    }
+
     pub(crate) fn enter_fast(&mut self, now: Instant, flight: u32) {
         // All that is outstanding, SACKed or not: that is what the window let into the network. [RFC6675 5]
-        let flight = flight.max(self.outstanding()).min(self.win.cwnd.max(self.win.mss));
+        let flight = self.let_out(flight);
         self.cc.get().on_congestion(&mut self.win, now, flight);
         // [RFC6582 3.2-2]
         self.prr_begins(Mode::Fast, flight);
@@ -230,7 +237,7 @@ impl Tcb {
 
     /// A router's mark: the window shrinks as for a loss. [RFC3168 6.1.2a]
     pub(crate) fn enter_cwr(&mut self, now: Instant, flight: u32) {
-        let flight = flight.max(self.outstanding()).min(self.win.cwnd.max(self.win.mss));
+        let flight = self.let_out(flight);
         self.cc.get().on_ecn(&mut self.win, now, flight);
         if self.cc.rules() {
             return self.ecn_reduced();
