@@ -42,14 +42,13 @@ struct Way {
 impl Way {
     fn send(&mut self, c: &Cable, now: Instant, frame: &[u8]) {
         let mut left = now;
-        if c.rate > 0 {
+        if let Some(ns) = ((frame.len() as u64 + GAP) * 8 * 1_000_000_000).checked_div(c.rate) {
             while self.waiting.front().is_some_and(|t| *t <= now) {
                 self.waiting.pop_front();
             }
             if self.waiting.len() >= c.queue {
                 return;
             }
-            let ns = (frame.len() as u64 + GAP) * 8 * 1_000_000_000 / c.rate;
             left = self.waiting.back().map_or(now, |t| *t) + Duration::from_nanos(ns);
             self.waiting.push_back(left);
         }

@@ -318,7 +318,7 @@ fn a_damaged_segment_in_a_train_costs_that_segment() {
     p.spoil = Some(flip);
     // The retransmission of a spoiled segment ends in the same byte, unless it is cut elsewhere; so stop spoiling then.
     let (c, s) = connect(&mut p);
-    let data: Vec<u8> = (0..100_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..100_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     let sent = p.a.s.sockets.write(&mut p.a.s.cx, c, &data).unwrap();
     p.run(5);
     p.spoil = None;

@@ -53,7 +53,7 @@ impl Twins {
         let mut frames = self.a.turn(self.now, &mut vec![]);
         spoil(&mut frames);
         let mut answers: [Vec<Vec<u8>>; 2] = [vec![], vec![]];
-        for i in 0..2 {
+        for (i, answer) in answers.iter_mut().enumerate() {
             let h = &mut self.b[i];
             let mut batch: Vec<Mbuf> = frames.iter().map(|f| h.mbuf(f)).collect();
             h.s.begin(self.now);
@@ -74,7 +74,7 @@ impl Twins {
                 h.s.sockets.consume(&mut h.s.cx, id, got.len());
                 self.taken[i].extend(got);
             }
-            answers[i] = h.turn(self.now, &mut vec![]);
+            *answer = h.turn(self.now, &mut vec![]);
         }
         assert_eq!(answers[0], answers[1]);
         let counters = [0, 1].map(|i| format!("{:?}", self.b[i].s.cx.counters));
@@ -145,7 +145,7 @@ fn spoil(r: &mut Rng, frames: &mut Vec<Vec<u8>>) {
 }
 
 fn data(n: usize) -> Vec<u8> {
-    (0..n).map(|i| (i * 31 >> 3) as u8).collect()
+    (0..n).map(|i| ((i * 31) >> 3) as u8).collect()
 }
 
 #[test]

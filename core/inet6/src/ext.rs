@@ -77,7 +77,7 @@ impl Inet6 {
 fn look(packet: &[u8], first: u8, limit: usize) -> Result<Upper, Stop> {
     let mut chain = Chain::new(packet, first);
     let mut n = 0;
-    while let Some(e) = chain.next() {
+    for e in chain.by_ref() {
         // The length that does not fit: pointing at it helps whoever made it (RFC 4443 3.4).
         let e = e.map_err(|c| Stop::Problem(param::HEADER, c.0 + 1))?;
         n += 1;

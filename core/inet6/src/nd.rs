@@ -65,7 +65,7 @@ impl Inet6 {
         };
         let ifindex = m.ifindex();
         let target = zone::embed(target, ifindex);
-        let state = l.net.iface(ifindex).and_then(|i| i.addrs.iter().find(|a| a.addr == target)).map(|a| *a);
+        let state = l.net.iface(ifindex).and_then(|i| i.addrs.iter().find(|a| a.addr == target)).copied();
         let asks_for_itself = p.src.is_unspecified();
         if state.is_some_and(|a| a.state == AddrState::Tentative) {
             // RFC 4862 5.4.3: somebody else tries the address too, unless it is our own that came back (RFC 7527).

@@ -64,11 +64,8 @@ impl Neighbours {
         }
         let new = mac.filter(|m| *m != e.mac);
         match new {
-            Some(_) if !over => {
-                if e.state == State::Reachable {
-                    e.state = State::Stale;
-                }
-            }
+            Some(_) if !over && e.state == State::Reachable => e.state = State::Stale,
+            Some(_) if !over => {}
             Some(mac) => {
                 out.moved_from = Some(e.mac);
                 self.settle(cx, key, mac, state, &mut out);

@@ -43,7 +43,7 @@ impl Talk {
         if self.tcp {
             t.extend(seq.to_be_bytes());
             t.extend(0x1122_3344u32.to_be_bytes());
-            t.extend([(20 + self.options.len() as u8) / 4 << 4, flags, 0x20, 0, 0, 0, 0, 0]);
+            t.extend([((20 + self.options.len() as u8) / 4) << 4, flags, 0x20, 0, 0, 0, 0, 0]);
             t.extend(&self.options);
         } else {
             t.extend((8 + payload.len() as u16).to_be_bytes());

@@ -76,7 +76,7 @@ impl Pace {
     #[inline]
     fn went(&mut self, now: Instant, n: u32) {
         self.left = self.left.saturating_sub(n);
-        let cost = (u128::from(self.cost) * u128::from(n) >> 16) as u64;
+        let cost = ((u128::from(self.cost) * u128::from(n)) >> 16) as u64;
         self.next = self.next.max(now) + Duration::from_nanos(cost);
     }
 }

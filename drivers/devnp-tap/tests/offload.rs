@@ -168,7 +168,7 @@ fn the_kernel_cuts_and_sums_as_we_do() {
     }
     let w = World::new("tap-cuts");
     let Some(_d) = bridged(&w) else { return };
-    let payload: Vec<u8> = (0..40_001u32).map(|i| (i * 31 >> 3) as u8).collect();
+    let payload: Vec<u8> = (0..40_001u32).map(|i| ((i * 31) >> 3) as u8).collect();
     // FIN and PSH are the last one's; the identification runs over.
     let pieces = |size: usize| -> Vec<Vec<u8>> {
         let n = payload.len().div_ceil(size);

@@ -84,7 +84,7 @@ impl Raw {
         t.extend_from_slice(&self.to.to_be_bytes());
         t.extend_from_slice(&self.seq.to_be_bytes());
         t.extend_from_slice(&self.ack.to_be_bytes());
-        t.extend_from_slice(&[((20 + olen) / 4 << 4) as u8, flags.0]);
+        t.extend_from_slice(&[(((20 + olen) / 4) << 4) as u8, flags.0]);
         t.extend_from_slice(&self.win.to_be_bytes());
         t.extend_from_slice(&[0; 4]);
         t.extend_from_slice(options);
