@@ -166,9 +166,9 @@ impl Inet {
     fn path_mtu(&mut self, l: &mut Layers<'_>, h: &Header, q: &ipv4::Header) -> Option<u32> {
         let dst = IpAddr::V4(q.dst);
         let now = l.net.hop(dst, 0, false).ok().filter(|x| x.kind == HopKind::Unicast)?.mtu;
-        // Whether what is quoted says "don't fragment" is not looked at: that guards nothing (Linux does the same). Transports
-        // check that it is of theirs.
-        if !self.t.mtudisc {
+        // Whether what is quoted of a stream says "don't fragment" is not looked at (Linux does the same): the connection checks
+        // that it is of its own. A datagram that does not say it could have been cut.
+        if !self.t.mtudisc || q.proto != 6 && !q.df {
             return None;
         }
         let mut mtu = u32::from(h.mtu());
@@ -183,7 +183,10 @@ impl Inet {
             return Some(now);
         }
         l.cx.counters.inc(Stat::IcmpPmtuChanges);
-        l.net.pmtu.lower(l.cx.now, dst, mtu);
+        // Of a stream only when the segment is in flight, which the connection knows. [RFC5927 4.1]
+        if q.proto != 6 {
+            l.net.pmtu.lower(l.cx.now, dst, mtu);
+        }
         Some(mtu)
     }
 

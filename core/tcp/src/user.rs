@@ -279,14 +279,17 @@ impl Tcb {
         o
     }
 
+    /// Whether a segment that begins with `seq` is sent and not acknowledged: what a network reports of others is made up.
+    pub fn is_in_flight(&self, seq: Seq) -> bool {
+        seq.ge(self.snd.una) && seq.lt(self.snd.max)
+    }
+
     /// The path takes segments of `mss` bytes now (path MTU less fixed IP and TCP headers). With `seq` of a
     /// segment that was too big for it, the segments that are too big go again at once, cut anew, and the congestion
     /// window stays: a too small pipe is no congestion (RFC 8201 section 5.4).
     pub fn set_path_mss(&mut self, mss: u16, seq: Option<Seq>) -> Outcome {
         let mut o = Outcome::default();
-        if let Some(s) = seq
-            && !(s.ge(self.snd.una) && s.lt(self.snd.max))
-        {
+        if seq.is_some_and(|s| !self.is_in_flight(s)) {
             return o;
         }
         // [RFC1191 6.4]

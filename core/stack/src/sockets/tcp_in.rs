@@ -195,6 +195,9 @@ impl Sockets {
         let Body::Conn(c) = &mut s.body else { return };
         let out = if e.mtu != 0 {
             let mss = e.mtu.saturating_sub(fixed).min(65_535) as u16;
+            if c.tcb.is_in_flight(seq) {
+                net.pmtu.lower(cx.now, e.dst, e.mtu);
+            }
             c.tcb.set_path_mss(mss, Some(seq))
         } else {
             // [RFC9293 MUST-47] [RFC9293 SHLD-20] [RFC9293 SHLD-25]
