@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -119,11 +120,36 @@ static int next(unsigned *seq, size_t *len, long long *at)
 	return p[33];
 }
 
+static volatile pid_t accepter_tid;
+
+/* Waits, in real time, until the accepter sleeps: then it is in its call. */
+static void accepter_blocks(void)
+{
+	char path[64], line[256], state = 0;
+	int i;
+
+	for (i = 0; i < 60000 && state != 'S'; i++) {
+		FILE *f;
+
+		usleep(1000);
+		if (accepter_tid == 0)
+			continue;
+		snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)accepter_tid);
+		f = fopen(path, "r");
+		MUST(f != NULL && fgets(line, sizeof line, f) != NULL);
+		fclose(f);
+		/* Behind the name, which is in parentheses. */
+		state = strrchr(line, ')')[2];
+	}
+	MUST(state == 'S');
+}
+
 static void *accepter(void *fd)
 {
 	struct sockaddr_in a;
 	socklen_t n = sizeof a;
 
+	accepter_tid = (pid_t)syscall(SYS_gettid);
 	accepted = t.accept(t.u, *(int *)fd, (struct sockaddr *)&a, &n);
 	/* The clock stands until the call that returned has looked at it. */
 	accepted_at = now();
@@ -139,6 +165,7 @@ static void handshake(int fd, unsigned *iss)
 
 	/* A blocking call in another thread, as packetdrill makes it, and the clock moved in this one. */
 	MUST(pthread_create(&th, NULL, accepter, &fd) == 0);
+	accepter_blocks();
 	begin = now();
 	MUST(t.usleep(t.u, 100000) == 0);
 	MUST(now() - begin >= 100000 && now() - begin < 110000);

@@ -138,7 +138,7 @@ impl Host {
 
     pub fn send(&mut self, s: SockId, to: Ipv6Addr, port: u16, data: &[u8]) -> iopkt_base::Result<()> {
         let m = self.s.cx.mbufs.copy_of(data).unwrap();
-        let to = SocketAddr::V6(SocketAddrV6::new(to, port, 0, 0));
+        let to = outside(to, port);
         let o = SendOpts::default();
         self.s.sockets.send_to(&mut self.s.cx, &mut self.s.net, s, Some(to), &o, m)
     }
@@ -253,6 +253,11 @@ impl Wire {
     pub fn end(self) {
         self.hosts.into_iter().for_each(Host::end);
     }
+}
+
+/// An address of the stack as a program writes it: its zone is the scope.
+pub fn outside(a: Ipv6Addr, port: u16) -> SocketAddr {
+    SocketAddrV6::new(zone::strip(a), port, 0, zone::of(&a)).into()
 }
 
 /// The ICMPv6 message in a packet, behind its extension headers.
