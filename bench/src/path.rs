@@ -93,7 +93,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// Sets a way up and waits until a ping has come through.
+    /// Sets a way up and waits until something has come through.
     pub fn new(kind: Kind, o: &Options) -> Path {
         let mut p = Path {
             kind,
@@ -119,10 +119,16 @@ impl Path {
             Kind::TapPlain => p.tap(",nooffload"),
             Kind::Ecm => p.ecm(),
         }
-        p.lab.wait(
-            LIMIT,
-            &format!("ip netns exec {} {} -c 1 -W 1 {NEAR}", p.far.name, programs::kernel_ping()),
-        );
+        let far = &p.far.name;
+        let there = match kind {
+            // It answers no echo.
+            Kind::Smoltcp => {
+                let port = crate::smol_tap::SENDS;
+                format!("ip netns exec {far} timeout 1 bash -c 'exec 3<>/dev/tcp/{NEAR}/{port}'")
+            }
+            _ => format!("ip netns exec {far} {} -c 1 -W 1 {NEAR}", programs::kernel_ping()),
+        };
+        p.lab.wait(LIMIT, &there);
         p
     }
 
