@@ -64,9 +64,7 @@ impl Rack {
         min_rtt: Duration,
     ) {
         // [RFC8985 6.2-3]
-        if !self.valid {
-            self.fack = end;
-        } else if end.gt(self.fack) {
+        if !self.valid || end.gt(self.fack) {
             self.fack = end;
         } else if end.lt(self.before) && !again {
             self.reordered = true;
