@@ -31,6 +31,15 @@ fn it_speaks_both_families() {
     let has: Vec<IpAddr> = list[0].addrs.iter().map(|a| a.addr).collect();
     // As it is on the wire: the interface is the zone.
     assert_eq!(has, ["127.0.0.1", "::1", "fe80::1"].map(|a| a.parse::<IpAddr>().unwrap()));
+    // The tree of IPv6, to read and to write.
+    let name = || "net.inet6.ip6.hlim".to_string();
+    let hlim = |want: &str| {
+        let r = s.ctl(&Request::Sysctl { name: name(), value: None }).unwrap();
+        assert_eq!(r, Reply::Sysctl(vec![(name(), want.to_string())]));
+    };
+    hlim("64");
+    assert_eq!(s.ctl(&Request::Sysctl { name: name(), value: Some("65".into()) }).unwrap(), Reply::Ok);
+    hlim("65");
     assert_eq!(s.ctl(&Request::Shutdown).unwrap(), Reply::Ok);
     while root.path("/dev/socket").exists() {
         std::thread::yield_now();
