@@ -30,6 +30,19 @@ fn neighbours_answer_each_other() {
     assert!(ns.exec(&format!("ping -6 -c 2 -i 0.2 -W 5 {}%k0", ll.trim())).contains(" 0% packet loss"));
     assert!(ns.exec("ip -6 neigh show dev k0").contains("2001:db8::2 lladdr"));
     assert!(lab.sh("netstat -rn -f inet6").contains("fe80::%tapk0/64"));
+    let text = lab.sh("ping6 -c 2 -i 0.2 2001:db8::1");
+    assert!(text.starts_with("PING6(104=40+8+56 bytes) 2001:db8::2 --> 2001:db8::1\n64 bytes from 2001:db8::1, icmp_seq=0 hlim=64 time="), "{text}");
+    assert!(text.contains("\n--- 2001:db8::1 ping6 statistics ---\n2 packets transmitted, 2 packets received, 0.0% packet loss\n"), "{text}");
+    // The kernel's own link-local address, and everybody on the link.
+    let far = ns.exec("ip -6 -o addr show dev k0 scope link | sed 's/.*inet6 \\(fe80[^/]*\\).*/\\1/'");
+    let far = format!("{}%tapk0", far.trim());
+    let text = lab.sh(&format!("ping6 -c 2 -i 0.2 -s 2000 {far}"));
+    assert!(text.contains(&format!("2008 bytes from {far}, icmp_seq=1")), "{text}");
+    let text = lab.sh("ping6 -c 2 -i 0.2 -I tapk0 ff02::1");
+    assert!(text.contains(&far), "{text}");
+    let (code, why) = lab.sh_fails("ping6 -c 1 fe80::77");
+    assert!(code == 2 && why.contains("which interface?"), "{code} {why}");
+    assert_eq!(lab.sh_fails("ping6 -c 1 -W 1 -q 2001:db8::99").0, 1);
     // A port that is closed, both ways.
     let probe = "import socket,sys\ns=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\ns.settimeout(5)\n\
                  s.connect((sys.argv[1],9))\ns.send(b'x')\n\

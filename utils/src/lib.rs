@@ -19,6 +19,7 @@ pub mod names;
 pub mod netstat;
 pub mod nicinfo;
 pub mod ping;
+pub mod ping6;
 pub mod resolve;
 pub mod route;
 pub mod slogger;

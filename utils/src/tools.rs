@@ -3,8 +3,8 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, at, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, netstat, nicinfo, ping, resolve, route,
-    slogger, sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
+    arp, at, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, netstat, nicinfo, ping, ping6, resolve,
+    route, slogger, sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
 };
 use std::ffi::OsString;
 
@@ -59,6 +59,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "netstat" => netstat::run(&mut stack, args),
         "nicinfo" => nicinfo::run(&mut stack, args),
         "ping" => run_ping(args),
+        "ping6" => run_ping6(args),
         "route" => route::run(&mut stack, args),
         "slogger" => slogger::run(args),
         "sloginfo" => sloginfo::run(args),
@@ -111,6 +112,19 @@ fn run_ping(args: &[String]) -> Outcome {
         },
     };
     ping::run(&mut s, &o, &o.host, to, &mut w)
+}
+
+fn run_ping6(args: &[String]) -> Outcome {
+    let fail = |message: String| Failure { message, code: 2 };
+    let Some(o) = ping6::Options::parse(args)? else { return print(&format!("{}\n", ping6::USAGE)) };
+    let (to, zone) = ping6::host(&o.host).map_err(fail)?;
+    let conn = Conn::open().map_err(fail)?;
+    let ifname = zone.as_deref().or(o.interface.as_deref());
+    let scope = ping6::scope(conn.session(), to, ifname).map_err(fail)?;
+    // Ctrl-C ends it with the summary.
+    let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT]).ok();
+    let mut stop = || signals.as_ref().is_some_and(|s| s.next().is_some());
+    ping6::run(conn.session(), &o, (to, ifname, scope), &mut stop)
 }
 
 fn run_traceroute(args: &[String]) -> Outcome {

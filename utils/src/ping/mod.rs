@@ -10,11 +10,13 @@ mod text;
 
 use crate::dns::text_of;
 use crate::tool::{Failure, Outcome, print};
+pub(crate) use options::pattern;
 pub use options::{Options, USAGE};
+pub(crate) use socket::set;
 pub use socket::{Icmp, packet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-use tally::Tally;
+pub(crate) use tally::Tally;
 pub use text::{icmp as icmp_text, quoted, quotes};
 
 /// A received ICMP message.
@@ -310,7 +312,7 @@ impl Run<'_> {
 }
 
 /// Errors of the network, after which the next request may do better; others mean that the stack is gone.
-fn passing(errno: i32) -> bool {
+pub(crate) fn passing(errno: i32) -> bool {
     use iopkt_base::Errno as E;
     let net = [
         E::ENETUNREACH,

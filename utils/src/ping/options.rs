@@ -194,7 +194,7 @@ fn number(v: &str) -> Option<u8> {
 }
 
 /// Up to 16 bytes in hexadecimal; a digit alone is a byte.
-fn pattern(v: &str) -> Option<Vec<u8>> {
+pub(crate) fn pattern(v: &str) -> Option<Vec<u8>> {
     if v.is_empty() || v.len() > 32 || !v.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }

@@ -66,6 +66,26 @@ impl Tally {
         o
     }
 
+    /// The summary at the end, in ping6's words.
+    pub fn summary6(&self, name: &str, timed: bool) -> String {
+        let lost = self.sent - self.received.min(self.sent);
+        let loss = if self.sent == 0 { 0.0 } else { 100.0 * lost as f64 / self.sent as f64 };
+        let mut o = format!(
+            "\n--- {name} ping6 statistics ---\n{} packets transmitted, {} packets received, ",
+            self.sent, self.received
+        );
+        if self.duplicates > 0 {
+            o += &format!("+{} duplicates, ", self.duplicates);
+        }
+        o += &format!("{loss:.1}% packet loss\n");
+        if timed && self.received > 0 {
+            let (avg, dev) = self.times();
+            let (min, max) = (self.min, self.max);
+            o += &format!("round-trip min/avg/max/std-dev = {min:.3}/{avg:.3}/{max:.3}/{dev:.3} ms\n");
+        }
+        o
+    }
+
     /// One line for SIGQUIT.
     pub fn line(&self, timed: bool) -> String {
         let mut o = format!("{}/{} packets, {}% loss", self.received, self.sent, self.loss());
