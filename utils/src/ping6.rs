@@ -155,7 +155,7 @@ pub fn run(
     let (mut seen, mut buf) = (vec![false; 65_536], vec![0; 65_536]);
     let mut next = start;
     let mut last = start;
-    while !stop() && !(o.once && t.received > 0) {
+    while !(stop() || o.once && t.received > 0) {
         let now = Instant::now();
         let over = o.count.is_some_and(|c| t.sent >= c);
         if over && (t.received + t.unsent >= t.sent || now >= last + o.wait) {
