@@ -103,6 +103,18 @@ impl<H: Host> Server<H> {
         }
     }
 
+    /// The program of socket `k` was told to be gone. That is told once, and before the pair's own hang-up: a connection that is
+    /// not joined by now is not joined any more, as nobody would tell of its end.
+    pub(crate) fn heard_gone(&mut self, k: u32) {
+        match self.socks.get_mut(k as usize) {
+            Some(sk) if sk.join == Join::Held => {
+                sk.join = Join::No;
+                self.queue(k);
+            }
+            _ => self.gone.push(k),
+        }
+    }
+
     /// Lets the joined sockets go whose programs are gone; whether there was one.
     pub(crate) fn end_joined(&mut self, shard: &mut Shard) -> bool {
         let mut any = false;

@@ -195,7 +195,7 @@ impl<H: Host> Server<H> {
                 HostEvent::Listener => self.accepting = true,
                 HostEvent::Session(k) => self.queue_session(k),
                 HostEvent::Node(owner) => self.nodes.knocked(owner),
-                HostEvent::Gone(k) => self.gone.push(k),
+                HostEvent::Gone(k) => self.heard_gone(k),
                 HostEvent::Pair(k, what) if k & NODE != 0 => self.nodes.heard(k & !NODE, what),
                 HostEvent::Pair(k, what) => {
                     let Some(s) = self.socks.get_mut(k as usize) else { continue };
