@@ -647,6 +647,8 @@ fn connect(
                 s.status = Some(libc::ECONNREFUSED);
             }
             unsafe { libc::shutdown(end.as_raw_fd(), libc::SHUT_RDWR) };
+            // select(2) does not take a hang-up for "may be written": only room does.
+            drain(&end);
             return;
         };
         let (far, theirs) = pair(w, true);
@@ -676,10 +678,7 @@ fn connect(
             s.status = Some(0);
         }
         // The connection is up: only now there is room to write.
-        let mut sink = [0u8; 65536];
-        while unsafe { libc::recv(end.as_raw_fd(), sink.as_mut_ptr().cast(), sink.len(), libc::MSG_DONTWAIT) }
-            > 0
-        {}
+        drain(&end);
         drop(guard);
         let (a, b) = (end.clone(), far.clone());
         std::thread::spawn(move || pump(&a, &b));
@@ -699,6 +698,13 @@ fn fill(fd: RawFd) {
         }
         unsafe { libc::send(fd, junk.as_ptr().cast(), junk.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
     }
+}
+
+/// Takes what is in a pair out.
+fn drain(end: &OwnedFd) {
+    let mut sink = [0u8; 65536];
+    let (fd, room) = (end.as_raw_fd(), sink.len());
+    while unsafe { libc::recv(fd, sink.as_mut_ptr().cast(), room, libc::MSG_DONTWAIT) } > 0 {}
 }
 
 /// Bytes of one pair to the other until the end, which is passed on.
