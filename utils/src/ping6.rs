@@ -6,6 +6,7 @@ use crate::addr;
 use crate::dns::{text_of, text_of_if};
 use crate::getopt;
 use crate::ping::Tally;
+use crate::resolve;
 use crate::tool::{Failure, Outcome, print};
 use iopkt_base::zone;
 use iopkt_client::{RawSocket, Session};
@@ -118,16 +119,7 @@ pub fn host(name: &str) -> Result<(Ipv6Addr, Option<String>), String> {
     if let Some((a, z)) = addr::parse6(name) {
         return Ok((a, z.map(str::to_string)));
     }
-    let text = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
-    find(&text, name).map(|a| (a, None)).ok_or_else(|| format!("Cannot resolve \"{name}\" (no address)"))
-}
-
-fn find(hosts: &str, name: &str) -> Option<Ipv6Addr> {
-    hosts.lines().find_map(|l| {
-        let mut words = l.split('#').next().unwrap_or("").split_whitespace();
-        let a = words.next()?.parse().ok()?;
-        words.any(|w| w == name).then_some(a)
-    })
+    resolve::hosts6(name).map(|a| (a, None)).ok_or_else(|| format!("Cannot resolve \"{name}\" (no address)"))
 }
 
 /// Runs until the count is reached or `stop` says so. `scope` is the index of the zone's interface, 0 for none.
@@ -321,14 +313,12 @@ mod tests {
     }
 
     #[test]
-    fn addresses_zones_and_names() {
+    fn addresses_and_zones() {
         assert_eq!(host("fe80::2%ecm0"), Ok(("fe80::2".parse().unwrap(), Some("ecm0".into()))));
         assert_eq!(host("2001:db8::1"), Ok(("2001:db8::1".parse().unwrap(), None)));
         for bad in ["2001:db8::1%ecm0", "fe80::1%", "10.0.0.1", "no such host"] {
             assert!(host(bad).is_err(), "{bad}");
         }
-        let hosts = "127.0.0.1 a\n# ::9 b\n::7 c b # d\n";
-        assert_eq!((find(hosts, "b"), find(hosts, "d")), (Some("::7".parse().unwrap()), None));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::addr::{inet_aton, inet_network};
 use crate::dns::{self, Conf, Exchange};
 use iopkt_client::Session;
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// The IPv4 address that a user means.
@@ -79,7 +79,12 @@ fn find_name(text: &str, a: Ipv4Addr) -> Option<String> {
 
 /// The IPv4 address of `name` in /etc/hosts; short forms (`127.1`) are understood.
 pub fn hosts(name: &str) -> Option<Ipv4Addr> {
-    find(&std::fs::read_to_string("/etc/hosts").ok()?, name)
+    find(&std::fs::read_to_string("/etc/hosts").ok()?, name, inet_aton)
+}
+
+/// The IPv6 address of `name` in /etc/hosts.
+pub fn hosts6(name: &str) -> Option<Ipv6Addr> {
+    find(&std::fs::read_to_string("/etc/hosts").ok()?, name, |a| a.parse().ok())
 }
 
 /// The number of a network by its name in /etc/networks (networks(5)); a mask may have a name there, too.
@@ -97,10 +102,11 @@ fn find_network(text: &str, name: &str) -> Option<Ipv4Addr> {
     })
 }
 
-fn find(text: &str, name: &str) -> Option<Ipv4Addr> {
+/// The first address of `name` that `parse` takes for one.
+fn find<A>(text: &str, name: &str, parse: impl Fn(&str) -> Option<A>) -> Option<A> {
     text.lines().find_map(|l| {
         let mut words = l.split('#').next().unwrap_or("").split_whitespace();
-        let a = inet_aton(words.next()?)?;
+        let a = parse(words.next()?)?;
         words.any(|w| w.eq_ignore_ascii_case(name)).then_some(a)
     })
 }
@@ -120,11 +126,18 @@ mod tests {
     #[test]
     fn names_and_aliases() {
         let t = "127.1 localhost # x\n::1 six\n10.0.0.1\tModem modem.test\n# 1.2.3.4 no\n";
-        assert_eq!(find(t, "modem"), Some(Ipv4Addr::new(10, 0, 0, 1)));
-        assert_eq!(find(t, "localhost"), Some(Ipv4Addr::LOCALHOST));
-        assert_eq!(find(t, "no"), None);
+        assert_eq!(find(t, "modem", inet_aton), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(find(t, "localhost", inet_aton), Some(Ipv4Addr::LOCALHOST));
+        assert_eq!(find(t, "no", inet_aton), None);
         assert_eq!(find_name(t, Ipv4Addr::new(10, 0, 0, 1)).as_deref(), Some("Modem"));
         assert_eq!(find_name(t, Ipv4Addr::new(1, 2, 3, 4)), None);
-        assert_eq!(find(t, "six"), None);
+        assert_eq!(find(t, "six", inet_aton), None);
+        let six = |name| find(t, name, |a| a.parse::<Ipv6Addr>().ok());
+        assert_eq!((six("six"), six("no")), (Some(Ipv6Addr::LOCALHOST), None));
+        assert_eq!(
+            find("127.0.0.1 a\n# ::9 b\n::7 c b # d\n", "b", |a| a.parse().ok()),
+            Some(Ipv6Addr::from(7u128))
+        );
+        assert_eq!(find("::7 c b # d\n", "d", |a| a.parse::<Ipv6Addr>().ok()), None);
     }
 }

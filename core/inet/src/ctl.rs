@@ -4,6 +4,7 @@ use crate::Inet;
 use core::net::IpAddr;
 use iopkt_base::Errno;
 use iopkt_ctl::{ArpEntry, IfKind, Reply, Request};
+use iopkt_stack::variables::Variables;
 use iopkt_stack::{HopKind, Layers, Why};
 
 impl Inet {

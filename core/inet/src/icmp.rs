@@ -6,7 +6,6 @@
 use crate::Inet;
 use crate::errors::send;
 use crate::options::copied_back;
-use alloc::collections::BTreeMap;
 use core::net::{IpAddr, Ipv4Addr};
 use iopkt_base::{Duration, Errno, Instant};
 use iopkt_ctl::rtf;
@@ -20,32 +19,6 @@ use iopkt_wire::ipv4;
 pub(crate) const MIN_PMTU: u32 = 552;
 /// MTUs that links have (RFC 1191 section 7.1), for routers that do not say.
 const PLATEAUS: [u32; 11] = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
-/// Most routes made by redirects.
-const MAX_REDIRECTS: usize = 256;
-
-/// Routes that redirects made, with their ends.
-#[derive(Default)]
-pub(crate) struct Redirects {
-    until: BTreeMap<IpAddr, Instant>,
-}
-
-impl Redirects {
-    pub fn deadline(&self) -> Instant {
-        self.until.values().min().copied().unwrap_or(Instant::FAR)
-    }
-
-    pub fn tick(&mut self, l: &mut Layers<'_>) {
-        let now = l.cx.now;
-        self.until.retain(|dst, at| {
-            let keep = *at > now;
-            if !keep {
-                l.net.remove_routes(l.cx, |r| r.origin == Origin::Redirect && r.dst == *dst);
-            }
-            keep
-        });
-    }
-}
-
 /// Milliseconds for timestamps, with the high bit that says "not universal time" (RFC 792): the stack has no
 /// wall clock.
 pub(crate) fn timestamp(now: Instant) -> u32 {
@@ -211,9 +184,7 @@ impl Inet {
             fits.then_some(dst)
         };
         let dst = q.as_ref().and_then(ok).filter(|_| self.t.rediraccept && h.code <= 3);
-        let Some(dst) = dst
-            .filter(|d| self.redirects.until.len() < MAX_REDIRECTS || self.redirects.until.contains_key(d))
-        else {
+        let Some(dst) = dst.filter(|d| self.redirects.has_room(d)) else {
             return l.cx.counters.inc(Stat::IcmpRedirectsIgnored);
         };
         l.net.routes.remove_if(|r| r.origin == Origin::Redirect && r.dst == dst);
@@ -223,7 +194,7 @@ impl Inet {
         if l.net.routes.add(r.clone()).is_ok() {
             l.net.tell_route(l.cx, RtKind::Redirect, &r, Some(info.src));
             let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
-            self.redirects.until.insert(dst, until);
+            self.redirects.note(dst, until);
             self.reckon();
         }
     }

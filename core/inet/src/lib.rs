@@ -31,10 +31,10 @@ use igmp::Igmp;
 use iopkt_base::{Instant, Keyed};
 use iopkt_ctl::{Reply, Request};
 use iopkt_mbuf::Mbuf;
-use iopkt_stack::{Change, Domain, Family, IpOut, Layers};
+use iopkt_stack::{Change, Domain, Family, IpOut, Layers, Redirects};
 use iopkt_wire::ethernet::{TYPE_ARP, TYPE_IPV4};
 use output::Idents;
-use reass::Reassembly;
+use reass::Fragments;
 pub use tunables::Tunables;
 
 /// All hosts on this subnet (RFC 1112): every interface is a member.
@@ -44,11 +44,11 @@ pub(crate) const ALL_HOSTS: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(224, 0,
 pub struct Inet {
     t: Tunables,
     arp: Arp,
-    reass: Option<Reassembly>,
+    reass: Option<Fragments>,
     idents: Idents,
     limit: ErrorLimit,
     igmp: Igmp,
-    redirects: icmp::Redirects,
+    redirects: Redirects,
     /// Ends of the packet that came last, if it was a plain one for us.
     plain: input::Plain,
     /// The way of the packet that went last.
@@ -73,7 +73,7 @@ impl Inet {
             idents: Idents::default(),
             limit: ErrorLimit::default(),
             igmp: Igmp::default(),
-            redirects: icmp::Redirects::default(),
+            redirects: Redirects::default(),
             plain: input::Plain::default(),
             way: output::Way::default(),
             next: Instant::FAR,
@@ -86,8 +86,8 @@ impl Inet {
 
     /// The reassembly table: made when the first fragment arrives, because only then the shard's secret is
     /// at hand.
-    fn reassembly(&mut self, secret: &Keyed) -> &mut Reassembly {
-        self.reass.get_or_insert_with(|| Reassembly::new(secret))
+    fn reassembly(&mut self, secret: &Keyed) -> &mut Fragments {
+        self.reass.get_or_insert_with(|| Fragments::new(secret, "fragments"))
     }
 }
 
@@ -129,7 +129,7 @@ impl Domain for Inet {
     }
 
     fn deadline(&self) -> Instant {
-        self.reass.as_ref().map_or(Instant::FAR, Reassembly::deadline).min(self.next)
+        self.reass.as_ref().map_or(Instant::FAR, Fragments::deadline).min(self.next)
     }
 
     fn ctl(&mut self, l: &mut Layers<'_>, r: &Request) -> Option<Reply> {

@@ -1,10 +1,6 @@
 //! The variables of `net.inet.ip`, `net.inet.icmp` and `net.inet.arp`.
 
-use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use iopkt_base::Errno;
-use iopkt_ctl::Reply;
+use iopkt_stack::variables::{Fixed, Place, Variables};
 
 /// Settings of the domain; the defaults are NetBSD's unless a note says otherwise.
 #[derive(Clone, Debug)]
@@ -45,7 +41,7 @@ impl Default for Tunables {
 }
 
 /// Variables that can be read only: name, value, why.
-const FIXED: &[(&str, &str, &str)] = &[
+const FIXED: &[Fixed] = &[
     ("net.inet.ip.forwarding", "0", "forwarding is not in this build"),
     ("net.inet.ip.allowsrcrt", "0", "source-routed packets are refused (RFC 7126 4.3)"),
     ("net.inet.ip.forwsrcrt", "0", "source-routed packets are refused (RFC 7126 4.3)"),
@@ -66,63 +62,21 @@ const NAMES: &[&str] = &[
     "net.inet.icmp.bmcastecho",
 ];
 
-impl Tunables {
-    fn get(&self, name: &str) -> Option<i64> {
+impl Variables for Tunables {
+    const FIXED: &'static [Fixed] = FIXED;
+    const NAMES: &'static [&'static str] = NAMES;
+
+    fn place(&mut self, name: &str) -> Option<Place<'_>> {
         Some(match name {
-            "net.inet.ip.ttl" => self.ttl.into(),
-            "net.inet.ip.maxfragpackets" => self.maxfragpackets,
-            "net.inet.ip.mtudisc" => self.mtudisc.into(),
-            "net.inet.ip.dad_count" => self.dad_count.into(),
-            "net.inet.icmp.errppslimit" => self.errppslimit,
-            "net.inet.icmp.rediraccept" => self.rediraccept.into(),
-            "net.inet.icmp.redirtimeout" => self.redirtimeout.into(),
-            "net.inet.icmp.bmcastecho" => self.bmcastecho.into(),
+            "net.inet.ip.ttl" => Place::Byte(&mut self.ttl, 1),
+            "net.inet.ip.maxfragpackets" => Place::Long(&mut self.maxfragpackets),
+            "net.inet.ip.mtudisc" => Place::Flag(&mut self.mtudisc),
+            "net.inet.ip.dad_count" => Place::Word(&mut self.dad_count, 0, 10),
+            "net.inet.icmp.errppslimit" => Place::Long(&mut self.errppslimit),
+            "net.inet.icmp.rediraccept" => Place::Flag(&mut self.rediraccept),
+            "net.inet.icmp.redirtimeout" => Place::Word(&mut self.redirtimeout, 1, 86_400),
+            "net.inet.icmp.bmcastecho" => Place::Flag(&mut self.bmcastecho),
             _ => return None,
-        })
-    }
-
-    /// False when the value is out of range.
-    fn set(&mut self, name: &str, v: i64) -> bool {
-        let flag = |to: &mut bool| {
-            *to = v == 1;
-            v == 0 || v == 1
-        };
-        match name {
-            "net.inet.ip.ttl" if (1..=255).contains(&v) => self.ttl = v as u8,
-            "net.inet.ip.maxfragpackets" if (-1..=1_000_000).contains(&v) => self.maxfragpackets = v,
-            "net.inet.ip.mtudisc" if v == 0 || v == 1 => return flag(&mut self.mtudisc),
-            "net.inet.ip.dad_count" if (0..=10).contains(&v) => self.dad_count = v as u32,
-            "net.inet.icmp.errppslimit" if (-1..=1_000_000).contains(&v) => self.errppslimit = v,
-            "net.inet.icmp.rediraccept" if v == 0 || v == 1 => return flag(&mut self.rediraccept),
-            "net.inet.icmp.redirtimeout" if (1..=86_400).contains(&v) => self.redirtimeout = v as u32,
-            "net.inet.icmp.bmcastecho" if v == 0 || v == 1 => return flag(&mut self.bmcastecho),
-            _ => return false,
-        }
-        true
-    }
-
-    /// Reads or writes a variable, or lists all (name ""); `None` for a name that is not here.
-    pub(crate) fn sysctl(&mut self, name: &str, value: Option<&str>) -> Option<Reply> {
-        if name.is_empty() {
-            let mut all: Vec<(String, String)> =
-                FIXED.iter().map(|(n, v, _)| ((*n).to_string(), (*v).to_string())).collect();
-            all.extend(NAMES.iter().filter_map(|n| Some(((*n).to_string(), self.get(n)?.to_string()))));
-            return Some(Reply::Sysctl(all));
-        }
-        if let Some((n, v, why)) = FIXED.iter().find(|f| f.0 == name) {
-            return Some(match value {
-                None => Reply::Sysctl(alloc::vec![((*n).to_string(), (*v).to_string())]),
-                Some(x) if x.trim() == *v => Reply::Ok,
-                Some(_) => Reply::why(Errno::EPERM, format!("{n}: read only ({why})")),
-            });
-        }
-        let now = self.get(name)?;
-        Some(match value {
-            None => Reply::Sysctl(alloc::vec![(name.to_string(), now.to_string())]),
-            Some(v) => match v.trim().parse::<i64>() {
-                Ok(v) if self.set(name, v) => Reply::Ok,
-                _ => Reply::why(Errno::EINVAL, format!("{name}: {v} is not a value for it")),
-            },
         })
     }
 }
@@ -130,12 +84,15 @@ impl Tunables {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iopkt_base::Errno;
+    use iopkt_ctl::Reply;
 
     #[test]
     fn every_name_reads_and_writes_its_own_value_back() {
         let mut t = Tunables::default();
         for n in NAMES {
-            let v = t.get(n).unwrap().to_string();
+            let Some(Reply::Sysctl(now)) = t.sysctl(n, None) else { panic!("{n}") };
+            let v = now[0].1.clone();
             assert_eq!(t.sysctl(n, Some(&v)), Some(Reply::Ok), "{n}");
             assert_eq!(t.sysctl(n, None), Some(Reply::Sysctl(alloc::vec![((*n).into(), v)])));
             assert!(matches!(t.sysctl(n, Some("-77")), Some(Reply::Err { errno: Errno::EINVAL, .. })), "{n}");

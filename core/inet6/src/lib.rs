@@ -36,11 +36,11 @@ use errors::ErrorLimit;
 use iopkt_base::{Instant, zone};
 use iopkt_ctl::{IfKind, Reply, Request};
 use iopkt_mbuf::Mbuf;
-use iopkt_stack::{Change, Domain, Family, IfAddr, IpOut, LO0, Layers, Life};
+use iopkt_stack::variables::Variables;
+use iopkt_stack::{Change, Domain, Family, IfAddr, IpOut, LO0, Layers, Life, Redirects};
 use iopkt_wire::ethernet::TYPE_IPV6;
 use mld::Mld;
-use reass::Reassembly;
-use redirect::Redirects;
+use reass::Fragments;
 use router::Routers;
 pub use stats::{Stat6, Stats};
 pub use tunables::Tunables;
@@ -55,7 +55,7 @@ pub struct Inet6 {
     t: Tunables,
     /// Counters, in netstat's words.
     pub stats: Stats,
-    reass: Option<Reassembly>,
+    reass: Option<Fragments>,
     limit: ErrorLimit,
     ident: Option<u32>,
     dad: Dad,
@@ -161,7 +161,7 @@ impl Domain for Inet6 {
     }
 
     fn deadline(&self) -> Instant {
-        self.reass.as_ref().map_or(Instant::FAR, Reassembly::deadline).min(self.next)
+        self.reass.as_ref().map_or(Instant::FAR, Fragments::deadline).min(self.next)
     }
 
     fn ctl(&mut self, _l: &mut Layers<'_>, r: &Request) -> Option<Reply> {

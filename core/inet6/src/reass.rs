@@ -1,98 +1,30 @@
 //! Reassembly (RFC 8200 section 4.5, RFC 5722, RFC 6946, RFC 7112).
 //!
-//! Pieces are kept sorted, as the buffers they came in. A piece that overlaps another ends the whole datagram (RFC 5722); an exact
-//! duplicate is only dropped. An atomic fragment is a packet of its own, whatever else is here under its identification
+//! The table is [`iopkt_stack::reassembly`], limited by `net.inet6.ip6.maxfragpackets`. An atomic fragment is a packet of its own, whatever else is here under its identification
 //! (RFC 6946). The first piece must hold the whole chain of headers (RFC 7112). A datagram that is not complete after 60 s ends
 //! with "time exceeded" if its first piece is here.
-//!
-//! Limits: datagrams (`net.inet6.ip6.maxfragpackets` and `Config::max_reassembly`; at the limit the oldest goes), pieces of a
-//! datagram, pieces altogether (16 per datagram allowed).
 
 use crate::input::Packet;
 use crate::{Inet6, Stat6};
-use alloc::collections::BTreeSet;
-use alloc::vec::Vec;
 use core::net::Ipv6Addr;
-use iopkt_base::{Duration, Instant, Keyed};
+use iopkt_base::Duration;
 use iopkt_mbuf::{Mbuf, flags};
-use iopkt_stack::hash::{KeyedMap, KeyedState};
+use iopkt_stack::reassembly::{Datagram, Piece, Put, Reassembly};
 use iopkt_stack::{Cx, Layers, Why};
 use iopkt_wire::icmp6::{param, timxceed, ty};
 use iopkt_wire::ipv6::{Chain, FRAGMENT_LEN, Fragment, HEADER_LEN, MAX_LEN, is_extension, next};
 
 /// How long a datagram may take to arrive (RFC 8200 4.5).
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
-/// Most pieces of a datagram: 64 KiB in pieces of the smallest MTU, and some.
-const MAX_PIECES: usize = 160;
-
+/// Source, destination, identification.
 type Key = (Ipv6Addr, Ipv6Addr, u32);
+pub(crate) type Fragments = Reassembly<Key, Head>;
 
-struct Piece {
-    start: usize,
-    end: usize,
-    m: Mbuf,
-    /// Where its fragment header stands, where that is named, and what it names.
+/// Of each piece: where its fragment header stands, where that is named, and what it names.
+pub(crate) struct Head {
     at: usize,
     named_at: usize,
     next: u8,
-}
-
-struct Datagram {
-    pieces: Vec<Piece>,
-    /// Length of the fragmentable part, once the last piece is here.
-    len: Option<usize>,
-    have: usize,
-    until: Instant,
-}
-
-/// Datagrams that are not complete.
-pub(crate) struct Reassembly {
-    map: KeyedMap<Key, Datagram>,
-    ages: BTreeSet<(Instant, Key)>,
-    pieces: usize,
-}
-
-impl Reassembly {
-    fn new(secret: &Keyed) -> Reassembly {
-        let map = KeyedMap::with_hasher(KeyedState::new(secret, "fragments6"));
-        Reassembly { map, ages: BTreeSet::new(), pieces: 0 }
-    }
-
-    pub fn deadline(&self) -> Instant {
-        self.ages.first().map_or(Instant::FAR, |a| a.0)
-    }
-
-    fn take(&mut self, key: &Key) -> Option<Datagram> {
-        let d = self.map.remove(key)?;
-        self.ages.remove(&(d.until, *key));
-        self.pieces -= d.pieces.len();
-        Some(d)
-    }
-
-    /// Ends a datagram; returns how many pieces it had.
-    fn discard(&mut self, cx: &mut Cx, key: &Key, why: Why) -> u64 {
-        let pieces = self.take(key).map_or(Vec::new(), |d| d.pieces);
-        let n = pieces.len() as u64;
-        for p in pieces {
-            cx.drop(p.m, why);
-        }
-        n
-    }
-
-    /// Makes sure that one more piece, perhaps of one more datagram, may be kept; `None` when that cannot be, else how many
-    /// pieces ended for it.
-    fn make_room(&mut self, cx: &mut Cx, key: &Key, max: usize) -> Option<u64> {
-        if max == 0 {
-            return None;
-        }
-        let mut ended = 0;
-        while (self.map.len() >= max && !self.map.contains_key(key)) || self.pieces >= max.saturating_mul(16)
-        {
-            let oldest = self.ages.first()?.1;
-            ended += self.discard(cx, &oldest, Why::ReassemblyLimit);
-        }
-        Some(ended)
-    }
 }
 
 impl Inet6 {
@@ -132,7 +64,12 @@ impl Inet6 {
             self.icmp6_error(l, &m, ty::PARAM_PROBLEM, param::FIRST_FRAGMENT, 0);
             return self.no_piece(l, m);
         }
-        self.keep(l, (p.src, p.dst, f.id), f.more, Piece { start, end, m, at, named_at, next: f.next })
+        self.keep(
+            l,
+            (p.src, p.dst, f.id),
+            f.more,
+            Piece { start, end, m, head: Head { at, named_at, next: f.next } },
+        )
     }
 
     fn no_piece(&mut self, l: &mut Layers<'_>, m: Mbuf) -> Option<Mbuf> {
@@ -141,68 +78,27 @@ impl Inet6 {
         None
     }
 
-    fn keep(&mut self, l: &mut Layers<'_>, key: Key, more: bool, p: Piece) -> Option<Mbuf> {
-        let max = match self.t.maxfragpackets {
-            n if n < 0 => usize::MAX,
-            n => usize::try_from(n).unwrap_or(usize::MAX),
-        };
-        let max = max.min(l.cx.cfg.max_reassembly);
-        let r = self.reass.get_or_insert_with(|| Reassembly::new(&l.cx.secret));
-        let Some(ended) = r.make_room(l.cx, &key, max) else {
-            self.stats.inc(Stat6::FragDropped);
-            l.cx.drop(p.m, Why::ReassemblyLimit);
-            return None;
-        };
-        self.stats.add(Stat6::FragDropped, ended);
+    fn keep(&mut self, l: &mut Layers<'_>, key: Key, more: bool, p: Piece<Head>) -> Option<Mbuf> {
+        let r = self.reass.get_or_insert_with(|| Fragments::new(&l.cx.secret, "fragments6"));
         let until = l.cx.now + TIMEOUT;
-        if !r.map.contains_key(&key) {
-            r.ages.insert((until, key));
-            r.map.insert(key, Datagram { pieces: Vec::new(), len: None, have: 0, until });
+        let (ended, put) = r.put(l.cx, key, self.t.maxfragpackets, until, more, p);
+        self.stats.add(Stat6::FragDropped, ended);
+        match put {
+            Put::Waits => {}
+            Put::Whole(d) => {
+                let whole = join(l.cx, d);
+                self.stats.add(Stat6::Reassembled, whole.is_some().into());
+                return whole;
+            }
+            Put::NoRoom | Put::Duplicate => self.stats.inc(Stat6::FragDropped),
+            Put::Bad { others, overlaps: true } => self.stats.add(Stat6::FragOverlap, others + 1),
+            Put::Bad { others, overlaps: false } => self.stats.add(Stat6::FragDropped, others + 1),
         }
-        let d = r.map.get_mut(&key)?;
-        let at = d.pieces.partition_point(|x| x.start < p.start);
-        let same = d.pieces.get(at).is_some_and(|x| x.start == p.start && x.end == p.end);
-        if same && (more || d.len == Some(p.end)) {
-            self.stats.inc(Stat6::FragDropped);
-            l.cx.drop(p.m, Why::BadFragment);
-            return None;
-        }
-        let overlaps =
-            at > 0 && d.pieces[at - 1].end > p.start || d.pieces.get(at).is_some_and(|x| x.start < p.end);
-        let beyond = match d.len {
-            Some(len) => p.end > len || (!more && p.end != len),
-            None => !more && d.pieces.last().is_some_and(|x| x.end > p.end),
-        };
-        if overlaps || beyond || d.pieces.len() >= MAX_PIECES {
-            let why = if overlaps || beyond { Why::BadFragment } else { Why::ReassemblyLimit };
-            let n = r.discard(l.cx, &key, why);
-            self.stats.add(if overlaps { Stat6::FragOverlap } else { Stat6::FragDropped }, n + 1);
-            l.cx.drop(p.m, why);
-            return None;
-        }
-        if !more {
-            d.len = Some(p.end);
-        }
-        d.have += p.end - p.start;
-        d.pieces.insert(at, p);
-        r.pieces += 1;
-        // No overlaps and nothing beyond the end: as many bytes as the length says means all of them.
-        if d.len != Some(d.have) {
-            return None;
-        }
-        let whole = join(l.cx, r.take(&key)?);
-        self.stats.add(Stat6::Reassembled, whole.is_some().into());
-        whole
+        None
     }
 
     pub(crate) fn reass_tick(&mut self, l: &mut Layers<'_>) {
-        loop {
-            let Some(r) = self.reass.as_mut() else { return };
-            let Some((at, key)) = r.ages.first().copied().filter(|a| a.0 <= l.cx.now) else { return };
-            let Some(d) = r.take(&key) else {
-                r.ages.remove(&(at, key));
-                continue;
-            };
+        while let Some(d) = self.reass.as_mut().and_then(|r| r.expired(l.cx.now)) {
             for p in d.pieces {
                 self.stats.inc(Stat6::FragTimeout);
                 if p.start == 0 {
@@ -246,9 +142,9 @@ fn without_header(mut m: Mbuf, at: usize, named_at: usize, next: u8) -> Option<M
 }
 
 /// Puts the pieces together: the headers before the fragment header are the first one's.
-fn join(cx: &mut Cx, d: Datagram) -> Option<Mbuf> {
+fn join(cx: &mut Cx, d: Datagram<Head>) -> Option<Mbuf> {
     let len = d.len.unwrap_or(0);
-    let head = d.pieces.first().map_or(HEADER_LEN, |p| p.at);
+    let head = d.pieces.first().map_or(HEADER_LEN, |p| p.head.at);
     let whole = if head + len <= MAX_LEN { cx.mbufs.alloc_len(head + len) } else { None };
     let Some(mut out) = whole else {
         for p in d.pieces {
@@ -261,12 +157,12 @@ fn join(cx: &mut Cx, d: Datagram) -> Option<Mbuf> {
         let b = p.m.as_slice();
         ce |= b[1] >> 4 & 3 == 3;
         if i == 0 {
-            out.extend_from_slice(&b[..p.at]);
+            out.extend_from_slice(&b[..p.head.at]);
             out.set_ifindex(p.m.ifindex());
             out.set_flags(p.m.flags() & (flags::BCAST | flags::MCAST | flags::LOOP));
-            out.as_mut_slice()[p.named_at] = p.next;
+            out.as_mut_slice()[p.head.named_at] = p.head.next;
         }
-        out.extend_from_slice(&b[p.at + FRAGMENT_LEN..]);
+        out.extend_from_slice(&b[p.head.at + FRAGMENT_LEN..]);
         cx.mbufs.free(p.m);
     }
     let b = out.as_mut_slice();

@@ -4,41 +4,14 @@
 use crate::input::Packet;
 use crate::nd::HOPS;
 use crate::{Inet6, Stat6, slaac};
-use alloc::collections::BTreeMap;
 use core::net::IpAddr;
-use iopkt_base::{Duration, Instant, zone};
+use iopkt_base::{Duration, zone};
 use iopkt_ctl::rtf;
 use iopkt_mbuf::Mbuf;
 use iopkt_stack::route::{Origin, Route};
 use iopkt_stack::{HopKind, Layers, RtKind};
 use iopkt_wire::icmp6::{HEADER_LEN, Header};
 use iopkt_wire::nd::{self, Opt};
-
-/// Most routes made by redirects.
-const MAX_REDIRECTS: usize = 256;
-
-/// Routes that redirects made, with their ends.
-#[derive(Default)]
-pub(crate) struct Redirects {
-    until: BTreeMap<IpAddr, Instant>,
-}
-
-impl Redirects {
-    pub fn deadline(&self) -> Instant {
-        self.until.values().min().copied().unwrap_or(Instant::FAR)
-    }
-
-    pub fn tick(&mut self, l: &mut Layers<'_>) {
-        let now = l.cx.now;
-        self.until.retain(|dst, at| {
-            let keep = *at > now;
-            if !keep {
-                l.net.remove_routes(l.cx, |r| r.origin == Origin::Redirect && r.dst == *dst);
-            }
-            keep
-        });
-    }
-}
 
 impl Inet6 {
     /// A redirect. False when it is none to be believed.
@@ -69,8 +42,7 @@ impl Inet6 {
             hop.kind == HopKind::Unicast && hop.ifindex == ifindex && hop.next == IpAddr::V6(p.src)
         });
         let fits = !dst.is_multicast() && (on_link || slaac::is_link_local(&target.into())) && from_first_hop;
-        let known = self.redirects.until.contains_key(&dst.into());
-        if !fits || (self.redirects.until.len() >= MAX_REDIRECTS && !known) {
+        if !fits || !self.redirects.has_room(&dst.into()) {
             self.stats.inc(Stat6::BadRedirect);
             return false;
         }
@@ -92,7 +64,7 @@ impl Inet6 {
         if l.net.routes.add(r.clone()).is_ok() {
             l.net.tell_route(l.cx, RtKind::Redirect, &r, Some(p.src.into()));
             let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
-            self.redirects.until.insert(dst.into(), until);
+            self.redirects.note(dst.into(), until);
             self.reckon();
         }
         true

@@ -1,10 +1,6 @@
 //! The variables of `net.inet6.ip6` and `net.inet6.icmp6`.
 
-use alloc::format;
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
-use iopkt_base::Errno;
-use iopkt_ctl::Reply;
+use iopkt_stack::variables::{Fixed, Place, Variables};
 
 /// Settings of the domain; the defaults are NetBSD's unless a note says otherwise.
 #[derive(Clone, Debug)]
@@ -52,19 +48,11 @@ impl Default for Tunables {
 }
 
 /// Variables that can be read only: name, value, why.
-const FIXED: &[(&str, &str, &str)] = &[
+const FIXED: &[Fixed] = &[
     ("net.inet6.ip6.forwarding", "0", "forwarding is not in this build"),
     ("net.inet6.ip6.redirect", "1", "forwarding is not in this build"),
     ("net.inet6.ip6.rip6stats", "0", "routing headers are not followed (RFC 5095)"),
 ];
-
-/// Where a setting lives and what it may be.
-enum Place<'a> {
-    Flag(&'a mut bool),
-    Byte(&'a mut u8, i64),
-    Word(&'a mut u32, i64, i64),
-    Long(&'a mut i64),
-}
 
 const NAMES: &[&str] = &[
     "net.inet6.ip6.hlim",
@@ -80,7 +68,10 @@ const NAMES: &[&str] = &[
     "net.inet6.icmp6.redirtimeout",
 ];
 
-impl Tunables {
+impl Variables for Tunables {
+    const FIXED: &'static [Fixed] = FIXED;
+    const NAMES: &'static [&'static str] = NAMES;
+
     fn place(&mut self, name: &str) -> Option<Place<'_>> {
         Some(match name {
             "net.inet6.ip6.hlim" => Place::Byte(&mut self.hlim, 1),
@@ -97,63 +88,20 @@ impl Tunables {
             _ => return None,
         })
     }
-
-    fn get(&mut self, name: &str) -> Option<i64> {
-        Some(match self.place(name)? {
-            Place::Flag(b) => (*b).into(),
-            Place::Byte(b, _) => (*b).into(),
-            Place::Word(w, ..) => (*w).into(),
-            Place::Long(l) => *l,
-        })
-    }
-
-    /// False when the value is out of range.
-    fn set(&mut self, name: &str, v: i64) -> bool {
-        match self.place(name) {
-            Some(Place::Flag(b)) if v == 0 || v == 1 => *b = v == 1,
-            Some(Place::Byte(b, min)) if (min..=255).contains(&v) => *b = v as u8,
-            Some(Place::Word(w, min, max)) if (min..=max).contains(&v) => *w = v as u32,
-            Some(Place::Long(l)) if (-1..=1_000_000).contains(&v) => *l = v,
-            _ => return false,
-        }
-        true
-    }
-
-    /// Reads or writes a variable, or lists all (name ""); `None` for a name that is not here.
-    pub(crate) fn sysctl(&mut self, name: &str, value: Option<&str>) -> Option<Reply> {
-        if name.is_empty() {
-            let mut all: Vec<(String, String)> =
-                FIXED.iter().map(|(n, v, _)| ((*n).to_string(), (*v).to_string())).collect();
-            all.extend(NAMES.iter().filter_map(|n| Some(((*n).to_string(), self.get(n)?.to_string()))));
-            return Some(Reply::Sysctl(all));
-        }
-        if let Some((n, v, why)) = FIXED.iter().find(|f| f.0 == name) {
-            return Some(match value {
-                None => Reply::Sysctl(alloc::vec![((*n).to_string(), (*v).to_string())]),
-                Some(x) if x.trim() == *v => Reply::Ok,
-                Some(_) => Reply::why(Errno::EPERM, format!("{n}: read only ({why})")),
-            });
-        }
-        let now = self.get(name)?;
-        Some(match value {
-            None => Reply::Sysctl(alloc::vec![(name.to_string(), now.to_string())]),
-            Some(v) => match v.trim().parse::<i64>() {
-                Ok(v) if self.set(name, v) => Reply::Ok,
-                _ => Reply::why(Errno::EINVAL, format!("{name}: {v} is not a value for it")),
-            },
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use iopkt_base::Errno;
+    use iopkt_ctl::Reply;
 
     #[test]
     fn every_name_reads_and_writes_its_own_value_back() {
         let mut t = Tunables::default();
         for n in NAMES {
-            let v = t.get(n).unwrap().to_string();
+            let Some(Reply::Sysctl(now)) = t.sysctl(n, None) else { panic!("{n}") };
+            let v = now[0].1.clone();
             assert_eq!(t.sysctl(n, Some(&v)), Some(Reply::Ok), "{n}");
             assert_eq!(t.sysctl(n, None), Some(Reply::Sysctl(alloc::vec![((*n).into(), v)])));
             assert!(matches!(t.sysctl(n, Some("-77")), Some(Reply::Err { errno: Errno::EINVAL, .. })), "{n}");

@@ -35,8 +35,9 @@ mod packet;
 mod path;
 pub mod pmtu;
 pub mod prefix;
+pub mod reassembly;
+mod redirects;
 pub mod route;
-
 mod rows;
 mod rtnote;
 mod shard;
@@ -45,6 +46,7 @@ mod stats;
 mod sysctl;
 pub mod tap;
 pub mod tun;
+pub mod variables;
 
 pub use counters::{Counters, Stat, Why};
 pub use cx::{Config, Cx, DevOp, Note};
@@ -56,5 +58,6 @@ pub use listen::Listeners;
 pub use net::{LO_MTU, LO0, Net, SourceRule};
 pub use packet::{Family, IcmpErr, IpInfo, IpOut, Path};
 pub use path::{Hop, HopKind};
+pub use redirects::Redirects;
 pub use rtnote::{By, RtKind, RtNote, RtQueue};
 pub use shard::Shard;

@@ -1,10 +1,9 @@
 //! Streams: bytes through the whole way, both ways, half-close.
 
 mod common;
-use common::{Rig, Watchdog, connected, sa};
-use iopkt_client::{TcpListener, TcpStream};
+use common::{Rig, Watchdog, connected, megabytes_each_way, sa};
+use iopkt_client::TcpListener;
 use std::io::{Read, Write};
-use std::net::Shutdown;
 
 #[test]
 fn a_few_bytes_each_way() {
@@ -30,28 +29,7 @@ fn megabytes_each_way_at_once_arrive_whole() {
     let rig = Rig::new();
     let s = rig.session();
     let (a, b) = connected(&s);
-    const N: usize = 20 << 20;
-    let byte = |i: usize, salt: usize| (i.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 7) as u8;
-    let send = |mut s: &TcpStream, salt| {
-        let data: Vec<u8> = (0..N).map(|i| byte(i, salt)).collect();
-        // Odd sizes, so that borders fall everywhere.
-        for part in data.chunks(33_331) {
-            s.write_all(part).unwrap();
-        }
-        s.shutdown(Shutdown::Write).unwrap();
-    };
-    let recv = |mut s: &TcpStream, salt| {
-        let mut got = Vec::with_capacity(N);
-        s.read_to_end(&mut got).unwrap();
-        assert_eq!(got.len(), N);
-        assert!(got.iter().enumerate().all(|(i, b)| *b == byte(i, salt)));
-    };
-    std::thread::scope(|t| {
-        t.spawn(|| send(&a, 1));
-        t.spawn(|| send(&b, 2));
-        t.spawn(|| recv(&a, 2));
-        t.spawn(|| recv(&b, 1));
-    });
+    megabytes_each_way(&a, &b);
     drop((a, b, s));
     rig.until_empty();
 }

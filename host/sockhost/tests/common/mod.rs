@@ -222,6 +222,34 @@ pub fn connected(s: &Session) -> (iopkt_client::TcpStream, iopkt_client::TcpStre
     (a, b)
 }
 
+/// 20 MiB each way at once, in writes of an odd size, each byte compared; then both have shut their writing half.
+pub fn megabytes_each_way(a: &iopkt_client::TcpStream, b: &iopkt_client::TcpStream) {
+    use iopkt_client::TcpStream;
+    use std::io::{Read, Write};
+    const N: usize = 20 << 20;
+    let byte = |i: usize, salt: usize| (i.wrapping_mul(2_654_435_761).wrapping_add(salt) >> 7) as u8;
+    let send = |mut s: &TcpStream, salt| {
+        let data: Vec<u8> = (0..N).map(|i| byte(i, salt)).collect();
+        // Odd sizes, so that borders fall everywhere.
+        for part in data.chunks(33_331) {
+            s.write_all(part).unwrap();
+        }
+        s.shutdown(std::net::Shutdown::Write).unwrap();
+    };
+    let recv = |mut s: &TcpStream, salt| {
+        let mut got = Vec::with_capacity(N);
+        s.read_to_end(&mut got).unwrap();
+        assert_eq!(got.len(), N);
+        assert!(got.iter().enumerate().all(|(i, b)| *b == byte(i, salt)));
+    };
+    std::thread::scope(|t| {
+        t.spawn(|| send(a, 1));
+        t.spawn(|| send(b, 2));
+        t.spawn(|| recv(a, 2));
+        t.spawn(|| recv(b, 1));
+    });
+}
+
 /// Bounds the time of a test: ends the process with a message when it does not end.
 pub struct Watchdog(Arc<AtomicBool>);
 
