@@ -5,7 +5,7 @@
 //! read from its command line; a script that binds to another address, or gets packets for one, makes that one ours.
 
 use iopkt_world::Setup;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Settings of a run.
 pub(crate) struct Flags {
@@ -40,7 +40,7 @@ impl Flags {
                 Some((n, v)) => (n, v),
                 None => (name, args.get(i + 1).map_or("", String::as_str)),
             };
-            // Packetdrill's own options: it complains itself of what is wrong with them. IPv6 addresses are none of ours.
+            // Packetdrill's own options: it complains itself of what is wrong with them.
             match name {
                 "local_ip" => {
                     f.local(value);
@@ -84,12 +84,13 @@ impl Flags {
     }
 
     fn local(&mut self, v: &str) -> bool {
-        let a = v.parse::<Ipv4Addr>().ok();
-        if let Some(a) = a {
-            self.setup.local = a;
-            self.fixed = true;
+        match v.parse() {
+            Ok(IpAddr::V4(a)) => self.setup.local = a,
+            Ok(IpAddr::V6(a)) => self.setup.local6 = a,
+            Err(_) => return false,
         }
-        a.is_some()
+        self.fixed = true;
+        true
     }
 
     fn mtu(&mut self, v: &str) -> bool {
@@ -112,9 +113,11 @@ mod tests {
             .map(|s| s.to_string())
             .collect();
         let (f, bad) = Flags::read("seed=7,sysctl=off net.ipv4.tcp_sack=0 mtu=9 colour=red", &args);
-        assert_eq!((f.setup.local, f.setup.mtu, f.setup.seed), (Ipv4Addr::new(10, 1, 2, 3), 1400, 7));
+        assert_eq!((f.setup.local, f.setup.mtu, f.setup.seed), ([10, 1, 2, 3].into(), 1400, 7));
         assert!(!f.kernel_sysctl && f.fixed);
         assert_eq!(f.sysctl, [("net.ipv4.tcp_sack".to_string(), "0".to_string())]);
         assert_eq!(bad, ["mtu=9", "colour=red"]);
+        let (f, bad) = Flags::read("local=fd00::7", &[]);
+        assert_eq!((f.setup.local6.to_string().as_str(), f.fixed, bad.len()), ("fd00::7", true, 0));
     }
 }

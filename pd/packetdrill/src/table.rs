@@ -7,7 +7,7 @@ use crate::{hook, msg};
 use iopkt_base::{Errno, Result};
 use iopkt_world::{Call, World, decode_name};
 use libc::{c_char, c_int, c_long, c_longlong, c_ulong, c_void, iovec, size_t, sockaddr, socklen_t, ssize_t};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// `struct packetdrill_interface`: the user data and the calls, in packetdrill's order.
@@ -171,9 +171,6 @@ unsafe extern "C" fn socket(u: *mut c_void, domain: c_int, ty: c_int, proto: c_i
     // SAFETY: `u` is ours.
     let i = unsafe { of(u) };
     let r = numbered(|n| i.with(|s| s.world.socket(Some(n), domain, ty, proto)));
-    if r == Err(Errno::EAFNOSUPPORT) && domain == libc::AF_INET6 {
-        eprintln!("iopkt: this stack does not speak IPv6 yet: socket(AF_INET6) is EAFNOSUPPORT");
-    }
     int(r.map(i64::from)) as c_int
 }
 
@@ -191,8 +188,8 @@ unsafe extern "C" fn bind(u: *mut c_void, fd: c_int, addr: *const sockaddr, len:
     let (i, name) = unsafe { (of(u), name(addr, len)) };
     let r = name.and_then(|name| {
         i.with(|s| {
-            if let Ok(Some(SocketAddr::V4(a))) = decode_name(&name) {
-                adopt(s, *a.ip());
+            if let Ok(Some(a)) = decode_name(&name) {
+                adopt(s, a.ip());
             }
             s.world.bind(fd, &name)
         })
@@ -201,10 +198,16 @@ unsafe extern "C" fn bind(u: *mut c_void, fd: c_int, addr: *const sockaddr, len:
 }
 
 /// An address that a script takes for ours, when nobody has named one.
-fn adopt(s: &mut crate::drive::State, a: std::net::Ipv4Addr) {
-    let one = !a.is_unspecified() && !a.is_multicast() && !a.is_broadcast() && !a.is_loopback();
-    if !s.flags.fixed && one && !s.world.has_address(a) && s.world.add_address(a, s.flags.setup.plen).is_ok()
-    {
+fn adopt(s: &mut crate::drive::State, a: IpAddr) {
+    let a = a.to_canonical();
+    let (one, plen) = match a {
+        IpAddr::V4(a) => (
+            !a.is_unspecified() && !a.is_multicast() && !a.is_broadcast() && !a.is_loopback(),
+            s.flags.setup.plen,
+        ),
+        IpAddr::V6(a) => (!a.is_unspecified() && !a.is_multicast() && !a.is_loopback(), 64),
+    };
+    if !s.flags.fixed && one && !s.world.has_address(a) && s.world.add_address(a, plen).is_ok() {
         s.flags.fixed = true;
     }
 }
@@ -479,13 +482,22 @@ unsafe extern "C" fn poll(u: *mut c_void, fds: *mut libc::pollfd, n: libc::nfds_
     int(r) as c_int
 }
 
+/// Where an IP packet goes.
+fn destination(b: &[u8]) -> Option<IpAddr> {
+    match b.first()? >> 4 {
+        4 => b.get(16..)?.first_chunk::<4>().map(|a| IpAddr::from(*a)),
+        6 => b.get(24..)?.first_chunk::<16>().map(|a| IpAddr::from(*a)),
+        _ => None,
+    }
+}
+
 unsafe extern "C" fn netdev_send(u: *mut c_void, buf: *const c_void, n: size_t) -> c_int {
     // SAFETY: `u` is ours, `buf` has `n` bytes.
     let (i, b) = unsafe { (of(u), bytes(buf, n)) };
     let r = b.map(|b| {
         i.with(|s| {
-            if let Some(a) = b.get(16..20).filter(|_| b[0] >> 4 == 4) {
-                adopt(s, std::net::Ipv4Addr::new(a[0], a[1], a[2], a[3]));
+            if let Some(a) = destination(b) {
+                adopt(s, a);
             }
             s.world.inject(b);
         });

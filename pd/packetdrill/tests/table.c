@@ -254,8 +254,33 @@ static void options(void)
 	v = 1;
 	MUST(t.setsockopt(t.u, accepted, IPPROTO_TCP, TCP_NODELAY, &v, sizeof v) == 0);
 	MUST(t.setsockopt(t.u, accepted, IPPROTO_TCP, 9999, &v, sizeof v) == -1 && errno == ENOPROTOOPT);
-	MUST(t.socket(t.u, AF_INET6, SOCK_STREAM, 0) == -1 && errno == EAFNOSUPPORT);
+	MUST(t.socket(t.u, AF_APPLETALK, SOCK_STREAM, 0) == -1 && errno == EAFNOSUPPORT);
 	MUST(t.socket(t.u, AF_INET, SOCK_STREAM, IPPROTO_UDP) == -1 && errno == EPROTONOSUPPORT);
+}
+
+/* Both domains are there: a SYN of each, by a socket of IPv6. */
+static void both_families(void)
+{
+	struct sockaddr_in6 to = { .sin6_family = AF_INET6, .sin6_port = htons(80) };
+	static const char *const names[] = { "fd3d:fa7b:d17d::1", "::ffff:192.0.2.9" };
+	unsigned char p[2048];
+	size_t n;
+	long long at;
+	int i, fd;
+
+	for (i = 0; i < 2; i++) {
+		inet_pton(AF_INET6, names[i], &to.sin6_addr);
+		fd = t.socket(t.u, AF_INET6, SOCK_STREAM, IPPROTO_TCP);
+		MUST(fd >= 0 && t.fcntl(t.u, fd, 4, 04000L) == 0);
+		MUST(t.connect(t.u, fd, (struct sockaddr *)&to, sizeof to) == -1 && errno == EINPROGRESS);
+		n = sizeof p;
+		MUST(t.netdev_receive(t.u, p, &n, &at) == 0 && n > 40 && p[0] >> 4 == (i ? 4 : 6));
+		if (i)
+			MUST(!memcmp(p + 16, "\300\0\2\11", 4) && p[20 + 13] == TH_SYN);
+		else
+			MUST(!memcmp(p + 24, &to.sin6_addr, 16) && p[6] == IPPROTO_TCP && p[40 + 13] == TH_SYN);
+		MUST(t.close(t.u, fd) == 0);
+	}
 }
 
 int main(int argc, char **argv)
@@ -288,6 +313,7 @@ int main(int argc, char **argv)
 	data(iss);
 	epolls(iss);
 	options();
+	both_families();
 	/* Nothing comes any more: a time-out is a 0 with no bytes. */
 	MUST(next(&seq, &len, &at) == -1);
 	MUST(t.shutdown(t.u, accepted, SHUT_WR) == 0);

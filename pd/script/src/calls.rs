@@ -1,7 +1,7 @@
 //! System calls of a script: arguments to calls of the world, answers to what the script expects.
 
 use crate::ast::Expr;
-use crate::wire::{LOCAL, REMOTE};
+use crate::ends::Variant;
 use iopkt_base::{Errno, Result};
 use iopkt_world::{Answer, Call, Pending, World, encode_name};
 use std::collections::HashMap;
@@ -22,6 +22,7 @@ pub(crate) enum Made {
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     map: HashMap<i64, i32>,
+    variant: Variant,
 }
 
 /// The script makes no sense; said in words.
@@ -49,7 +50,7 @@ fn member<'a>(s: &'a [(String, Expr)], name: &str) -> Option<&'a Expr> {
 }
 
 /// A socket address: `...`, or `{sa_family = AF_INET, sin_port = htons(1), sin_addr = inet_addr("1.2.3.4")}`.
-fn name(e: Option<&Expr>, default: Ipv4Addr) -> Meant<Vec<u8>> {
+fn name(e: Option<&Expr>, default: IpAddr) -> Meant<Vec<u8>> {
     match e {
         Some(Expr::Ellipsis) => Ok(encode_name((default, PORT).into())),
         Some(Expr::Struct(s)) => {
@@ -63,14 +64,16 @@ fn name(e: Option<&Expr>, default: Ipv4Addr) -> Meant<Vec<u8>> {
             };
             let addr = match member(s, "sin_addr") {
                 Some(Expr::Call(f, a)) if f == "inet_addr" => match a.first() {
-                    Some(Expr::Text(t)) => t.parse::<Ipv4Addr>().map_err(|_| format!("{t} is no address"))?,
+                    Some(Expr::Text(t)) => {
+                        t.parse::<Ipv4Addr>().map_err(|_| format!("{t} is no address"))?.into()
+                    }
                     _ => return Err("inet_addr(\"1.2.3.4\")".into()),
                 },
                 Some(Expr::Ellipsis) | None => default,
                 _ => return Err("sin_addr = inet_addr(\"1.2.3.4\")".into()),
             };
             let port = u16::try_from(port).map_err(|_| format!("{port} is no port"))?;
-            Ok(encode_name(SocketAddr::new(IpAddr::V4(addr), port)))
+            Ok(encode_name(SocketAddr::new(addr, port)))
         }
         _ => Err("a socket address is ... or {sa_family = AF_INET, ...}".into()),
     }
@@ -129,6 +132,16 @@ fn bare(ret: i32) -> Answer {
 }
 
 impl Files {
+    pub fn new(variant: Variant) -> Files {
+        Files { variant, ..Files::default() }
+    }
+
+    /// The stack's address, or the peer's, as sockets have it.
+    fn end(&self, peer: bool) -> IpAddr {
+        let e = self.variant.ends();
+        self.variant.socket_address(if peer { e.remote } else { e.local })
+    }
+
     fn fd(&self, e: Option<&Expr>) -> Meant<i32> {
         let n = int(e, "a descriptor")?;
         // One that the script never made is one that is not open.
@@ -153,10 +166,10 @@ impl Files {
         let arg = |n: usize| small(a.get(n), "an argument");
         let r = match call {
             "socket" => {
-                let domain = if a.first() == Some(&Expr::Ellipsis) { 2 } else { arg(0)? };
+                let domain = if a.first() == Some(&Expr::Ellipsis) { self.variant.domain() } else { arg(0)? };
                 w.socket(None, domain, arg(1)?, arg(2)?).map(bare)
             }
-            "bind" => w.bind(fd(0)?, &name(a.get(1), LOCAL)?).map(bare),
+            "bind" => w.bind(fd(0)?, &name(a.get(1), self.end(false))?).map(bare),
             "listen" => w.listen(fd(0)?, arg(1)?).map(bare),
             "close" => w.close(fd(0)?).map(bare),
             "shutdown" => w.shutdown(fd(0)?, arg(1)?).map(bare),
@@ -197,7 +210,7 @@ impl Files {
         };
         Ok(Some(match call {
             "accept" => Call::Accept { fd: fd?, flags: 0 },
-            "connect" => Call::Connect { fd: fd?, name: name(a.get(1), REMOTE)? },
+            "connect" => Call::Connect { fd: fd?, name: name(a.get(1), self.end(true))? },
             "read" => recv(len(a.get(2))?, 0)?,
             "readv" => recv(iovec(a.get(1))?, 0)?,
             "recv" | "recvfrom" => recv(len(a.get(2))?, flags(3)?)?,
@@ -205,7 +218,7 @@ impl Files {
             "writev" => send(iovec(a.get(1))?, 0, None)?,
             "send" => send(len(a.get(2))?, flags(3)?, None)?,
             "sendto" => {
-                let to = a.get(4).map(|_| name(a.get(4), REMOTE)).transpose()?;
+                let to = a.get(4).map(|_| name(a.get(4), self.end(true))).transpose()?;
                 send(len(a.get(2))?, flags(3)?, to)?
             }
             "sendmsg" | "recvmsg" => {
@@ -216,7 +229,7 @@ impl Files {
                 if call == "recvmsg" {
                     recv(n, flags(2)?)?
                 } else {
-                    let to = member(m, "msg_name").map(|e| name(Some(e), REMOTE)).transpose()?;
+                    let to = member(m, "msg_name").map(|e| name(Some(e), self.end(true))).transpose()?;
                     send(n, flags(2)?, to)?
                 }
             }

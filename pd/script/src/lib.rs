@@ -10,6 +10,9 @@
 //! microsecond, within the tolerance); packets that nobody expected are an error at the end of the script at the
 //! latest; assertions are evaluated here, without Python (`assert EXPRESSION`, comparisons, arithmetic, and, or, not; names of
 //! `struct tcp_info` and of its constants).
+//!
+//! **Variants.** As packetdrill's suites, a script runs with sockets of IPv4, of IPv6, and of IPv6 with mapped addresses ([`Variant`]); one that
+//! names a family says `--ip_version` at its top.
 #![forbid(unsafe_code)]
 
 mod assert;
@@ -17,6 +20,7 @@ pub mod ast;
 mod calls;
 mod check;
 mod conn;
+mod ends;
 mod expr;
 mod lex;
 mod packet;
@@ -25,4 +29,5 @@ pub mod run;
 mod symbols;
 mod wire;
 
+pub use ends::Variant;
 pub use run::{Failure, Options, run};

@@ -1,9 +1,9 @@
 //! `io-pkt-drill [-v] SCRIPT.pkt ...`: runs scripts of packetdrill's language against the stack in virtual time.
 
-use iopkt_script::{Options, run};
+use iopkt_script::{Options, Variant, run};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: io-pkt-drill [-v] [--seed=N] [--tolerance_usecs=N] SCRIPT.pkt ...
+const USAGE: &str = "usage: io-pkt-drill [-v] [--seed=N] [--tolerance_usecs=N] [--ip_version=ipv4|ipv6|ipv4-mapped-ipv6] SCRIPT.pkt ...
 Runs scripts of packetdrill's language against the stack, in virtual time. A directory stands for all its scripts.
 Exit status: 0 when all hold, 1 when one does not, 2 for wrong usage.";
 
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
             }
             Some(("--seed", n)) => n.parse().map(|n| opts.seed = n).is_ok(),
             Some(("--tolerance_usecs", n)) => n.parse().map(|n| opts.tolerance = n).is_ok(),
+            Some(("--ip_version", n)) => Variant::named(n).map(|v| opts.variant = v).is_some(),
             _ if a.starts_with('-') => false,
             _ => {
                 paths.push(std::path::PathBuf::from(a.clone()));

@@ -3,12 +3,14 @@
 use crate::ast::{Action, Body, Event, Expr, Packet, Script, Segment, Time};
 use crate::calls::{Files, Made, PORT, verify};
 use crate::conn::{Conn, show};
+use crate::ends::{Ends, Variant};
 use crate::wire::{self, Live, Sent};
 use crate::{assert, check, parse};
 use iopkt_base::{Duration, Errno, Instant};
 use iopkt_world::{Answer, Pending, Setup, World};
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
@@ -26,11 +28,13 @@ pub struct Options {
     pub seed: u64,
     /// Tell each event on stderr.
     pub verbose: bool,
+    /// With which addresses.
+    pub variant: Variant,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { tolerance: 4000, seed: 1, verbose: false }
+        Options { tolerance: 4000, seed: 1, verbose: false, variant: Variant::V4 }
     }
 }
 
@@ -63,6 +67,7 @@ struct Blocked {
 
 struct Runner {
     world: World,
+    ends: Ends,
     files: Files,
     conns: Vec<Conn>,
     /// The last socket that was made or accepted: assertions are about it.
@@ -75,6 +80,12 @@ struct Runner {
 }
 
 type Done = Result<(), String>;
+
+/// The only variant that a script is for (`--ip_version` at its top); `None`: it is for all.
+pub fn only(text: &str) -> Option<Variant> {
+    let s = parse::script(text).ok()?;
+    s.options.iter().find(|o| o.0 == "ip_version").and_then(|o| Variant::named(&o.1))
+}
 
 /// Carries a script out.
 ///
@@ -92,7 +103,12 @@ pub fn run(text: &str, opts: &Options) -> Result<(), Failure> {
 
 impl Runner {
     fn new(s: &Script, opts: &Options) -> Result<Runner, String> {
-        let mut setup = Setup { local: wire::LOCAL, seed: opts.seed, ..Setup::default() };
+        let ends = opts.variant.ends();
+        let mut setup = Setup { seed: opts.seed, ..Setup::default() };
+        match ends.local {
+            IpAddr::V4(a) => setup.local = a,
+            IpAddr::V6(a) => setup.local6 = a,
+        }
         let mut opts = opts.clone();
         for (n, v) in &s.options {
             let bad = |_| format!("--{n}={v} is not a number");
@@ -100,16 +116,23 @@ impl Runner {
                 "mtu" => setup.mtu = v.parse().map_err(bad)?,
                 "tolerance_usecs" => opts.tolerance = v.parse().map_err(bad)?,
                 // What the real one is told of addresses makes no difference here.
-                "ip_version" if v == "ipv4" => {}
+                "ip_version" if v == opts.variant.name() => {}
+                "ip_version" => {
+                    return Err(format!("--ip_version={v}: the script is run as {}", opts.variant.name()));
+                }
                 "local_ip" | "remote_ip" | "gateway_ip" | "netmask_ip" => {}
                 _ => return Err(format!("--{n}={v}: that option is not known here")),
             }
+        }
+        if ends.local.is_ipv6() {
+            setup.mtu += 20;
         }
         let world = World::new(&setup)?;
         Ok(Runner {
             start: world.now(),
             world,
-            files: Files::default(),
+            ends,
+            files: Files::new(opts.variant),
             conns: Vec::new(),
             subject: None,
             opts,
@@ -353,17 +376,17 @@ impl Runner {
             Body::Tcp(s) => {
                 let c = self.conn_in(p, s);
                 self.conns[c].heard = true;
-                self.conns[c].inbound(s, tos, p.ttl.unwrap_or(64)).bytes()?
+                self.conns[c].inbound(s, tos, p.ttl.unwrap_or(64)).bytes(&self.ends)?
             }
             Body::Udp(n) => {
                 let (from, to) = p.ports.unwrap_or((PORT, PORT));
-                wire::udp(from, to, *n)
+                wire::udp(&self.ends, from, to, *n)
             }
             Body::Icmp { kind, mtu, about } => {
                 let c = self.conns.last().ok_or("an ICMP error about no connection")?;
                 let (seq, len) = about.unwrap_or((0, 0));
                 let seq = c.local.unwrap_or(0).wrapping_add(seq);
-                wire::icmp(*kind, *mtu, c.ports, seq, len)
+                wire::icmp(&self.ends, *kind, *mtu, c.ports, seq, len)?
             }
         };
         self.world.inject(&bytes);

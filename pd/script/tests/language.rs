@@ -68,6 +68,7 @@ fn nonsense_is_refused_by_line() {
         ("0 `sysctl", 1, "has no end"),
         ("0 /* never", 1, "has no end"),
         ("0 > . 0:0(0) ack 1 <frob 3>", 1, "no option"),
+        ("--ip_version=ipv6\n0 socket(2, 1, 6) = 3", 1, "ip_version"),
         ("--mtu=x\n0 socket(2, 1, 6) = 3", 1, "not a number"),
         ("0~+1 > . 0:0(0) ack 1", 1, "both ends"),
     ] {

@@ -7,7 +7,7 @@ use crate::stack::World;
 use iopkt_base::{Duration, Errno, Instant, Result};
 use iopkt_stack::Family;
 use iopkt_stack::sockets::{SockId, SockType};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 const AF_INET: i32 = 2;
 const AF_INET6: i32 = 10;
@@ -432,10 +432,6 @@ impl World {
 
     pub(crate) fn connect_once(&mut self, id: SockId, to: Option<SocketAddr>) -> Result<()> {
         let s = &mut self.shard;
-        // A name of the family that the stack does not have is no address of ours: Linux says so by the socket's family.
-        if to.is_some_and(|t| matches!(t.ip(), IpAddr::V6(_))) {
-            return Err(Errno::EAFNOSUPPORT);
-        }
         s.sockets.connect(&mut s.cx, &mut s.net, id, to)
     }
 }

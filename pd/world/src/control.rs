@@ -2,6 +2,7 @@
 
 use crate::name::encode_name;
 use iopkt_base::Instant;
+use iopkt_stack::Family;
 use iopkt_stack::sockets::{SockErr, origin};
 use std::net::SocketAddr;
 
@@ -10,6 +11,8 @@ const SOL_IP: i32 = 0;
 const SOL_TCP: i32 = 6;
 const SCM_TIMESTAMPING: i32 = 37;
 const IP_RECVERR: i32 = 11;
+const SOL_IPV6: i32 = 41;
+const IPV6_RECVERR: i32 = 25;
 const TCP_CM_INQ: i32 = 36;
 
 /// Control messages one behind the other.
@@ -31,8 +34,8 @@ impl Control {
         self.put(SOL_TCP, TCP_CM_INQ, &i32::try_from(n).unwrap_or(i32::MAX).to_ne_bytes());
     }
 
-    /// An entry of the error queue; `wall` makes a time of day of a time.
-    pub fn error(&mut self, e: &SockErr, wall: impl Fn(Instant) -> u64) {
+    /// An entry of the error queue of an IPv4 or IPv6 socket; `wall` makes a time of day of a time.
+    pub fn error(&mut self, e: &SockErr, family: Family, wall: impl Fn(Instant) -> u64) {
         if let Some(at) = e.at {
             // `struct scm_timestamping`: the software's time, two that are void.
             let us = wall(at);
@@ -47,10 +50,14 @@ impl Control {
         b.extend_from_slice(&[e.origin, e.icmp.0, e.icmp.1, 0]);
         b.extend_from_slice(&e.info.to_ne_bytes());
         b.extend_from_slice(&e.data.to_ne_bytes());
-        match e.offender.filter(|_| matches!(e.origin, origin::ICMP | origin::LOCAL)) {
+        let (level, kind, room) = match family {
+            Family::V4 => (SOL_IP, IP_RECVERR, 32),
+            Family::V6 => (SOL_IPV6, IPV6_RECVERR, 44),
+        };
+        match e.offender.filter(|_| matches!(e.origin, origin::ICMP | origin::ICMP6 | origin::LOCAL)) {
             Some(a) => b.extend_from_slice(&encode_name(SocketAddr::new(a, 0))),
-            None => b.resize(32, 0),
+            None => b.resize(room, 0),
         }
-        self.put(SOL_IP, IP_RECVERR, &b);
+        self.put(level, kind, &b);
     }
 }

@@ -1,6 +1,6 @@
 //! One stack in virtual time, as a program of Linux sees it.
 //!
-//! A [`World`] is a [`iopkt_stack::Shard`] with the IPv4 domain, one point-to-point interface `tun0` whose other end is the
+//! A [`World`] is a [`iopkt_stack::Shard`] with the IPv4 and IPv6 domains, one point-to-point interface `tun0` whose other end is the
 //! caller (IP packets go in by [`World::inject`] and come out by [`World::sent`]), a clock that only the caller moves, and
 //! the descriptors of one program. Nothing here waits, sleeps or asks the operating system: two runs with the same
 //! calls give the same packets at the same times.
@@ -14,7 +14,6 @@
 //! After each packet, call or deadline the stack runs until it has nothing more to do at that instant.
 //!
 //! Semantics are Linux's (man pages of section 2 and 7), errno by errno, because scripts are written for it.
-//! IPv6 is refused by socket(2) with EAFNOSUPPORT until the stack speaks it.
 #![forbid(unsafe_code)]
 
 mod calls;

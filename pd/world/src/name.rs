@@ -1,7 +1,7 @@
 //! Socket addresses in Linux's layout (`struct sockaddr_in`, `sockaddr_in6`).
 
 use iopkt_base::{Errno, Result};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 const AF_UNSPEC: u16 = 0;
 const AF_INET: u16 = 2;
@@ -24,7 +24,10 @@ pub fn decode_name(b: &[u8]) -> Result<Option<SocketAddr>> {
             let a = b.first_chunk::<24>().ok_or(Errno::EINVAL)?;
             let mut ip = [0; 16];
             ip.copy_from_slice(&a[8..24]);
-            Ok(Some((Ipv6Addr::from(ip), u16::from_be_bytes([a[2], a[3]])).into()))
+            // RFC 2133's structure ends before the scope.
+            let scope = b.get(24..28).and_then(|s| s.try_into().ok()).map_or(0, u32::from_ne_bytes);
+            let port = u16::from_be_bytes([a[2], a[3]]);
+            Ok(Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into()))
         }
         _ => Err(Errno::EAFNOSUPPORT),
     }
@@ -45,6 +48,7 @@ pub fn encode_name(a: SocketAddr) -> Vec<u8> {
             b[..2].copy_from_slice(&AF_INET6.to_ne_bytes());
             b[2..4].copy_from_slice(&a.port().to_be_bytes());
             b[8..24].copy_from_slice(&a.ip().octets());
+            b[24..28].copy_from_slice(&a.scope_id().to_ne_bytes());
             b
         }
     }

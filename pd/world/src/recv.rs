@@ -129,7 +129,8 @@ impl World {
         let e = self.shard.sockets.take_queued_error(id).ok_or(Errno::EAGAIN)?;
         let mut c = Control::default();
         let epoch = self.epoch;
-        c.error(&e, |t| epoch + t.as_micros());
+        let (_, family, _) = self.shard.sockets.kind(id)?;
+        c.error(&e, family, |t| epoch + t.as_micros());
         let data = e.payload[..e.payload.len().min(len)].to_vec();
         // The packet that a timestamp is of does not come with it: as if it had been cut off.
         let cut = e.payload.len() > len || e.origin == origin::TIMESTAMPING && self.stamps_with_packet(id);

@@ -4,10 +4,11 @@ use crate::fds::Fds;
 use iopkt_base::{Duration, Instant};
 use iopkt_ctl::{AddrInfo, AddrState, IfKind, LinkState, Reply, Request, RouteInfo};
 use iopkt_inet::Inet;
+use iopkt_inet6::Inet6;
 use iopkt_mbuf::{Mbuf, Pool, PoolConfig};
 use iopkt_stack::{Config, IfAttach, Note, Shard};
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Turns at one instant after which the stack is said to spin.
 const SPIN: u32 = 10_000;
@@ -15,10 +16,12 @@ const SPIN: u32 = 10_000;
 /// How a world begins.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Address of `tun0`.
+    /// IPv4 address of `tun0`.
     pub local: Ipv4Addr,
     /// Its prefix length, bits.
     pub plen: u8,
+    /// IPv6 address of `tun0`; its prefix is of 64 bits.
+    pub local6: Ipv6Addr,
     /// MTU of `tun0`, bytes.
     pub mtu: u32,
     /// Seed of the stack's randomness, seen and secret.
@@ -30,7 +33,14 @@ pub struct Setup {
 impl Default for Setup {
     /// What packetdrill's own scripts are run with.
     fn default() -> Self {
-        Setup { local: Ipv4Addr::new(192, 168, 0, 1), plen: 16, mtu: 1500, seed: 1, epoch: 0 }
+        Setup {
+            local: Ipv4Addr::new(192, 168, 0, 1),
+            plen: 16,
+            local6: Ipv6Addr::new(0xfd3d, 0xa0b, 0x17d6, 0, 0, 0, 0, 1),
+            mtu: 1500,
+            seed: 1,
+            epoch: 0,
+        }
     }
 }
 
@@ -61,7 +71,7 @@ impl World {
         let now = Instant::from_millis(1_000_000);
         let pool = Pool::new(PoolConfig { max_clusters: 16_384, ..PoolConfig::default() });
         let key = (u128::from(s.seed) << 64 | 0x5eed).to_le_bytes();
-        let domains: Vec<Box<dyn iopkt_stack::Domain>> = vec![Box::new(Inet::new())];
+        let domains: Vec<Box<dyn iopkt_stack::Domain>> = vec![Box::new(Inet::new()), Box::new(Inet6::new())];
         let mut shard = Shard::new(now, Config::default(), s.seed, key, pool.cache(64), domains);
         let a = IfAttach {
             kind: IfKind::PointToPoint,
@@ -84,16 +94,18 @@ impl World {
             pool,
         };
         w.shard.sockets.hand_messages();
-        w.add_address(s.local, s.plen)?;
-        w.default_route()?;
+        w.add_address(s.local.into(), s.plen)?;
+        w.add_address(s.local6.into(), 64)?;
+        w.default_route(Ipv4Addr::UNSPECIFIED.into())?;
+        w.default_route(Ipv6Addr::UNSPECIFIED.into())?;
         w.settle();
         w.out.clear();
         Ok(w)
     }
 
-    fn default_route(&mut self) -> Result<(), String> {
+    fn default_route(&mut self, dst: IpAddr) -> Result<(), String> {
         let r = RouteInfo {
-            dst: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            dst,
             prefix_len: 0,
             gateway: None,
             ifname: Some("tun0".into()),
@@ -113,17 +125,12 @@ impl World {
     ///
     /// # Errors
     /// What the stack says against it.
-    pub fn add_address(&mut self, a: Ipv4Addr, plen: u8) -> Result<(), String> {
-        if self.shard.net.is_local(IpAddr::V4(a), 0) {
+    pub fn add_address(&mut self, a: IpAddr, plen: u8) -> Result<(), String> {
+        if self.has_address(a) {
             return Ok(());
         }
-        let addr = AddrInfo {
-            addr: a.into(),
-            prefix_len: plen,
-            broadcast: None,
-            peer: None,
-            state: AddrState::Valid,
-        };
+        let addr =
+            AddrInfo { addr: a, prefix_len: plen, broadcast: None, peer: None, state: AddrState::Valid };
         self.control(&Request::AddAddr { name: "tun0".into(), addr, replace: false })
     }
 
@@ -140,8 +147,8 @@ impl World {
     }
 
     /// Whether an address is the stack's own.
-    pub fn has_address(&self, a: Ipv4Addr) -> bool {
-        self.shard.net.is_local(IpAddr::V4(a), 0)
+    pub fn has_address(&self, a: IpAddr) -> bool {
+        self.shard.net.is_local(a, 0)
     }
 
     /// Present time since the clock's zero.
