@@ -272,17 +272,25 @@ fn images(kind: Kind) -> (PathBuf, PathBuf) {
     (base.join("vmlinux"), initrd)
 }
 
+/// The kernel package that the release's own linux-image-amd64 names, of what `apt-cache show` lists (newest first). One of
+/// backports is another kernel, with other modules.
+fn stable(show: &str) -> Option<String> {
+    let named = |l: &str| {
+        let p = l.strip_prefix("Depends: ")?.split([' ', ',']).next()?;
+        p.starts_with("linux-image-").then(|| p.to_string())
+    };
+    let names = |s: &str| s.lines().find_map(named);
+    let backported = |s: &str| s.lines().any(|l| l.starts_with("Version: ") && l.contains("~bpo"));
+    show.split("\n\n").filter(|s| !backported(s)).find_map(names)
+}
+
 /// Unpacks the kernel package into `k/` and the kernel proper into `vmlinux`.
 fn kernel(base: &Path) {
-    let depends = sh(
+    let show = sh(
         base,
-        "apt-cache depends linux-image-amd64 || { apt-get update -q && apt-cache depends linux-image-amd64; }",
+        "apt-cache show linux-image-amd64 || { apt-get update -q >/dev/null && apt-cache show linux-image-amd64; }",
     );
-    let name = depends
-        .lines()
-        .find_map(|l| l.trim().strip_prefix("Depends: ").filter(|n| n.starts_with("linux-image-")))
-        .expect("linux-image-amd64 names a kernel package")
-        .to_string();
+    let name = stable(&show).expect("linux-image-amd64 names a kernel package");
     sh(
         base,
         &format!(
@@ -361,4 +369,25 @@ done
         .output()
         .expect("bash runs");
     assert!(o.status.success(), "initramfs: {}", String::from_utf8_lossy(&o.stderr));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stable;
+
+    #[test]
+    fn the_release_s_kernel_not_that_of_backports() {
+        let one = |version, image| {
+            format!(
+                "Package: linux-image-amd64\nVersion: {version}\nDepends: {image} (= {version})\nSection: kernel\n\n"
+            )
+        };
+        let (new, old) = ("linux-image-6.12.9+bpo-amd64", "linux-image-6.1.0-56-amd64");
+        let show = one("6.12.9-1~bpo12+1", new)
+            + &one("6.1.192-2", old)
+            + &one("6.1.176-1", "linux-image-6.1.0-50-amd64");
+        assert_eq!(stable(&show).as_deref(), Some(old));
+        assert_eq!(stable(&one("6.12.9-1~bpo12+1", new)), None);
+        assert_eq!(stable(""), None);
+    }
 }
