@@ -5,7 +5,7 @@ use crate::{Inet6, Stat6};
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Errno, zone};
 use iopkt_mbuf::{Chain, Mbuf, flags};
-use iopkt_stack::{Hop, HopKind, IcmpErr, IpOut, LO0, Layers, Why};
+use iopkt_stack::{Hop, HopKind, IcmpErr, IpOut, LO0, Layers, Why, gso};
 use iopkt_wire::icmp6::{ty, unreach};
 use iopkt_wire::ipv6::{HEADER_LEN, Header, MAX_LEN};
 
@@ -134,10 +134,11 @@ impl Inet6 {
         } else if hdr.hop_limit == 0 && h.kind != HopKind::Local {
             return l.cx.drop(m, Why::TtlExpired);
         }
-        if m.len() <= h.mtu as usize {
+        if gso::unit(&m, HEADER_LEN) <= h.mtu as usize {
             return self.link_output(l, h, m);
         }
-        if df {
+        // Pieces that are too big for the path as it has become are made anew, whatever they allow.
+        if df || m.meta().gso_type != 0 {
             self.stats.inc(Stat6::CantFragment);
             report(l, m.as_slice(), h.ifindex, Errno::EMSGSIZE, h.mtu);
             return l.cx.drop(m, Why::NeedsFragmenting);
