@@ -70,12 +70,7 @@ pub fn measure(o: &Options) -> Result<Table, Skip> {
         format!("{} s a run, {} runs taken in turns, median (min..max)", o.seconds, o.runs),
         "MTU 1500 on every link but slirp4netns's TAP (65520, as its manual advises); veth with the kernel's offloads but where it says otherwise".into(),
         "iperf3 unmodified, 128 KiB writes; smoltcp as in its benchmark: the application in its own process, buffers of 64 KiB".into(),
-        if o.pin {
-            "pinning: the stack (io-pkt, runsc, slirp4netns, smoltcp, the carrier of frames) on CPU 0, programs on CPU 1; over veth one on each"
-        } else {
-            "pinning: none, the scheduler chooses"
-        }
-        .into(),
+        o.pin.words("the stack (io-pkt, runsc, slirp4netns, smoltcp, the carrier of frames)"),
         "before: 16 MiB of random bytes echoed over ours, SHA-256 compared".into(),
     ];
     conditions.append(&mut without);

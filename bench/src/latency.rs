@@ -113,11 +113,6 @@ fn ping(p: &Path) -> f64 {
 }
 
 fn conditions(o: &Options) -> Vec<String> {
-    let pins = if o.pin {
-        "io-pkt or the carrier of frames on CPU 0, client, server and io-usb on CPU 1; over veth a CPU each"
-    } else {
-        "not pinned"
-    };
     vec![
         format!(
             "{TRIPS} round trips (500 echoes of ping) a run, {} runs in turns, median (min..max)",
@@ -125,6 +120,6 @@ fn conditions(o: &Options) -> Vec<String> {
         ),
         "client and server python3, TCP_NODELAY, each reply compared with its request; one message under way"
             .into(),
-        format!("MTU 1500; pinning: {pins}"),
+        format!("MTU 1500; {}", o.pin.words("io-pkt, or the carrier of frames,")),
     ]
 }

@@ -1,6 +1,6 @@
 //! Two unmodified programs on one stack, over 127.0.0.1, beside two on the kernel's loopback.
 
-use crate::options::Options;
+use crate::options::{Options, Pin};
 use crate::programs::{self, Skip};
 use crate::report::{Better, Row, Stat, Table};
 use iopkt_tests::Lab;
@@ -22,7 +22,7 @@ const WAYS: [&str; 3] = ["io-pkt", "io-pkt, join_local=0", "kernel, lo"];
 struct Side {
     lab: Lab,
     ns: Netns,
-    pin: bool,
+    pin: Pin,
 }
 
 impl Side {
@@ -40,7 +40,7 @@ impl Side {
     }
 
     fn cpu(&self, n: usize) -> String {
-        if self.pin { format!("taskset -c {n}") } else { String::new() }
+        self.pin.on(n)
     }
 
     fn line(&self, ours: bool, cpu: usize, line: &str) -> String {
@@ -116,7 +116,8 @@ pub fn measure(o: &Options) -> Result<Vec<Table>, Skip> {
 }
 
 fn conditions(o: &Options) -> Vec<String> {
-    let pins = if o.pin { "io-pkt and the server on CPU 0, the client on CPU 1" } else { "not pinned" };
+    let free = o.pin == Pin::Free;
+    let pins = if free { "none" } else { "io-pkt and the server on CPU 0, the client on CPU 1" };
     vec![
         format!("iperf3 at both ends under io-pkt-run, or on the kernel's lo; {} s a run", o.seconds),
         format!("{} runs taken in turns, median (min..max); pinning: {pins}", o.runs),

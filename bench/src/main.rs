@@ -6,6 +6,7 @@
 
 mod bulk;
 mod carrier;
+mod connections;
 mod counted;
 mod datagrams;
 mod forward;
@@ -70,6 +71,21 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
+        Some(connections::SERVER) => {
+            let Err(e) = connections::serve(&args.collect::<Vec<_>>());
+            eprintln!("iopkt-bench: {e}");
+            return ExitCode::FAILURE;
+        }
+        Some(connections::CLIENT) => {
+            let r = connections::connect(&args.collect::<Vec<_>>());
+            return r.map_or_else(
+                |e| {
+                    eprintln!("iopkt-bench: {e}");
+                    ExitCode::FAILURE
+                },
+                |()| ExitCode::SUCCESS,
+            );
+        }
         Some(carrier::COMMAND) => {
             let Err(e) = carrier::run(&args.collect::<Vec<_>>());
             eprintln!("iopkt-bench: {e}");
@@ -149,6 +165,7 @@ fn measure(what: &str, o: &Options) -> Result<Vec<Table>, Skip> {
         "idle" => vec![idle::measure(o)?],
         "tcp" => vec![tcp::measure(o)?],
         "bulk" => vec![bulk::measure(o)?],
+        "connections" => vec![connections::measure(o)?],
         "local" => local::measure(o)?,
         options::LOSSY => vec![lossy::measure(o)?],
         _ => latency::measure(o)?,

@@ -3,7 +3,7 @@
 //! Each has a far end, which is always the kernel of a namespace (10.9.0.1), and a near end (10.9.0.2), which is our stack
 //! or the kernel of a second namespace. So a measurement runs the same two command lines on each.
 
-use crate::options::Options;
+use crate::options::{Options, Pin};
 use crate::programs;
 use crate::{carrier, forward};
 use iopkt_tests::Lab;
@@ -89,7 +89,7 @@ pub struct Path {
     pub middle: Option<i32>,
     /// io-usb.
     pub usb: Option<i32>,
-    pin: bool,
+    pin: Pin,
 }
 
 impl Path {
@@ -300,10 +300,10 @@ impl Path {
     }
 
     fn pinned(&self, cpu: usize) -> String {
-        if self.pin { format!("taskset -c {cpu}") } else { String::new() }
+        self.pin.on(cpu)
     }
 
-    /// What stands in the middle has CPU 0; the programs share CPU 1.
+    /// What stands in the middle has CPU 0.
     fn middle_pin(&self) -> String {
         self.pinned(0)
     }
@@ -314,10 +314,11 @@ impl Path {
             // Nothing stands in the middle of a veth pair: its two programs get a CPU each.
             Some(n) if self.kind == Kind::Gvisor => self.in_gvisor(&n.name, line),
             Some(n) if !self.kind.ours() => {
-                let cpu = usize::from(!matches!(self.kind, Kind::Veth | Kind::VethPlain));
+                let veth = matches!(self.kind, Kind::Veth | Kind::VethPlain);
+                let cpu = if veth { 0 } else { self.pin.near() };
                 format!("ip netns exec {} {} {line}", n.name, self.pinned(cpu))
             }
-            _ => format!("{} io-pkt-run {line}", self.pinned(1)),
+            _ => format!("{} io-pkt-run {line}", self.pinned(self.pin.near())),
         }
     }
 

@@ -108,18 +108,12 @@ pub fn once(p: &Path, dir: Dir, seconds: u64, r: &mut Runs) {
 }
 
 fn conditions(o: &Options) -> Vec<String> {
-    let pins = if o.pin {
-        "io-pkt, or the program that carries frames between the TAPs, on CPU 0; iperf3 of both ends, and io-usb, on CPU 1; \
-         over veth an iperf3 on each"
-    } else {
-        "not pinned"
-    };
     vec![
         format!("{} s a run, {} runs taken in turns, median (min..max)", o.seconds, o.runs),
         "MTU 1500, socket buffers as each system has them by default, iperf3's default 128 KiB writes".into(),
         "kernel over TAP: two kernels, a TAP each, one process between; no offload between these TAPs, all of them with ours; veth with the kernel's offloads"
             .into(),
-        format!("pinning: {pins}"),
+        o.pin.words("io-pkt, or the carrier of frames,"),
         "before: 16 MiB of random bytes echoed over each way, SHA-256 compared".into(),
     ]
 }

@@ -1,6 +1,7 @@
 //! The control calls.
 
 use core::ffi::{c_int, c_ulong, c_void};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use iopkt_shim::sys::{self, Result};
 use iopkt_shim::{ident, memory, ops};
@@ -223,6 +224,9 @@ pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     settled(ops::listen(&mut Stack, fd, backlog), libc::SYS_listen, [fd as usize, backlog as usize, 0, 0, 0])
 }
 
+/// Listeners whose accept(2) has found nothing before, by the number of their pair. One that is forgotten costs a request.
+static LISTENERS: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
+
 /// accept(2).
 ///
 /// # Safety
@@ -239,13 +243,24 @@ pub unsafe extern "C" fn accept(fd: c_int, addr: *mut sockaddr, len: *mut sockle
 /// As in C.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int {
-    if ident::pair(fd).is_none() {
+    let Some(pair) = ident::pair(fd) else {
         return native(libc::SYS_accept4, [fd as usize, addr as usize, len as usize, flags as usize, 0]);
-    }
+    };
     if flags & !(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) != 0 {
         return fail(libc::EINVAL);
     }
+    let listens = LISTENERS.get(pair.number as usize % LISTENERS.len());
+    let mut waits = listens.is_some_and(|l| l.load(Ordering::Relaxed) == pair.number ^ pair.instance);
+    let mut asked = false;
     loop {
+        if waits {
+            // A listener is readable exactly while a connection waits: then only is it worth a request.
+            match wait::readable(fd) {
+                Err(e @ (libc::EAGAIN | libc::EINTR)) => return fail(e),
+                Ok(false) if asked => return fail(libc::EINVAL), // shut down
+                _ => {}
+            }
+        }
         match ops::accept(&mut Stack, fd, flags) {
             Ok((new, peer)) => {
                 // SAFETY: the program's room for the address; none is asked for with a null pointer.
@@ -256,11 +271,12 @@ pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut sockl
                 }
                 return inheritable(new, flags);
             }
-            Err(libc::EAGAIN) => match wait::readable(fd) {
-                Ok(true) => {}
-                Ok(false) => return fail(libc::EINVAL), // shut down
-                Err(e) => return fail(e),
-            },
+            Err(libc::EAGAIN) => {
+                if let Some(l) = listens {
+                    l.store(pair.number ^ pair.instance, Ordering::Relaxed);
+                }
+                (waits, asked) = (true, true);
+            }
             Err(e) => {
                 let args = [fd as usize, addr as usize, len as usize, flags as usize, 0];
                 return settled(Err(e), libc::SYS_accept4, args);

@@ -23,8 +23,12 @@ unsafe impl Sync for Shared {}
 
 static STATE: Shared = Shared(UnsafeCell::new(State { path: Path::EMPTY, session: None }));
 
-/// 0, or the process whose thread holds the lock. A value of another process is the dead copy that fork made.
+/// 0, or the process whose thread holds the lock, and whether others wait for it. A value of another process is the dead copy
+/// that fork made.
 static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// The bit that says that somebody waits: numbers of processes are below 2^22.
+const WAITED_FOR: u32 = 1 << 31;
 
 /// Copy of the last greeting, for those who need only the key: instance, key, epoch.
 static GREETING: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
@@ -66,15 +70,24 @@ impl Guard {
     fn take() -> Guard {
         let mask = sys::set_signal_mask(u64::MAX);
         let me = sys::getpid() as u32;
+        // Who has waited does not know whether others do.
+        let mut mine = me;
         loop {
-            match OWNER.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed) {
+            match OWNER.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => break,
-                Err(other) if other != me => {
-                    if OWNER.compare_exchange(other, me, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                Err(other) if other & !WAITED_FOR != me => {
+                    if OWNER.compare_exchange(other, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                         break;
                     }
                 }
-                Err(_) => futex(libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, me),
+                Err(held) => {
+                    mine = me | WAITED_FOR;
+                    let told = held == mine
+                        || OWNER.compare_exchange(held, mine, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+                    if told {
+                        futex(libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, mine);
+                    }
+                }
             }
         }
         Guard { mask, me }
@@ -118,7 +131,10 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if OWNER.compare_exchange(self.me, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
+        // While it is held, only the bit changes.
+        if OWNER.load(Ordering::Relaxed) & !WAITED_FOR == self.me
+            && OWNER.swap(0, Ordering::Release) & WAITED_FOR != 0
+        {
             futex(libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, 1);
         }
         sys::set_signal_mask(self.mask);
