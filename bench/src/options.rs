@@ -60,7 +60,9 @@ impl Pin {
         match self {
             Pin::Free => "pinning: none, the scheduler chooses".into(),
             Pin::Apart => {
-                format!("pinning: {stack} on CPU 0, both programs (and io-usb) on CPU 1; over veth one on each")
+                format!(
+                    "pinning: {stack} on CPU 0, both programs (and io-usb) on CPU 1; over veth one on each"
+                )
             }
             Pin::Together => format!(
                 "pinning: {stack} and the program of its end on CPU 0, the kernel's program (and io-usb) on CPU 1; over \
@@ -140,7 +142,10 @@ mod tests {
         assert_eq!((o.runs, o.json, o.what.len()), (5, true, 10));
         assert!(of("-h").expect("good").is_none());
         let pin = |l: &str| of(l).expect("good").expect("no help").pin;
-        assert_eq!([pin("all"), pin("--pin all"), pin("--pin=together all")], [Pin::Free, Pin::Apart, Pin::Together]);
+        assert_eq!(
+            [pin("all"), pin("--pin all"), pin("--pin=together all")],
+            [Pin::Free, Pin::Apart, Pin::Together]
+        );
         for bad in ["", "speed", "--pin=x all", "--runs 0 all", "--runs x all", "--fast all"] {
             assert!(of(bad).is_err(), "{bad}");
         }

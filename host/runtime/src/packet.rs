@@ -18,7 +18,7 @@ use iopkt_base::Instant;
 use iopkt_loader::{Device, Gone};
 use iopkt_mbuf::Mbuf;
 use iopkt_slog::Severity;
-use iopkt_sys::{Epoll, Event, Interest, Waker, clock};
+use iopkt_sys::{Epoll, Event, Interest, Waker, clock, process};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -83,7 +83,7 @@ impl Packet {
             rx: Vec::new(),
             more: false,
             quit: false,
-            spin: Spin::new(threads, iopkt_sys::process::cpus()),
+            spin: Spin::new(threads, process::cpus(), process::processors()),
             base,
             priority: None,
         })

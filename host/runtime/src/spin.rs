@@ -9,7 +9,8 @@
 //! - **Only on a CPU that nobody else wants.** Between two looks it yields; when it comes back late, others have run here. Then it sleeps, and for
 //!   a time that doubles with each such case, up to [`BACK_OFF_MAX`], does not look at all.
 //! - **Bounded**, by `net.inet.ip.busy_poll` (microseconds, 0: never), and not at all when the machine has no more CPUs than
-//!   packet threads.
+//!   packet threads. Who confines io-pkt to a CPU (taskset(1)) of several wants it there: a program that shares that CPU runs
+//!   whenever it can, as each look ends with a yield, and nobody has to wake the CPU when a frame comes.
 //!
 //! The pause between two looks doubles too, so that a wait that does not end soon costs fewer system calls.
 
@@ -29,12 +30,12 @@ const LATE: u64 = 500_000;
 const BACK_OFF_MIN: u64 = 1_000_000;
 const BACK_OFF_MAX: u64 = 128_000_000;
 /// Most turns of the pause between two looks.
-const PAUSE_MAX: u32 = 64;
+const PAUSE_MAX: u32 = 16;
 
 /// What one packet thread knows of its waits.
 #[derive(Debug)]
 pub(crate) struct Spin {
-    /// There are more CPUs than packet threads.
+    /// There are CPUs besides those of the packet threads.
     allowed: bool,
     /// The bound, nanoseconds.
     bound: u64,
@@ -45,8 +46,16 @@ pub(crate) struct Spin {
 }
 
 impl Spin {
-    pub(crate) fn new(threads: usize, cpus: usize) -> Spin {
-        Spin { allowed: cpus > threads, bound: 0, credit: 0, not_before: 0, back_off: BACK_OFF_MIN }
+    /// `cpus` is how many CPUs' time this process has, `mine` how many it may run on, `online` how many there are.
+    pub(crate) fn new(threads: usize, cpus: usize, (online, mine): (usize, usize)) -> Spin {
+        let confined = cpus == mine && mine >= threads && online > threads;
+        Spin {
+            allowed: cpus > threads || confined,
+            bound: 0,
+            credit: 0,
+            not_before: 0,
+            back_off: BACK_OFF_MIN,
+        }
     }
 
     /// The bound, microseconds.
@@ -131,7 +140,7 @@ mod tests {
     use super::*;
 
     fn spin() -> Spin {
-        let mut s = Spin::new(1, 2);
+        let mut s = Spin::new(1, 2, (2, 2));
         s.set_bound(50);
         s
     }
@@ -171,9 +180,17 @@ mod tests {
 
     #[test]
     fn no_cpu_to_spare_and_no_bound_mean_never() {
-        let mut s = Spin::new(2, 2);
-        s.set_bound(50);
-        assert_eq!(s.bound, 0);
+        let bound = |threads, cpus, processors| {
+            let mut s = Spin::new(threads, cpus, processors);
+            s.set_bound(50);
+            s.bound
+        };
+        assert_eq!(bound(2, 2, (2, 2)), 0);
+        assert_eq!(bound(1, 1, (1, 1)), 0);
+        // Confined to one of two CPUs; one CPU's time of two CPUs; two threads on one CPU.
+        assert_eq!(bound(1, 1, (2, 1)), 50_000);
+        assert_eq!(bound(1, 1, (2, 2)), 0);
+        assert_eq!(bound(2, 1, (4, 1)), 0);
         let mut s = spin();
         s.set_bound(0);
         let (epoll, mut events) = (Epoll::new().expect("epoll"), Vec::new());

@@ -258,6 +258,7 @@ impl Stack {
         self.notes(env);
         self.overheard();
         self.push(slots);
+        self.more |= self.service.settle();
         for (n, w) in self.wake.iter_mut().enumerate() {
             if std::mem::take(w) {
                 env.packet[n].waker.wake();

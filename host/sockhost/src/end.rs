@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Slices in one write.
 const MAX_SLICES: usize = 128;
+/// Bytes that are looked at before they are taken out.
+const SMALL: usize = 4096;
 
 /// One end: descriptor, who is told, and how much of what is in it is the filling of a pending connect.
 pub(crate) struct End {
@@ -18,6 +20,10 @@ pub(crate) struct End {
     pub generation: u32,
     /// Bytes to throw away before the program's own.
     pub filling: usize,
+    /// Bytes behind the one that stays that were delivered by looking at them; [`End::settle`] takes them out.
+    pub seen: usize,
+    /// What the program wrote last was little.
+    small: bool,
     /// The watch of the program's end, if it has one.
     pub watch: Option<i32>,
     /// Its place among the epoll instance's tokens.
@@ -58,20 +64,73 @@ pub(crate) fn give(fd: BorrowedFd<'_>, data: &[u8]) -> Result<usize> {
 
 impl End {
     pub fn new(fd: OwnedFd, owner: u32, stream: bool, generation: u32, token: u64) -> End {
-        End { fd, owner, stream, generation, filling: 0, watch: None, token, armed: false, wanted: false }
+        let (filling, seen, watch) = (0, 0, None);
+        End {
+            fd,
+            owner,
+            stream,
+            generation,
+            filling,
+            seen,
+            small: true,
+            watch,
+            token,
+            armed: false,
+            wanted: false,
+        }
     }
 
     /// Reads a stream but for its last byte, which stays in the queue although it is delivered (the next read throws
     /// it away): as long as a byte is there, the kernel reports our closing, or death, as ECONNRESET. Also whether there was
     /// more than was read; what comes after we looked is a new edge.
+    ///
+    /// Little data is delivered by one look, and taken out when it is on its way ([`End::settle`]): taking it out wakes the program,
+    /// for which there is room then, and on the program's CPU that comes before what it waits for.
     pub fn read(&mut self, out: &mut [u8]) -> Result<(usize, bool)> {
+        if self.seen > 0 {
+            self.settle()?;
+        }
+        if self.small && self.filling == 0 && out.len() >= SMALL {
+            let n = self.look(&mut out[..SMALL])?;
+            self.seen = n;
+            self.small = n < SMALL;
+            return Ok((n, n == SMALL));
+        }
         let there = readable(&self.fd).saturating_sub(1).saturating_sub(self.filling);
         let n = there.min(out.len());
         if n == 0 || !self.drop_filling(out)? {
             return Ok((0, false));
         }
         let got = self.pull(&mut out[..n])?;
+        self.small = there < SMALL / 2;
         Ok((got, got < there))
+    }
+
+    /// The bytes behind the one that stays, which are not taken out.
+    fn look(&self, out: &mut [u8]) -> Result<usize> {
+        let mut old = [0];
+        let mut iov = [IoSliceMut::new(&mut old), IoSliceMut::new(out)];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        let got = retry(|| recvmsg(&self.fd, &mut iov, &mut RecvAncillaryBuffer::default(), flags))?.bytes;
+        Ok(got.saturating_sub(1))
+    }
+
+    /// Takes out what was delivered by looking at it, but for its last byte; whether there is more behind it.
+    ///
+    /// # Errors
+    /// What recv(2) says; the pair is of no more use.
+    pub fn settle(&mut self) -> Result<bool> {
+        let mut scratch = [0; SMALL];
+        while self.seen > 0 {
+            let n = self.seen.min(SMALL);
+            let got = take(self.fd.as_fd(), &mut scratch[..n], RecvFlags::empty())?;
+            if got == 0 {
+                self.seen = 0;
+            }
+            self.seen -= got;
+        }
+        // A look ends before a byte that was sent as urgent, and no event tells of that byte again.
+        Ok(readable(&self.fd) > 1)
     }
 
     /// Throws the filling away, using `scratch`; false when it is not all there yet.
@@ -105,14 +164,15 @@ impl End {
     }
 
     /// Takes the byte that always stays behind out: what is in the queue then is what was not delivered.
-    pub fn take_delivered(&self) {
+    pub fn take_delivered(&mut self) {
+        let _ = self.settle();
         let _ = take(self.fd.as_fd(), &mut [0], RecvFlags::empty());
     }
 
     /// Bytes of a stream, or of the next message, that were not delivered yet.
     pub fn pending(&self) -> usize {
         let n = readable(&self.fd);
-        if self.stream { n.saturating_sub(1 + self.filling) } else { n }
+        if self.stream { n.saturating_sub(1 + self.filling + self.seen) } else { n }
     }
 
     /// Writes the slices to a stream: what fits.

@@ -49,6 +49,8 @@ pub struct SockHost {
     conns: Slab<Conn>,
     ends: Slab<End>,
     ready: Vec<HostEvent>,
+    /// Ends with bytes that were delivered by looking at them.
+    looked: Vec<u32>,
     fds: Vec<OwnedFd>,
     scratch: Vec<u8>,
     /// Device number of sockets, once known.
@@ -80,6 +82,7 @@ impl SockHost {
             conns: Slab::new(),
             ends: Slab::new(),
             ready: Vec::new(),
+            looked: Vec::new(),
             fds: Vec::new(),
             scratch: vec![0; 64 << 10],
             dev,
@@ -350,7 +353,25 @@ impl Host for SockHost {
     }
 
     fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<(usize, bool)> {
-        self.ends.get_mut(e.0 as usize).ok_or(Errno::EBADF)?.read(out)
+        let end = self.ends.get_mut(e.0 as usize).ok_or(Errno::EBADF)?;
+        let r = end.read(out);
+        if end.seen > 0 {
+            self.looked.push(e.0);
+        }
+        r
+    }
+
+    fn settle(&mut self) -> bool {
+        let before = self.ready.len();
+        for e in self.looked.drain(..) {
+            // One that was closed meanwhile may have a successor, which is asked in vain.
+            let Some(end) = self.ends.get_mut(e as usize).filter(|end| end.seen > 0) else { continue };
+            // An error shows again at the next read.
+            if end.settle() != Ok(false) {
+                self.ready.push(HostEvent::Pair(end.owner, pair::READ));
+            }
+        }
+        self.ready.len() > before
     }
 
     fn pending(&mut self, e: EndId) -> usize {
@@ -446,7 +467,7 @@ impl Host for SockHost {
         let mode = rustix::fs::fcntl_getfl(&copy).map_err(errno)?;
         let wanted = if nonblock { mode | OFlags::NONBLOCK } else { mode - OFlags::NONBLOCK };
         self.gone()?.watch(&copy, owner)?;
-        let Some(end) = self.ends.try_remove(e.0 as usize) else { return Err(Errno::EBADF) };
+        let Some(mut end) = self.ends.try_remove(e.0 as usize) else { return Err(Errno::EBADF) };
         // Both programs write into buffers of one size. Neither of these can fail for a socket of our own.
         let _ = opt::set_socket_send_buffer_size(&copy, BUFFER / 2);
         let _ = rustix::fs::fcntl_setfl(&copy, wanted);

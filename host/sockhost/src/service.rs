@@ -70,6 +70,11 @@ impl Service {
         self.server.nodes_down(shard)
     }
 
+    /// When all that a turn has to send is sent. True: there is more to do at once.
+    pub fn settle(&mut self) -> bool {
+        iopkt_sockserver::Host::settle(&mut self.server.host)
+    }
+
     /// When [`Service::turn`] and [`Service::frames`] want to be called without other cause.
     pub fn deadline(&self) -> Instant {
         self.server.deadline()

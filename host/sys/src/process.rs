@@ -123,6 +123,23 @@ pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Processors of the machine that are in use, and how many of them this process may run on (sched_setaffinity(2), cpusets;
+/// a limit of CPU time, which [`cpus`] knows, does not count here).
+pub fn processors() -> (usize, usize) {
+    // SAFETY: a plain number.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    let online = usize::try_from(online).unwrap_or(1).max(1);
+    // SAFETY: all-zero is a valid set, which the kernel fills within its size.
+    let mine = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        match libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) {
+            0 => libc::CPU_COUNT(&set) as usize,
+            _ => online,
+        }
+    };
+    (online, mine)
+}
+
 /// Becomes ready ([`crate::Interest::CHANGE`]) when the host's name changes. Looking at it (in an epoll) makes it
 /// silent until the next change.
 #[derive(Debug)]

@@ -179,6 +179,11 @@ pub trait Host {
     /// What recv(2) says; the pair is of no more use.
     fn read(&mut self, e: EndId, out: &mut [u8]) -> Result<(usize, bool)>;
 
+    /// Does what reading has left to be done when the turn's output is on its way. True: [`Host::events`] has something new.
+    fn settle(&mut self) -> bool {
+        false
+    }
+
     /// Bytes (of the next message) that wait to be read.
     fn pending(&mut self, e: EndId) -> usize;
 
