@@ -7,12 +7,18 @@ use iopkt_stack::{Cx, Hop, Layers, Why};
 use iopkt_wire::ipv6::{FRAGMENT_LEN, Fragment, HEADER_LEN, Header, next};
 
 impl Inet6 {
-    /// Cuts a packet into pieces that fit the hop. All pieces or none. What is never to be cut (hop-by-hop options and
-    /// routing headers) is made by nobody here, so the fragmentable part begins behind the fixed header.
+    /// Cuts a packet into pieces that fit the hop. All pieces or none. Hop-by-hop options go with each
+    /// piece; routing headers are made by nobody here.
     pub(crate) fn fragment(&mut self, l: &mut Layers<'_>, h: &Hop, hdr: &Header, mut m: Mbuf) {
         Cx::finish_checksum(&mut m);
-        let room = (h.mtu as usize).saturating_sub(HEADER_LEN + FRAGMENT_LEN) & !7;
-        if room == 0 {
+        // The part that each piece has: its last "next header" names the fragment header.
+        let b = m.as_slice();
+        let (whole, next) = match (hdr.next, b.get(HEADER_LEN..)) {
+            (next::HOP_BY_HOP, Some([next, len, ..])) => (HEADER_LEN + (usize::from(*len) + 1) * 8, *next),
+            _ => (HEADER_LEN, hdr.next),
+        };
+        let room = (h.mtu as usize).saturating_sub(whole + FRAGMENT_LEN) & !7;
+        if room == 0 || b.len() < whole {
             self.stats.inc(Stat6::CantFragment);
             return l.cx.drop(m, Why::NeedsFragmenting);
         }
@@ -20,18 +26,26 @@ impl Inet6 {
         let id = self.ident.unwrap_or_else(|| l.cx.rng.next_u32()).wrapping_add(1 + l.cx.rng.below(64));
         self.ident = Some(id);
         let mut pieces: Vec<Mbuf> = Vec::new();
-        let end = m.len() - HEADER_LEN;
+        let end = m.len() - whole;
         for at in (0..end).step_by(room) {
             let n = room.min(end - at);
-            let Some(mut p) = l.cx.mbufs.alloc_len(HEADER_LEN + FRAGMENT_LEN + n) else {
+            let Some(mut p) = l.cx.mbufs.alloc_len(whole + FRAGMENT_LEN + n) else {
                 self.stats.inc(Stat6::OutNoBufs);
                 return discard(l, pieces, m);
             };
             p.set_priority(m.priority());
-            let ph = Header { payload_len: FRAGMENT_LEN + n, next: next::FRAGMENT, ..*hdr };
-            let f = Fragment { next: hdr.next, offset: at, more: at + n < end, id };
-            let head = p.append(HEADER_LEN).map(|to| ph.emit(to));
-            let from = HEADER_LEN + at;
+            let own = whole - HEADER_LEN;
+            let first = if own == 0 { next::FRAGMENT } else { next::HOP_BY_HOP };
+            let ph = Header { payload_len: own + FRAGMENT_LEN + n, next: first, ..*hdr };
+            let f = Fragment { next, offset: at, more: at + n < end, id };
+            let head = p.append(whole).map(|to| {
+                ph.emit(to);
+                if let Some([first, rest @ ..]) = to.get_mut(HEADER_LEN..) {
+                    *first = next::FRAGMENT;
+                    rest.copy_from_slice(&m.as_slice()[HEADER_LEN + 1..whole]);
+                }
+            });
+            let from = whole + at;
             let body = &m.as_slice()[from..from + n];
             if head.is_none() || !p.extend_from_slice(&f.emit()) || !p.extend_from_slice(body) {
                 l.cx.mbufs.free(p);

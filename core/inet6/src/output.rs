@@ -5,6 +5,7 @@ use crate::{Inet6, Stat6};
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Errno, zone};
 use iopkt_mbuf::{Chain, Mbuf, flags};
+use iopkt_stack::sockets::read_wire;
 use iopkt_stack::{Hop, HopKind, IcmpErr, IpOut, LO0, Layers, Why, gso};
 use iopkt_wire::icmp6::{ty, unreach};
 use iopkt_wire::ipv6::{HEADER_LEN, Header, MAX_LEN};
@@ -37,50 +38,55 @@ impl Inet6 {
             return self.output_raw(l, h, o);
         }
         self.stats.inc(Stat6::OutLocal);
-        if HEADER_LEN + o.m.len() > MAX_LEN {
+        let (first, label, ext) = read_wire(&o.options).unwrap_or((o.proto, None, &[]));
+        if HEADER_LEN + ext.len() + o.m.len() > MAX_LEN {
             l.cx.drop_all(o.rest, Why::BadLength);
             return l.cx.drop(o.m, Why::BadLength);
         }
         let hdr = Header {
             traffic_class: o.tos,
-            flow_label: self.flow_label(l, &o, src, dst),
-            payload_len: o.m.len(),
-            next: o.proto,
+            flow_label: label.unwrap_or_else(|| self.flow_label(l, &o, src, dst)),
+            payload_len: ext.len() + o.m.len(),
+            next: first,
             hop_limit: o.ttl,
             src: zone::strip(src),
             dst: zone::strip(dst),
         };
-        let Some(mut m) = l.cx.prepend(o.m, HEADER_LEN) else {
+        let Some(mut m) = l.cx.prepend(o.m, HEADER_LEN + ext.len()) else {
             l.cx.drop_all(o.rest, Why::NoMemory);
             return self.stats.inc(Stat6::OutNoBufs);
         };
         hdr.emit(m.as_mut_slice());
+        put(m.as_mut_slice(), ext);
         self.send(l, &h, &hdr, o.mcast_loop, o.df, m);
-        self.output_rest(l, &h, hdr, o.mcast_loop, o.df, o.rest);
+        self.output_rest(l, &h, hdr, ext, o.mcast_loop, o.df, o.rest);
     }
 
     /// The packets that follow one and have its header, but for the length.
+    #[allow(clippy::too_many_arguments)] // what they have in common
     fn output_rest(
         &mut self,
         l: &mut Layers<'_>,
         h: &Hop,
         mut hdr: Header,
+        ext: &[u8],
         mcast_loop: bool,
         df: bool,
         mut rest: Chain,
     ) {
         self.stats.add(Stat6::OutLocal, rest.len() as u64);
         while let Some(m) = rest.pop() {
-            hdr.payload_len = m.len();
+            hdr.payload_len = ext.len() + m.len();
             if HEADER_LEN + hdr.payload_len > MAX_LEN {
                 l.cx.drop(m, Why::BadLength);
                 continue;
             }
-            let Some(mut m) = l.cx.prepend(m, HEADER_LEN) else {
+            let Some(mut m) = l.cx.prepend(m, HEADER_LEN + ext.len()) else {
                 self.stats.inc(Stat6::OutNoBufs);
                 continue;
             };
             hdr.emit(m.as_mut_slice());
+            put(m.as_mut_slice(), ext);
             self.send(l, h, &hdr, mcast_loop, df, m);
         }
     }
@@ -168,6 +174,13 @@ impl Inet6 {
         }
         l.cx.drop(o.m, Why::NoRoute);
         l.cx.drop_all(o.rest, Why::NoRoute);
+    }
+}
+
+/// Writes extension headers behind the fixed one.
+fn put(packet: &mut [u8], ext: &[u8]) {
+    if let Some(to) = packet.get_mut(HEADER_LEN..HEADER_LEN + ext.len()) {
+        to.copy_from_slice(ext);
     }
 }
 

@@ -64,7 +64,8 @@ pub struct IpOut {
     pub dontroute: bool,
     /// `m` starts with a complete network header (IP_HDRINCL).
     pub hdrincl: bool,
-    /// IPv4 options to insert, padded to a multiple of 4 (empty for none).
+    /// IPv4: options to insert, padded to a multiple of 4 (empty for none). IPv6: extension headers and flow label
+    /// ([`crate::sockets::read_wire`]).
     pub options: alloc::vec::Vec<u8>,
     /// Loop a copy back when `dst` is a multicast group we are in.
     pub mcast_loop: bool,

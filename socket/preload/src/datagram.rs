@@ -10,13 +10,13 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use iopkt_shim::dgram::{self, Wants};
 use iopkt_shim::sys::{self, Result};
 use iopkt_shim::{ident, ops};
-use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, MAX_PAYLOAD, PairName, df};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, MAX_PAYLOAD, PairName, df, ext};
 use libc::{iovec, msghdr};
 
 use crate::session::{self, Stack};
 
-/// IOV_MAX, and one more for the header.
-const MAX_IOV: usize = 1025;
+/// IOV_MAX, one more for the header, and one for extension headers.
+const MAX_IOV: usize = 1026;
 
 /// What the stack keeps of a datagram that an error is about, and more.
 const QUOTE: usize = 1024;
@@ -84,17 +84,24 @@ struct Parts {
 impl Parts {
     /// # Safety
     /// `iov` must be valid for `n` elements.
-    unsafe fn new(head: *mut u8, iov: *const iovec, n: usize) -> Result<Parts> {
-        if n >= MAX_IOV {
+    unsafe fn new(head: *mut u8, head_len: usize, iov: *const iovec, n: usize) -> Result<Parts> {
+        // One place is for `overflow`.
+        if n >= MAX_IOV - 1 {
             return Err(libc::EMSGSIZE);
         }
         let mut p = Parts { iov: [const { MaybeUninit::uninit() }; MAX_IOV], len: n + 1 };
-        p.iov[0].write(iovec { iov_base: head.cast(), iov_len: DGRAM_HDR_LEN });
+        p.iov[0].write(iovec { iov_base: head.cast(), iov_len: head_len });
         for i in 0..n {
             // SAFETY: the caller's promise.
             p.iov[i + 1].write(unsafe { iov.add(i).read() });
         }
         Ok(p)
+    }
+
+    /// A place behind the program's parts, for what extension headers take of their room. Not one of [`Parts::own`].
+    fn overflow(&mut self, m: &mut msghdr, place: &mut [MaybeUninit<u8>; ext::MAX]) {
+        self.iov[self.len].write(iovec { iov_base: place.as_mut_ptr().cast(), iov_len: ext::MAX });
+        m.msg_iovlen += 1;
     }
 
     fn header(&mut self) -> msghdr {
@@ -109,6 +116,12 @@ impl Parts {
     fn own(&self) -> &[iovec] {
         // SAFETY: `len` elements are written by `new`.
         unsafe { core::slice::from_raw_parts(self.iov.as_ptr().cast::<iovec>().add(1), self.len - 1) }
+    }
+
+    /// The same, and the place behind them.
+    fn with_overflow(&self) -> &[iovec] {
+        // SAFETY: `overflow` has written one more.
+        unsafe { core::slice::from_raw_parts(self.iov.as_ptr().cast::<iovec>().add(1), self.len) }
     }
 
     fn room(&self) -> usize {
@@ -132,9 +145,13 @@ pub unsafe fn send(
     if flags & libc::MSG_OOB != 0 {
         return Err(libc::EOPNOTSUPP);
     }
+    if !control.is_empty() {
+        // SAFETY: the caller's promise.
+        return unsafe { send_controlled(fd, name, iov, n, to, control, flags) };
+    }
     let mut head = [0u8; DGRAM_HDR_LEN];
     // SAFETY: the caller's promise.
-    let mut parts = unsafe { Parts::new(head.as_mut_ptr(), iov, n)? };
+    let mut parts = unsafe { Parts::new(head.as_mut_ptr(), DGRAM_HDR_LEN, iov, n)? };
     let payload = parts.room();
     if payload > MAX_PAYLOAD - DGRAM_HDR_LEN {
         return Err(libc::EMSGSIZE);
@@ -142,27 +159,18 @@ pub unsafe fn send(
     let key = destination_key(name, to);
     let known = slot(&DESTINATIONS, key >> 1).load(Ordering::Relaxed) == key;
     // An empty message without a header could not be told from the end when the program closes behind it.
-    let bare = payload > 0
-        && to.is_empty()
-        && control.is_empty()
-        && flags & (libc::MSG_MORE | libc::MSG_DONTROUTE) == 0;
+    let bare = payload > 0 && to.is_empty() && flags & (libc::MSG_MORE | libc::MSG_DONTROUTE) == 0;
     if !bare || !known {
-        head = dgram::addressed(to, control, flags)?.encode(session::greeting_of(name)?.key);
+        head = dgram::addressed(to, &[], flags, false, &mut [])?.0.encode(session::greeting_of(name)?.key);
     }
     if !known && payload > 0 {
         // The first one to a destination goes by request: no route, too long, not allowed are known at once.
-        if let [one] = parts.own() {
-            // SAFETY: the caller's promise.
-            let bytes = unsafe { core::slice::from_raw_parts(one.iov_base.cast::<u8>(), one.iov_len) };
-            match ops::send(&mut Stack, fd, flags, &head, bytes) {
-                Err(libc::EAGAIN) => {}
-                r => {
-                    if r.is_ok() {
-                        slot(&DESTINATIONS, key >> 1).store(key, Ordering::Relaxed);
-                    }
-                    return r;
-                }
+        // SAFETY: the caller's promise.
+        if let Some(r) = unsafe { requested(fd, flags, &head, &parts) } {
+            if r.is_ok() {
+                slot(&DESTINATIONS, key >> 1).store(key, Ordering::Relaxed);
             }
+            return r;
         }
     }
     let mut m = parts.header();
@@ -177,6 +185,55 @@ pub unsafe fn send(
     unsafe { sys::sendmsg(fd, &raw const m, flags) }.map(|n| n.saturating_sub(DGRAM_HDR_LEN))
 }
 
+/// Sends by request, which tells errors at once. `None`: the message must go through the pair.
+///
+/// # Safety
+/// The parts must be readable.
+unsafe fn requested(fd: c_int, flags: c_int, head: &[u8], parts: &Parts) -> Option<Result<usize>> {
+    let [one] = parts.own() else { return None };
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { core::slice::from_raw_parts(one.iov_base.cast::<u8>(), one.iov_len) };
+    match ops::send(&mut Stack, fd, flags, head, bytes) {
+        Err(libc::EAGAIN) => None,
+        r => Some(r),
+    }
+}
+
+/// Sends one datagram with control messages.
+///
+/// # Safety
+/// As [`send`].
+#[cold]
+unsafe fn send_controlled(
+    fd: c_int,
+    name: &PairName,
+    iov: *const iovec,
+    n: usize,
+    to: &[u8],
+    control: &[u8],
+    flags: c_int,
+) -> Result<usize> {
+    let mut head = [0u8; DGRAM_HDR_LEN + ext::MAX];
+    let v6 = wants(name, fd).v6();
+    let (mut h, ext) = dgram::addressed(to, control, flags, v6, &mut head[DGRAM_HDR_LEN..])?;
+    // SAFETY: the caller's promise.
+    let mut parts = unsafe { Parts::new(head.as_mut_ptr(), DGRAM_HDR_LEN + ext, iov, n)? };
+    let payload = parts.room();
+    if payload > MAX_PAYLOAD - DGRAM_HDR_LEN - ext {
+        return Err(libc::EMSGSIZE);
+    }
+    h.len = payload as u32;
+    head[..DGRAM_HDR_LEN].copy_from_slice(&h.encode(session::greeting_of(name)?.key));
+    // What a program says of its datagram may be wrong: by request, where it is heard at once.
+    // SAFETY: the caller's promise.
+    if let Some(r) = unsafe { requested(fd, flags, &head[..DGRAM_HDR_LEN + ext], &parts) } {
+        return r;
+    }
+    let m = parts.header();
+    // SAFETY: the parts and the header live across the call.
+    unsafe { sys::sendmsg(fd, &raw const m, flags) }.map(|n| n.saturating_sub(DGRAM_HDR_LEN + ext))
+}
+
 /// What was received.
 pub struct Received {
     /// Bytes in the program's buffers.
@@ -185,9 +242,21 @@ pub struct Received {
     pub full: usize,
     /// Its header, if it had one.
     pub head: Option<DgramHdr>,
+    /// Its extension headers, and how long they are.
+    ext: [MaybeUninit<u8>; ext::MAX],
+    ext_len: usize,
 }
 
 impl Received {
+    fn new(len: usize, full: usize, head: Option<DgramHdr>) -> Received {
+        Received { len, full, head, ext: [const { MaybeUninit::uninit() }; ext::MAX], ext_len: 0 }
+    }
+
+    fn headers(&self) -> &[u8] {
+        // SAFETY: as many bytes of it are written.
+        unsafe { core::slice::from_raw_parts(self.ext.as_ptr().cast(), self.ext_len) }
+    }
+
     /// What recv(2) returns.
     pub fn returned(&self, flags: c_int) -> usize {
         if flags & libc::MSG_TRUNC != 0 { self.full } else { self.len }
@@ -205,7 +274,7 @@ impl Received {
     pub fn control(&self, fd: c_int, name: &PairName, out: &mut [u8]) -> (usize, bool) {
         match (&self.head, session::greeting_of(name)) {
             (Some(h), _) if h.flags & df::ERROR != 0 => dgram::extended_error(h, out),
-            (Some(h), Ok(g)) => dgram::incoming(h, wants(name, fd), &g, out),
+            (Some(h), Ok(g)) => dgram::incoming(h, self.headers(), wants(name, fd), &g, out),
             _ => (0, false),
         }
     }
@@ -231,8 +300,10 @@ pub unsafe fn receive(
     let key = session::greeting_of(name)?.key;
     let mut head = [0u8; DGRAM_HDR_LEN];
     // SAFETY: the caller's promise.
-    let mut parts = unsafe { Parts::new(head.as_mut_ptr(), iov, n)? };
+    let mut parts = unsafe { Parts::new(head.as_mut_ptr(), DGRAM_HDR_LEN, iov, n)? };
     let mut m = parts.header();
+    let mut overflow = [const { MaybeUninit::uninit() }; ext::MAX];
+    parts.overflow(&mut m, &mut overflow);
     // SAFETY: the parts and the header live across the call. MSG_TRUNC makes it return the message's whole length.
     let whole = unsafe { sys::recvmsg(fd, &raw mut m, flags | libc::MSG_TRUNC)? };
     let room = parts.room();
@@ -240,7 +311,7 @@ pub unsafe fn receive(
         // No datagram: the program has shut its reading half, or the stack is gone.
         let gone =
             ops::getsockopt_int(&mut Stack, fd, libc::SOL_SOCKET, libc::SO_TYPE) == Err(libc::ENETDOWN);
-        return if gone { Err(libc::ECONNRESET) } else { Ok(Received { len: 0, full: 0, head: None }) };
+        return if gone { Err(libc::ECONNRESET) } else { Ok(Received::new(0, 0, None)) };
     }
     let genuine = if whole >= DGRAM_HDR_LEN { DgramHdr::decode(&head, key) } else { None };
     if let Some((h, _)) = genuine {
@@ -252,13 +323,19 @@ pub unsafe fn receive(
             }
             return Err(h.err);
         }
-        let full = whole - DGRAM_HDR_LEN;
-        return Ok(Received { len: full.min(room), full, head: Some(h) });
+        let n = h.ext_len(whole - DGRAM_HDR_LEN).min(ext::MAX);
+        let full = whole - DGRAM_HDR_LEN - n;
+        let mut r = Received::new(full.min(room), full, Some(h));
+        if n > 0 {
+            // SAFETY: the program's buffers and the place behind them, which the call has filled.
+            unsafe { take_out(parts.with_overflow(), &mut r, n) };
+        }
+        return Ok(r);
     }
     // Bare payload: its first bytes stand in the header's place, the others too far forward.
     // SAFETY: the program's buffers, as above.
     unsafe { shift(parts.own(), &head, whole) };
-    Ok(Received { len: whole.min(room), full: whole, head: None })
+    Ok(Received::new(whole.min(room), whole, None))
 }
 
 /// connect(2) has changed where datagrams without an address go: the next one's errors are to be known at once again.
@@ -307,7 +384,7 @@ unsafe fn queued_error(fd: c_int, iov: *const iovec, n: usize) -> Result<Receive
         unsafe { core::ptr::copy_nonoverlapping(now.as_ptr(), v.iov_base.cast::<u8>(), now.len()) };
         rest = later;
     }
-    Ok(Received { len: quote.len() - rest.len(), full, head: Some(h) })
+    Ok(Received::new(quote.len() - rest.len(), full, Some(h)))
 }
 
 /// Length of the datagram that is to be read next, 0 if there is none (FIONREAD).
@@ -317,6 +394,26 @@ pub fn next_length(fd: c_int, name: &PairName) -> Result<usize> {
         Ok(r) => Ok(r.full),
         Err(libc::EAGAIN) => Ok(0),
         Err(e) => Err(e),
+    }
+}
+
+/// Takes the `n` bytes of extension headers out of the front of `iov`; the payload moves up.
+///
+/// # Safety
+/// The buffers must be valid for reading and writing, and filled as far as `n` and the payload go.
+#[cold]
+unsafe fn take_out(iov: &[iovec], r: &mut Received, n: usize) {
+    // SAFETY: all accesses are to places within the buffers.
+    unsafe {
+        for (i, to) in r.ext.iter_mut().enumerate().take(n) {
+            to.write(place(iov, i).map_or(0, |p| p.read()));
+        }
+        r.ext_len = n;
+        for i in 0..r.len {
+            if let (Some(to), Some(from)) = (place(iov, i), place(iov, i + n)) {
+                to.write(from.read());
+            }
+        }
     }
 }
 

@@ -34,6 +34,12 @@ pub mod df {
     pub const TRUNC: u16 = 32;
     /// To the server: MSG_MORE.
     pub const MORE: u16 = 128;
+    /// Extension headers and a flow label (the form of [`super::ext`]) stand between header and payload; `len` is the payload's.
+    pub const EXT: u16 = 512;
+    /// To the server: IPV6_DONTFRAG.
+    pub const DONTFRAG: u16 = 1024;
+    /// To the program: no datagram, but the MTU of the path to `peer`, in `stamp` (IPV6_RECVPATHMTU).
+    pub const PATHMTU: u16 = 2048;
     /// To the server: `extra` is the option UDP_SEGMENT's value.
     pub const SEGMENT: u16 = 256;
     /// The datagram is a link-level frame or its payload: [`super::DgramHdr::link`] stands in the place of `local`, and
@@ -43,6 +49,44 @@ pub mod df {
 
 /// Length of a `struct sockaddr_ll` (packet(7)) in bytes.
 pub const LINK_ADDR_LEN: usize = 20;
+
+/// IPv6 extension headers and a flow label, as they stand behind a [`DgramHdr`] with [`df::EXT`]: a word with flow label and traffic
+/// class in network byte order (its highest bit says that they are given), a word of zeros, and for each header 8 bytes, the
+/// first of which is its tag, and the header itself.
+pub mod ext {
+    /// Tags: hop-by-hop options.
+    pub const HOP: u8 = 0;
+    /// Destination options before a routing header.
+    pub const DST_BEFORE: u8 = 1;
+    /// Routing header.
+    pub const ROUTING: u8 = 2;
+    /// Destination options.
+    pub const DST: u8 = 3;
+    /// Longest of all.
+    pub const MAX: usize = 1024;
+    /// What goes before the first header, and before each.
+    pub const HEAD: usize = 8;
+    /// The flow label is given.
+    pub const GIVEN: u32 = 1 << 31;
+
+    /// The flow label and traffic class, if given.
+    pub fn flow(b: &[u8]) -> Option<u32> {
+        let w = u32::from_be_bytes(*b.first_chunk::<4>()?);
+        (w & GIVEN != 0).then_some(w & !GIVEN)
+    }
+
+    /// Tags and headers, each whole; what is cut off ends the list.
+    pub fn headers(b: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+        let mut rest = b.get(HEAD..).unwrap_or(&[]);
+        core::iter::from_fn(move || {
+            let (head, after) = rest.split_first_chunk::<HEAD>()?;
+            let len = (usize::from(*after.get(1)?) + 1) * 8;
+            let h = after.get(..len)?;
+            rest = &after[len..];
+            Some((head[0], h))
+        })
+    }
+}
 
 /// What goes with one datagram.
 ///
@@ -100,6 +144,11 @@ impl DgramHdr {
         b[93] = self.icmp.1;
         put(&mut b, 94, &self.extra.to_ne_bytes());
         b
+    }
+
+    /// Bytes of extension headers among the `after` ones that follow the header.
+    pub fn ext_len(&self, after: usize) -> usize {
+        if self.flags & df::EXT == 0 { 0 } else { after.saturating_sub(self.len as usize) }
     }
 
     /// Whether a message begins with a header of this key; the first 16 bytes decide.

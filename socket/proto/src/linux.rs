@@ -67,6 +67,10 @@ pub const SO_RCVMARK: i32 = 75;
 /// Of our own: which control messages the socket's options ask for ([`wants`]).
 pub const SO_WANTS: i32 = 0x6971;
 pub const IP_TRANSPARENT: i32 = 19;
+pub const IPV6_HOPOPTS: i32 = 54;
+pub const IPV6_RTHDRDSTOPTS: i32 = 55;
+pub const IPV6_DSTOPTS: i32 = 59;
+pub const IPV6_TRANSPARENT: i32 = 75;
 pub const IP_MSFILTER: i32 = 41;
 pub const MCAST_MSFILTER: i32 = 48;
 pub const TCP_NOTSENT_LOWAT: i32 = 25;
@@ -84,6 +88,23 @@ pub mod wants {
     pub const DROPS: u32 = 16;
     /// SO_TIMESTAMPING with SOF_TIMESTAMPING_RX_SOFTWARE and SOF_TIMESTAMPING_SOFTWARE.
     pub const STAMPING: u32 = 32;
+    /// The socket is of AF_INET6.
+    pub const V6: u32 = 1 << 29;
+    /// The first of those of IPPROTO_IPV6, which follow in this order.
+    pub const V6_SHIFT: u32 = 16;
+    pub const PKTINFO6: u32 = 1 << 16;
+    pub const HOPLIMIT: u32 = 1 << 17;
+    pub const TCLASS: u32 = 1 << 18;
+    pub const HOPOPTS: u32 = 1 << 19;
+    pub const RTHDR: u32 = 1 << 20;
+    pub const DSTOPTS: u32 = 1 << 21;
+    pub const ORIGDST6: u32 = 1 << 22;
+    pub const FLOWINFO: u32 = 1 << 23;
+    pub const PKTINFO_OLD: u32 = 1 << 24;
+    pub const HOPLIMIT_OLD: u32 = 1 << 25;
+    pub const HOPOPTS_OLD: u32 = 1 << 26;
+    pub const RTHDR_OLD: u32 = 1 << 27;
+    pub const DSTOPTS_OLD: u32 = 1 << 28;
     /// The number of SO_TIMESTAMP or its kin, shifted.
     pub const STAMP_SHIFT: u32 = 8;
 }

@@ -6,15 +6,16 @@
 use crate::Host;
 use crate::server::Server;
 use crate::sock::State;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use iopkt_base::{Errno, Result};
 use iopkt_sockproto::linux::{MSG_DONTROUTE, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK, wants};
-use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, Rep, Req, df};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, Rep, Req, df, ext};
 use iopkt_stack::Shard;
-use iopkt_stack::sockets::{Datagram, RecvWants, SendOpts, SockId};
+use iopkt_stack::sockets::{Datagram, Ext6, RecvWants, SendOpts, SockId};
 
 /// Messages that are moved with one system call.
 const BATCH: usize = 32;
@@ -162,10 +163,16 @@ impl<H: Host> Server<H> {
             let bare = !m.strips || m.peer.is_some() && !sk.ancillary;
             let local = shard.sockets.local_addr(sk.id).map_or(0, |a| a.port());
             let mut heads = [[0; DGRAM_HDR_LEN]; BATCH];
+            let mut long: Vec<Vec<u8>> = Vec::new();
+            if m.held.iter().any(|d| d.ext.is_some()) {
+                long.extend(m.held.iter().map(|d| with_ext(d, local, self.cfg.key)));
+            }
             let mut msgs: [[&[u8]; 2]; BATCH] = [[&[]; 2]; BATCH];
-            for ((msg, head), d) in msgs.iter_mut().zip(&mut heads).zip(&m.held) {
-                if bare {
+            for (i, ((msg, head), d)) in msgs.iter_mut().zip(&mut heads).zip(&m.held).enumerate() {
+                if bare && (d.mtu == 0 || !m.strips) {
                     *msg = [&[], d.m.as_slice()];
+                } else if let Some(l) = long.get(i).filter(|l| !l.is_empty()) {
+                    *msg = [l, d.m.as_slice()];
                 } else {
                     *head = header(d, local).encode(self.cfg.key);
                     *msg = [head, d.m.as_slice()];
@@ -186,7 +193,8 @@ impl<H: Host> Server<H> {
                     if m.heads.len() >= QUEUE {
                         m.heads.pop_front();
                     }
-                    m.heads.push_back(header(&d, local));
+                    let ext = d.ext.as_deref().map_or_else(Vec::new, ext_bytes);
+                    m.heads.push_back((header(&d, local), ext));
                 }
                 shard.cx.mbufs.free(d.m);
             }
@@ -224,7 +232,9 @@ impl<H: Host> Server<H> {
         for msg in queue {
             let msg = match (DgramHdr::decode(&msg, key), old) {
                 // The header stays on errors, and on datagrams when there is no association now.
-                (Some((h, payload)), _) if to.is_some() && h.flags & df::ERROR == 0 => payload.to_vec(),
+                (Some((h, rest)), _) if to.is_some() && h.flags & (df::ERROR | df::PATHMTU) == 0 => {
+                    rest[h.ext_len(rest.len())..].to_vec()
+                }
                 (Some(_), _) => msg,
                 (None, Some(peer)) if to.is_none() => {
                     let h = DgramHdr { peer: Addr(Some(peer)), len: msg.len() as u32, ..DgramHdr::default() };
@@ -319,13 +329,22 @@ impl<H: Host> Server<H> {
         let r = match got {
             Ok(Some(n)) => {
                 let none = DgramHdr { peer: Addr(peer), len: n as u32, ..DgramHdr::default() };
-                let kept = || head_of(&m.heads, pending, n).unwrap_or(none);
-                let (h, data) = DgramHdr::decode(&buf[..n], self.cfg.key).unwrap_or((kept(), &buf[..n]));
+                let (h, ext, data) = match DgramHdr::decode(&buf[..n], self.cfg.key) {
+                    Some((h, rest)) => {
+                        let (ext, data) = rest.split_at(h.ext_len(rest.len()));
+                        (h, ext, data)
+                    }
+                    None => {
+                        let kept = head_of(&m.heads, pending, n);
+                        kept.map_or((none, &[][..], &buf[..n]), |(h, ext)| (*h, &ext[..], &buf[..n]))
+                    }
+                };
                 if h.flags & df::ERROR != 0 {
                     Err(Errno(h.err))
                 } else {
                     let mut out = vec![0; 0];
                     out.extend_from_slice(&h.encode(self.cfg.key));
+                    out.extend_from_slice(ext);
                     out.extend_from_slice(&data[..data.len().min(size)]);
                     let val = [data.len() as i32, 0, 0];
                     self.reply(k, Rep { val, ..Rep::ok(req) }, &out, None);
@@ -341,20 +360,23 @@ impl<H: Host> Server<H> {
     }
 }
 
+/// The header of a datagram, and its extension headers.
+pub(crate) type Kept = (DgramHdr, Vec<u8>);
+
 /// The header of the message at the front of a program's queue. The headers are of all messages that were put into it, the
 /// newest last; what is still there is `pending` bytes long in all, the first of it `n`.
-fn head_of(heads: &VecDeque<DgramHdr>, pending: usize, n: usize) -> Option<DgramHdr> {
+fn head_of(heads: &VecDeque<Kept>, pending: usize, n: usize) -> Option<&Kept> {
     let mut rest = pending;
     let mut found = None;
     for h in heads.iter().rev() {
-        let len = h.len as usize;
+        let len = h.0.len as usize;
         if len > rest || (found.is_some() && len > 0) {
             break;
         }
         rest -= len;
         // Empty ones before the front may have been read or not.
         if rest == 0 && len == n {
-            found = Some(*h);
+            found = Some(h);
             if n > 0 {
                 break;
             }
@@ -374,14 +396,15 @@ pub(crate) fn wants(w: &RecvWants) -> u32 {
         (w.stamping, wants::STAMPING),
     ];
     let set = bits.iter().filter(|(on, _)| *on).fold(0, |all, (_, bit)| all | bit);
-    set | u32::from(w.timestamp) << wants::STAMP_SHIFT
+    set | u32::from(w.timestamp) << wants::STAMP_SHIFT | w.v6 << wants::V6_SHIFT
 }
 
 /// Sends one message of a program: with a header if it has one.
 fn send(shard: &mut Shard, id: SockId, msg: &[u8], key: u64, msg_flags: i32) -> Result<usize> {
     let (to, mut opts, payload) = match DgramHdr::decode(msg, key) {
         None => (None, SendOpts::default(), msg),
-        Some((h, payload)) => {
+        Some((h, rest)) => {
+            let (ext, payload) = rest.split_at(h.ext_len(rest.len()));
             let given = |bit| h.flags & bit != 0;
             let opts = SendOpts {
                 src: h.local.0.map(|a| a.ip()).filter(|_| given(df::PKTINFO)),
@@ -391,6 +414,8 @@ fn send(shard: &mut Shard, id: SockId, msg: &[u8], key: u64, msg_flags: i32) -> 
                 dontroute: given(df::DONTROUTE),
                 more: given(df::MORE),
                 segment: given(df::SEGMENT).then_some(h.extra),
+                dontfrag: given(df::DONTFRAG),
+                ext: given(df::EXT).then(|| Box::new(read_ext(ext))),
             };
             (h.peer.0, opts, payload)
         }
@@ -405,17 +430,47 @@ fn send(shard: &mut Shard, id: SockId, msg: &[u8], key: u64, msg_flags: i32) -> 
     Ok(payload.len())
 }
 
+/// Extension headers of a program's datagram.
+fn read_ext(b: &[u8]) -> Ext6 {
+    Ext6 { flow: ext::flow(b), headers: ext::headers(b).map(|(tag, h)| (tag, h.to_vec())).collect() }
+}
+
+/// Extension headers for a program: as many as there is room for.
+fn ext_bytes(e: &Ext6) -> Vec<u8> {
+    let mut v = vec![0; ext::HEAD];
+    if let Some(f) = e.flow {
+        v[..4].copy_from_slice(&(f | ext::GIVEN).to_be_bytes());
+    }
+    for (tag, h) in &e.headers {
+        if v.len() + ext::HEAD + h.len() <= ext::MAX {
+            v.extend_from_slice(&[*tag, 0, 0, 0, 0, 0, 0, 0]);
+            v.extend_from_slice(h);
+        }
+    }
+    v
+}
+
+/// The header of a datagram with extension headers, and these; empty if it has none.
+fn with_ext(d: &Datagram, local_port: u16, key: u64) -> Vec<u8> {
+    let Some(e) = &d.ext else { return Vec::new() };
+    let mut v = header(d, local_port).encode(key).to_vec();
+    v.extend_from_slice(&ext_bytes(e));
+    v
+}
+
 /// What a program is told of a datagram.
 fn header(d: &Datagram, local_port: u16) -> DgramHdr {
+    let told = if d.mtu == 0 { 0 } else { df::PATHMTU };
+    let ext = if d.ext.is_some() { df::EXT } else { 0 };
     DgramHdr {
-        flags: df::TTL | df::TOS,
+        flags: df::TTL | df::TOS | told | ext,
         ttl: d.ttl,
         tos: d.tos,
         peer: Addr(Some(d.from)),
         local: Addr(Some(SocketAddr::new(d.to, local_port))),
         ifindex: d.ifindex,
         err: d.drops as i32,
-        stamp: d.at.as_nanos(),
+        stamp: if d.mtu == 0 { d.at.as_nanos() } else { d.mtu.into() },
         len: d.m.len() as u32,
         ..DgramHdr::default()
     }
@@ -429,10 +484,10 @@ mod tests {
 
     #[test]
     fn headers_are_found_by_what_is_still_unread() {
-        let heads: VecDeque<DgramHdr> = [(5, 1), (3, 2), (0, 3), (7, 4)]
-            .map(|(len, ifindex)| DgramHdr { len, ifindex, ..Default::default() })
+        let heads: VecDeque<Kept> = [(5, 1), (3, 2), (0, 3), (7, 4)]
+            .map(|(len, ifindex)| (DgramHdr { len, ifindex, ..Default::default() }, Vec::new()))
             .into();
-        let who = |pending, n| head_of(&heads, pending, n).map(|h| h.ifindex);
+        let who = |pending, n| head_of(&heads, pending, n).map(|h| h.0.ifindex);
         assert_eq!(who(15, 5), Some(1));
         assert_eq!(who(10, 3), Some(2));
         assert_eq!(who(7, 0), Some(3));

@@ -14,7 +14,8 @@ pub(crate) fn may_set(level: i32, name: i32, value: &[u8]) -> Result<()> {
         (SOL_SOCKET, SO_PRIORITY) if !(0..=6).contains(&n) => Err(Errno::EPERM),
         (SOL_SOCKET, SO_PREFER_BUSY_POLL | SO_BUSY_POLL | SO_BUSY_POLL_BUDGET) if n > 0 => Err(Errno::EPERM),
         (SOL_SOCKET, SO_MARK | SO_RCVMARK | SO_SNDBUFFORCE | SO_RCVBUFFORCE) => Err(Errno::EPERM),
-        (IPPROTO_IP, IP_TRANSPARENT) if n != 0 => Err(Errno::EPERM),
+        (IPPROTO_IP, IP_TRANSPARENT) | (IPPROTO_IPV6, IPV6_TRANSPARENT) if n != 0 => Err(Errno::EPERM),
+        (IPPROTO_IPV6, IPV6_HOPOPTS | IPV6_DSTOPTS | IPV6_RTHDRDSTOPTS) => Err(Errno::EPERM),
         _ => Ok(()),
     }
 }

@@ -401,7 +401,8 @@ impl<H: Host> Server<H> {
         let given = payload.len().min(MAX_SOCKOPT);
         out[..given].copy_from_slice(&payload[..given]);
         if (req.args[0], req.args[1]) == (SOL_SOCKET, SO_WANTS) {
-            let bits = crate::messages::wants(&shard.sockets.recv_wants(sk.id));
+            let v6 = if sk.kind.family == Family::V6 { wants::V6 } else { 0 };
+            let bits = crate::messages::wants(&shard.sockets.recv_wants(sk.id)) | v6;
             self.reply(k, rep, &bits.to_ne_bytes(), None);
             return Ok(());
         }

@@ -8,7 +8,6 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use hashbrown::HashMap;
 use iopkt_base::Errno;
-use iopkt_sockproto::DgramHdr;
 use iopkt_stack::Family;
 use iopkt_stack::sockets::{Datagram, SockId, SockType};
 
@@ -67,7 +66,7 @@ pub(crate) struct Messages {
     /// Datagrams on their way into the pair: what was left of a batch.
     pub held: VecDeque<Datagram>,
     /// Headers of what was given to a program that does not strip them, oldest first.
-    pub heads: VecDeque<DgramHdr>,
+    pub heads: VecDeque<crate::messages::Kept>,
     /// Complete messages that go before it: rewritten by connect.
     pub first: VecDeque<Vec<u8>>,
 }

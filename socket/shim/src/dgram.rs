@@ -1,13 +1,13 @@
 //! Datagrams with more than payload: their header in the pair, and the control messages that programs see.
 //!
 //! Control messages are those of ip(7), udp(7) and socket(7): IP_PKTINFO, IP_TTL, IP_TOS, IP_RECVERR, IP_ORIGDSTADDR, UDP_SEGMENT, SO_RXQ_OVFL,
-//! SO_TIMESTAMP, SO_TIMESTAMPNS and SO_TIMESTAMPING.
+//! SO_TIMESTAMP, SO_TIMESTAMPNS and SO_TIMESTAMPING; and those of RFC 3542 at IPPROTO_IPV6.
 
 use core::ffi::c_int;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use iopkt_sockproto::linux::{SO_WANTS, wants};
-use iopkt_sockproto::{Addr, DgramHdr, df};
+use iopkt_sockproto::{Addr, DgramHdr, df, ext};
 
 use crate::ops;
 use crate::session::{Greeting, Rpc};
@@ -28,23 +28,45 @@ fn int(b: &[u8]) -> Option<c_int> {
 }
 
 /// As [`outgoing`], to a `struct sockaddr` as the program has it (empty: none), IP or link-level.
-pub fn addressed(to: &[u8], control: &[u8], flags: c_int) -> Result<DgramHdr> {
+///
+/// `v6`: the socket is of AF_INET6. Extension headers go into `ext`; the second number is how much of it they are.
+pub fn addressed(
+    to: &[u8],
+    control: &[u8],
+    flags: c_int,
+    v6: bool,
+    ext: &mut [u8],
+) -> Result<(DgramHdr, usize)> {
     if to.is_empty() {
-        return outgoing(Addr::NONE, control, flags);
+        return outgoing(Addr::NONE, control, flags, v6, ext);
     }
     if let Some(link) = ops::link_address(to)? {
-        let h = outgoing(Addr::NONE, control, flags)?;
-        return Ok(DgramHdr { flags: h.flags | df::PACKET, link, ..h });
+        let (h, n) = outgoing(Addr::NONE, control, flags, false, ext)?;
+        return Ok((DgramHdr { flags: h.flags | df::PACKET, link, ..h }, n));
     }
     if ops::netlink_address(to)?.is_some() {
-        return outgoing(Addr::NONE, control, flags);
+        return outgoing(Addr::NONE, control, flags, false, ext);
     }
-    outgoing(Addr::from_sockaddr_loose(to).map_err(|e| e.raw())?, control, flags)
+    outgoing(Addr::from_sockaddr_loose(to).map_err(|e| e.raw())?, control, flags, v6, ext)
 }
 
-/// The header for a datagram to `to` with the program's control messages. Unknown ones are EINVAL, as in Linux.
-pub fn outgoing(to: Addr, control: &[u8], flags: c_int) -> Result<DgramHdr> {
+/// The header for a datagram to `to` with the program's control messages. Unknown ones are EINVAL, those of other levels are passed
+/// over, as in Linux: an IPv6 socket has those of IPPROTO_IPV6, but to a mapped address those of IPPROTO_IP and IPV6_PKTINFO.
+pub fn outgoing(
+    to: Addr,
+    control: &[u8],
+    flags: c_int,
+    v6: bool,
+    ext: &mut [u8],
+) -> Result<(DgramHdr, usize)> {
     let mut h = DgramHdr { peer: to, ..DgramHdr::default() };
+    let mapped = match to.0 {
+        Some(SocketAddr::V6(a)) => a.ip().to_ipv4_mapped().is_some(),
+        Some(SocketAddr::V4(_)) => true,
+        None => false,
+    };
+    let six = v6 && !mapped;
+    let mut ext = ExtWriter { b: ext, len: 0 };
     if flags & libc::MSG_DONTROUTE != 0 {
         h.flags |= df::DONTROUTE;
     }
@@ -62,11 +84,114 @@ pub fn outgoing(to: Addr, control: &[u8], flags: c_int) -> Result<DgramHdr> {
             return Err(libc::EINVAL);
         }
         let data = rest.get(CMSG_HDR..len).unwrap_or(&[]);
-        apply(&mut h, level, kind, data)?;
+        match level {
+            libc::IPPROTO_IPV6 if six => apply6(&mut h, &mut ext, kind, data)?,
+            libc::IPPROTO_IPV6 if v6 && kind == libc::IPV6_PKTINFO => pktinfo6(&mut h, data)?,
+            libc::IPPROTO_IP if six => {}
+            _ => apply(&mut h, level, kind, data)?,
+        }
         rest = rest.get(len.next_multiple_of(ALIGN)..).unwrap_or(&[]);
     }
-    Ok(h)
+    Ok((h, ext.len))
 }
+
+/// Extension headers of a datagram, in the form of [`iopkt_sockproto::ext`].
+struct ExtWriter<'a> {
+    b: &'a mut [u8],
+    len: usize,
+}
+
+impl ExtWriter<'_> {
+    fn begin(&mut self, h: &mut DgramHdr) -> Result<()> {
+        if self.len == 0 {
+            self.b.get_mut(..ext::HEAD).ok_or(libc::EMSGSIZE)?.fill(0);
+            self.len = ext::HEAD;
+            h.flags |= df::EXT;
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, h: &mut DgramHdr, tag: u8, data: &[u8]) -> Result<()> {
+        // `cmsg_len` and the header's own length must agree.
+        let len = data.get(1).map_or(0, |n| (usize::from(*n) + 1) * 8);
+        let data = data.get(..len).filter(|d| !d.is_empty()).ok_or(libc::EINVAL)?;
+        self.begin(h)?;
+        let end = self.len + ext::HEAD + len;
+        let to = self.b.get_mut(self.len..end).ok_or(libc::EMSGSIZE)?;
+        to[..ext::HEAD].fill(0);
+        to[0] = tag;
+        to[ext::HEAD..].copy_from_slice(data);
+        self.len = end;
+        Ok(())
+    }
+}
+
+/// IPV6_PKTINFO: a `struct in6_pktinfo`.
+fn pktinfo6(h: &mut DgramHdr, data: &[u8]) -> Result<()> {
+    let addr: [u8; 16] = data.get(..16).and_then(|b| b.try_into().ok()).ok_or(libc::EINVAL)?;
+    let index = data.get(16..20).and_then(int).ok_or(libc::EINVAL)? as u32;
+    let addr = Ipv6Addr::from(addr);
+    h.ifindex = index;
+    if !addr.is_unspecified() {
+        h.local = SocketAddr::V6(SocketAddrV6::new(addr, 0, 0, index)).into();
+    }
+    h.flags |= df::PKTINFO;
+    Ok(())
+}
+
+/// A number of exactly an int, in a range; -1 is the default and says nothing.
+fn given(data: &[u8], max: c_int) -> Result<Option<u8>> {
+    let v = data.first_chunk::<4>().filter(|_| data.len() == 4).ok_or(libc::EINVAL)?;
+    match c_int::from_ne_bytes(*v) {
+        -1 => Ok(None),
+        n if (0..=max).contains(&n) => Ok(Some(n as u8)),
+        _ => Err(libc::EINVAL),
+    }
+}
+
+/// Control messages of RFC 3542 section 6.
+fn apply6(h: &mut DgramHdr, ext: &mut ExtWriter<'_>, kind: c_int, data: &[u8]) -> Result<()> {
+    match kind {
+        libc::IPV6_PKTINFO | IPV6_2292PKTINFO => pktinfo6(h, data)?,
+        libc::IPV6_HOPLIMIT | IPV6_2292HOPLIMIT => {
+            if let Some(n) = given(data, 255)? {
+                h.ttl = n;
+                h.flags |= df::TTL;
+            }
+        }
+        libc::IPV6_TCLASS => {
+            if let Some(n) = given(data, 255)? {
+                h.tos = n;
+                h.flags |= df::TOS;
+            }
+        }
+        libc::IPV6_DONTFRAG => match given(data, 1)? {
+            Some(1) => h.flags |= df::DONTFRAG,
+            Some(_) => {}
+            None => return Err(libc::EINVAL),
+        },
+        libc::IPV6_FLOWINFO => {
+            let w = data.first_chunk::<4>().ok_or(libc::EINVAL)?;
+            ext.begin(h)?;
+            let w = u32::from_be_bytes(*w) & 0x0fff_ffff | ext::GIVEN;
+            ext.b.get_mut(..4).ok_or(libc::EMSGSIZE)?.copy_from_slice(&w.to_be_bytes());
+        }
+        libc::IPV6_HOPOPTS | IPV6_2292HOPOPTS => ext.header(h, ext::HOP, data)?,
+        libc::IPV6_DSTOPTS | IPV6_2292DSTOPTS => ext.header(h, ext::DST, data)?,
+        libc::IPV6_RTHDRDSTOPTS => ext.header(h, ext::DST_BEFORE, data)?,
+        // Routing headers are not sent (RFC 5095), as by setsockopt(2).
+        _ => return Err(libc::EINVAL),
+    }
+    Ok(())
+}
+
+const IPV6_2292PKTINFO: c_int = 2;
+const IPV6_2292HOPOPTS: c_int = 3;
+const IPV6_2292DSTOPTS: c_int = 4;
+const IPV6_2292RTHDR: c_int = 5;
+const IPV6_2292HOPLIMIT: c_int = 8;
+const IPV6_PATHMTU: c_int = 61;
+const IPV6_RECVORIGDSTADDR: c_int = 74;
 
 fn apply(h: &mut DgramHdr, level: c_int, kind: c_int, data: &[u8]) -> Result<()> {
     match (level, kind) {
@@ -95,7 +220,8 @@ fn apply(h: &mut DgramHdr, level: c_int, kind: c_int, data: &[u8]) -> Result<()>
             h.extra = u16::from_ne_bytes(*b);
             h.flags |= df::SEGMENT;
         }
-        _ => return Err(libc::EINVAL),
+        (libc::IPPROTO_IP | libc::SOL_UDP, _) => return Err(libc::EINVAL),
+        _ => {}
     }
     Ok(())
 }
@@ -129,9 +255,16 @@ impl Wants {
                 [libc::IP_PKTINFO, libc::IP_RECVTTL, libc::IP_RECVTOS, libc::IP_RECVORIGDSTADDR]
                     .contains(&name)
             }
+            // Most of them are.
+            libc::IPPROTO_IPV6 => true,
             libc::SOL_SOCKET => name == libc::SO_RXQ_OVFL || TIMES.contains(&name),
             _ => false,
         }
+    }
+
+    /// Whether the socket is of AF_INET6.
+    pub fn v6(self) -> bool {
+        self.has(wants::V6)
     }
 
     fn has(self, bit: u32) -> bool {
@@ -186,8 +319,17 @@ impl Writer<'_> {
 }
 
 /// The control messages of a received datagram, in `out`. Returns their length and whether some did not fit (MSG_CTRUNC).
-pub fn incoming(h: &DgramHdr, wants: Wants, g: &Greeting, out: &mut [u8]) -> (usize, bool) {
+pub fn incoming(h: &DgramHdr, ext: &[u8], wants: Wants, g: &Greeting, out: &mut [u8]) -> (usize, bool) {
     let mut w = Writer { out, len: 0, truncated: false };
+    if h.flags & df::PATHMTU != 0 {
+        // A `struct ip6_mtuinfo`: destination and MTU.
+        let mut to = [0; 28];
+        let a = ops::SockAddr::new(&h.peer);
+        let n = a.bytes().len().min(28);
+        to[..n].copy_from_slice(&a.bytes()[..n]);
+        w.put(libc::IPPROTO_IPV6, IPV6_PATHMTU, [&to, &(h.stamp as u32).to_ne_bytes(), &[]]);
+        return (w.len, w.truncated);
+    }
     let wall = (h.stamp as i64).wrapping_add(g.epoch);
     let (sec, ns) = (wall.div_euclid(1_000_000_000), wall.rem_euclid(1_000_000_000));
     match wants.stamp() {
@@ -204,7 +346,21 @@ pub fn incoming(h: &DgramHdr, wants: Wants, g: &Greeting, out: &mut [u8]) -> (us
     if wants.has(wants::DROPS) && h.err != 0 {
         w.put(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, [&h.err.to_ne_bytes(), &[], &[]]);
     }
-    if let (true, Some(IpAddr::V4(dst))) = (wants.has(wants::PKTINFO), h.local.0.map(|a| a.ip())) {
+    // Of IPv4 packets an IPv6 socket is told at IPPROTO_IP; their destination at IPPROTO_IPV6 too.
+    let local = h.local.0.map(|a| a.ip());
+    let dst4 = match local {
+        Some(IpAddr::V4(a)) => Some(a),
+        Some(IpAddr::V6(a)) => a.to_ipv4_mapped(),
+        None => None,
+    };
+    let v4 = !wants.v6() || dst4.is_some();
+    if let (true, Some(IpAddr::V6(dst))) = (wants.has(wants::PKTINFO6), local) {
+        w.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, [&dst.octets(), &h.ifindex.to_ne_bytes(), &[]]);
+    }
+    if !v4 {
+        return told6(w, h, ext, wants);
+    }
+    if let (true, Some(dst)) = (wants.has(wants::PKTINFO), dst4) {
         let dst = dst.octets();
         w.put(libc::IPPROTO_IP, libc::IP_PKTINFO, [&h.ifindex.to_ne_bytes(), &dst, &dst]);
     }
@@ -214,8 +370,55 @@ pub fn incoming(h: &DgramHdr, wants: Wants, g: &Greeting, out: &mut [u8]) -> (us
     if wants.has(wants::TOS) {
         w.put(libc::IPPROTO_IP, libc::IP_TOS, [&[h.tos], &[], &[]]);
     }
-    if wants.has(wants::ORIGDST) {
-        w.put(libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR, [ops::SockAddr::new(&h.local).bytes(), &[], &[]]);
+    if let (true, Some(dst)) = (wants.has(wants::ORIGDST), dst4) {
+        let port = h.local.0.map_or(0, |a| a.port());
+        let a = ops::SockAddr::new(&SocketAddr::new(dst.into(), port).into());
+        w.put(libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR, [a.bytes(), &[], &[]]);
+    }
+    (w.len, w.truncated)
+}
+
+/// Those of an IPv6 packet (RFC 3542), in Linux's order.
+fn told6(mut w: Writer<'_>, h: &DgramHdr, ext: &[u8], wants: Wants) -> (usize, bool) {
+    const LEVEL: c_int = libc::IPPROTO_IPV6;
+    let hops = c_int::from(h.ttl).to_ne_bytes();
+    if wants.has(wants::HOPLIMIT) {
+        w.put(LEVEL, libc::IPV6_HOPLIMIT, [&hops, &[], &[]]);
+    }
+    if wants.has(wants::TCLASS) {
+        w.put(LEVEL, libc::IPV6_TCLASS, [&c_int::from(h.tos).to_ne_bytes(), &[], &[]]);
+    }
+    if let (true, Some(flow)) = (wants.has(wants::FLOWINFO), ext::flow(ext).filter(|f| *f != 0)) {
+        w.put(LEVEL, libc::IPV6_FLOWINFO, [&flow.to_be_bytes(), &[], &[]]);
+    }
+    let kinds = [
+        (ext::HOP, wants::HOPOPTS, libc::IPV6_HOPOPTS),
+        (ext::DST, wants::DSTOPTS, libc::IPV6_DSTOPTS),
+        (ext::ROUTING, wants::RTHDR, libc::IPV6_RTHDR),
+        (ext::HOP, wants::HOPOPTS_OLD, IPV6_2292HOPOPTS),
+        (ext::DST, wants::DSTOPTS_OLD, IPV6_2292DSTOPTS),
+        (ext::ROUTING, wants::RTHDR_OLD, IPV6_2292RTHDR),
+    ];
+    for new in [true, false] {
+        if !new {
+            if let (true, Some(IpAddr::V6(dst))) = (wants.has(wants::PKTINFO_OLD), h.local.0.map(|a| a.ip()))
+            {
+                w.put(LEVEL, IPV6_2292PKTINFO, [&dst.octets(), &h.ifindex.to_ne_bytes(), &[]]);
+            }
+            if wants.has(wants::HOPLIMIT_OLD) {
+                w.put(LEVEL, IPV6_2292HOPLIMIT, [&hops, &[], &[]]);
+            }
+        }
+        // As they stand in the packet.
+        for (tag, header) in ext::headers(ext) {
+            let half = if new { &kinds[..3] } else { &kinds[3..] };
+            for (_, _, name) in half.iter().filter(|(t, bit, _)| *t == tag && wants.has(*bit)) {
+                w.put(LEVEL, *name, [header, &[], &[]]);
+            }
+        }
+    }
+    if wants.has(wants::ORIGDST6) {
+        w.put(LEVEL, IPV6_RECVORIGDSTADDR, [ops::SockAddr::new(&h.local).bytes(), &[], &[]]);
     }
     (w.len, w.truncated)
 }
@@ -227,10 +430,14 @@ pub fn extended_error(h: &DgramHdr, out: &mut [u8]) -> (usize, bool) {
     e[4..7].copy_from_slice(&[h.extra as u8, h.icmp.0, h.icmp.1]);
     e[8..12].copy_from_slice(&(h.stamp as u32).to_ne_bytes());
     let offender = ops::SockAddr::new(&h.local);
-    // Without one: a `struct sockaddr_in` of zeros, AF_UNSPEC.
-    let addr = if h.local.0.is_some() { offender.bytes() } else { &[0; 16][..] };
+    let v6 = matches!(h.peer.0, Some(SocketAddr::V6(_)));
+    // Without one: a `struct sockaddr_in` or `sockaddr_in6` of zeros, AF_UNSPEC.
+    let none = &[0; 28][..if v6 { 28 } else { 16 }];
+    let addr = if h.local.0.is_some() { offender.bytes() } else { none };
     let mut w = Writer { out, len: 0, truncated: false };
-    w.put(libc::IPPROTO_IP, libc::IP_RECVERR, [&e, addr, &[]]);
+    let (level, name) =
+        if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) } else { (libc::IPPROTO_IP, libc::IP_RECVERR) };
+    w.put(level, name, [&e, addr, &[]]);
     (w.len, w.truncated)
 }
 
@@ -252,12 +459,14 @@ mod tests {
         let mut c = cmsg(libc::IPPROTO_IP, libc::IP_TTL, &7i32.to_ne_bytes());
         c.extend(cmsg(libc::IPPROTO_IP, libc::IP_TOS, &[0x10]));
         c.extend(cmsg(libc::IPPROTO_IP, libc::IP_PKTINFO, &[3, 0, 0, 0, 10, 0, 0, 9, 0, 0, 0, 0]));
-        let h = outgoing(Addr::NONE, &c, 0).unwrap();
+        let (h, _) = outgoing(Addr::NONE, &c, 0, false, &mut []).unwrap();
         assert_eq!((h.ttl, h.tos, h.ifindex), (7, 0x10, 3));
         assert_eq!(h.local.0.unwrap().ip(), IpAddr::from([10, 0, 0, 9]));
         assert_eq!(h.flags, df::TTL | df::TOS | df::PKTINFO);
-        assert_eq!(outgoing(Addr::NONE, &cmsg(0, libc::IP_TTL, &0i32.to_ne_bytes()), 0), Err(libc::EINVAL));
-        assert_eq!(outgoing(Addr::NONE, &cmsg(0, 999, &[]), 0), Err(libc::EINVAL));
+        let bad = |c: &[u8]| outgoing(Addr::NONE, c, 0, false, &mut []).map(|h| h.0);
+        assert_eq!(bad(&cmsg(0, libc::IP_TTL, &0i32.to_ne_bytes())), Err(libc::EINVAL));
+        assert_eq!(bad(&cmsg(0, 999, &[])), Err(libc::EINVAL));
+        assert_eq!(bad(&cmsg(99, 1, &[])), Ok(DgramHdr::default()), "another level's");
     }
 
     #[test]
@@ -265,9 +474,12 @@ mod tests {
         for len in [0usize, 15, 17, usize::MAX, 1 << 40] {
             let mut c = cmsg(libc::IPPROTO_IP, libc::IP_TTL, &[]);
             c[..8].copy_from_slice(&len.to_ne_bytes());
-            assert_eq!(outgoing(Addr::NONE, &c, 0), Err(libc::EINVAL), "{len}");
+            assert!(outgoing(Addr::NONE, &c, 0, false, &mut []) == Err(libc::EINVAL), "{len}");
         }
-        assert!(outgoing(Addr::NONE, &[1; 15], 0).is_ok(), "less than a header is no control message");
+        assert!(
+            outgoing(Addr::NONE, &[1; 15], 0, false, &mut []).is_ok(),
+            "less than a header is no control message"
+        );
     }
 
     #[test]
@@ -284,7 +496,7 @@ mod tests {
         let stamp = (libc::SO_TIMESTAMP as u32) << wants::STAMP_SHIFT;
         let all = Wants(wants::PKTINFO | wants::TTL | wants::TOS | stamp);
         let mut out = [0u8; 256];
-        let (n, cut) = incoming(&h, all, &g, &mut out);
+        let (n, cut) = incoming(&h, &[], all, &g, &mut out);
         assert!(!cut);
         let want = [
             cmsg(libc::SOL_SOCKET, libc::SO_TIMESTAMP, &[2i64.to_ne_bytes(), 0i64.to_ne_bytes()].concat()),
@@ -294,8 +506,62 @@ mod tests {
         ]
         .concat();
         assert_eq!(out[..n], want);
-        let (n, cut) = incoming(&h, all, &g, &mut out[..40]);
+        let (n, cut) = incoming(&h, &[], all, &g, &mut out[..40]);
         assert!(cut && n <= 40);
-        assert_eq!(incoming(&h, Wants(Wants::KNOWN), &g, &mut []), (0, false));
+        assert_eq!(incoming(&h, &[], Wants(Wants::KNOWN), &g, &mut []), (0, false));
+    }
+
+    #[test]
+    fn control_messages_of_ipv6() {
+        const SIX: c_int = libc::IPPROTO_IPV6;
+        let hop = [0, 0, 1, 4, 0, 0, 0, 0];
+        let mut c = cmsg(SIX, libc::IPV6_HOPLIMIT, &7i32.to_ne_bytes());
+        c.extend(cmsg(SIX, libc::IPV6_TCLASS, &(-1i32).to_ne_bytes()));
+        c.extend(cmsg(libc::IPPROTO_IP, libc::IP_TOS, &[0x10]));
+        c.extend(cmsg(SIX, libc::IPV6_HOPOPTS, &hop));
+        c.extend(cmsg(SIX, libc::IPV6_FLOWINFO, &0x0001_2345u32.to_be_bytes()));
+        let mut room = [0; 64];
+        let (h, n) = outgoing(Addr::NONE, &c, 0, true, &mut room).unwrap();
+        assert_eq!((h.flags, h.ttl), (df::TTL | df::EXT, 7));
+        assert_eq!(ext::flow(&room[..n]), Some(0x1_2345));
+        assert_eq!(ext::headers(&room[..n]).collect::<Vec<_>>(), [(ext::HOP, &hop[..])]);
+        assert_eq!(outgoing(Addr::NONE, &c, 0, true, &mut [0; 8]), Err(libc::EMSGSIZE));
+        // To a mapped address those of IPv4 count.
+        let to: SocketAddr = "[::ffff:10.0.0.1]:5".parse().unwrap();
+        let (h, n) = outgoing(to.into(), &c, 0, true, &mut room).unwrap();
+        assert_eq!((h.flags, h.tos, n), (df::TOS, 0x10, 0));
+        for bad in [256i32, -2] {
+            let c = cmsg(SIX, libc::IPV6_HOPLIMIT, &bad.to_ne_bytes());
+            assert_eq!(outgoing(Addr::NONE, &c, 0, true, &mut room), Err(libc::EINVAL));
+        }
+        let c = cmsg(SIX, libc::IPV6_HOPLIMIT, &[1]);
+        assert_eq!(outgoing(Addr::NONE, &c, 0, true, &mut room), Err(libc::EINVAL));
+        assert!(outgoing(Addr::NONE, &c, 0, false, &mut room).is_ok(), "another level's");
+    }
+
+    #[test]
+    fn what_a_program_is_told_of_ipv6() {
+        let dst: SocketAddr = "[fd00::1]:53".parse().unwrap();
+        let h = DgramHdr { ttl: 9, tos: 3, ifindex: 2, local: dst.into(), ..DgramHdr::default() };
+        let mut e = [0u8; 32];
+        e[..4].copy_from_slice(&(0x5u32 | ext::GIVEN).to_be_bytes());
+        let dest = [17, 0, 1, 4, 0, 0, 0, 0];
+        e[8] = ext::DST;
+        e[16..24].copy_from_slice(&dest);
+        let bits = wants::V6 | wants::PKTINFO6 | wants::HOPLIMIT | wants::TCLASS | wants::DSTOPTS;
+        let mut out = [0u8; 256];
+        let g = Greeting::default();
+        let (n, cut) = incoming(&h, &e[..24], Wants(bits | wants::FLOWINFO | wants::TTL), &g, &mut out);
+        assert!(!cut);
+        let SocketAddr::V6(a) = dst else { panic!() };
+        let info = [&a.ip().octets()[..], &2i32.to_ne_bytes()].concat();
+        let want = [
+            cmsg(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info),
+            cmsg(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, &9i32.to_ne_bytes()),
+            cmsg(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, &3i32.to_ne_bytes()),
+            cmsg(libc::IPPROTO_IPV6, libc::IPV6_FLOWINFO, &5u32.to_be_bytes()),
+            cmsg(libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, &dest),
+        ];
+        assert_eq!(out[..n], want.concat());
     }
 }

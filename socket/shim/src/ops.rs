@@ -5,7 +5,7 @@
 
 use core::ffi::c_int;
 
-use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, LINK_ADDR_LEN, MAX_SOCKOPT, Op, Req, df, repf};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, LINK_ADDR_LEN, MAX_SOCKOPT, Op, Req, df, ext, repf};
 
 use iopkt_sockproto::linux::{
     AF_NETLINK, AF_PACKET, IFREQ_LEN, IP_MSFILTER, MCAST_MSFILTER, PACKET_HDRLEN, SO_ATTACH_FILTER,
@@ -341,6 +341,7 @@ pub fn getsockopt(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int, out:
 pub fn asks_with_value(level: c_int, name: c_int) -> bool {
     (level, name) == (SOL_PACKET, PACKET_HDRLEN)
         || level == libc::IPPROTO_IP && [IP_MSFILTER, MCAST_MSFILTER].contains(&name)
+        || level == libc::IPPROTO_IPV6 && name == MCAST_MSFILTER
 }
 
 /// Whether an option's value is a `struct sock_fprog`: a count, and a pointer to as many instructions.
@@ -348,13 +349,17 @@ pub fn is_program(level: c_int, name: c_int) -> bool {
     level == SOL_SOCKET && [SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_CBPF].contains(&name)
 }
 
-/// The header of the datagram that is to be received next, for who reads the payload itself.
-pub fn next_header(rpc: &mut impl Rpc, fd: c_int) -> Result<DgramHdr> {
+/// The header of the datagram that is to be received next, for who reads the payload itself; extension headers go into `ext`, the
+/// second number is their length.
+pub fn next_header(rpc: &mut impl Rpc, fd: c_int, ext: &mut [u8; ext::MAX]) -> Result<(DgramHdr, usize)> {
     let key = rpc.greeting()?.key;
-    let mut out = [0; DGRAM_HDR_LEN];
+    let mut out = [0; DGRAM_HDR_LEN + ext::MAX];
     let req = Req { args: [libc::MSG_PEEK, 0, 0, 0, 0], ..Req::new(Op::Recv, 0) };
     let a = checked(rpc, req, Some(fd), [&[], &[]], &mut out)?;
-    DgramHdr::decode(out.get(..a.len).unwrap_or(&[]), key).map(|(h, _)| h).ok_or(libc::EPROTO)
+    let (h, rest) = DgramHdr::decode(out.get(..a.len).unwrap_or(&[]), key).ok_or(libc::EPROTO)?;
+    let n = if h.flags & df::EXT == 0 { 0 } else { rest.len().min(ext::MAX) };
+    ext[..n].copy_from_slice(&rest[..n]);
+    Ok((h, n))
 }
 
 /// The oldest error of a datagram socket's queue (MSG_ERRQUEUE): its header, with what was quoted of the datagram behind it in

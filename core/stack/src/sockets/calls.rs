@@ -45,6 +45,15 @@ impl Sockets {
         let body = if ty == SockType::Stream { Body::Idle } else { Body::Dgram(Dgram::default()) };
         let id = self.table.insert(|id| Sock::new(id, family, ty, p, body))?;
         self.table.get_mut(id)?.opt.clone_from(self.tune.opts(ty));
+        if family == Family::V6 {
+            // Linux's default for IPv4's groups of an IPv6 socket.
+            self.table.get_mut(id)?.opt.mcast_all = false;
+        }
+        // Linux: a ping socket speaks its own family only, and says so.
+        if p == super::types::proto::ICMP6 && ty == SockType::Dgram {
+            let o = &mut self.table.get_mut(id)?.opt;
+            (o.v6only, o.reuseaddr) = (true, true);
+        }
         if ty == SockType::Raw {
             self.demux.raws.push(id.index);
             // Linux's default for them (INET_PROTOSW_REUSE).
@@ -89,7 +98,7 @@ impl Sockets {
 
     /// Whether an address may be somebody's own: local, wildcard, or for datagrams a group or broadcast.
     fn may_bind(&self, net: &Net, s: &Sock, ip: IpAddr) -> bool {
-        let anywhere = s.opt.freebind || s.opt.ip_flag(super::opt_ip::ip::TRANSPARENT);
+        let anywhere = s.opt.binds_anywhere();
         if ip.is_unspecified() || anywhere || net.is_local(ip, s.opt.bound_dev) {
             return true;
         }

@@ -47,7 +47,7 @@ impl Sockets {
         if d.corked.is_none() && no_peer {
             return Err(Errno::EDESTADDRREQ);
         }
-        let c = d.corked.get_or_insert_with(|| Corked { to, opts: *opts, bytes: Vec::new() });
+        let c = d.corked.get_or_insert_with(|| Corked { to, opts: opts.clone(), bytes: Vec::new() });
         let fits = c.bytes.len() + m.len() <= MAX;
         if fits {
             c.bytes.extend_from_slice(m.as_slice());

@@ -1,6 +1,8 @@
 //! What UDP, raw and ping sockets share: a bounded queue of datagrams in, a path out.
 
+use super::ext6::{self, Ext6};
 use super::names::outward;
+use super::opt_ip6::ip6;
 use super::sock::{Sock, pmtudisc};
 use super::types::{Datagram, SendOpts, SockId, ev, proto};
 use super::{Sockets, cork, mcast};
@@ -8,10 +10,11 @@ use crate::counters::Why;
 use crate::cx::Cx;
 use crate::net::Net;
 use crate::packet::{Family, IpInfo, IpOut, Path};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Errno, Result, zone};
 use iopkt_mbuf::Mbuf;
 
 /// Charged per datagram beside the buffer that holds it (Linux charges its `truesize`).
@@ -20,7 +23,7 @@ const OVERHEAD: usize = 256;
 const AS_THEY_CAME: usize = 32;
 
 /// What a queued datagram is charged: its buffer is taken from all.
-fn cost(m: &Mbuf) -> usize {
+pub(super) fn cost(m: &Mbuf) -> usize {
     m.meta().cap as usize + OVERHEAD
 }
 
@@ -42,10 +45,18 @@ pub(crate) struct Dgram {
     pub drops: u32,
     /// ICMP_FILTER: set bits are types that a raw ICMP socket does not want.
     pub icmp_filter: u32,
+    /// ICMP6_FILTER, likewise.
+    pub icmp6_filter: [u8; 32],
 }
 
 impl Sockets {
-    /// Queues a datagram for a socket; ends it (false) when there is no room or nobody reads.
+    /// What a socket wants to know of the extension headers of a packet, whose buffer begins with the network header.
+    pub(super) fn headers_for(&self, slot: u32, info: &IpInfo, m: &Mbuf) -> Option<Box<Ext6>> {
+        let wants = info.dst.is_ipv6() && self.table.at(slot)?.opt.v6.needs_headers();
+        if wants { ext6::received(info, m) } else { None }
+    }
+
+    /// Queues a datagram for a socket, with what [`Sockets::headers_for`] found; ends it (false) when there is no room or nobody reads.
     pub(super) fn deliver(
         &mut self,
         cx: &mut Cx,
@@ -53,6 +64,7 @@ impl Sockets {
         from: SocketAddr,
         info: &IpInfo,
         m: Mbuf,
+        ext: Option<Box<Ext6>>,
     ) -> bool {
         let most = self.pressure.datagram_max();
         let Some(s) = self.table.at_mut(slot) else {
@@ -82,13 +94,15 @@ impl Sockets {
             tos: info.tos,
             drops: d.drops,
             at: cx.now,
+            ext,
+            mtu: 0,
             m,
         });
         self.raise(slot, ev::READ);
         true
     }
 
-    /// Gives copies of these bytes to these sockets; returns how many took theirs.
+    /// Gives copies of these bytes, which are of the packet `whole`, to these sockets; returns how many took theirs.
     pub(super) fn deliver_copies(
         &mut self,
         cx: &mut Cx,
@@ -96,11 +110,15 @@ impl Sockets {
         from: SocketAddr,
         info: &IpInfo,
         bytes: &[u8],
+        whole: Option<&Mbuf>,
     ) -> u64 {
         let mut n = 0;
         for &slot in slots {
             match cx.mbufs.copy_of(bytes) {
-                Some(c) => n += u64::from(self.deliver(cx, slot, from, info, c)),
+                Some(c) => {
+                    let ext = whole.and_then(|m| self.headers_for(slot, info, m));
+                    n += u64::from(self.deliver(cx, slot, from, info, c, ext));
+                }
                 None => cx.counters.dropped(Why::NoMemory),
             }
         }
@@ -147,8 +165,15 @@ impl Sockets {
         if let Some(e) = s.err.take() {
             return Err(e);
         }
+        let asked = to;
         let to = to.map(|t| s.inward(t, opts.oif)).transpose()?;
-        let opts = &s.send_opts(opts)?;
+        let mut opts = s.send_opts(opts)?;
+        if let (Some(SocketAddr::V6(a)), true) = (asked, s.opt.v6.flag(ip6::FLOWINFO_SEND))
+            && a.flowinfo() != 0
+        {
+            opts.ext.get_or_insert_default().flow = Some(u32::from_be(a.flowinfo()));
+        }
+        let opts = &opts;
         let (max, len) = (s.opt.sndbuf as usize, cost(&m));
         let d = s.dgram()?;
         if d.tx_turn != turn {
@@ -211,11 +236,30 @@ pub(crate) fn real_dst(a: IpAddr) -> IpAddr {
 pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts) -> Result<Path> {
     let group = dst.is_multicast();
     let bound = Some(s.local).filter(|a| !a.is_unspecified() && !a.is_multicast());
-    let by_group = s.opt.mcast_addr.filter(|_| group);
-    let src = opts.src.filter(|a| !a.is_unspecified()).or(bound).or(by_group);
-    let oif = match (opts.oif, s.opt.bound_dev) {
-        (0, 0) if group => s.opt.mcast_if,
-        (0, 0) => s.opt.unicast_if,
+    let o = &s.opt;
+    let v4 = dst.is_ipv4();
+    let by_group = o.mcast_addr.filter(|_| group && v4);
+    let sticky = o.v6.pktinfo.filter(|_| !v4);
+    let asked = opts.src.filter(|a| !a.is_unspecified());
+    let sticky_src =
+        sticky.map(|p| zone::embed_ip(p.0.into(), p.1)).filter(|a| !a.is_unspecified() && opts.src.is_none());
+    if let Some(a) = asked.filter(|a| !v4 && !net.is_local(*a, 0) && !o.binds_anywhere()) {
+        // Linux's errno for a control message that lies; zones included.
+        return Err(if a.is_multicast() || opts.oif == 0 || net.ifname(opts.oif).is_some() {
+            Errno::EINVAL
+        } else {
+            Errno::ENODEV
+        });
+    }
+    let src = asked.or(sticky_src).or(bound).or(by_group);
+    let oif = match (opts.oif, o.bound_dev) {
+        (0, 0) => match (sticky, group, v4) {
+            (Some((_, i)), ..) if i != 0 => i,
+            (_, true, true) => o.mcast_if,
+            (_, true, false) => o.v6.mcast_if,
+            (_, false, true) => o.unicast_if,
+            (_, false, false) => o.v6.unicast_if,
+        },
         (0, dev) => dev,
         (oif, _) => oif,
     };
@@ -250,9 +294,19 @@ pub(crate) fn send(
     proto: u8,
     mut m: Mbuf,
 ) -> Result<()> {
-    let ip_len = m.len() + s.opt.ip_options.len() + if dst.is_ipv4() { 20 } else { 40 };
+    let v4 = dst.is_ipv4();
+    let o = &s.opt;
+    let options = match (&opts.ext, v4) {
+        (Some(e), false) => ext6::wire(o.v6.sticky.as_deref(), Some(e), o.v6.label(), proto),
+        // Of a raw socket the protocol is its own, of another what is sent.
+        _ => o.between(v4).clone(),
+    };
+    let between = if v4 { options.len() } else { ext6::wire_len(&options) };
+    let ip_len = m.len() + between + if v4 { 20 } else { 40 };
     let fits = ip_len <= p.mtu as usize;
-    let df = match s.opt.mtu_discover {
+    let dontfrag = !v4 && (opts.dontfrag || o.v6.flag(ip6::DONTFRAG));
+    let df = match o.discover(v4) {
+        _ if dontfrag && !fits => return Err(Errno::EMSGSIZE),
         pmtudisc::DO | pmtudisc::PROBE if !fits => return Err(Errno::EMSGSIZE),
         pmtudisc::DO | pmtudisc::PROBE => true,
         pmtudisc::WANT => fits,
@@ -266,13 +320,13 @@ pub(crate) fn send(
         dst,
         proto,
         ttl: opts.ttl.unwrap_or_else(|| s.ttl_for(dst)),
-        tos: opts.tos.unwrap_or(s.opt.tos),
+        tos: opts.tos.unwrap_or(o.class(v4)),
         df,
         oif: if forced { p.ifindex } else { 0 },
         dontroute: opts.dontroute || s.opt.dontroute,
         hdrincl: false,
-        options: s.opt.ip_options.clone(),
-        mcast_loop: group && s.opt.mcast_loop,
+        options,
+        mcast_loop: group && o.loops_groups(v4),
         m,
         rest: Default::default(),
     });

@@ -5,9 +5,11 @@
 //! entries of [`QUOTE`] bytes; more of them are only an errno.
 
 use super::names::outward;
+use super::opt_ip6::ip6;
 use super::sock::{Body, Sock};
-use super::types::SockId;
+use super::types::{Datagram, SockId};
 use super::{Sockets, ev};
+use crate::cx::Cx;
 use crate::packet::IcmpErr;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -59,7 +61,7 @@ impl Sock {
     /// Puts an error into the queue (of who has IP_RECVERR) and into SO_ERROR.
     pub(super) fn put_error(&mut self, e: SockErr) {
         self.err = Some(e.errno);
-        if self.opt.recverr && self.errors.len() < MAX {
+        if self.opt.hears_errors(e.dst.is_ipv4()) && self.errors.len() < MAX {
             self.errors.push_back(e);
         }
     }
@@ -90,6 +92,32 @@ impl Sock {
 }
 
 impl Sockets {
+    /// IPV6_RECVPATHMTU (RFC 3542 section 11.3): an empty datagram that brings the MTU of a path.
+    fn tell_path_mtu(&mut self, cx: &mut Cx, id: SockId, from: SocketAddr, mtu: u32) {
+        let Ok(s) = self.table.get_mut(id) else { return };
+        let wants = from.is_ipv6() && s.opt.v6.flag(ip6::RECVPATHMTU);
+        let Ok(d) = s.dgram() else { return };
+        // One at a time: the latest is what counts, and nobody may fill the queue with them.
+        if !wants || d.rx.iter().any(|g| g.mtu != 0) {
+            return;
+        }
+        let Some(m) = cx.mbufs.copy_of(&[]) else { return };
+        d.rx_bytes += super::dgram::cost(&m);
+        d.rx.push_back(Datagram {
+            from,
+            to: from.ip(),
+            ifindex: 0,
+            ttl: 0,
+            tos: 0,
+            drops: d.drops,
+            at: cx.now,
+            ext: None,
+            mtu,
+            m,
+        });
+        self.raise(id.index, ev::READ);
+    }
+
     /// Takes the oldest error of the queue; SO_ERROR is then that of the next one, if there is one.
     pub fn take_queued_error(&mut self, id: SockId) -> Option<SockErr> {
         let s = self.table.get_mut(id).ok()?;
@@ -108,9 +136,10 @@ impl Sockets {
 
     /// A datagram was too long for its path and may not be fragmented: the sender hears it by the queue, too (what
     /// tracepath(8) goes by).
-    pub(super) fn too_long(&mut self, id: SockId, dst: SocketAddr, mtu: u32) {
+    pub(super) fn too_long(&mut self, cx: &mut Cx, id: SockId, dst: SocketAddr, mtu: u32) {
+        self.tell_path_mtu(cx, id, dst, mtu);
         let Ok(s) = self.table.get_mut(id) else { return };
-        if s.opt.recverr && s.errors.len() < MAX {
+        if s.opt.hears_errors(dst.is_ipv4()) && s.errors.len() < MAX {
             let (errno, origin) = (Errno::EMSGSIZE, origin::LOCAL);
             let e = SockErr {
                 errno,

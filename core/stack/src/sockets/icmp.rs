@@ -49,7 +49,7 @@ impl Sockets {
         }
         let ident = u16::from_be_bytes([h[4], h[5]]);
         if let Some(slot) = self.ping_socket(info.proto, ident, info.dst, info.src, info.ifindex) {
-            self.deliver_copies(cx, &[slot], SocketAddr::new(info.src, 0), info, body);
+            self.deliver_copies(cx, &[slot], SocketAddr::new(info.src, 0), info, body, Some(m));
         }
     }
 
@@ -97,7 +97,7 @@ impl Sockets {
         }
         let Some(slot) = self.ping_socket(e.proto, ident, e.src, e.dst, 0) else { return };
         let Some(s) = self.table.at_mut(slot) else { return };
-        if s.opt.recverr || (s.remote.is_some() && e.hard) {
+        if s.opt.hears_errors(e.dst.is_ipv4()) || (s.remote.is_some() && e.hard) {
             // Linux shows the whole echo request.
             s.put_icmp(e, SocketAddr::new(e.dst, 0), quote);
             self.raise(slot, ev::ERROR);

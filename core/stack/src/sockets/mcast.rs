@@ -23,12 +23,12 @@ const MAX: usize = 20;
 /// Sources in a filter (Linux's `igmp_max_msf`).
 const MAX_SOURCES: usize = 10;
 /// `sizeof(struct group_req)`, `group_source_req`, and the parts of `group_filter` and `ip_msfilter` before the list.
-const GROUP_REQ: usize = 136;
-const GROUP_SOURCE_REQ: usize = 264;
-const GROUP_FILTER: usize = 144;
+pub(super) const GROUP_REQ: usize = 136;
+pub(super) const GROUP_SOURCE_REQ: usize = 264;
+pub(super) const GROUP_FILTER: usize = 144;
 const MSFILTER: usize = 16;
 /// `sizeof(struct sockaddr_storage)`.
-const STORAGE: usize = 128;
+pub(super) const STORAGE: usize = 128;
 
 /// One membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ fn ip4(b: &[u8], at: usize) -> Result<Ipv4Addr> {
     Ok(Ipv4Addr::from(b))
 }
 
-fn word(b: &[u8], at: usize) -> Result<u32> {
+pub(super) fn word(b: &[u8], at: usize) -> Result<u32> {
     let b = b.get(at..at + 4).and_then(|b| b.try_into().ok()).ok_or(Errno::EINVAL)?;
     Ok(u32::from_ne_bytes(b))
 }
@@ -90,14 +90,14 @@ impl Mreq {
 
 /// A change of one source in a filter.
 #[derive(Clone, Copy)]
-struct Edit {
+pub(super) struct Edit {
     /// The mode that the filter must have: EXCLUDE (block, unblock) or INCLUDE (join, leave).
-    exclude: bool,
-    add: bool,
+    pub exclude: bool,
+    pub add: bool,
 }
 
 /// What an option with one source does.
-fn edit(name: i32) -> Edit {
+pub(super) fn edit(name: i32) -> Edit {
     match name {
         ip::BLOCK_SOURCE | ip::MCAST_BLOCK_SOURCE => Edit { exclude: true, add: true },
         ip::UNBLOCK_SOURCE | ip::MCAST_UNBLOCK_SOURCE => Edit { exclude: true, add: false },
@@ -137,19 +137,19 @@ impl Sockets {
                     return Err(Errno::EINVAL);
                 }
                 let r = Mreq { group: ip4(v, 0)?, addr: ip4(v, 4)?, ifindex: 0 };
-                self.edit_source(cx, net, id, &r, ip4(v, 8)?, edit(name))
+                self.edit_source4(cx, net, id, &r, ip4(v, 8)?, edit(name))
             }
             ip::MSFILTER => {
                 let (exclude, sources) = (word(v, 8)?, word(v, 12)? as usize);
-                let list = list(v, MSFILTER, sources, 4, |b, at| ip4(b, at).ok())?;
+                let list = list(v, MSFILTER, sources, 4, |b, at| ip4(b, at).ok().map(IpAddr::V4))?;
                 let r = Mreq { group: ip4(v, 0)?, addr: ip4(v, 4)?, ifindex: 0 };
-                self.replace_filter(cx, net, id, &r, exclude, list)
+                self.replace_filter4(cx, net, id, &r, exclude, list)
             }
             ip::MCAST_MSFILTER => {
                 let (exclude, sources) = (word(v, 136)?, word(v, 140)? as usize);
-                let list = list(v, GROUP_FILTER, sources, STORAGE, sockaddr)?;
+                let list = list(v, GROUP_FILTER, sources, STORAGE, |b, at| sockaddr(b, at).map(IpAddr::V4))?;
                 let r = Mreq::by_index(sockaddr(v, 8).ok_or(Errno::EINVAL)?, word(v, 0)?);
-                self.replace_filter(cx, net, id, &r, exclude, list)
+                self.replace_filter4(cx, net, id, &r, exclude, list)
             }
             _ => {
                 if v.len() != GROUP_SOURCE_REQ {
@@ -157,7 +157,7 @@ impl Sockets {
                 }
                 let (group, source) = (sockaddr(v, 8), sockaddr(v, 8 + STORAGE));
                 let (Some(group), Some(source)) = (group, source) else { return Err(Errno::EADDRNOTAVAIL) };
-                self.edit_source(cx, net, id, &Mreq::by_index(group, word(v, 0)?), source, edit(name))
+                self.edit_source4(cx, net, id, &Mreq::by_index(group, word(v, 0)?), source, edit(name))
             }
         }
     }
@@ -196,7 +196,7 @@ impl Sockets {
         self.join_filtered(cx, net, id, group, ifindex, GroupFilter::ALL)
     }
 
-    fn join_filtered(
+    pub(super) fn join_filtered(
         &mut self,
         cx: &mut Cx,
         net: &mut Net,
@@ -250,8 +250,7 @@ impl Sockets {
         self.refilter(net, g.ifindex, g.group);
     }
 
-    /// Adds a source to a filter or takes it out.
-    fn edit_source(
+    fn edit_source4(
         &mut self,
         cx: &mut Cx,
         net: &mut Net,
@@ -269,7 +268,21 @@ impl Sockets {
         if !r.group.is_multicast() {
             return Err(Errno::EINVAL);
         }
-        let (group, ifindex, source) = (IpAddr::V4(r.group), r.interface(net)?, IpAddr::V4(source));
+        self.edit_source(cx, net, id, r.group.into(), r.interface(net)?, source.into(), e)
+    }
+
+    /// Adds a source to a filter or takes it out.
+    #[allow(clippy::too_many_arguments)] // who, where, what
+    pub(super) fn edit_source(
+        &mut self,
+        cx: &mut Cx,
+        net: &mut Net,
+        id: SockId,
+        group: IpAddr,
+        ifindex: u32,
+        source: IpAddr,
+        e: Edit,
+    ) -> Result<()> {
         let d = self.table.get_mut(id)?.dgram().map_err(|_| Errno::EINVAL)?;
         let m = d.groups.iter_mut().find(|m| m.group == group && m.ifindex == ifindex);
         let f = &mut m.ok_or(Errno::EINVAL)?.filter;
@@ -295,8 +308,7 @@ impl Sockets {
         Ok(())
     }
 
-    /// IP_MSFILTER and MCAST_MSFILTER: another filter.
-    fn replace_filter(
+    fn replace_filter4(
         &mut self,
         cx: &mut Cx,
         net: &mut Net,
@@ -308,7 +320,25 @@ impl Sockets {
         if !r.group.is_multicast() || mode > 1 {
             return Err(Errno::EINVAL);
         }
-        let (group, ifindex, exclude) = (IpAddr::V4(r.group), r.interface(net)?, mode == 0);
+        self.replace_filter(cx, net, id, r.group.into(), r.interface(net)?, mode, sources)
+    }
+
+    /// IP_MSFILTER and MCAST_MSFILTER: another filter.
+    #[allow(clippy::too_many_arguments)] // who, where, what
+    pub(super) fn replace_filter(
+        &mut self,
+        cx: &mut Cx,
+        net: &mut Net,
+        id: SockId,
+        group: IpAddr,
+        ifindex: u32,
+        mode: u32,
+        sources: Vec<IpAddr>,
+    ) -> Result<()> {
+        if mode > 1 {
+            return Err(Errno::EINVAL);
+        }
+        let exclude = mode == 0;
         if !exclude && sources.is_empty() {
             return self.leave(cx, net, id, group, ifindex);
         }
@@ -334,24 +364,26 @@ impl Sockets {
             return Err(Errno::EINVAL);
         }
         let (group, ifindex) = (IpAddr::V4(r.group), r.interface(net)?);
-        let s = self.table.get(id)?;
-        let super::sock::Body::Dgram(d) = &s.body else { return Err(Errno::EADDRNOTAVAIL) };
-        let m = d.groups.iter().find(|m| m.group == group && m.ifindex == ifindex);
-        let f = &m.ok_or(Errno::EADDRNOTAVAIL)?.filter;
-        let (fmode, all) = (u32::from(!f.exclude), f.sources.len());
-        let fit = all.min((out.len() - head) / each);
-        out[head - 8..head - 4].copy_from_slice(&fmode.to_ne_bytes());
-        out[head - 4..head].copy_from_slice(&(all as u32).to_ne_bytes());
-        for (b, a) in out[head..].chunks_exact_mut(each).zip(&f.sources) {
-            let IpAddr::V4(a) = a else { continue };
-            b.fill(0);
+        let f = self.filter_of(id, group, ifindex)?;
+        Ok(read_filter(f, out, head, each, |b, a| {
+            let IpAddr::V4(a) = a else { return };
             let at = if each == 4 { 0 } else { 4 };
             if at > 0 {
                 b[..2].copy_from_slice(&2u16.to_ne_bytes());
             }
             b[at..at + 4].copy_from_slice(&a.octets());
-        }
-        Ok(head + fit * each)
+        }))
+    }
+
+    /// A socket's filter of a group.
+    ///
+    /// # Errors
+    /// EADDRNOTAVAIL when it is not a member.
+    pub(super) fn filter_of(&self, id: SockId, group: IpAddr, ifindex: u32) -> Result<&GroupFilter> {
+        let s = self.table.get(id)?;
+        let super::sock::Body::Dgram(d) = &s.body else { return Err(Errno::EADDRNOTAVAIL) };
+        let m = d.groups.iter().find(|m| m.group == group && m.ifindex == ifindex);
+        m.map(|m| &m.filter).ok_or(Errno::EADDRNOTAVAIL)
     }
 
     /// Tells Net what the filters of all sockets on a group come to (RFC 3376 section 3.2). Who is counted there and is no
@@ -371,13 +403,32 @@ impl Sockets {
     }
 }
 
+/// Writes mode, number and sources of a filter behind the `head` bytes that asked for it; returns how long all is.
+pub(super) fn read_filter(
+    f: &GroupFilter,
+    out: &mut [u8],
+    head: usize,
+    each: usize,
+    put: impl Fn(&mut [u8], IpAddr),
+) -> usize {
+    let (fmode, all) = (u32::from(!f.exclude), f.sources.len());
+    let fit = all.min((out.len() - head) / each);
+    out[head - 8..head - 4].copy_from_slice(&fmode.to_ne_bytes());
+    out[head - 4..head].copy_from_slice(&(all as u32).to_ne_bytes());
+    for (b, a) in out[head..].chunks_exact_mut(each).zip(&f.sources) {
+        b.fill(0);
+        put(b, *a);
+    }
+    head + fit * each
+}
+
 /// The sources of an `ip_msfilter` or `group_filter`.
-fn list(
+pub(super) fn list(
     v: &[u8],
     head: usize,
     n: usize,
     each: usize,
-    one: impl Fn(&[u8], usize) -> Option<Ipv4Addr>,
+    one: impl Fn(&[u8], usize) -> Option<IpAddr>,
 ) -> Result<Vec<IpAddr>> {
     if n > MAX_SOURCES {
         return Err(Errno::ENOBUFS);
@@ -385,5 +436,5 @@ fn list(
     if v.len() < head + n * each {
         return Err(Errno::EINVAL);
     }
-    (0..n).map(|i| one(v, head + i * each).map(IpAddr::V4).ok_or(Errno::EADDRNOTAVAIL)).collect()
+    (0..n).map(|i| one(v, head + i * each).ok_or(Errno::EADDRNOTAVAIL)).collect()
 }

@@ -4,9 +4,9 @@
 //! an [`Event`]. The socket server turns them into descriptors.
 //!
 //! Files: `table` (slots, names), `sock` (one socket), `demux` (whose packet), `ports` (who may have which), `reuseport` (who of a group),
-//! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp` and `mcast` on it, `errqueue` beside; `tcp` (a stream's life) with
+//! `dgram` (queue and path of datagrams) with `udp`, `raw`, `icmp`, `mcast` and `mcast6` on it, `ext6` (extension headers), `errqueue` beside; `tcp` (a stream's life) with
 //! `tcp_calls`, `tcp_in`, `tcp_train`, `tcp_listen`, `tcp_out`, `tcp_info`, `fastopen` and `timers`; `options` with a file per level
-//! (`opt_socket`, `opt_ip`, `opt_tcp` with `opt_tcp_rest`, `opt_udp`), `calls` (socket, bind, connect ... close), `tune` (what new sockets begin with), `policy` (what holds for all connections), `pressure` (what is kept when
+//! (`opt_socket`, `opt_ip`, `opt_ip6`, `opt_tcp` with `opt_tcp_rest`, `opt_udp`), `calls` (socket, bind, connect ... close), `tune` (what new sockets begin with), `policy` (what holds for all connections), `pressure` (what is kept when
 //! memory is scarce), `report` (netstat).
 //!
 //! Limits: [`crate::Config::max_sockets`] sockets, orphans and TIME-WAITs (see `tcp`); receive queues by SO_RCVBUF; what datagram sockets send in
@@ -19,11 +19,14 @@ mod cork;
 mod demux;
 mod dgram;
 mod errqueue;
+mod ext6;
 mod fastopen;
 mod icmp;
 mod mcast;
+mod mcast6;
 mod names;
 mod opt_ip;
+mod opt_ip6;
 mod opt_socket;
 mod opt_tcp;
 mod opt_tcp_rest;
@@ -52,6 +55,8 @@ mod types;
 mod udp;
 
 pub use errqueue::{SockErr, origin};
+pub use ext6::{Ext6, read_wire};
+pub use opt_ip6::mtu_info;
 pub use options::RecvWants;
 pub use tcp_marks::Written;
 pub use types::{Datagram, Event, SendOpts, SockId, SockType, ev};

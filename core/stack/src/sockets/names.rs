@@ -53,7 +53,7 @@ impl Sock {
             return Ok(ip.into());
         }
         let dev = self.opt.bound_dev;
-        let group = if ip.is_multicast() { self.opt.mcast_if } else { 0 };
+        let group = if ip.is_multicast() { self.opt.v6.mcast_if } else { 0 };
         let scope = [a.scope_id(), oif, dev, group].into_iter().find(|i| *i != 0).unwrap_or(0);
         let strange = scope > u32::from(u16::MAX) || (dev != 0 && scope != dev);
         if strange || (scope == 0 && !ip.is_multicast()) {
@@ -68,7 +68,7 @@ impl Sock {
     /// As [`Sock::inward`].
     pub fn send_opts(&self, o: &SendOpts) -> Result<SendOpts> {
         let src = o.src.map(|a| self.inward(SocketAddr::new(a, 0), o.oif)).transpose()?;
-        Ok(SendOpts { src: src.map(|a| a.ip()), ..*o })
+        Ok(SendOpts { src: src.map(|a| a.ip()), ..o.clone() })
     }
 
     /// An address of the stack as this socket's program sees it.

@@ -1,17 +1,17 @@
-//! Options at IPPROTO_IP (ip(7)) and IPPROTO_IPV6 (ipv6(7)).
+//! Options at IPPROTO_IP (ip(7)).
 //!
 //! IP_RETOPTS and IP_RECVOPTS are kept, and no control message comes of them: options of received packets
 //! end in the IP layer. Multicast is in `mcast`. `docs/socket-options.md` has a row for each.
 
 use super::Sockets;
 use super::mcast::Mreq;
-use super::options::{flag, int, int_or_byte, put, put_int, put_int_or_byte};
+use super::options::{int_or_byte, put, put_int_or_byte};
 use super::sock::{DEFAULT_TTL, Sock, pmtudisc};
 use super::types::{SockId, SockType};
 use crate::cx::Cx;
 use crate::net::Net;
 use crate::packet::Family;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr};
 use iopkt_base::{Errno, Result};
 
 /// Names at IPPROTO_IP (linux/in.h).
@@ -77,26 +77,6 @@ const FLAGS: [i32; 8] = [
     ip::RECVERR_RFC4884,
 ];
 
-/// Names at IPPROTO_IPV6 (linux/in6.h).
-#[allow(missing_docs)]
-mod ip6 {
-    pub const UNICAST_HOPS: i32 = 16;
-    pub const MULTICAST_IF: i32 = 17;
-    pub const MULTICAST_HOPS: i32 = 18;
-    pub const MULTICAST_LOOP: i32 = 19;
-    pub const JOIN_GROUP: i32 = 20;
-    pub const LEAVE_GROUP: i32 = 21;
-    pub const MTU_DISCOVER: i32 = 23;
-    pub const MTU: i32 = 24;
-    pub const RECVERR: i32 = 25;
-    pub const V6ONLY: i32 = 26;
-    pub const MULTICAST_ALL: i32 = 29;
-    pub const RECVPKTINFO: i32 = 49;
-    pub const RECVHOPLIMIT: i32 = 51;
-    pub const RECVTCLASS: i32 = 66;
-    pub const TCLASS: i32 = 67;
-}
-
 /// Most bytes of IPv4 options.
 const MAX_OPTIONS: usize = 40;
 
@@ -140,7 +120,7 @@ impl Sockets {
         if FLAGS.contains(&name) {
             return set_flag(s, name, v);
         }
-        let stream = s.ty == SockType::Stream;
+        let (stream, v6) = (s.ty == SockType::Stream, s.family == Family::V6);
         let o = &mut s.opt;
         match name {
             ip::PKTINFO
@@ -166,6 +146,7 @@ impl Sockets {
             // No IPsec.
             ip::IPSEC_POLICY | ip::XFRM_POLICY if v.is_empty() => return Err(Errno::EMSGSIZE),
             ip::IPSEC_POLICY => return Err(Errno::EOPNOTSUPP),
+            ip::XFRM_POLICY if v6 => return Err(Errno::EOPNOTSUPP),
             ip::XFRM_POLICY => return Err(Errno::EINVAL),
             ip::UNICAST_IF => return self.set_unicast_if(net, id, v),
             ip::LOCAL_PORT_RANGE => {
@@ -255,7 +236,7 @@ impl Sockets {
     }
 
     /// IP_MTU: of the path to the peer.
-    fn path_mtu(&self, net: &Net, id: SockId) -> Result<i32> {
+    pub(super) fn path_mtu(&self, net: &Net, id: SockId) -> Result<i32> {
         let s = self.table.get(id)?;
         let r = s.remote.ok_or(Errno::ENOTCONN)?;
         let p = net.path(r.ip(), Some(s.local), s.opt.bound_dev).map_err(|_| Errno::ENOTCONN)?;
@@ -286,77 +267,6 @@ impl Sockets {
         let own = || net.primary_addr(ifindex, Family::V4).filter(|_| ifindex != 0);
         s.opt.mcast_addr = if addr.is_unspecified() { own() } else { Some(addr.into()) };
         Ok(())
-    }
-
-    pub(super) fn set_ip6(
-        &mut self,
-        cx: &mut Cx,
-        net: &mut Net,
-        id: SockId,
-        name: i32,
-        v: &[u8],
-    ) -> Result<()> {
-        let s = self.table.get_mut(id)?;
-        let o = &mut s.opt;
-        match name {
-            ip6::UNICAST_HOPS => o.ttl = ttl(int(v)?)?,
-            ip6::MULTICAST_HOPS => o.mcast_ttl = mcast_ttl(int(v)?)?,
-            ip6::MULTICAST_LOOP => o.mcast_loop = flag(v)?,
-            ip6::MULTICAST_ALL => o.mcast_all = flag(v)?,
-            ip6::MTU_DISCOVER => o.mtu_discover = discover(int(v)?)?,
-            ip6::RECVERR => o.recverr = flag(v)?,
-            ip6::V6ONLY if s.lport != 0 => return Err(Errno::EINVAL),
-            ip6::V6ONLY => o.v6only = flag(v)?,
-            ip6::RECVPKTINFO => o.pktinfo = flag(v)?,
-            ip6::RECVHOPLIMIT => o.recvttl = flag(v)?,
-            ip6::RECVTCLASS => o.recvtos = flag(v)?,
-            ip6::TCLASS => o.tos = if int(v)? == -1 { 0 } else { byte(int(v)?)? },
-            ip6::MULTICAST_IF => {
-                let i = u32::try_from(int(v)?).map_err(|_| Errno::EINVAL)?;
-                if i != 0 && net.ifname(i).is_none() {
-                    return Err(Errno::ENODEV);
-                }
-                o.mcast_if = i;
-            }
-            ip6::JOIN_GROUP | ip6::LEAVE_GROUP => {
-                let (group, rest) = v.split_first_chunk::<16>().ok_or(Errno::EINVAL)?;
-                let group = IpAddr::V6(Ipv6Addr::from(*group));
-                let asked = int(rest)? as u32;
-                if name == ip6::LEAVE_GROUP {
-                    return self.leave(cx, net, id, group, asked);
-                }
-                let found =
-                    if asked == 0 { net.path(group, None, 0).map_or(0, |p| p.ifindex) } else { asked };
-                if net.ifname(found).is_none() {
-                    return Err(Errno::ENODEV);
-                }
-                return self.join(cx, net, id, group, found);
-            }
-            _ => return Err(Errno::ENOPROTOOPT),
-        }
-        Ok(())
-    }
-
-    pub(super) fn get_ip6(&mut self, net: &Net, id: SockId, name: i32, out: &mut [u8]) -> Result<usize> {
-        let s = self.table.get_mut(id)?;
-        let o = &s.opt;
-        let v = match name {
-            ip6::UNICAST_HOPS => i32::from(o.ttl.unwrap_or(DEFAULT_TTL)),
-            ip6::MULTICAST_HOPS => i32::from(o.mcast_ttl),
-            ip6::MULTICAST_LOOP => i32::from(o.mcast_loop),
-            ip6::MULTICAST_ALL => i32::from(o.mcast_all),
-            ip6::MULTICAST_IF => o.mcast_if as i32,
-            ip6::MTU_DISCOVER => i32::from(o.mtu_discover),
-            ip6::RECVERR => i32::from(o.recverr),
-            ip6::V6ONLY => i32::from(o.v6only),
-            ip6::RECVPKTINFO => i32::from(o.pktinfo),
-            ip6::RECVHOPLIMIT => i32::from(o.recvttl),
-            ip6::RECVTCLASS => i32::from(o.recvtos),
-            ip6::TCLASS => i32::from(o.tos),
-            ip6::MTU => self.path_mtu(net, id)?,
-            _ => return Err(Errno::ENOPROTOOPT),
-        };
-        Ok(put_int(out, v))
     }
 }
 

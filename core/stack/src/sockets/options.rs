@@ -20,10 +20,14 @@ pub(crate) mod level {
     pub const UDPLITE: i32 = 136;
     pub const IPV6: i32 = 41;
     pub const RAW: i32 = 255;
+    pub const ICMPV6: i32 = 58;
 }
 
 /// ICMP_FILTER at SOL_RAW (linux/icmp.h).
 const ICMP_FILTER: i32 = 1;
+/// ICMP6_FILTER at IPPROTO_ICMPV6 (linux/icmpv6.h).
+const ICMP6_FILTER: i32 = 1;
+const CHECKSUM6: i32 = super::opt_ip6::ip6::CHECKSUM;
 
 /// A `struct icmp_filter`; what a short one leaves out is 0 (Linux copies what is there).
 fn icmp_filter(v: &[u8]) -> u32 {
@@ -88,10 +92,18 @@ impl Sockets {
         let s = self.table.get_mut(id)?;
         match level {
             level::SOCKET => self.set_socket(cx, net, id, name, value),
+            level::IP if s.is_raw6() => Err(Errno::ENOPROTOOPT),
             level::IP => self.set_ip(cx, net, id, name, value),
             level::TCP if s.ty == SockType::Stream => self.set_tcp(cx, id, name, value),
             level::IPV6 if s.family == Family::V6 => self.set_ip6(cx, net, id, name, value),
             level::UDP | level::UDPLITE if s.is_udp_at(level) => self.set_udp(cx, net, id, name, value),
+            // IPV6_CHECKSUM, as RFC 2292 had it.
+            level::RAW if s.is_raw6() && name == CHECKSUM6 => self.set_ip6(cx, net, id, name, value),
+            level::ICMPV6 if s.is_raw6() && s.proto == proto::ICMP6 && name == ICMP6_FILTER => {
+                super::opt_ip6::set_filter6(s, value)
+            }
+            level::ICMPV6 if s.is_raw6() && s.proto != proto::ICMP6 => Err(Errno::EOPNOTSUPP),
+            level::RAW if s.is_raw6() => int(value).and(Err(Errno::ENOPROTOOPT)),
             level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
                 s.dgram()?.icmp_filter = icmp_filter(value);
                 Ok(())
@@ -117,15 +129,23 @@ impl Sockets {
         let s = self.table.get_mut(id)?;
         match level {
             level::SOCKET => self.get_socket(cx, net, id, name, out),
+            level::IP if s.is_raw6() => Err(Errno::ENOPROTOOPT),
             level::IP => self.get_ip(net, id, name, out),
             level::TCP if s.ty == SockType::Stream => self.get_tcp(cx, net, id, name, out),
             level::IPV6 if s.family == Family::V6 => self.get_ip6(net, id, name, out),
             level::UDP | level::UDPLITE if s.is_udp_at(level) => super::opt_udp::get_udp(s, name, out),
+            level::RAW if s.is_raw6() && name == CHECKSUM6 => self.get_ip6(net, id, name, out),
+            level::ICMPV6 if s.is_raw6() && s.proto == proto::ICMP6 && name == ICMP6_FILTER => {
+                Ok(put(out, &s.dgram()?.icmp6_filter))
+            }
+            level::ICMPV6 if s.is_raw6() && s.proto != proto::ICMP6 => Err(Errno::EOPNOTSUPP),
+            level::RAW if s.is_raw6() => Err(Errno::ENOPROTOOPT),
             level::RAW if s.ty == SockType::Raw && s.proto == proto::ICMP && name == ICMP_FILTER => {
                 Ok(put_int(out, s.dgram()?.icmp_filter as i32))
             }
             level::RAW if s.ty == SockType::Raw && name != ICMP_FILTER => Err(Errno::ENOPROTOOPT),
             // Linux: a level that the socket does not have.
+            _ if s.family == Family::V6 => Err(Errno::ENOPROTOOPT),
             _ => Err(Errno::EOPNOTSUPP),
         }
     }
@@ -153,6 +173,7 @@ impl Sockets {
             origdst: s.opt.ip_flag(super::opt_ip::ip::RECVORIGDSTADDR) && !stream,
             drops: s.opt.so_flags >> super::opt_socket::so::RXQ_OVFL & 1 != 0 && !stream,
             inq: s.opt.tcp.inq && stream,
+            v6: if s.family == Family::V6 && !stream { s.opt.v6.asks() } else { 0 },
         }
     }
 }
@@ -175,4 +196,7 @@ pub struct RecvWants {
     pub drops: bool,
     /// TCP_INQ, of a stream.
     pub inq: bool,
+    /// Those of IPPROTO_IPV6, a bit each: RECVPKTINFO, RECVHOPLIMIT, RECVTCLASS, RECVHOPOPTS, RECVRTHDR, RECVDSTOPTS, RECVORIGDSTADDR,
+    /// FLOWINFO, and RFC 2292's PKTINFO, HOPLIMIT, HOPOPTS, RTHDR, DSTOPTS.
+    pub v6: u32,
 }

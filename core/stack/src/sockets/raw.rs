@@ -6,6 +6,7 @@
 //! sockets hear what the protocols also get. A raw ICMP socket may filter by type (ICMP_FILTER).
 
 use super::dgram::{max_transport, real_dst, send, way};
+use super::opt_ip6::filtered6;
 use super::sock::{Body, Sock};
 use super::types::{SendOpts, SockId, SockType, proto};
 use super::{Sockets, demux};
@@ -16,6 +17,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Errno, Result};
 use iopkt_mbuf::Mbuf;
+use iopkt_wire::checksum::pseudo;
 
 fn wants(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
     let addr = |mine: IpAddr, its: IpAddr| mine.is_unspecified() || mine == its;
@@ -30,8 +32,57 @@ fn wants(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
     }
     let Body::Dgram(d) = &s.body else { return false };
     let ty = body.first().copied().unwrap_or(0);
+    if s.proto == proto::ICMP6 && filtered6(&d.icmp6_filter, ty) || !sum_is_good(s, info, body) {
+        return false;
+    }
     // ICMP_FILTER knows the types below 32 (raw(7)).
     !(s.proto == proto::ICMP && ty < 32 && d.icmp_filter & (1 << ty) != 0)
+}
+
+/// IPV6_CHECKSUM: what does not add up is not for the socket (RFC 3542 section 3.1).
+fn sum_is_good(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
+    if info.dst.is_ipv4() || s.opt.v6.checksum.is_none() {
+        return true;
+    }
+    let mut sum = pseudo(info.src, info.dst, s.proto, body.len() as u32);
+    sum.add(body);
+    sum.is_valid()
+}
+
+/// Writes the checksum of an IPv6 packet where ICMPv6, or IPV6_CHECKSUM, has it.
+fn put_sum(s: &Sock, src: IpAddr, dst: IpAddr, m: &mut Mbuf) -> Result<()> {
+    let at = match s.proto {
+        _ if dst.is_ipv4() => return Ok(()),
+        proto::ICMP6 => 2,
+        _ => match s.opt.v6.checksum {
+            Some(at) => at as usize,
+            None => return Ok(()),
+        },
+    };
+    if at + 2 > m.len() {
+        return Err(Errno::EINVAL);
+    }
+    m.as_mut_slice()[at..at + 2].fill(0);
+    let mut sum = pseudo(src, dst, s.proto, m.len() as u32);
+    sum.add(m.as_slice());
+    let c = if sum.finish() == 0 { 0xffff } else { sum.finish() };
+    m.as_mut_slice()[at..at + 2].copy_from_slice(&c.to_be_bytes());
+    Ok(())
+}
+
+/// The protocol, hop limit, traffic class and DF of a packet that a program framed.
+///
+/// # Errors
+/// EINVAL when it has no header.
+fn framed(b: &[u8], v4: bool) -> Result<(u8, u8, u8, bool)> {
+    match v4 {
+        true if b.len() < 20 || b[0] >> 4 != 4 || usize::from(b[0] & 15) * 4 > b.len() || b[0] & 15 < 5 => {
+            Err(Errno::EINVAL)
+        }
+        true => Ok((b[9], b[8], b[1], b[6] & 0x40 != 0)),
+        false if b.len() < 40 || b[0] >> 4 != 6 => Err(Errno::EINVAL),
+        false => Ok((b[6], b[7], b[0] << 4 | b[1] >> 4, true)),
+    }
 }
 
 impl Sockets {
@@ -51,7 +102,7 @@ impl Sockets {
         // RFC 3542: an IPv6 raw socket sees no network header.
         let shown = if info.dst.is_ipv4() { bytes } else { body };
         self.stats.raw_delivered +=
-            self.deliver_copies(cx, &slots, SocketAddr::new(info.src, 0), info, shown);
+            self.deliver_copies(cx, &slots, SocketAddr::new(info.src, 0), info, shown, Some(m));
         let any = !slots.is_empty();
         self.scratch = slots;
         any
@@ -68,13 +119,26 @@ impl Sockets {
         mut m: Mbuf,
     ) -> Result<()> {
         let s = self.table.get(id)?;
-        let dst = real_dst(to.or(s.remote).ok_or(Errno::EDESTADDRREQ)?.ip());
+        // Linux: the port of an IPv6 address is a protocol, if it is any.
+        match to.filter(|t| t.is_ipv6()).map_or(0, |t| t.port()) {
+            p if p > 255 || (p != 0 && s.proto != proto::RAW && p != u16::from(s.proto)) => {
+                return Err(Errno::EINVAL);
+            }
+            _ => {}
+        }
+        let to = to.or(s.remote).ok_or(Errno::EDESTADDRREQ)?;
+        let dst = real_dst(to.ip());
         if m.len() > max_transport(s.family) + if s.opt.hdrincl { 20 } else { 0 } {
             return Err(Errno::EMSGSIZE);
         }
         let path = way(s, cx, net, dst, opts)?;
         if !s.opt.hdrincl {
-            return send(s, cx, &path, dst, opts, s.proto, m);
+            put_sum(s, path.src, dst, &mut m)?;
+            let sent = send(s, cx, &path, dst, opts, s.proto, m);
+            if sent == Err(Errno::EMSGSIZE) {
+                self.too_long(cx, id, to, path.mtu);
+            }
+            return sent;
         }
         // Linux does not fragment what the program framed itself.
         m.set_priority(s.opt.txprio);
@@ -82,10 +146,7 @@ impl Sockets {
         if b.len() > path.mtu as usize {
             return Err(Errno::EMSGSIZE);
         }
-        if b.len() < 20 || b[0] >> 4 != 4 || usize::from(b[0] & 15) * 4 > b.len() || b[0] & 15 < 5 {
-            return Err(Errno::EINVAL);
-        }
-        let (proto, ttl, tos) = (b[9], b[8], b[1]);
+        let (proto, ttl, tos, df) = framed(b, dst.is_ipv4())?;
         let forced = opts.oif != 0 || s.opt.bound_dev != 0 || dst.is_multicast();
         cx.down.push_back(IpOut {
             src: path.src,
@@ -93,12 +154,12 @@ impl Sockets {
             proto,
             ttl,
             tos,
-            df: b[6] & 0x40 != 0,
+            df,
             oif: if forced { path.ifindex } else { 0 },
             dontroute: opts.dontroute || s.opt.dontroute,
             hdrincl: true,
             options: Vec::new(),
-            mcast_loop: dst.is_multicast() && s.opt.mcast_loop,
+            mcast_loop: dst.is_multicast() && s.opt.loops_groups(dst.is_ipv4()),
             m,
             rest: Default::default(),
         });
@@ -113,8 +174,8 @@ impl Sockets {
             s.ty == SockType::Raw
                 && s.proto == e.proto
                 && (l.is_unspecified() || l == e.src)
-                && r.map_or(s.opt.recverr, |r| r.ip() == e.dst)
-                && (e.hard || s.opt.recverr)
+                && r.map_or(s.opt.hears_errors(e.dst.is_ipv4()), |r| r.ip() == e.dst)
+                && (e.hard || s.opt.hears_errors(e.dst.is_ipv4()))
         };
         for i in 0..self.demux.raws.len() {
             let slot = self.demux.raws[i];

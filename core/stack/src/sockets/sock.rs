@@ -2,6 +2,7 @@
 
 use super::dgram::Dgram;
 use super::errqueue::SockErr;
+use super::opt_ip6::{Opts6, ip6};
 use super::opt_tcp::TcpOpts;
 use super::opt_udp::UdpOpts;
 use super::tcp::Conn;
@@ -103,6 +104,8 @@ pub(crate) struct Opts {
     /// IP_OPTIONS for every packet sent, padded.
     pub ip_options: Vec<u8>,
     pub tcp: TcpOpts,
+    /// Those of IPPROTO_IPV6.
+    pub v6: Opts6,
 }
 
 /// IP_MTU_DISCOVER's values (ip(7)).
@@ -118,6 +121,11 @@ impl Opts {
     /// SO_LOCK_FILTER.
     pub fn locked_filter(&self) -> bool {
         self.so_flags >> super::opt_socket::so::LOCK_FILTER & 1 != 0
+    }
+
+    /// IP_FREEBIND, IP_TRANSPARENT.
+    pub fn binds_anywhere(&self) -> bool {
+        self.freebind || self.ip_flag(super::opt_ip::ip::TRANSPARENT)
     }
 
     /// Whether an on/off option of IPPROTO_IP is on.
@@ -182,6 +190,7 @@ impl Default for Opts {
             udp: UdpOpts::default(),
             ip_options: Vec::new(),
             tcp: TcpOpts::default(),
+            v6: Opts6::default(),
         }
     }
 }
@@ -275,6 +284,11 @@ impl Sock {
         matches!(self.body, Body::Listen(_))
     }
 
+    /// Whether it is a raw IPv6 socket.
+    pub fn is_raw6(&self) -> bool {
+        self.ty == SockType::Raw && self.family == Family::V6
+    }
+
     /// Whether it is a ping socket.
     pub fn is_ping(&self) -> bool {
         self.ty == SockType::Dgram && matches!(self.proto, proto::ICMP | proto::ICMP6)
@@ -303,12 +317,20 @@ impl Sock {
     pub fn wants_group(&self, group: IpAddr, source: IpAddr, ifindex: u32) -> bool {
         let Body::Dgram(d) = &self.body else { return false };
         let joined = d.groups.iter().find(|g| g.group == group && g.ifindex == ifindex);
-        joined.map_or(self.opt.mcast_all, |g| g.filter.hears(source))
+        let all = match group {
+            IpAddr::V4(_) => self.opt.mcast_all,
+            IpAddr::V6(_) => self.opt.v6.flag(ip6::MULTICAST_ALL),
+        };
+        joined.map_or(all, |g| g.filter.hears(source))
     }
 
     /// Effective TTL for a destination.
     pub fn ttl_for(&self, dst: IpAddr) -> u8 {
-        if dst.is_multicast() { self.opt.mcast_ttl } else { self.opt.ttl.unwrap_or(DEFAULT_TTL) }
+        match (dst.is_multicast(), dst.is_ipv4()) {
+            (true, true) => self.opt.mcast_ttl,
+            (true, false) => self.opt.v6.mcast_hops,
+            (false, v4) => self.opt.hop_limit(v4),
+        }
     }
 }
 

@@ -190,7 +190,7 @@ impl Sockets {
         let k = ConnKey::new(proto::TCP, e.src, lport, SocketAddr::new(e.dst, rport));
         let Some(slot) = self.demux.find_conn(&self.table, k, 0) else { return };
         let Some(s) = self.table.at_mut(slot) else { return };
-        let recverr = s.opt.recverr;
+        let recverr = s.opt.hears_errors(e.src.is_ipv4());
         let fixed = if e.src.is_ipv4() { 40 } else { 60 };
         let Body::Conn(c) = &mut s.body else { return };
         let out = if e.mtu != 0 {

@@ -69,7 +69,7 @@ impl Sockets {
                         if v4 { (IFCAP_TCP4CSUM, IFCAP_TSO4) } else { (IFCAP_TCP6CSUM, IFCAP_TSO6) };
                     let i = net.iface(c.ifindex).filter(|_| !c.local);
                     c.tcb.set_tso_max(match i {
-                        Some(i) if i.enabled_tx & tso != 0 => SUPER_MAX - opt.ip_options.len() as u32,
+                        Some(i) if i.enabled_tx & tso != 0 => SUPER_MAX - opt.between_len(v4) as u32,
                         // Cut here, piece by piece into packets: all above is done once for them.
                         Some(_) => PIECES * c.tcb.mss(),
                         None => 0,
@@ -104,9 +104,10 @@ impl Sockets {
         let kind = if dst.is_ipv4() { gso::TCP4 } else { gso::TCP6 };
         // The two ECN bits of a stream are the machine's (RFC 3168), whatever IP_TOS said.
         // [RFC9293 MUST-49] [RFC9293 MUST-48] [RFC9293 SHLD-21] [RFC9293 SHLD-22]
-        let (ttl, tos) = (opt.ttl.unwrap_or(super::sock::DEFAULT_TTL), opt.tos & !3);
+        let v4 = dst.is_ipv4();
+        let (ttl, tos) = (opt.hop_limit(v4), opt.class(v4) & !3);
         // [RFC1191 3]
-        let df = !matches!(opt.mtu_discover, pmtudisc::DONT | pmtudisc::OMIT);
+        let df = !matches!(opt.discover(v4), pmtudisc::DONT | pmtudisc::OMIT);
         let (oif, dontroute, txprio) = (opt.bound_dev, opt.dontroute, opt.txprio);
         let (mut sent, mut bytes, mut starved, c_local) = (0, 0, false, c.local);
         let mut followers = 0;
@@ -144,7 +145,7 @@ impl Sockets {
                 dontroute,
                 hdrincl: false,
                 // [RFC9293 MUST-51]
-                options: opt.ip_options.clone(),
+                options: opt.between(v4).clone(),
                 mcast_loop: false,
                 m,
                 rest,
@@ -173,7 +174,8 @@ impl Sockets {
         remote: SocketAddr,
     ) -> Config {
         let t = &s.opt.tcp;
-        let fixed = (if local.is_ipv4() { 40 } else { 60 }) + s.opt.ip_options.len() as u32;
+        let v4 = local.is_ipv4();
+        let fixed = (if v4 { 40 } else { 60 }) + s.opt.between_len(v4) as u32;
         let mss = path.mtu.saturating_sub(fixed).clamp(48, 65_495) as u16;
         let user = t.maxseg.filter(|m| *m != 0).unwrap_or(u16::MAX);
         let secs = |n: u32| Duration::from_secs(u64::from(n));

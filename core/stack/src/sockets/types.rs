@@ -1,5 +1,7 @@
 //! The words in which sockets are spoken of: names, events, datagrams.
 
+use super::ext6::Ext6;
+use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::Instant;
 use iopkt_mbuf::Mbuf;
@@ -77,12 +79,16 @@ pub struct Datagram {
     pub drops: u32,
     /// When it arrived.
     pub at: Instant,
+    /// Its extension headers and flow label, if the socket asked for any.
+    pub ext: Option<Box<Ext6>>,
+    /// No datagram: the MTU of the path to `from` (IPV6_RECVPATHMTU). Else 0.
+    pub mtu: u32,
     /// Payload (raw sockets: with the network header, as IPv4 has it).
     pub m: Mbuf,
 }
 
 /// Per-call settings of a datagram (control messages of sendmsg).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SendOpts {
     /// Source address (IP_PKTINFO).
     pub src: Option<IpAddr>,
@@ -98,6 +104,10 @@ pub struct SendOpts {
     pub more: bool,
     /// UDP_SEGMENT: payload bytes of a datagram.
     pub segment: Option<u16>,
+    /// IPV6_DONTFRAG.
+    pub dontfrag: bool,
+    /// Extension headers and flow label.
+    pub ext: Option<Box<Ext6>>,
 }
 
 /// Protocol numbers (IANA).

@@ -142,8 +142,9 @@ impl Sockets {
             cx.drop(m, Why::SocketFilter);
             return None;
         }
+        let ext = self.headers_for(slot, info, &m);
         m.trim_front(at + HEADER);
-        self.stats.udp.delivered += u64::from(self.deliver(cx, slot, from, info, m));
+        self.stats.udp.delivered += u64::from(self.deliver(cx, slot, from, info, m, ext));
         None
     }
 
@@ -172,9 +173,11 @@ impl Sockets {
         m.truncate(usize::from(info.hdr_len) + h.len);
         slots.retain(|i| self.table.at(*i).is_some_and(|s| admits(s, info, &m, h) == Some(h.len)));
         let rest = if let Some((last, others)) = slots.split_last() {
-            m.trim_front(usize::from(info.hdr_len) + HEADER);
-            let n = self.deliver_copies(cx, others, p.src, info, m.as_slice());
-            self.stats.udp.delivered += n + u64::from(self.deliver(cx, *last, p.src, info, m));
+            let at = usize::from(info.hdr_len) + HEADER;
+            let n = self.deliver_copies(cx, others, p.src, info, &m.as_slice()[at..], Some(&m));
+            let ext = self.headers_for(*last, info, &m);
+            m.trim_front(at);
+            self.stats.udp.delivered += n + u64::from(self.deliver(cx, *last, p.src, info, m, ext));
             None
         } else {
             if many {
@@ -243,7 +246,7 @@ impl Sockets {
         }
         let sent = send(s, cx, &path, dst, opts, s.proto, m);
         if sent == Err(Errno::EMSGSIZE) {
-            self.too_long(id, to, path.mtu);
+            self.too_long(cx, id, to, path.mtu);
         }
         sent?;
         self.stats.udp.sent += 1;
@@ -333,15 +336,13 @@ impl Sockets {
         let p = Packet { proto: e.proto, src: remote, dst: SocketAddr::new(e.src, lport), ifindex: 0 };
         let Some(slot) = conn.or_else(|| self.demux.find(&self.table, &p)) else { return };
         let Some(s) = self.table.at_mut(slot) else { return };
-        if s.remote.is_none() && !s.opt.recverr {
+        let (v4, recverr) = (e.dst.is_ipv4(), s.opt.hears_errors(e.dst.is_ipv4()));
+        if s.remote.is_none() && !recverr {
             return;
         }
         // Linux: a path MTU is an error to who discovers it; soft errors are told only with IP_RECVERR.
-        let wanted = if e.mtu != 0 {
-            s.opt.mtu_discover != super::sock::pmtudisc::DONT
-        } else {
-            e.hard || s.opt.recverr
-        };
+        let wanted =
+            if e.mtu != 0 { s.opt.discover(v4) != super::sock::pmtudisc::DONT } else { e.hard || recverr };
         if wanted {
             s.put_icmp(e, remote, quote.get(HEADER..).unwrap_or(&[]));
             self.raise(slot, ev::ERROR);

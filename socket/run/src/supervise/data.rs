@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 
 use iopkt_shim::session::Rpc;
 use iopkt_shim::{dgram, ops, sys};
-use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, PairName, df};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, PairName, df, ext};
 
 use super::calls::{may_wait, read_sockaddr, write_sized};
 use super::notif::Call;
@@ -17,7 +17,7 @@ use super::{Job, Outcome, Supervisor};
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
 /// Longest message in a pair: a header and an IP datagram, rounded up.
-const MAX_MESSAGE: usize = 65_536 + DGRAM_HDR_LEN;
+const MAX_MESSAGE: usize = 65_536 + DGRAM_HDR_LEN + ext::MAX;
 /// Most bytes of a stream that are moved in one go.
 const MAX_STREAM: usize = 256 << 10;
 /// Most messages of one sendmmsg or recvmmsg (UIO_MAXIOV).
@@ -37,6 +37,8 @@ struct Taken {
     /// Where the payload begins.
     at: usize,
     head: Option<DgramHdr>,
+    /// Its extension headers.
+    ext: Vec<u8>,
     /// Length of the payload in the socket.
     full: usize,
 }
@@ -80,7 +82,7 @@ impl Supervisor {
         if flags & libc::MSG_ERRQUEUE != 0 && !name.stream {
             let mut out = vec![0; QUOTE + DGRAM_HDR_LEN];
             let (h, quote, full) = ops::queued_error(&mut self.stack, fd, &mut out)?;
-            return Ok(Taken { bytes: quote.to_vec(), at: 0, head: Some(h), full });
+            return Ok(Taken { bytes: quote.to_vec(), at: 0, head: Some(h), ext: Vec::new(), full });
         }
         if flags & libc::MSG_ERRQUEUE != 0 {
             return Err(libc::EAGAIN);
@@ -93,7 +95,7 @@ impl Supervisor {
         let n = recv(fd, &mut bytes, libc::MSG_PEEK)?;
         bytes.truncate(n);
         if name.stream {
-            return Ok(Taken { bytes, at: 0, head: None, full: n });
+            return Ok(Taken { bytes, at: 0, head: None, ext: Vec::new(), full: n });
         }
         if n == 0 && sys::poll1(fd, 0, 0).is_ok_and(|e| e & libc::POLLHUP != 0) {
             return Err(libc::ECONNRESET); // no datagram: the stack is gone
@@ -104,8 +106,12 @@ impl Supervisor {
             recv(fd, &mut [], 0)?;
             return Err(h.err);
         }
-        let at = if head.is_some() { DGRAM_HDR_LEN } else { 0 };
-        Ok(Taken { full: n - at, bytes, at, head })
+        let (mut at, mut ext) = (0, Vec::new());
+        if let Some(h) = &head {
+            at = DGRAM_HDR_LEN + h.ext_len(n - DGRAM_HDR_LEN);
+            ext.extend_from_slice(&bytes[DGRAM_HDR_LEN..at]);
+        }
+        Ok(Taken { full: n - at, bytes, at, head, ext })
     }
 
     /// Takes what was looked at out of the socket; false if the caller is gone and it stays there.
@@ -152,8 +158,8 @@ impl Supervisor {
         match &t.head {
             Some(h) => Ok(ops::SockAddr::of(h)),
             None if name.stream => Ok(ops::SockAddr::new(&Addr::NONE)),
-            None => match ops::next_header(&mut self.stack, fd) {
-                Ok(h) => Ok(ops::SockAddr::of(&h)),
+            None => match ops::next_header(&mut self.stack, fd, &mut [0; ext::MAX]) {
+                Ok((h, _)) => Ok(ops::SockAddr::of(&h)),
                 // A netlink socket: the kernel's address.
                 Err(_) => {
                     ops::getpeername(&mut self.stack, fd).or_else(|_| Ok(ops::SockAddr::new(&Addr::NONE)))
@@ -195,7 +201,11 @@ impl Supervisor {
         let room = total(&iov);
         let mut t = self.peek(fd, name, flags, room)?;
         if t.head.is_none() && !name.stream && !(m.msg_name.is_null() && m.msg_controllen == 0) {
-            t.head = ops::next_header(&mut self.stack, fd).ok();
+            let mut room = [0; ext::MAX];
+            if let Ok((h, n)) = ops::next_header(&mut self.stack, fd, &mut room) {
+                t.head = Some(h);
+                t.ext = room[..n].to_vec();
+            }
         }
         let n = target::scatter(call.tid, &iov, &t.bytes[t.at..])?;
         if m.msg_name.is_null() {
@@ -217,7 +227,7 @@ impl Supervisor {
                 dgram::extended_error(h, &mut control)
             } else {
                 let wants = dgram::Wants::ask(&mut self.stack, fd);
-                dgram::incoming(h, wants, &self.stack.greeting()?, &mut control)
+                dgram::incoming(h, &t.ext, wants, &self.stack.greeting()?, &mut control)
             };
             m.msg_flags |= if cut { libc::MSG_CTRUNC } else { 0 };
             target::write(call.tid, m.msg_control as u64, &control[..len])?;
@@ -269,7 +279,12 @@ impl Supervisor {
             return Err(libc::EOPNOTSUPP);
         }
         let key = self.stack.greeting()?.key;
-        let head = dgram::addressed(to, control, flags)?.encode(key);
+        let v6 = !control.is_empty() && dgram::Wants::ask(&mut self.stack, fd).v6();
+        let mut ext = [0; ext::MAX];
+        let (mut h, n) = dgram::addressed(to, control, flags, v6, &mut ext)?;
+        h.len = payload.len() as u32;
+        let mut head = h.encode(key).to_vec();
+        head.extend_from_slice(&ext[..n]);
         match ops::send(&mut self.stack, fd, flags, &head, payload) {
             // The stack has no room now: the pair makes the caller wait for it.
             Err(libc::EAGAIN) => send(fd, [&head, payload]).map(|n| n.saturating_sub(head.len())),
@@ -292,7 +307,7 @@ impl Supervisor {
         if name.stream {
             return self.send_opening(job, fd, &to, &one, flags);
         }
-        if len as usize > MAX_MESSAGE - DGRAM_HDR_LEN {
+        if len as usize > MAX_MESSAGE - DGRAM_HDR_LEN - ext::MAX {
             return Err(libc::EMSGSIZE);
         }
         let payload = target::gather(call.tid, &one, len as usize)?;
@@ -429,7 +444,7 @@ impl Supervisor {
         let mut control = vec![0; len];
         target::read(tid, m.msg_control as u64, &mut control)?;
         let iov = target::read_iovecs(tid, m.msg_iov as u64, m.msg_iovlen)?;
-        if total(&iov) > MAX_MESSAGE - DGRAM_HDR_LEN {
+        if total(&iov) > MAX_MESSAGE - DGRAM_HDR_LEN - ext::MAX {
             return Err(libc::EMSGSIZE);
         }
         let payload = target::gather(tid, &iov, MAX_MESSAGE)?;

@@ -1,6 +1,6 @@
 //! A stack for the tests that speaks the real protocol over a real Unix socket and knows one network: its own loopback.
 //!
-//! A test crate that says `ON_IO_PKT` runs the same tests on the loopback of a real io-pkt-v4.
+//! A test crate that says `ON_IO_PKT` runs the same tests on the loopback of a real io-pkt-v6-hc.
 //!
 //! Streams connect to listeners of the same stack after a pause (so that callers really wait), anything else is refused after
 //! the pause. Datagrams go to the bound socket with the port. Options are remembered as they were set.
@@ -158,7 +158,7 @@ impl FakeStack {
 
     /// Starts the real stack, again after [`FakeStack::kill`].
     pub fn restart(&mut self) {
-        let mut c = Command::new(built("io-pkt-v4", "io-pkt-v4"));
+        let mut c = Command::new(built("io-pkt-v6-hc", "io-pkt-v6-hc"));
         c.args(["--foreground", "-ptcpip"]).env("IO_PKT_ROOT", &self.root).env_remove("SOCK");
         self.real = Some(c.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
         eventually("the stack answers", || self.session().is_some());

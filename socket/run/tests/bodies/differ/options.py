@@ -17,10 +17,12 @@ HEADERS = {
     "IPPROTO_TCP": (6, ["linux/tcp.h"], r"TCP_"),
     "IPPROTO_UDP": (17, ["linux/udp.h"], r"UDP_"),
     "SOL_RAW": (255, ["linux/icmp.h"], r"ICMP_FILTER"),
+    "IPPROTO_IPV6": (41, ["linux/in6.h", "linux/in.h"], r"IPV6_|MCAST_"),
+    "IPPROTO_ICMPV6": (58, ["linux/icmpv6.h"], r"ICMPV6_FILTER"),
 }
 # Constants beside the options that share their prefix.
 NOT_OPTIONS = re.compile(
-    r"IP_(PMTUDISC|DEFAULT)_|MCAST_(EXCLUDE|INCLUDE)$|TCP_(MSS_|REPAIR_(ON|OFF)|CM_|MD5SIG_(MAX|FLAG)|RECEIVE_)"
+    r"IP_(PMTUDISC|DEFAULT)_|IPV6_(PMTUDISC|PREFER_|FL_|PRIORITY|TLV|SRCRT|MIN_MTU)|MCAST_(EXCLUDE|INCLUDE)$|TCP_(MSS_|REPAIR_(ON|OFF)|CM_|MD5SIG_(MAX|FLAG)|RECEIVE_)"
     r"|UDP_ENCAP_|TCP_ENCAP_|SO_(TIMESTAMP|TIMESTAMPNS|TIMESTAMPING|RCVTIMEO|SNDTIMEO)$"
 )
 
@@ -69,6 +71,11 @@ KINDS = {
     "icmp": (socket.AF_INET, socket.SOCK_RAW, 1),
     "raw": (socket.AF_INET, socket.SOCK_RAW, 99),
     "ping": (socket.AF_INET, socket.SOCK_DGRAM, 1),
+    "tcp6": (socket.AF_INET6, socket.SOCK_STREAM, 0),
+    "udp6": (socket.AF_INET6, socket.SOCK_DGRAM, 0),
+    "icmp6": (socket.AF_INET6, socket.SOCK_RAW, 58),
+    "raw6": (socket.AF_INET6, socket.SOCK_RAW, 99),
+    "ping6": (socket.AF_INET6, socket.SOCK_DGRAM, 58),
 }
 VALUES = [0, 1, 2, 3, -1, 255, 256, 4096, 65535, 65536, 2147483647, -2147483648]
 # Structures, random or different by nature: read for errors and length only.
