@@ -105,6 +105,7 @@ mod tests {
             full_duplex: true,
             driver: String::new(),
             addrs: Vec::new(),
+            lives: Vec::new(),
             counters: IfCounters::default(),
         }
     }

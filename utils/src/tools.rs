@@ -3,8 +3,8 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, at, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, netstat, nicinfo, ping, ping6, resolve,
-    route, slogger, sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
+    arp, at, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, ndp, netstat, nicinfo, ping, ping6, resolve,
+    route, rtsol, slogger, sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
 };
 use std::ffi::OsString;
 
@@ -56,11 +56,13 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
             None if args.iter().any(|a| a == "--help") => print(&format!("{}\n", mount::UMOUNT_USAGE)),
             None => Err(system::exec(name, raw)),
         },
+        "ndp" => ndp::run(&mut stack, args),
         "netstat" => netstat::run(&mut stack, args),
         "nicinfo" => nicinfo::run(&mut stack, args),
         "ping" => run_ping(args),
         "ping6" => run_ping6(args),
         "route" => route::run(&mut stack, args),
+        "rtsol" | "rtsold" => run_rtsol(name, &mut stack, args),
         "slogger" => slogger::run(args),
         "sloginfo" => sloginfo::run(args),
         "ifwatchd" => ifwatchd::run(args),
@@ -88,6 +90,20 @@ impl Stack for Lazy {
             None => Err("no session".into()),
         }
     }
+}
+
+/// A moment passes; Ctrl-C and SIGTERM end the waiting.
+fn run_rtsol(name: &str, s: &mut dyn Stack, args: &[String]) -> Outcome {
+    let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT, libc::SIGTERM]).ok();
+    let step = std::time::Duration::from_millis(if name == "rtsol" { 100 } else { 500 });
+    let mut pause = || {
+        std::thread::sleep(step);
+        signals.as_ref().is_none_or(|s| s.next().is_none())
+    };
+    if name == "rtsol" {
+        return rtsol::run(s, args, &mut pause);
+    }
+    rtsol::run_daemon(s, args, &mut pause, &mut |text| dhcp::replace_resolv_conf(text))
 }
 
 fn run_ping(args: &[String]) -> Outcome {

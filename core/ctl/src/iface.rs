@@ -235,4 +235,13 @@ pub struct Ifconf {
     pub addrs: Vec<AddrInfo>,
     /// Counters.
     pub counters: IfCounters,
+    /// What is special about its IPv6 addresses, one entry each.
+    pub lives: Vec<crate::AddrLife>,
+}
+
+impl Ifconf {
+    /// What is special about an address of it; `None` for one of IPv4.
+    pub fn life(&self, a: &IpAddr) -> Option<&crate::AddrLife> {
+        self.lives.iter().find(|l| l.addr == *a)
+    }
 }

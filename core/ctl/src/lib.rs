@@ -17,11 +17,13 @@
 extern crate alloc;
 
 mod iface;
+mod nd;
 mod report;
 mod request;
 mod variables;
 
 pub use iface::*;
+pub use nd::*;
 pub use report::*;
 pub use request::*;
 pub use variables::{ROOTS, VARIABLES, Variable, variable};

@@ -1,8 +1,8 @@
 //! Requests, and the shape of every reply.
 
 use crate::{
-    AddrInfo, ArpEntry, DriverInfo, GroupInfo, Ifconf, ModuleInfo, NicInfo, ProtoStats, RouteInfo, SockInfo,
-    StackInfo,
+    AddrInfo, ArpEntry, DriverInfo, GroupInfo, Ifconf, ModuleInfo, NdReply, NdRequest, NicInfo, ProtoStats,
+    RouteInfo, SockInfo, StackInfo,
 };
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -160,6 +160,8 @@ pub enum Request {
         /// Media word.
         media: u32,
     },
+    /// About IPv6.
+    Nd(NdRequest),
 }
 
 /// What comes back.
@@ -211,6 +213,8 @@ pub enum Reply {
     Sysctl(Vec<(String, String)>),
     /// [`Request::Groups`].
     Groups(Vec<GroupInfo>),
+    /// [`Request::Nd`].
+    Nd(NdReply),
 }
 
 impl Reply {

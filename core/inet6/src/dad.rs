@@ -52,12 +52,17 @@ impl Dad {
 }
 
 impl Inet6 {
-    /// An interface got an address.
-    pub(crate) fn dad_address(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
+    /// An interface got an address: others ask for it by its group.
+    pub(crate) fn address_added(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
         let _ = l.net.join_group(l.cx, ifindex, group(a, ifindex));
+        self.dad_address(l, ifindex, a);
+    }
+
+    /// An address is to be looked for.
+    pub(crate) fn dad_address(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
         let Some(i) = l.net.iface(ifindex) else { return };
-        let anycast = i.addrs.iter().any(|x| x.addr == a && x.life.anycast);
-        if i.kind != IfKind::Ethernet || self.t.dad_count == 0 || anycast {
+        let skip = i.addrs.iter().any(|x| x.addr == a && (x.life.anycast || x.life.nodad));
+        if i.kind != IfKind::Ethernet || self.t.dad_count == 0 || skip {
             return;
         }
         let usable = i.is_usable();
@@ -94,7 +99,8 @@ impl Inet6 {
             return;
         }
         let Some(i) = l.net.iface(ifindex).filter(|i| i.kind == IfKind::Ethernet) else { return };
-        let again = |x: &&iopkt_stack::IfAddr| x.state != AddrState::Duplicated && !x.life.anycast;
+        let again =
+            |x: &&iopkt_stack::IfAddr| x.state != AddrState::Duplicated && !x.life.anycast && !x.life.nodad;
         let addrs: alloc::vec::Vec<IpAddr> = i.addrs.iter().filter(again).map(|x| x.addr).collect();
         for a in addrs {
             if let (IpAddr::V6(a), true) = (a, self.t.dad_count > 0) {
@@ -121,7 +127,8 @@ impl Inet6 {
                 continue;
             }
             p.left -= 1;
-            p.next = now + RETRANS;
+            let retrans = self.ifs.get(&ifindex).map_or(RETRANS, |s| Duration::from_millis(s.retrans.into()));
+            p.next = now + retrans;
             let mut nonce = [0; 6];
             nonce.copy_from_slice(&l.cx.rng.next_u64().to_be_bytes()[..6]);
             p.nonce = Some(nonce);
@@ -147,6 +154,7 @@ impl Inet6 {
         let name = l.net.ifname(ifindex).unwrap_or("?");
         let line = format!("{name}: DAD detected duplicate IPv6 address {}: {who} has it", zone::strip(a));
         l.cx.log(2, line);
+        self.another(l, ifindex, a);
         self.reckon();
     }
 }

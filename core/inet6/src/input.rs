@@ -32,6 +32,9 @@ impl Inet6 {
         };
         m.truncate(HEADER_LEN + h.payload_len);
         let i = m.ifindex();
+        if !self.disabled.is_empty() && self.disabled.contains(&i) {
+            return l.cx.drop(m, Why::IfDown);
+        }
         let mut p = Packet { h, src: zone::embed(h.src, i), dst: zone::embed(h.dst, i), group: false };
         if !addresses_may_be(l, &p, &m) {
             self.stats.inc(Stat6::BadScope);

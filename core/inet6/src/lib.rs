@@ -12,7 +12,9 @@
 
 extern crate alloc;
 
+mod ctl;
 mod dad;
+mod dns;
 mod errors;
 mod ext;
 mod fragment;
@@ -26,17 +28,19 @@ mod reass;
 mod redirect;
 mod router;
 mod select;
+mod settings;
 mod slaac;
 mod stats;
 mod tunables;
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::{IpAddr, Ipv6Addr};
 use dad::Dad;
 use errors::ErrorLimit;
 use iopkt_base::{Instant, zone};
-use iopkt_ctl::{IfKind, Reply, Request};
+use iopkt_ctl::{IfKind, Reply, Request, nd6};
 use iopkt_mbuf::Mbuf;
-use iopkt_stack::variables::Variables;
+use iopkt_stack::neigh::NdTimes;
 use iopkt_stack::{Change, Domain, Family, IfAddr, IpOut, LO0, Layers, Life, Redirects};
 use iopkt_wire::ethernet::TYPE_IPV6;
 use mld::Mld;
@@ -62,6 +66,16 @@ pub struct Inet6 {
     mld: Mld,
     routers: Routers,
     redirects: Redirects,
+    dns: dns::Dns,
+    ifs: BTreeMap<u32, settings::NdIf>,
+    /// Interfaces that are `disabled`.
+    disabled: BTreeSet<u32>,
+    /// Where everybody is when there is no router; 0 for nowhere.
+    default_if: u32,
+    /// The key of addresses that do not show the link-level one (RFC 7217).
+    stable: Option<iopkt_base::Keyed>,
+    /// Addresses that were found to be duplicates, by interface and prefix: the next one is another.
+    tries: BTreeMap<(u32, u64), u8>,
     /// Earliest of what its parts wait for, but for reassembly.
     next: Instant,
 }
@@ -84,6 +98,12 @@ impl Inet6 {
             mld: Mld::default(),
             routers: Routers::default(),
             redirects: Redirects::default(),
+            dns: dns::Dns::default(),
+            ifs: BTreeMap::new(),
+            disabled: BTreeSet::new(),
+            default_if: 0,
+            stable: None,
+            tries: BTreeMap::new(),
             next: Instant::FAR,
         }
     }
@@ -97,6 +117,10 @@ impl Inet6 {
     /// An interface arrived: what every node listens to, and lo0's own addresses.
     fn attached(&mut self, l: &mut Layers<'_>, i: u32) {
         l.net.source6 = Some(select::source);
+        let flags = self.first_flags();
+        if let Some(x) = l.net.iface_mut(i) {
+            x.nd6 = flags;
+        }
         // RFC 4291 2.8; the limit of groups is not reached by the first one.
         let _ = l.net.join_group(l.cx, i, zone::embed(ALL_NODES, i).into());
         if i == LO0 {
@@ -118,7 +142,8 @@ impl Inet6 {
         let Some(ifc) = l.net.iface(i) else { return };
         let (usable, ethernet) = (ifc.is_usable(), ifc.kind == IfKind::Ethernet);
         let has = ifc.addrs.iter().any(|a| slaac::is_link_local(&a.addr));
-        if usable && ethernet && !has && self.t.auto_linklocal {
+        let auto = ifc.nd6 & nd6::AUTO_LINKLOCAL != 0 && self.t.auto_linklocal;
+        if usable && ethernet && !has && auto {
             self.add_link_local(l, i);
         }
         self.dad_link(l, i, usable);
@@ -164,17 +189,14 @@ impl Domain for Inet6 {
         self.reass.as_ref().map_or(Instant::FAR, Fragments::deadline).min(self.next)
     }
 
-    fn ctl(&mut self, _l: &mut Layers<'_>, r: &Request) -> Option<Reply> {
-        match r {
-            Request::Sysctl { name, value } => self.t.sysctl(name, value.as_deref()),
-            _ => None,
-        }
+    fn ctl(&mut self, l: &mut Layers<'_>, r: &Request) -> Option<Reply> {
+        self.ctl_request(l, r)
     }
 
     fn changed(&mut self, l: &mut Layers<'_>, c: Change) {
         match c {
             Change::Attached(i) => self.attached(l, i),
-            Change::AddrAdded(i, IpAddr::V6(a)) => self.dad_address(l, i, a),
+            Change::AddrAdded(i, IpAddr::V6(a)) => self.address_added(l, i, a),
             Change::AddrRemoved(i, IpAddr::V6(a)) => self.dad_forget(l, i, a),
             Change::Flags(i) | Change::Link(i) => self.link_changed(l, i),
             Change::Joined(i, IpAddr::V6(g)) => self.mld_joined(l, i, g),
@@ -183,6 +205,14 @@ impl Domain for Inet6 {
                 self.dad.detach(i);
                 self.mld.detach(i);
                 self.routers.detach(i);
+                self.dns.detach(i);
+                self.ifs.remove(&i);
+                self.disabled.remove(&i);
+                self.tries.retain(|k, _| k.0 != i);
+                l.net.neigh.set_times(i, NdTimes::default());
+                if self.default_if == i {
+                    self.default_if = 0;
+                }
             }
             // MLD reports whole groups here: a filter of sources is kept to in what the sockets get.
             Change::AddrAdded(..)

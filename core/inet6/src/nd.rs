@@ -221,7 +221,12 @@ impl Inet6 {
             let mac = i.mac;
             let Some(IpAddr::V6(from)) = l.net.source_for(s.ifindex, s.target) else { continue };
             let mut b = nd::neighbor_solicit(zone::strip(target));
-            nd::push_link(&mut b, opt::SOURCE_LINK, mac);
+            // From an address that may be another's still, nothing is said of who has it (RFC 4429 3.3).
+            let own =
+                l.net.iface(s.ifindex).and_then(|i| i.addrs.iter().find(|a| a.addr == IpAddr::V6(from)));
+            if own.is_none_or(|a| a.state == AddrState::Valid) {
+                nd::push_link(&mut b, opt::SOURCE_LINK, mac);
+            }
             self.stats.inc(Stat6::NsOut);
             match s.unicast {
                 Some(to) => self.nd_frame(l, s.ifindex, from, target, to, b),

@@ -24,6 +24,9 @@ impl Inet6 {
                 return self.no_way(l, o, e);
             }
         };
+        if !self.disabled.is_empty() && self.disabled.contains(&h.ifindex) {
+            return self.no_way(l, o, Errno::ENETDOWN);
+        }
         if let (true, Some(IpAddr::V6(s))) = (src.is_unspecified(), h.src) {
             src = s;
         }

@@ -5,14 +5,16 @@
 //! have the origin `Advertised` and end with their lifetimes. The table is bounded (RFC 6104 3.2: a flood of advertisements must not fill
 //! memory): routers, prefixes and routes of an interface each have a limit.
 
+use crate::ctl::left;
 use crate::input::Packet;
 use crate::nd::HOPS;
 use crate::{ALL_ROUTERS, Inet6, Stat6, slaac};
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Duration, Instant, zone};
-use iopkt_ctl::{IfKind, rtf};
+use iopkt_ctl::{AddrState, IfKind, NdPrefix, NdRouter, rtf};
 use iopkt_mbuf::Mbuf;
 use iopkt_stack::route::{Origin, Route};
 use iopkt_stack::{Layers, prefix};
@@ -23,8 +25,8 @@ use iopkt_wire::nd::{self, INFINITE, Opt, Preference, RouterAdvert, opt};
 /// Solicitations, and the time between them (RFC 4861 section 10).
 const SOLICITS: u32 = 3;
 const SOLICIT_INTERVAL: Duration = Duration::from_secs(4);
-/// Most entries of an interface: default routers and routes, prefixes.
-const MAX_ENTRIES: usize = 32;
+/// Most routers that are remembered as those of a prefix.
+const MAX_OF_PREFIX: usize = 8;
 
 /// Something that a router told: a way to a prefix. A default router is the way to ::/0.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,12 +34,30 @@ struct Way {
     ifindex: u32,
     prefix: Ipv6Addr,
     plen: u8,
-    /// `None`: the prefix is on the link.
-    router: Option<Ipv6Addr>,
+    router: Ipv6Addr,
     preference: Preference,
     until: Instant,
+    /// M and O of a default router.
+    managed: bool,
+    other: bool,
     /// Nobody answered there when it was last tried.
     lost: bool,
+}
+
+/// A prefix that routers told: its hosts are on the link, addresses may be made of it, or both.
+struct Pfx {
+    ifindex: u32,
+    prefix: Ipv6Addr,
+    plen: u8,
+    on_link: bool,
+    autonomous: bool,
+    /// Seconds as told last.
+    valid: u32,
+    preferred: u32,
+    until: Instant,
+    routers: Vec<Ipv6Addr>,
+    /// None of its routers answers, while one of another prefix of the link does.
+    detached: bool,
 }
 
 /// Solicitations that an interface still sends.
@@ -50,6 +70,7 @@ struct Asking {
 #[derive(Default)]
 pub(crate) struct Routers {
     ways: Vec<Way>,
+    prefixes: Vec<Pfx>,
     asking: BTreeMap<u32, Asking>,
     mtu: BTreeMap<u32, u32>,
     /// When an address or a way ends.
@@ -64,6 +85,7 @@ impl Routers {
 
     pub fn detach(&mut self, ifindex: u32) {
         self.ways.retain(|w| w.ifindex != ifindex);
+        self.prefixes.retain(|p| p.ifindex != ifindex);
         self.asking.remove(&ifindex);
         self.mtu.remove(&ifindex);
     }
@@ -73,7 +95,7 @@ impl Inet6 {
     /// The link-local address of an interface is good: routers may be asked.
     pub(crate) fn solicit_routers(&mut self, l: &mut Layers<'_>, ifindex: u32) {
         let ethernet = l.net.iface(ifindex).is_some_and(|i| i.kind == IfKind::Ethernet);
-        if ethernet && self.t.accept_rtadv {
+        if ethernet && self.accepts(l, ifindex) {
             self.routers.asking.insert(ifindex, Asking { left: SOLICITS, next: l.cx.now });
             self.reckon();
         }
@@ -108,9 +130,19 @@ impl Inet6 {
         }
         let to = zone::embed(ALL_ROUTERS, ifindex);
         let Some(mac) = l.net.iface(ifindex).map(|i| i.mac) else { return };
-        let Some(IpAddr::V6(from)) = l.net.source_for(ifindex, to.into()) else { return };
+        let from = l.net.iface(ifindex).and_then(|i| i.addrs.iter().find(|a| slaac::is_link_local(&a.addr)));
+        let (from, good) = match from.map(|a| (a.addr, a.state)) {
+            Some((IpAddr::V6(a), AddrState::Valid)) => (a, true),
+            // From nobody, or from an address that may be another's still: then nothing may be said of who we are (RFC 4429 3.2).
+            Some((IpAddr::V6(a), AddrState::Tentative)) if from.is_some_and(|x| x.life.optimistic) => {
+                (a, false)
+            }
+            _ => (Ipv6Addr::UNSPECIFIED, false),
+        };
         let mut b = nd::router_solicit();
-        nd::push_link(&mut b, opt::SOURCE_LINK, mac);
+        if good {
+            nd::push_link(&mut b, opt::SOURCE_LINK, mac);
+        }
         self.stats.inc(Stat6::RsOut);
         self.nd_send(l, ifindex, from, to, b);
     }
@@ -134,11 +166,12 @@ impl Inet6 {
             return false;
         };
         let ifindex = m.ifindex();
-        if !self.t.accept_rtadv {
+        if !self.accepts(l, ifindex) {
             return true;
         }
         // Whoever advertises need not be asked any more (6.3.7).
         self.routers.asking.remove(&ifindex);
+        self.link_times(l, ifindex, &ra);
         for o in &options {
             match o {
                 Opt::SourceLink(mac) if mac[0] & 1 == 0 => {
@@ -154,23 +187,33 @@ impl Inet6 {
                 _ => {}
             }
         }
-        self.told(l, ifindex, Ipv6Addr::UNSPECIFIED, 0, Some(p.src), ra.preference, ra.lifetime.into());
+        let router = Way {
+            ifindex,
+            prefix: Ipv6Addr::UNSPECIFIED,
+            plen: 0,
+            router: p.src,
+            preference: ra.preference,
+            until: l.cx.now,
+            managed: ra.managed,
+            other: ra.other,
+            lost: false,
+        };
+        self.told(l, router, ra.lifetime.into());
         for o in options {
             match o {
                 Opt::Prefix(x) => {
-                    let odd =
-                        x.plen > 128 || slaac::is_link_local(&x.prefix.into()) || x.prefix.is_multicast();
-                    if x.on_link && !odd {
-                        self.told(l, ifindex, x.prefix, x.plen, None, Preference::Medium, x.valid);
-                    }
+                    self.told_prefix(l, ifindex, p.src, &x);
                     if x.autonomous {
                         self.autoconf(l, ifindex, &x);
                     }
                 }
                 // The reserved preference: the option is not to be used (RFC 4191 2.3).
                 Opt::Route { prefix, plen, preference: Some(pref), lifetime } => {
-                    self.told(l, ifindex, prefix, plen, Some(p.src), pref, lifetime);
+                    let IpAddr::V6(prefix) = prefix::mask(prefix.into(), plen) else { continue };
+                    self.told(l, Way { prefix, plen, preference: pref, ..router }, lifetime);
                 }
+                Opt::Rdnss { lifetime, servers } => self.dns_servers(l, ifindex, p.src, lifetime, servers),
+                Opt::Dnssl { lifetime, names } => self.dns_domains(l, ifindex, p.src, lifetime, names),
                 _ => {}
             }
         }
@@ -178,70 +221,150 @@ impl Inet6 {
         true
     }
 
-    /// One thing that a router told; a lifetime of 0 takes it back.
-    #[allow(clippy::too_many_arguments)] // an entry's fields
-    fn told(
-        &mut self,
-        l: &mut Layers<'_>,
-        ifindex: u32,
-        net: Ipv6Addr,
-        plen: u8,
-        router: Option<Ipv6Addr>,
-        preference: Preference,
-        secs: u32,
-    ) {
-        let IpAddr::V6(net) = prefix::mask(net.into(), plen) else { return };
+    fn entries(&self, ifindex: u32) -> usize {
+        let r = &self.routers;
+        r.ways.iter().filter(|w| w.ifindex == ifindex).count()
+            + r.prefixes.iter().filter(|p| p.ifindex == ifindex).count()
+    }
+
+    /// One way that a router told; a lifetime of 0 takes it back.
+    fn told(&mut self, l: &mut Layers<'_>, way: Way, secs: u32) {
         let until = if secs == INFINITE { Instant::FAR } else { l.cx.now + Duration::from_secs(secs.into()) };
-        let ways = &mut self.routers.ways;
-        let same = |w: &Way| (w.ifindex, w.prefix, w.plen, w.router) == (ifindex, net, plen, router);
-        if let Some(w) = ways.iter_mut().find(|w| same(w)) {
-            (w.preference, w.until, w.lost) = (preference, until, false);
+        let way = Way { until, ..way };
+        let key = |w: &Way| (w.ifindex, w.prefix, w.plen, w.router);
+        if let Some(w) = self.routers.ways.iter_mut().find(|w| key(w) == key(&way)) {
+            *w = way;
         } else if secs != 0 {
-            if ways.iter().filter(|w| w.ifindex == ifindex).count() >= MAX_ENTRIES {
+            if self.entries(way.ifindex) >= self.t.maxifdefrouters as usize {
                 return self.stats.inc(Stat6::RaDropped);
             }
-            ways.push(Way { ifindex, prefix: net, plen, router, preference, until, lost: false });
+            self.routers.ways.push(way);
+        }
+    }
+
+    /// A prefix that a router told.
+    fn told_prefix(&mut self, l: &mut Layers<'_>, ifindex: u32, router: Ipv6Addr, x: &nd::Prefix) {
+        let odd = x.plen > 128 || slaac::is_link_local(&x.prefix.into()) || x.prefix.is_multicast();
+        let IpAddr::V6(net) = prefix::mask(x.prefix.into(), x.plen.min(128)) else { return };
+        if odd || !(x.on_link || x.autonomous) {
+            return;
+        }
+        let until =
+            if x.valid == INFINITE { Instant::FAR } else { l.cx.now + Duration::from_secs(x.valid.into()) };
+        let room = self.entries(ifindex) < self.t.maxifdefrouters as usize;
+        let list = &mut self.routers.prefixes;
+        let at = match list.iter().position(|p| (p.ifindex, p.prefix, p.plen) == (ifindex, net, x.plen)) {
+            Some(at) => at,
+            None if x.valid == 0 => return,
+            None if !room => return self.stats.inc(Stat6::RaDropped),
+            None => {
+                list.push(Pfx {
+                    ifindex,
+                    prefix: net,
+                    plen: x.plen,
+                    on_link: false,
+                    autonomous: false,
+                    valid: 0,
+                    preferred: 0,
+                    until,
+                    routers: Vec::new(),
+                    detached: false,
+                });
+                list.len() - 1
+            }
+        };
+        let p = &mut list[at];
+        // Without L nothing is said of where its hosts are (6.3.4): what was said before holds for its time.
+        if x.on_link || !p.on_link {
+            p.until = until;
+        }
+        p.on_link |= x.on_link;
+        p.autonomous = x.autonomous;
+        (p.valid, p.preferred) = (x.valid, x.preferred);
+        if !p.routers.contains(&router) && p.routers.len() < MAX_OF_PREFIX {
+            p.routers.push(router);
         }
     }
 
     /// Ends what is over, and makes the routes anew if something changed.
-    fn age(&mut self, l: &mut Layers<'_>) {
+    pub(crate) fn age(&mut self, l: &mut Layers<'_>) {
         let now = l.cx.now;
         self.routers.ways.retain(|w| w.until > now);
+        self.routers.prefixes.retain(|p| p.until > now);
         let ways = self.routers.ways.iter().map(|w| w.until).min().unwrap_or(Instant::FAR);
+        let prefixes = self.routers.prefixes.iter().map(|p| p.until).min().unwrap_or(Instant::FAR);
+        let dns = self.dns.age(now);
         let addrs = self.age_addresses(l);
-        self.routers.age = Some(ways.min(addrs)).filter(|t| *t != Instant::FAR);
+        let next = ways.min(prefixes).min(dns).min(addrs);
+        self.routers.age = Some(next).filter(|t| *t != Instant::FAR);
         self.lay(l);
         self.reckon();
     }
 
+    /// Finds the prefixes whose routers are all lost while others' are not, and marks the addresses made of them: the link is
+    /// another one than it was, or its numbers are.
+    fn judge_prefixes(&mut self, l: &mut Layers<'_>) {
+        let Routers { ways, prefixes, .. } = &mut self.routers;
+        let lost = |i: u32, r: &Ipv6Addr| ways.iter().any(|w| w.ifindex == i && w.router == *r && w.lost);
+        let lives = |p: &Pfx| p.routers.is_empty() || p.routers.iter().any(|r| !lost(p.ifindex, r));
+        let alive: Vec<u32> = prefixes.iter().filter(|p| lives(p)).map(|p| p.ifindex).collect();
+        let mut changed = Vec::new();
+        for p in prefixes.iter_mut() {
+            let detached = !lives(p) && alive.contains(&p.ifindex);
+            if detached != p.detached {
+                p.detached = detached;
+                changed.push((p.ifindex, p.prefix, p.plen, detached));
+            }
+        }
+        for (i, net, plen, detached) in changed {
+            if let Some(ifc) = l.net.iface_mut(i) {
+                let of = |a: &&mut iopkt_stack::IfAddr| {
+                    a.life.autoconf && prefix::contains(net.into(), plen, a.addr)
+                };
+                ifc.addrs.iter_mut().filter(of).for_each(|a| a.life.detached = detached);
+            }
+            let word = if detached { "detached: no router of it answers" } else { "attached again" };
+            let line = format!("{}: prefix {net}/{plen} is {word}", l.net.ifname(i).unwrap_or("?"));
+            l.cx.log(5, line);
+        }
+    }
+
     /// Makes the routes: the best way to a prefix first, which is the one that is taken.
     fn lay(&mut self, l: &mut Layers<'_>) {
+        self.judge_prefixes(l);
         let mut ways = self.routers.ways.clone();
         // One that does not answer is worse than any that may (6.3.6).
         ways.sort_by(|a, b| a.lost.cmp(&b.lost).then(b.preference.cmp(&a.preference)));
-        let want: Vec<Route> = ways
+        let mtu = |i: u32| self.routers.mtu.get(&i).copied().unwrap_or(0);
+        let on_link = |net: Ipv6Addr, plen: u8, i: u32| {
+            let mut r = Route::on_link(net.into(), plen, i, None, Origin::Advertised);
+            r.mtu = mtu(i);
+            r.flags |= rtf::CLONING;
+            r
+        };
+        let mut want: Vec<Route> = ways
             .iter()
             .map(|w| {
                 let mut r = Route::on_link(w.prefix.into(), w.plen, w.ifindex, None, Origin::Advertised);
-                r.mtu = self.routers.mtu.get(&w.ifindex).copied().unwrap_or(0);
-                match w.router {
-                    Some(g) => {
-                        r.gateway = Some(g.into());
-                        r.flags |= rtf::GATEWAY | rtf::DYNAMIC;
-                    }
-                    None => r.flags |= rtf::CLONING,
-                }
+                r.mtu = mtu(w.ifindex);
+                r.gateway = Some(w.router.into());
+                r.flags |= rtf::GATEWAY | rtf::DYNAMIC;
                 r
             })
             .collect();
+        let near = self.routers.prefixes.iter().filter(|p| p.on_link && !p.detached);
+        want.extend(near.map(|p| on_link(p.prefix, p.plen, p.ifindex)));
+        // `ndp -I`: without a router everybody is taken to be on that link.
+        if self.default_if != 0 && !ways.iter().any(|w| w.plen == 0) {
+            want.push(on_link(Ipv6Addr::UNSPECIFIED, 0, self.default_if));
+        }
         l.net.replace_routes(l.cx, Origin::Advertised, want);
     }
 
     /// A router that was used did not answer.
     pub(crate) fn router_lost(&mut self, l: &mut Layers<'_>, ifindex: u32, who: IpAddr) {
         let IpAddr::V6(who) = who else { return };
-        let lost = |w: &&mut Way| w.ifindex == ifindex && w.router == Some(who) && !w.lost;
+        let lost = |w: &&mut Way| w.ifindex == ifindex && w.router == who && !w.lost;
         let n = self.routers.ways.iter_mut().filter(lost).map(|w| w.lost = true).count();
         if n > 0 {
             self.lay(l);
@@ -251,9 +374,85 @@ impl Inet6 {
     /// A router says that it is none any more (7.2.5).
     pub(crate) fn router_is_host(&mut self, l: &mut Layers<'_>, ifindex: u32, who: Ipv6Addr) {
         let before = self.routers.ways.len();
-        self.routers.ways.retain(|w| w.ifindex != ifindex || w.router != Some(who));
+        self.routers.ways.retain(|w| w.ifindex != ifindex || w.router != who);
         if self.routers.ways.len() != before {
             self.age(l);
         }
+    }
+
+    /// Whether this neighbour told that it is a router.
+    pub(crate) fn is_router(&self, ifindex: u32, who: Ipv6Addr) -> bool {
+        self.routers.ways.iter().any(|w| w.ifindex == ifindex && w.router == who)
+    }
+
+    /// What routers say of a link's MTU.
+    pub(crate) fn link_mtu(&self, ifindex: u32) -> Option<u32> {
+        self.routers.mtu.get(&ifindex).copied()
+    }
+
+    /// Forgets what was told by hand's order; addresses made of the prefixes go with them.
+    pub(crate) fn flush(&mut self, l: &mut Layers<'_>, routers: bool, prefixes: bool) {
+        if routers {
+            self.routers.ways.clear();
+        }
+        if prefixes {
+            self.routers.prefixes.clear();
+            let gone: Vec<(u32, IpAddr)> = l
+                .net
+                .interfaces()
+                .flat_map(|i| i.addrs.iter().filter(|a| a.life.autoconf).map(move |a| (i.index, a.addr)))
+                .collect();
+            for (i, a) in gone {
+                let _ = l.net.del_addr(l.cx, i, a);
+            }
+        }
+        self.age(l);
+    }
+
+    pub(crate) fn prefix_list(&self, l: &Layers<'_>) -> Vec<NdPrefix> {
+        let now = l.cx.now;
+        let some = |s: u32| (s != INFINITE).then_some(s);
+        let of = |p: &Pfx| {
+            let i = l.net.iface(p.ifindex)?;
+            let made = |a: &&iopkt_stack::IfAddr| {
+                a.life.autoconf && prefix::contains(p.prefix.into(), p.plen, a.addr)
+            };
+            Some(NdPrefix {
+                prefix: p.prefix,
+                prefix_len: p.plen,
+                ifname: i.name.clone(),
+                on_link: p.on_link,
+                autonomous: p.autonomous,
+                detached: p.detached,
+                valid: some(p.valid),
+                preferred: some(p.preferred),
+                expires: left(now, p.until),
+                refs: i.addrs.iter().filter(made).count() as u32,
+                routers: p.routers.iter().map(|r| zone::strip(*r)).collect(),
+            })
+        };
+        self.routers.prefixes.iter().filter_map(of).collect()
+    }
+
+    /// The default routers, the one in use first.
+    pub(crate) fn router_list(&self, l: &Layers<'_>) -> Vec<NdRouter> {
+        let mut ways: Vec<Way> = self.routers.ways.iter().filter(|w| w.plen == 0).copied().collect();
+        ways.sort_by(|a, b| a.lost.cmp(&b.lost).then(b.preference.cmp(&a.preference)));
+        let of = |w: Way| {
+            let preference = match w.preference {
+                Preference::Low => "low",
+                Preference::Medium => "medium",
+                Preference::High => "high",
+            };
+            Some(NdRouter {
+                addr: zone::strip(w.router),
+                ifname: l.net.ifname(w.ifindex)?.into(),
+                managed: w.managed,
+                other: w.other,
+                preference: preference.into(),
+                expires: left(l.cx.now, w.until),
+            })
+        };
+        ways.into_iter().filter_map(of).collect()
     }
 }

@@ -6,7 +6,7 @@
 use core::cmp::Ordering;
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::zone;
-use iopkt_ctl::AddrState;
+use iopkt_ctl::{AddrState, nd6};
 use iopkt_stack::{IfAddr, Net};
 
 /// Prefix, its length, precedence, label.
@@ -53,6 +53,8 @@ fn common(a: &Ipv6Addr, b: &Ipv6Addr) -> u8 {
 struct Candidate<'a> {
     addr: Ipv6Addr,
     ifindex: u32,
+    /// Its interface's addresses are preferred (`ndp -i IF prefer_source`).
+    preferred: bool,
     a: &'a IfAddr,
 }
 
@@ -61,7 +63,10 @@ pub(crate) fn source(net: &Net, oif: u32, dst: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(dst) = dst else { return None };
     let all = net.interfaces().filter(|i| i.is_up()).flat_map(|i| {
         i.addrs.iter().filter_map(move |a| match a.addr {
-            IpAddr::V6(addr) if usable(a) => Some(Candidate { addr, ifindex: i.index, a }),
+            IpAddr::V6(addr) if usable(a) && i.nd6 & nd6::DISABLED == 0 => {
+                let preferred = i.nd6 & nd6::PREFER_SOURCE != 0;
+                Some(Candidate { addr, ifindex: i.index, preferred, a })
+            }
             _ => None,
         })
     });
@@ -98,7 +103,10 @@ fn better(a: &Candidate<'_>, b: &Candidate<'_>, oif: u32, dst: &Ipv6Addr) -> Ord
     let matches = |c: &Candidate<'_>| common(&c.addr, dst).min(c.a.plen);
     yes(a.addr == *dst, b.addr == *dst)
         .then(by_scope)
+        // One whose network is not there any more: as BSD has it, after all others.
+        .then(yes(!a.a.life.detached, !b.a.life.detached))
         .then(yes(fresh(a), fresh(b)))
+        .then(yes(a.preferred, b.preferred))
         .then(yes(a.ifindex == oif, b.ifindex == oif))
         .then(yes(label(&a.addr) == label(dst), label(&b.addr) == label(dst)))
         .then(yes(a.a.life.temporary, b.a.life.temporary))

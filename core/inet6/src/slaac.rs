@@ -1,7 +1,9 @@
 //! Addresses that the stack makes itself: link-local ones and those of advertised prefixes (RFC 4862 section 5.3 and 5.5, RFC 8981).
 //!
-//! Interface identifiers are made of the link-level address (RFC 4291 appendix A), as BSD does. Temporary ones are random
-//! and live a day preferred, two days valid, and a new one is made before the old one is deprecated.
+//! Interface identifiers are made of the link-level address (RFC 4291 appendix A), as BSD does, or, where
+//! `net.inet6.ip6.stable_secret` is set, of a key, the link-level address and the prefix: the same in one network, and saying nothing
+//! in another (RFC 7217). Temporary ones are random; a new one is made before the old one is deprecated. One of ours that turns out
+//! to be a duplicate is replaced, three times at most, unless it is made of the link-level address.
 
 use crate::Inet6;
 use core::net::{IpAddr, Ipv6Addr};
@@ -12,13 +14,10 @@ use iopkt_wire::nd::{INFINITE, Prefix};
 
 /// An advertisement may not shorten what is left of an address below this (RFC 4862 5.5.3 e).
 const TWO_HOURS: Duration = Duration::from_secs(7200);
-/// TEMP_VALID_LIFETIME and TEMP_PREFERRED_LIFETIME (RFC 8981 3.8).
-const TEMP_VALID: Duration = Duration::from_secs(2 * 86_400);
-const TEMP_PREFERRED: Duration = Duration::from_secs(86_400);
+/// An address that is a duplicate is replaced this often (RFC 7217 IDGEN_RETRIES, RFC 8981 TEMP_IDGEN_RETRIES).
+const RETRIES: u8 = 3;
 /// A new temporary address is made this long before the old one is deprecated (REGEN_ADVANCE: 2 s and what detection takes).
 const REGEN: Duration = Duration::from_secs(5);
-/// Most addresses of one interface that advertisements make (RFC 4862 leaves it open; a flood of prefixes must end somewhere).
-const MAX_AUTOCONF: usize = 32;
 
 pub(crate) fn is_link_local(a: &IpAddr) -> bool {
     matches!(a, IpAddr::V6(x) if x.segments()[0] & 0xffc0 == 0xfe80)
@@ -44,8 +43,50 @@ impl Inet6 {
     /// The link-local address that every interface has.
     pub(crate) fn add_link_local(&mut self, l: &mut Layers<'_>, ifindex: u32) {
         let Some(mac) = l.net.iface(ifindex).map(|i| i.mac) else { return };
-        let a = zone::embed(join(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), eui64(mac)), ifindex);
-        let _ = l.net.add_addr(l.cx, ifindex, auto(a, Life::default()));
+        let net = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
+        let a = zone::embed(join(net, self.identifier(l, ifindex, mac, net)), ifindex);
+        let life = Life { optimistic: self.t.optimistic, ..Life::default() };
+        let _ = l.net.add_addr(l.cx, ifindex, auto(a, life));
+    }
+
+    /// The identifier of an interface in a network.
+    fn identifier(&self, l: &Layers<'_>, ifindex: u32, mac: [u8; 6], net: Ipv6Addr) -> [u8; 8] {
+        let Some(key) = &self.stable else { return eui64(mac) };
+        let high = (u128::from(net) >> 64) as u64;
+        let mut n = self.tries.get(&(ifindex, high)).copied().unwrap_or(0);
+        let name = l.net.ifname(ifindex).unwrap_or_default();
+        loop {
+            let h = key.hash(&[b"stable", &high.to_be_bytes(), &mac, name.as_bytes(), &[n]]);
+            if !reserved(h) {
+                return h.to_be_bytes();
+            }
+            n = n.wrapping_add(1);
+        }
+    }
+
+    /// An address that was made here is somebody else's: another one takes its place, if there is another.
+    pub(crate) fn another(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
+        let Some(i) = l.net.iface(ifindex) else { return };
+        let mac = i.mac;
+        let Some(life) = i.addrs.iter().find(|x| x.addr == a).map(|x| x.life) else { return };
+        let wire = zone::strip(a);
+        let high = (u128::from(wire) >> 64) as u64;
+        let stable = self.stable.is_some()
+            && (life.autoconf || slaac_made(&wire))
+            && wire == join(wire, self.identifier(l, ifindex, mac, wire));
+        if !(stable || life.temporary) {
+            return;
+        }
+        let n = self.tries.entry((ifindex, high)).or_default();
+        if *n >= RETRIES {
+            return;
+        }
+        *n += 1;
+        let _ = l.net.del_addr(l.cx, ifindex, a.into());
+        let id = if life.temporary { random(l) } else { self.identifier(l, ifindex, mac, wire) };
+        let new = join(wire, id);
+        let new = if slaac_made(&wire) { zone::embed(new, ifindex) } else { new };
+        let _ = l.net.add_addr(l.cx, ifindex, auto(new, life));
     }
 
     /// A prefix that addresses may be made of (RFC 4862 5.5.3).
@@ -82,13 +123,15 @@ impl Inet6 {
             a.life.preferred = preferred;
             a.life.deprecated = preferred <= now;
         }
-        if p.valid == 0 || count + 2 > MAX_AUTOCONF {
+        if p.valid == 0 || count + 2 > self.t.maxifprefixes as usize {
             return;
         }
         if !any {
-            let life =
-                Life { autoconf: true, preferred, valid, deprecated: p.preferred == 0, ..Life::default() };
-            let _ = l.net.add_addr(l.cx, ifindex, auto(join(p.prefix, eui64(mac)), life));
+            let deprecated = p.preferred == 0;
+            let optimistic = self.t.optimistic;
+            let life = Life { autoconf: true, preferred, valid, deprecated, optimistic, ..Life::default() };
+            let id = self.identifier(l, ifindex, mac, p.prefix);
+            let _ = l.net.add_addr(l.cx, ifindex, auto(join(p.prefix, id), life));
         }
         if self.t.use_tempaddr && !temporary && p.preferred > REGEN.as_secs() as u32 {
             self.add_temporary(l, ifindex, p.prefix, preferred, valid);
@@ -105,18 +148,18 @@ impl Inet6 {
     ) {
         let now = l.cx.now;
         // Desynchronised, so that a network's hosts do not all change at once (RFC 8981 3.8: up to 0.4 of the time).
-        let less = Duration::from_secs(l.cx.rng.below((TEMP_PREFERRED.as_secs() / 10 * 4) as u32).into());
+        let whole = self.t.temppltime;
+        let less = Duration::from_secs(l.cx.rng.below((whole / 10 * 4).max(1)).into());
+        let most = Duration::from_secs(whole.into()).saturating_sub(less);
         let life = Life {
             autoconf: true,
             temporary: true,
-            preferred: preferred.min(now + (TEMP_PREFERRED - less)),
-            valid: valid.min(now + TEMP_VALID),
+            preferred: preferred.min(now + most),
+            valid: valid.min(now + Duration::from_secs(self.t.tempvltime.into())),
+            optimistic: self.t.optimistic,
             ..Life::default()
         };
-        let mut id = l.cx.rng.next_u64().to_be_bytes();
-        // Not one of the reserved identifiers (RFC 5453): all zeros, and the subnet anycast ones at the end.
-        id[0] &= 0xfd;
-        id[7] |= 1;
+        let id = random(l);
         let _ = l.net.add_addr(l.cx, ifindex, auto(join(net, id), life));
     }
 
@@ -164,6 +207,26 @@ impl Inet6 {
             }
         }
         next
+    }
+}
+
+/// The link-local network of an address that every interface has.
+fn slaac_made(a: &Ipv6Addr) -> bool {
+    is_link_local(&IpAddr::V6(*a))
+}
+
+/// Identifiers that have a meaning (RFC 5453): all zeros, the subnet anycast ones, and those of IANA's own addresses.
+fn reserved(id: u64) -> bool {
+    id == 0 || id >= 0xfdff_ffff_ffff_ff80 && id <= 0xfdff_ffff_ffff_ffff || id >> 24 == 0x02_005e_fffe
+}
+
+/// An identifier that says nothing.
+fn random(l: &mut Layers<'_>) -> [u8; 8] {
+    loop {
+        let id = l.cx.rng.next_u64();
+        if !reserved(id) {
+            return id.to_be_bytes();
+        }
     }
 }
 

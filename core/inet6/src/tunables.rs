@@ -21,6 +21,16 @@ pub struct Tunables {
     pub auto_flowlabel: bool,
     /// `net.inet6.ip6.use_tempaddr`: addresses that change are made too (RFC 8981).
     pub use_tempaddr: bool,
+    /// `net.inet6.ip6.temppltime` and `tempvltime`: seconds that such an address is preferred and valid (RFC 8981 3.8).
+    pub temppltime: u32,
+    /// See [`Tunables::temppltime`].
+    pub tempvltime: u32,
+    /// `net.inet6.ip6.maxifprefixes`: most addresses of an interface that advertisements make.
+    pub maxifprefixes: u32,
+    /// `net.inet6.ip6.maxifdefrouters`: most routers, routes and prefixes of an interface.
+    pub maxifdefrouters: u32,
+    /// `net.inet6.icmp6.nd6_optimistic_dad`: addresses that are made here are used while they are looked for (RFC 4429).
+    pub optimistic: bool,
     /// `net.inet6.icmp6.errppslimit`: errors per second; 0 none, negative no limit.
     pub errppslimit: i64,
     /// `net.inet6.icmp6.rediraccept`: redirects change routes.
@@ -40,6 +50,11 @@ impl Default for Tunables {
             hdrnestlimit: 15,
             auto_flowlabel: true,
             use_tempaddr: false,
+            temppltime: 86_400,
+            tempvltime: 2 * 86_400,
+            maxifprefixes: 32,
+            maxifdefrouters: 32,
+            optimistic: false,
             errppslimit: 100,
             rediraccept: true,
             redirtimeout: 600,
@@ -52,6 +67,20 @@ const FIXED: &[Fixed] = &[
     ("net.inet6.ip6.forwarding", "0", "forwarding is not in this build"),
     ("net.inet6.ip6.redirect", "1", "forwarding is not in this build"),
     ("net.inet6.ip6.rip6stats", "0", "routing headers are not followed (RFC 5095)"),
+    ("net.inet6.ip6.defmcasthlim", "1", "a socket has its own (IPV6_MULTICAST_HOPS)"),
+    ("net.inet6.ip6.keepfaith", "0", "this stack has no faith interface"),
+    ("net.inet6.ip6.maxdynroutes", "256", "it is a limit of the build"),
+    ("net.inet6.ip6.maxfrags", "-1", "net.inet6.ip6.maxfragpackets and the packet memory are the limits"),
+    ("net.inet6.ip6.v6only", "0", "a socket has its own (IPV6_V6ONLY)"),
+    ("net.inet6.icmp6.nd6_debug", "0", "what matters is in the log always"),
+    ("net.inet6.icmp6.nd6_delay", "5", "RFC 4861 section 10 names it"),
+    ("net.inet6.icmp6.nd6_maxnudhint", "0", "transports confirm as often as they hear"),
+    ("net.inet6.icmp6.nd6_maxqueuelen", "3", "-p tcpip neighbour_hold is the limit"),
+    ("net.inet6.icmp6.nd6_mmaxtries", "3", "RFC 4861 section 10 names it"),
+    ("net.inet6.icmp6.nd6_prune", "0", "what is over ends at once"),
+    ("net.inet6.icmp6.nd6_umaxtries", "3", "RFC 4861 section 10 names it"),
+    ("net.inet6.icmp6.nd6_useloopback", "1", "packets to ourselves never leave"),
+    ("net.inet6.icmp6.nodeinfo", "0", "node information queries are not answered"),
 ];
 
 const NAMES: &[&str] = &[
@@ -63,6 +92,11 @@ const NAMES: &[&str] = &[
     "net.inet6.ip6.hdrnestlimit",
     "net.inet6.ip6.auto_flowlabel",
     "net.inet6.ip6.use_tempaddr",
+    "net.inet6.ip6.temppltime",
+    "net.inet6.ip6.tempvltime",
+    "net.inet6.ip6.maxifprefixes",
+    "net.inet6.ip6.maxifdefrouters",
+    "net.inet6.icmp6.nd6_optimistic_dad",
     "net.inet6.icmp6.errppslimit",
     "net.inet6.icmp6.rediraccept",
     "net.inet6.icmp6.redirtimeout",
@@ -82,6 +116,11 @@ impl Variables for Tunables {
             "net.inet6.ip6.hdrnestlimit" => Place::Word(&mut self.hdrnestlimit, 1, 64),
             "net.inet6.ip6.auto_flowlabel" => Place::Flag(&mut self.auto_flowlabel),
             "net.inet6.ip6.use_tempaddr" => Place::Flag(&mut self.use_tempaddr),
+            "net.inet6.ip6.temppltime" => Place::Word(&mut self.temppltime, 60, 31_536_000),
+            "net.inet6.ip6.tempvltime" => Place::Word(&mut self.tempvltime, 60, 31_536_000),
+            "net.inet6.ip6.maxifprefixes" => Place::Word(&mut self.maxifprefixes, 1, 250),
+            "net.inet6.ip6.maxifdefrouters" => Place::Word(&mut self.maxifdefrouters, 1, 1024),
+            "net.inet6.icmp6.nd6_optimistic_dad" => Place::Flag(&mut self.optimistic),
             "net.inet6.icmp6.errppslimit" => Place::Long(&mut self.errppslimit),
             "net.inet6.icmp6.rediraccept" => Place::Flag(&mut self.rediraccept),
             "net.inet6.icmp6.redirtimeout" => Place::Word(&mut self.redirtimeout, 1, 86_400),

@@ -51,8 +51,10 @@ impl Shard {
             Request::Sysctl { name, value: Some(_) } if self.cx.cfg.host.iter().any(|v| v.0 == *name) => None,
             Request::Sysctl { name, value } => Some(self.sysctl(name, value.as_deref())),
             Request::Groups => Some(Reply::Groups(self.groups())),
-            Request::Arp | Request::AddArp(_) | Request::DelArp { .. } => {
-                Some(self.ask_domains(r).unwrap_or_else(|| Reply::err(Errno::EAFNOSUPPORT)))
+            Request::Arp | Request::AddArp(_) | Request::DelArp { .. } | Request::Nd(_) => {
+                let none =
+                    || Reply::why(Errno::EAFNOSUPPORT, "this variant does not speak the address family");
+                Some(self.ask_domains(r).unwrap_or_else(none))
             }
             Request::Stack
             | Request::NicInfo { .. }
@@ -116,8 +118,15 @@ impl Shard {
     }
 
     /// Counters in netstat's order: IP, ICMP, IGMP, then the sockets' (TCP, UDP), ARP, drop reasons, memory.
-    fn stats(&self) -> ProtoStats {
-        let all = self.cx.counters.report();
+    fn stats(&mut self) -> ProtoStats {
+        let mut all = self.cx.counters.report();
+        // What a family counts itself stands behind what all count.
+        let Shard { cx, net, sockets, domains, .. } = self;
+        for d in domains.iter_mut() {
+            if let Some(Reply::Stats(s)) = d.ctl(&mut Layers { cx, net, sockets }, &Request::Stats) {
+                all.extend(s.counters);
+            }
+        }
         let (tail, mut counters): (Vec<Counter>, Vec<Counter>) =
             all.into_iter().partition(|c| c.group == "arp" || c.group == "drop");
         counters.extend(self.sockets.stats());

@@ -7,14 +7,15 @@ use crate::shard::Shard;
 use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use iopkt_base::{Errno, zone};
-use iopkt_ctl::{AddrInfo, AddrState, IfCounters, Ifconf, Reply, Request, iff};
+use iopkt_base::{Errno, Instant, zone};
+use iopkt_ctl::{AddrInfo, AddrLife, AddrState, IfCounters, Ifconf, Reply, Request, iff, in6};
 
 impl Shard {
     pub(crate) fn ctl_interface(&mut self, r: &Request) -> Reply {
         let name = match r {
             Request::Interfaces { name: None } => {
-                return Reply::Interfaces(self.net.interfaces().map(ifconf).collect());
+                let now = self.cx.now;
+                return Reply::Interfaces(self.net.interfaces().map(|i| ifconf(i, now)).collect());
             }
             Request::Interfaces { name: Some(n) }
             | Request::SetFlags { name: n, .. }
@@ -68,11 +69,11 @@ impl Shard {
             }
             Request::ZeroCounters { .. } => {
                 // Read and zeroed in one step, so that nothing is lost between.
-                let shown = ifconf(ifc);
+                let shown = ifconf(ifc, self.cx.now);
                 ifc.counters = IfCounters::default();
                 Reply::Interfaces(alloc::vec![shown])
             }
-            _ => Reply::Interfaces(alloc::vec![ifconf(ifc)]),
+            _ => Reply::Interfaces(alloc::vec![ifconf(ifc, self.cx.now)]),
         }
     }
 
@@ -170,7 +171,37 @@ pub(crate) fn addr_info(a: &IfAddr) -> AddrInfo {
     }
 }
 
-pub(crate) fn ifconf(i: &Interface) -> Ifconf {
+/// Seconds until `end`; `None` for never.
+fn left(now: Instant, end: Instant) -> Option<u32> {
+    (end != Instant::FAR).then(|| end.since(now).as_secs().min(u32::MAX.into()) as u32)
+}
+
+/// What is special about an IPv6 address.
+fn life(a: &IfAddr, now: Instant) -> Option<AddrLife> {
+    if a.addr.is_ipv4() {
+        return None;
+    }
+    let l = &a.life;
+    let bits = [
+        (l.anycast, in6::ANYCAST),
+        (a.state == AddrState::Tentative, in6::TENTATIVE),
+        (a.state == AddrState::Duplicated, in6::DUPLICATED),
+        (l.detached, in6::DETACHED),
+        (l.deprecated, in6::DEPRECATED),
+        (l.nodad, in6::NODAD),
+        (l.autoconf, in6::AUTOCONF),
+        (l.temporary, in6::TEMPORARY),
+        (l.optimistic && a.state == AddrState::Tentative, in6::OPTIMISTIC),
+    ];
+    Some(AddrLife {
+        addr: zone::strip_ip(a.addr),
+        flags: bits.iter().filter(|b| b.0).fold(0, |f, b| f | b.1),
+        preferred: left(now, l.preferred),
+        valid: left(now, l.valid),
+    })
+}
+
+pub(crate) fn ifconf(i: &Interface, now: Instant) -> Ifconf {
     let addrs: Vec<AddrInfo> = i.addrs.iter().map(addr_info).collect();
     Ifconf {
         name: i.name.clone(),
@@ -196,5 +227,6 @@ pub(crate) fn ifconf(i: &Interface) -> Ifconf {
         driver: i.driver.clone(),
         addrs,
         counters: i.counters,
+        lives: i.addrs.iter().filter_map(|a| life(a, now)).collect(),
     }
 }

@@ -115,6 +115,10 @@ pub struct Life {
     pub deprecated: bool,
     /// May be used while duplicate detection runs (RFC 4429).
     pub optimistic: bool,
+    /// Its prefix is advertised by no router that answers, while others are: used when nothing else is there.
+    pub detached: bool,
+    /// Used without looking for duplicates.
+    pub nodad: bool,
     /// From then on it is deprecated: no new connection uses it if there is another.
     pub preferred: Instant,
     /// Then it goes.
@@ -129,6 +133,8 @@ impl Default for Life {
             anycast: false,
             deprecated: false,
             optimistic: false,
+            detached: false,
+            nodad: false,
             preferred: Instant::FAR,
             valid: Instant::FAR,
         }
@@ -210,6 +216,8 @@ pub struct Interface {
     pub tx: VecDeque<Mbuf>,
     /// Its device is a program.
     pub node: Option<crate::tun::Node>,
+    /// Settings of Neighbour Discovery ([`iopkt_ctl::nd6`]).
+    pub nd6: u32,
 }
 
 impl Interface {

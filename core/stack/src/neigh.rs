@@ -20,6 +20,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use iopkt_base::{Duration, Instant, Keyed};
+use iopkt_ctl::NdState;
 use iopkt_mbuf::Mbuf;
 
 /// Between two solicitations for one address (RFC 1122 2.3.2.1; RFC 4861 RETRANS_TIMER).
@@ -36,6 +37,26 @@ pub const KEEP: Duration = Duration::from_secs(1200);
 /// How long the answer about the neighbour that was asked for last is given again without a look at the table: what
 /// `used` of its entry may lag behind.
 const RECENT: Duration = Duration::from_secs(1);
+
+/// Times of Neighbour Discovery on a link (RFC 4861 6.3.2), and whether neighbours are polled there at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NdTimes {
+    /// An entry counts as reachable this long after it was confirmed.
+    pub reachable: Duration,
+    /// Between two solicitations.
+    pub retry: Duration,
+    /// Neighbours that are used are polled (NUD).
+    pub nud: bool,
+}
+
+/// What holds for IPv4, and for IPv6 where nothing else was said.
+const USUAL: NdTimes = NdTimes { reachable: REACHABLE, retry: RETRY, nud: true };
+
+impl Default for NdTimes {
+    fn default() -> NdTimes {
+        USUAL
+    }
+}
 
 /// Interface and address.
 pub type Key = (u32, IpAddr);
@@ -125,6 +146,12 @@ pub struct Listed {
     pub proxy: bool,
     /// When it will be forgotten if nobody uses it.
     pub expires: Instant,
+    /// Where it stands, in `ndp`'s words.
+    pub state: NdState,
+    /// When it was heard of last.
+    pub confirmed: Instant,
+    /// Questions that were not answered.
+    pub asked: u8,
 }
 
 /// Most entries that are only answered for.
@@ -132,8 +159,8 @@ const MAX_PROXIES: usize = 1024;
 
 /// Without confirmation for this long, a neighbour that was polled is gone. An IPv6 entry may be stale from the start: what
 /// counts is that nothing came while it was polled.
-fn silence(ip: &IpAddr) -> Duration {
-    if ip.is_ipv6() { RETRY * u32::from(TRIES) } else { REACHABLE }
+fn silence(ip: &IpAddr, t: NdTimes) -> Duration {
+    if ip.is_ipv6() { t.retry * u32::from(TRIES) } else { REACHABLE }
 }
 
 /// The cache.
@@ -149,6 +176,8 @@ pub struct Neighbours {
     pub(crate) recent: Option<(Key, [u8; 6], Instant)>,
     /// Entries that are only answered for.
     proxies: BTreeMap<Key, [u8; 6]>,
+    /// Links of IPv6 whose times are not the usual ones.
+    times: BTreeMap<u32, NdTimes>,
 }
 
 impl Neighbours {
@@ -164,7 +193,27 @@ impl Neighbours {
             held: 0,
             recent: None,
             proxies: BTreeMap::new(),
+            times: BTreeMap::new(),
         }
+    }
+
+    /// The times of a link from now on.
+    pub fn set_times(&mut self, ifindex: u32, t: NdTimes) {
+        self.recent = None;
+        if t == USUAL {
+            self.times.remove(&ifindex);
+        } else {
+            self.times.insert(ifindex, t);
+        }
+    }
+
+    /// The times of a link of IPv6.
+    pub fn times(&self, ifindex: u32) -> NdTimes {
+        self.times.get(&ifindex).copied().unwrap_or(USUAL)
+    }
+
+    fn times_of(&self, key: &Key) -> NdTimes {
+        if self.times.is_empty() || key.1.is_ipv4() { USUAL } else { self.times(key.0) }
     }
 
     /// Number of entries.
@@ -193,14 +242,18 @@ impl Neighbours {
         {
             return Some((mac, m));
         }
+        let t = self.times_of(&key);
         if let Some(e) = self.map.get_mut(&key)
             && e.state != State::Incomplete
         {
             e.used = cx.now;
+            if !t.nud {
+                return Some((e.mac, m));
+            }
             if e.state == State::Delay {
                 return Some((e.mac, m));
             }
-            let old = e.state == State::Stale || cx.now.since(e.confirmed) >= REACHABLE;
+            let old = e.state == State::Stale || cx.now.since(e.confirmed) >= t.reachable;
             if ip.is_ipv6() && !e.permanent && e.state != State::Probe && old {
                 // Used, and perhaps gone: what is sent now may be answered by a transport (RFC 4861 7.3.3).
                 e.state = State::Delay;
@@ -208,17 +261,17 @@ impl Neighbours {
                 self.arm(key, cx.now + DELAY);
                 return Some((mac, m));
             }
-            if !e.permanent && e.state != State::Probe && cx.now.since(e.confirmed) >= REACHABLE {
+            if !e.permanent && e.state != State::Probe && cx.now.since(e.confirmed) >= t.reachable {
                 // Used and out of date: poll it (RFC 1122 2.3.2.1 (2)), and go on using it meanwhile.
                 e.state = State::Probe;
                 e.tries = 1;
                 let mac = e.mac;
                 self.solicits.push_back(Solicit { ifindex, target: ip, unicast: Some(mac) });
-                self.arm(key, cx.now + RETRY);
+                self.arm(key, cx.now + t.retry);
                 return Some((mac, m));
             }
             let stale =
-                if e.permanent || e.state == State::Probe { Instant::FAR } else { e.confirmed + REACHABLE };
+                if e.permanent || e.state == State::Probe { Instant::FAR } else { e.confirmed + t.reachable };
             self.recent = Some((key, e.mac, stale.min(cx.now + RECENT)));
             return Some((e.mac, m));
         }
@@ -234,7 +287,8 @@ impl Neighbours {
             }
             self.insert(key, cx.now, State::Incomplete);
             self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast: None });
-            self.arm(key, cx.now + RETRY);
+            let t = self.times_of(&key);
+            self.arm(key, cx.now + t.retry);
         }
         let full = self.held >= cx.cfg.max_neighbours.saturating_mul(4);
         let Some(e) = self.map.get_mut(&key) else { return cx.drop(m, Why::HoldQueueFull) };
@@ -383,6 +437,11 @@ impl Neighbours {
         room
     }
 
+    /// The entries that are only answered for.
+    pub fn proxies(&self) -> impl Iterator<Item = &Key> {
+        self.proxies.keys()
+    }
+
     /// Removes the entries that are only answered for and for which `f` is true; whether there were any.
     pub fn remove_proxies(&mut self, f: impl Fn(&Key) -> bool) -> bool {
         let before = self.proxies.len();
@@ -437,6 +496,7 @@ impl Neighbours {
 
     fn fire(&mut self, cx: &mut Cx, key: Key) {
         self.recent = None;
+        let t = self.times_of(&key);
         let Some(e) = self.map.get_mut(&key) else {
             // Cannot be: entry and timer go together. Taking the timer away keeps the turn finite all the same.
             self.timers.retain(|t| t.1 != key);
@@ -447,7 +507,7 @@ impl Neighbours {
                 e.tries += 1;
                 let unicast = (e.state == State::Probe).then_some(e.mac);
                 self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast });
-                self.arm(key, cx.now + RETRY);
+                self.arm(key, cx.now + t.retry);
             }
             State::Incomplete => {
                 cx.counters.inc(Stat::ArpTimeouts);
@@ -460,7 +520,7 @@ impl Neighbours {
                 }));
                 self.remove(cx, key, Why::NoNeighbour);
             }
-            State::Probe if cx.now.since(e.confirmed) >= silence(&key.1) => {
+            State::Probe if cx.now.since(e.confirmed) >= silence(&key.1, t) => {
                 // It does not answer any more: the next packet asks everybody, or goes another way.
                 cx.counters.inc(Stat::ArpTimeouts);
                 self.remove(cx, key, Why::NoNeighbour);
@@ -474,7 +534,7 @@ impl Neighbours {
                 e.tries = 1;
                 let mac = e.mac;
                 self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast: Some(mac) });
-                self.arm(key, cx.now + RETRY);
+                self.arm(key, cx.now + t.retry);
             }
             State::Reachable | State::Stale | State::Delay | State::Probe => {
                 if cx.now.since(e.used.max(e.confirmed)) >= KEEP {
@@ -525,6 +585,15 @@ impl Neighbours {
                 published: e.published,
                 proxy: false,
                 expires: if e.permanent { Instant::FAR } else { e.used.max(e.confirmed) + KEEP },
+                state: match e.state {
+                    State::Incomplete => NdState::Incomplete,
+                    State::Reachable => NdState::Reachable,
+                    State::Stale => NdState::Stale,
+                    State::Delay => NdState::Delay,
+                    State::Probe => NdState::Probe,
+                },
+                confirmed: e.confirmed,
+                asked: if matches!(e.state, State::Incomplete | State::Probe) { e.tries } else { 0 },
             })
             .collect();
         v.extend(self.proxies.iter().map(|(k, mac)| Listed {
@@ -535,6 +604,9 @@ impl Neighbours {
             published: true,
             proxy: true,
             expires: Instant::FAR,
+            state: NdState::Stale,
+            confirmed: Instant::FAR,
+            asked: 0,
         }));
         v.sort_unstable_by_key(|l| (l.ip, l.ifindex, l.proxy));
         v

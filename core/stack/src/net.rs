@@ -475,5 +475,6 @@ fn loopback(index: u32, name: String) -> Interface {
         promisc_users: 0,
         tx: VecDeque::new(),
         node: None,
+        nd6: 0,
     }
 }

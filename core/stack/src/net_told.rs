@@ -16,7 +16,8 @@ impl Net {
     pub(crate) fn tell_ifinfo(&self, cx: &mut Cx, ifindex: u32) {
         cx.note(Note::IfInfo(ifindex));
         if let Some(i) = self.iface(ifindex) {
-            cx.rt.push(|_| RtNote::IfInfo(Box::new(ifconf(i))));
+            let now = cx.now;
+            cx.rt.push(|_| RtNote::IfInfo(Box::new(ifconf(i, now))));
         }
     }
 
@@ -30,7 +31,8 @@ impl Net {
     pub(crate) fn tell_addr(&self, cx: &mut Cx, ifindex: u32, a: &IfAddr, added: bool) {
         cx.note(if added { Note::NewAddr(ifindex) } else { Note::DelAddr(ifindex) });
         if let Some(i) = self.iface(ifindex) {
-            cx.rt.push(|_| RtNote::Addr { added, iface: Box::new(ifconf(i)), addr: addr_info(a) });
+            let now = cx.now;
+            cx.rt.push(|_| RtNote::Addr { added, iface: Box::new(ifconf(i, now)), addr: addr_info(a) });
         }
     }
 

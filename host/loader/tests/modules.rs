@@ -67,6 +67,7 @@ fn en0() -> Ifconf {
             peer: None,
             state: AddrState::Tentative,
         }],
+        lives: Vec::new(),
         counters: IfCounters::default(),
     }
 }

@@ -249,6 +249,9 @@ fn gone(e: Errno) -> Option<alloc::string::String> {
 
 /// Whether a request changes something.
 fn changes(r: &Request) -> bool {
+    if let Request::Nd(n) = r {
+        return !n.only_looks();
+    }
     !matches!(
         r,
         Request::Stack

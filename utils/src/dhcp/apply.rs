@@ -194,6 +194,14 @@ fn resolv_conf(l: &Lease, name: &str, no_domain: bool) -> String {
 }
 
 /// Writes a file so that no reader sees half of it.
+/// Puts a text into resolv.conf(5) of this stack.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn replace_resolv_conf(text: &str) -> std::io::Result<()> {
+    replace(&place("/etc/resolv.conf"), text)
+}
+
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;

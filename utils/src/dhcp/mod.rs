@@ -10,6 +10,7 @@ mod options;
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, ask, odd, print};
 use apply::Applied;
+pub use apply::replace_resolv_conf;
 use frame::Heard;
 use iopkt_autoconf::dhcp::{Action, Client, Config, Why};
 use iopkt_base::Instant;

@@ -28,6 +28,14 @@ struct Address {
     broadcast: Option<String>,
     peer: Option<String>,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preferred_lifetime: Option<Option<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_lifetime: Option<Option<u32>>,
 }
 
 /// One interface.
@@ -61,7 +69,7 @@ fn some(n: u64) -> Option<u64> {
     (n != 0).then_some(n)
 }
 
-fn address(a: &AddrInfo) -> Address {
+fn address(i: &Ifconf, a: &AddrInfo) -> Address {
     let v4 = a.addr.is_ipv4();
     Address {
         family: if v4 { "inet" } else { "inet6" },
@@ -75,6 +83,13 @@ fn address(a: &AddrInfo) -> Address {
             AddrState::Tentative => "tentative",
             AddrState::Duplicated => "duplicated",
         },
+        scope: match a.addr {
+            std::net::IpAddr::V6(x) if x.segments()[0] & 0xffc0 == 0xfe80 => Some(i.index),
+            _ => None,
+        },
+        flags: (!v4).then(|| show::words(i, a)),
+        preferred_lifetime: i.life(&a.addr).map(|l| l.preferred),
+        valid_lifetime: i.life(&a.addr).map(|l| l.valid),
     }
 }
 
@@ -109,7 +124,7 @@ pub fn interface(i: &Ifconf, x: show::Extra) -> Interface<'_> {
             .addrs
             .iter()
             .filter(|a| if a.addr.is_ipv4() { x.inet } else { x.inet6 })
-            .map(address)
+            .map(|a| address(i, a))
             .collect(),
         counters: i.counters,
     }

@@ -9,8 +9,9 @@ mod words;
 
 use crate::getopt::{self, Parsed};
 use crate::tool::{Failure, Outcome, Stack, ask, odd, print, print_json};
-use iopkt_ctl::{Ifconf, LinkState, Reply, Request};
+use iopkt_ctl::{Ifconf, LinkState, NdRequest, Reply, Request};
 use show::Extra;
+use std::net::IpAddr;
 
 /// Usage, as `--help` prints it.
 pub const USAGE: &str = "usage: ifconfig [-hLmvz] [--json] interface [protocol_family]
@@ -30,6 +31,7 @@ parameters: up down alias -alias delete netmask MASK prefixlen N broadcast ADDR 
             metric N mtu N media TYPE [-]mediaopt OPTION[,...] mode MODE instance N
             [-]link0 [-]link1 [-]link2 [-]debug [-]promisc
             [-]{ip4csum,tcp4csum,udp4csum,tcp6csum,udp6csum}[-rx|-tx] [-]tso4 [-]tso6
+of inet6:   [-]anycast [-]deprecated [-]tentative [-]pltime N [-]vltime N eui64
 SOCK=/prefix selects the stack.";
 
 /// Runs the tool.
@@ -112,6 +114,7 @@ fn list(s: &mut dyn Stack, f: &Parsed, name: Option<String>, family: Option<&str
         counters: f.has('v') || f.has('z'),
         human: f.has('h'),
         media: f.has('m'),
+        lifetimes: f.has('L'),
         inet: family.is_none_or(|w| w == "inet"),
         inet6: family.is_none_or(|w| w == "inet6"),
         link: family.is_none_or(|w| w == "link"),
@@ -161,10 +164,30 @@ fn change(s: &mut dyn Stack, name: &str, words: &[String]) -> Outcome {
             ask(s, name, &r)?;
         }
     }
-    for r in requests {
+    for mut r in requests {
+        if let (true, Request::Nd(NdRequest::AddAddr { addr, life, .. })) = (plan.eui64, &mut r) {
+            addr.addr = eui64(s, name, addr.addr)?;
+            life.addr = addr.addr;
+        }
         ask(s, name, &r)?;
     }
     Ok(0)
+}
+
+/// The network of `net` with the identifier of the interface's link-local address, as BSD's ifconfig makes it.
+fn eui64(s: &mut dyn Stack, name: &str, net: IpAddr) -> Result<IpAddr, Failure> {
+    let low =
+        interfaces(s, Some(name.to_string()))?.iter().flat_map(|i| &i.addrs).find_map(|a| match a.addr {
+            IpAddr::V6(x) if x.segments()[0] & 0xffc0 == 0xfe80 => Some(u128::from(x) as u64),
+            _ => None,
+        });
+    let low = low.ok_or_else(|| Failure::new(format!("{name}: eui64: has no link-local address")))?;
+    match net {
+        IpAddr::V6(n) if u128::from(n) as u64 == 0 => {
+            Ok(IpAddr::V6((u128::from(n) | u128::from(low)).into()))
+        }
+        _ => Err(Failure::new(format!("{net}: eui64: the low 64 bits are to be zero"))),
+    }
 }
 
 /// The new enabled set; what the hardware lacks is refused by the word that asked for it.

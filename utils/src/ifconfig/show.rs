@@ -2,7 +2,7 @@
 
 use super::media;
 use crate::addr::{mac, mask_of};
-use iopkt_ctl::{AddrInfo, AddrState, IFCAP_NAMES, IfCounters, Ifconf, LinkState, iff};
+use iopkt_ctl::{AddrInfo, AddrState, IFCAP_NAMES, IfCounters, Ifconf, LinkState, iff, in6};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -15,6 +15,8 @@ pub struct Extra {
     pub human: bool,
     /// -m: supported media.
     pub media: bool,
+    /// -L: lifetimes of inet6 addresses.
+    pub lifetimes: bool,
     /// inet addresses.
     pub inet: bool,
     /// inet6 addresses.
@@ -65,7 +67,7 @@ pub fn block(i: &Ifconf, x: Extra) -> String {
         let wanted = if family == 4 { x.inet } else { x.inet6 };
         let mine = i.addrs.iter().filter(|a| a.addr.is_ipv4() == (family == 4));
         for (n, a) in mine.enumerate().filter(|_| wanted) {
-            o.push_str(&address(i, a, n > 0));
+            o.push_str(&address(i, a, n > 0, x.lifetimes));
         }
     }
     if x.counters {
@@ -92,7 +94,7 @@ pub fn status(i: &Ifconf) -> Option<&'static str> {
     }
 }
 
-fn address(i: &Ifconf, a: &AddrInfo, alias: bool) -> String {
+fn address(i: &Ifconf, a: &AddrInfo, alias: bool, lifetimes: bool) -> String {
     let mut o = String::new();
     match a.addr {
         IpAddr::V4(ip) => {
@@ -109,18 +111,37 @@ fn address(i: &Ifconf, a: &AddrInfo, alias: bool) -> String {
             let scoped = ip.segments()[0] & 0xffc0 == 0xfe80;
             let zone = if scoped { format!("%{}", i.name) } else { String::new() };
             let _ = write!(o, "\tinet6 {ip}{zone} prefixlen {}", a.prefix_len);
-            match a.state {
-                AddrState::Valid => {}
-                AddrState::Tentative => o.push_str(" tentative"),
-                AddrState::Duplicated => o.push_str(" duplicated"),
+            if let Some(p) = a.peer {
+                let _ = write!(o, " -> {p}");
+            }
+            for word in words(i, a) {
+                let _ = write!(o, " {word}");
             }
             if scoped {
                 let _ = write!(o, " scopeid 0x{:x}", i.index);
+            }
+            if let Some(l) = i.life(&a.addr).filter(|_| lifetimes) {
+                let _ = write!(o, " pltime {} vltime {}", seconds(l.preferred), seconds(l.valid));
             }
         }
     }
     o.push('\n');
     o
+}
+
+/// What is special about an address, in ifconfig's words.
+pub fn words(i: &Ifconf, a: &AddrInfo) -> Vec<&'static str> {
+    let state = match a.state {
+        AddrState::Valid => 0,
+        AddrState::Tentative => in6::TENTATIVE,
+        AddrState::Duplicated => in6::DUPLICATED,
+    };
+    let flags = i.life(&a.addr).map_or(state, |l| l.flags);
+    in6::NAMES.iter().filter(|n| flags & n.0 != 0).map(|n| n.1).collect()
+}
+
+fn seconds(s: Option<u32>) -> String {
+    s.map_or_else(|| "infty".into(), |s| s.to_string())
 }
 
 fn plural(n: u64, one: &str) -> String {
@@ -174,8 +195,15 @@ mod tests {
     use super::super::tests::wm0;
     use super::*;
 
-    const ALL: Extra =
-        Extra { counters: false, human: false, media: false, inet: true, inet6: true, link: true };
+    const ALL: Extra = Extra {
+        counters: false,
+        human: false,
+        media: false,
+        lifetimes: false,
+        inet: true,
+        inet6: true,
+        link: true,
+    };
 
     #[test]
     fn the_documented_ethernet_block() {
@@ -206,6 +234,18 @@ mod tests {
         let want =
             "lo0: flags=8049<UP,LOOPBACK,RUNNING,MULTICAST> mtu 33192\n\tinet 127.0.0.1 netmask 0xff000000\n";
         assert_eq!(block(&i, ALL), want);
+    }
+
+    #[test]
+    fn what_is_special_about_an_ipv6_address() {
+        let mut i = wm0();
+        let a = i.addrs.last().expect("an IPv6 address").addr;
+        let flags = in6::AUTOCONF | in6::DEPRECATED | in6::TENTATIVE;
+        i.lives = vec![iopkt_ctl::AddrLife { addr: a, flags, preferred: Some(0), valid: None }];
+        let s = block(&i, Extra { lifetimes: true, ..ALL });
+        let want = " prefixlen 64 tentative deprecated autoconf scopeid 0x11 pltime 0 vltime infty\n";
+        assert!(s.ends_with(want), "{s}");
+        assert!(block(&i, ALL).ends_with(" autoconf scopeid 0x11\n"));
     }
 
     #[test]

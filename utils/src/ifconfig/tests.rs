@@ -40,6 +40,7 @@ pub(super) fn wm0() -> Ifconf {
             addr("192.168.56.101", 24, Some("192.168.56.255")),
             addr("fe80::5054:ff:fe5d:43bb", 64, None),
         ],
+        lives: Vec::new(),
         counters: IfCounters { ipackets: 1, ibytes: 60, obytes: 3 << 20, ..Default::default() },
     }
 }

@@ -5,6 +5,7 @@ use crate::addr;
 use crate::resolve;
 use crate::tool::Failure;
 use iopkt_ctl::{AddrInfo, AddrState, IFCAP_IP4CSUM, IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_TSO4, IFCAP_TSO6};
+use iopkt_ctl::{AddrLife, NdRequest, in6};
 use iopkt_ctl::{IFCAP_LRO, IFCAP_UDP4CSUM, IFCAP_UDP6CSUM, IFCAP_USO4, IFCAP_USO6, Request, iff};
 use std::net::IpAddr;
 
@@ -28,6 +29,8 @@ pub struct Plan {
     pub caps: Option<CapChange>,
     /// Media changes, if any word asked for them.
     pub media: Option<media::Change>,
+    /// The low half of the IPv6 address is that of the interface's link-local one (`eui64`).
+    pub eui64: bool,
 }
 
 /// Words that need what this build does not have, and what that is; refused by name.
@@ -36,22 +39,6 @@ const NOT_HERE: &[(&str, &[&str])] = &[
     ("link aggregation (agr)", &["agrport", "-agrport"]),
     ("a tunnel interface (gif, gre)", &["tunnel", "deletetunnel"]),
     ("CARP", &["advbase", "advskew", "carpdev", "-carpdev", "pass", "state", "vhid"]),
-    (
-        "IPv6",
-        &[
-            "anycast",
-            "-anycast",
-            "deprecated",
-            "-deprecated",
-            "tentative",
-            "-tentative",
-            "eui64",
-            "pltime",
-            "-pltime",
-            "vltime",
-            "-vltime",
-        ],
-    ),
     (
         "802.11",
         &[
@@ -125,6 +112,11 @@ struct Address {
     delete: bool,
     /// The word that needs an address beside it.
     needs: Option<String>,
+    /// Flags of an IPv6 address to set and to clear.
+    flags: (u32, u32),
+    /// Its lifetimes, seconds.
+    preferred: Option<u32>,
+    valid: Option<u32>,
 }
 
 /// A line as it is taken apart.
@@ -217,6 +209,7 @@ impl Line<'_> {
                     Some(addr::inet_aton(v).map(IpAddr::V4).ok_or_else(|| bad("broadcast", v))?);
                 self.a.needs = Some(w.into());
             }
+            w if self.a.v6 && self.v6_word(w, value)? => self.a.needs = Some(w.into()),
             "metric" => {
                 let v = value()?;
                 let metric =
@@ -236,6 +229,39 @@ impl Line<'_> {
             "instance" => self.p.media.get_or_insert_default().instance(value()?)?,
             "create" | "plumb" => self.create = true,
             "destroy" | "unplumb" => self.destroy = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// A word about an IPv6 address; false when it is none.
+    fn v6_word<'w>(
+        &mut self,
+        w: &str,
+        value: &mut dyn FnMut() -> Result<&'w str, Failure>,
+    ) -> Result<bool, Failure> {
+        let (word, on) = w.strip_prefix('-').map_or((w, true), |s| (s, false));
+        let mut flag = |set: u32, clear: u32| {
+            let (s, c) = if on { (set, clear) } else { (clear, set) };
+            self.a.flags = ((self.a.flags.0 | s) & !c, (self.a.flags.1 | c) & !s);
+        };
+        // FOREVER is what BSD's all ones mean.
+        let mut seconds = |of: &str| match on {
+            false => Ok(None),
+            true => {
+                let v = value()?;
+                let n = if v == "infty" { Some(u32::MAX) } else { v.parse().ok() };
+                Ok(Some(n.ok_or_else(|| bad(of, v))?).filter(|n| *n != u32::MAX))
+            }
+        };
+        match word {
+            "anycast" => flag(in6::ANYCAST, 0),
+            "deprecated" => flag(in6::DEPRECATED, 0),
+            // What is not to be looked for is used at once.
+            "tentative" => flag(in6::TENTATIVE, in6::NODAD),
+            "pltime" => self.a.preferred = seconds("pltime")?,
+            "vltime" => self.a.valid = seconds("vltime")?,
+            "eui64" if on => self.p.eui64 = true,
             _ => return Ok(false),
         }
         Ok(true)
@@ -333,8 +359,14 @@ impl Line<'_> {
         });
         let info =
             AddrInfo { addr: ip, prefix_len, broadcast: a.broadcast, peer: a.peer, state: AddrState::Valid };
-        // `ifconfig IF ADDR` sets the primary address; IPv6 addresses always add.
-        Ok(Some(Request::AddAddr { name, addr: info, replace: !a.alias && !a.v6 }))
+        if a.v6 {
+            // IPv6 addresses stand beside each other; giving one again changes lifetimes and flags.
+            let (flags, clear) = a.flags;
+            let life = AddrLife { addr: ip, flags, preferred: a.preferred, valid: a.valid };
+            return Ok(Some(Request::Nd(NdRequest::AddAddr { name, addr: info, life, clear })));
+        }
+        // `ifconfig IF ADDR` sets the primary address.
+        Ok(Some(Request::AddAddr { name, addr: info, replace: !a.alias }))
     }
 }
 
@@ -409,6 +441,26 @@ mod tests {
     }
 
     #[test]
+    fn the_words_of_inet6() {
+        let of6 = |l: &str| match of(l).requests.remove(0) {
+            Request::Nd(NdRequest::AddAddr { addr, life, clear, .. }) => (addr, life, clear),
+            r => panic!("{l}: {r:?}"),
+        };
+        let (a, life, clear) =
+            of6("inet6 2001:db8::1 prefixlen 48 alias anycast deprecated pltime 9 vltime 10");
+        assert_eq!((a.addr.to_string().as_str(), a.prefix_len), ("2001:db8::1", 48));
+        assert_eq!((life.flags, clear), (in6::ANYCAST | in6::DEPRECATED, 0));
+        assert_eq!((life.preferred, life.valid), (Some(9), Some(10)));
+        let (a, life, clear) =
+            of6("inet6 2001:db8::1/64 -tentative -anycast -deprecated pltime infty -vltime");
+        assert_eq!((a.prefix_len, life.flags), (64, in6::NODAD));
+        assert_eq!(clear, in6::TENTATIVE | in6::ANYCAST | in6::DEPRECATED);
+        assert_eq!((life.preferred, life.valid), (None, None));
+        assert!(of("inet6 2001:db8:: eui64").eui64);
+        assert_eq!(of6("inet6 2001:db8::1 tentative").1.flags, in6::TENTATIVE);
+    }
+
+    #[test]
     fn create_comes_first_and_destroy_alone() {
         let p = of("127.0.0.2 mtu 1500 create");
         assert!(matches!(p.requests[0], Request::Create { .. }) && p.requests.len() == 3, "{p:?}");
@@ -451,7 +503,11 @@ mod tests {
             ("-nwkey", "-nwkey: 802.11 is not in this build"),
             ("mediaopt hostap", "mediaopt hostap: 802.11 is not in this build"),
             ("mode 11b", "mode 11b: modes are of 802.11, which is not in this build"),
-            ("inet6 fe80::1 anycast", "anycast: IPv6 is not in this build"),
+            ("10.1 anycast", "anycast: bad value"),
+            ("inet6 anycast", "anycast: needs an address"),
+            ("inet6 2001:db8::1 pltime", "pltime: value is missing"),
+            ("inet6 2001:db8::1 vltime x", "vltime x: bad value"),
+            ("inet6 2001:db8::1 -eui64", "-eui64: unknown parameter"),
             ("inet6 delete", "delete: name the IPv6 address (inet6 ADDRESS -alias)"),
             ("inet6 10.1", "10.1: bad value"),
             ("media token", "media token: unknown Ethernet medium"),

@@ -193,6 +193,7 @@ mod tests {
                 peer: None,
                 state: AddrState::Valid,
             }],
+            lives: Vec::new(),
             counters: IfCounters { ipackets, ibytes: ipackets * 100, iqdrops: 3, ..IfCounters::default() },
         }
     }

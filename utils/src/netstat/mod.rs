@@ -196,7 +196,7 @@ fn show_stats(s: &mut dyn Stack, f: &Parsed, family: Option<Family>) -> Outcome 
         (true, ..) => Some("mbuf"),
         (_, Some(p), _) => Some(p),
         (_, None, Some(Family::Arp)) => Some("arp"),
-        (_, None, Some(Family::Inet6 | Family::Local)) => {
+        (_, None, Some(Family::Local)) => {
             return Err(Failure::new("no statistics of that family"));
         }
         _ => None,
@@ -206,6 +206,15 @@ fn show_stats(s: &mut dyn Stack, f: &Parsed, family: Option<Family>) -> Outcome 
         if st.counters.is_empty() {
             return Err(Failure::new(format!("{p}: unknown or uninstrumented protocol")));
         }
+    }
+    let six = |g: &str| matches!(g, "ip6" | "icmp6" | "mld" | "tcp6" | "udp6");
+    match family {
+        Some(Family::Inet6) => st.counters.retain(|c| six(&c.group)),
+        Some(Family::Inet) => st.counters.retain(|c| !six(&c.group)),
+        _ => {}
+    }
+    if st.counters.is_empty() {
+        return Err(Failure::new("no statistics of that family"));
     }
     // Twice: only what happened.
     if f.flags.iter().filter(|x| x.0 == 's').count() > 1 {

@@ -219,7 +219,11 @@ fn got(dst: &IpAddr, r: &RouteInfo, names: &Names) -> String {
         let _ = writeln!(o, "       mask: {mask}");
     }
     if let Some(g) = r.gateway {
-        let _ = writeln!(o, "    gateway: {}", names.host(g));
+        let g = match g {
+            IpAddr::V6(_) => crate::addr::zoned(g, r.ifname.as_deref()),
+            g => names.host(g),
+        };
+        let _ = writeln!(o, "    gateway: {g}");
     }
     if let Some(src) = r.src {
         let _ = writeln!(o, " local addr: {}", names.host(src));

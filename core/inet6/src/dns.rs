@@ -1,0 +1,165 @@
+//! Servers for names and domains to search, as routers tell them (RFC 8106). Kept for those who ask: `ndp`, `rtsold`, the tools.
+//!
+//! Bounded: [`MAX`] of each kind on an interface (RFC 8106 6.1 wants room for three). What a router tells with lifetime 0 goes.
+
+use crate::Inet6;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::Ipv6Addr;
+use iopkt_base::{Duration, Instant, zone};
+use iopkt_ctl::NdDns;
+use iopkt_stack::Layers;
+use iopkt_wire::nd::INFINITE;
+
+/// Most servers, and most domains, of an interface.
+const MAX: usize = 8;
+
+#[derive(Clone, PartialEq, Eq)]
+enum What {
+    Server(Ipv6Addr),
+    Domain(String),
+}
+
+struct Told {
+    ifindex: u32,
+    router: Ipv6Addr,
+    what: What,
+    until: Instant,
+}
+
+/// What was told.
+#[derive(Default)]
+pub(crate) struct Dns(Vec<Told>);
+
+impl Dns {
+    pub fn detach(&mut self, ifindex: u32) {
+        self.0.retain(|t| t.ifindex != ifindex);
+    }
+
+    /// Ends what is over; when the next one ends.
+    pub fn age(&mut self, now: Instant) -> Instant {
+        self.0.retain(|t| t.until > now);
+        self.0.iter().map(|t| t.until).min().unwrap_or(Instant::FAR)
+    }
+
+    fn told(&mut self, now: Instant, ifindex: u32, router: Ipv6Addr, what: What, secs: u32) {
+        let until = if secs == INFINITE { Instant::FAR } else { now + Duration::from_secs(secs.into()) };
+        let kind = |w: &What| matches!(w, What::Server(_));
+        if let Some(t) =
+            self.0.iter_mut().find(|t| t.ifindex == ifindex && t.router == router && t.what == what)
+        {
+            t.until = until;
+        } else if secs != 0
+            && self.0.iter().filter(|t| t.ifindex == ifindex && kind(&t.what) == kind(&what)).count() < MAX
+        {
+            self.0.push(Told { ifindex, router, what, until });
+        }
+    }
+}
+
+impl Inet6 {
+    /// An option with servers, 16 bytes each.
+    pub(crate) fn dns_servers(
+        &mut self,
+        l: &Layers<'_>,
+        ifindex: u32,
+        router: Ipv6Addr,
+        secs: u32,
+        b: &[u8],
+    ) {
+        for a in b.as_chunks::<16>().0 {
+            let a = Ipv6Addr::from(*a);
+            if !a.is_multicast() && !a.is_unspecified() && !a.is_loopback() {
+                self.dns.told(l.cx.now, ifindex, router, What::Server(zone::embed(a, ifindex)), secs);
+            }
+        }
+    }
+
+    /// An option with domains.
+    pub(crate) fn dns_domains(
+        &mut self,
+        l: &Layers<'_>,
+        ifindex: u32,
+        router: Ipv6Addr,
+        secs: u32,
+        b: &[u8],
+    ) {
+        for name in domains(b) {
+            self.dns.told(l.cx.now, ifindex, router, What::Domain(name), secs);
+        }
+    }
+
+    /// All of it, for those who ask.
+    pub(crate) fn dns_list(&self, l: &Layers<'_>) -> Vec<NdDns> {
+        let now = l.cx.now;
+        let of = |t: &Told| {
+            let (server, domain) = match &t.what {
+                What::Server(a) => (Some(zone::strip(*a)), None),
+                What::Domain(d) => (None, Some(d.clone())),
+            };
+            Some(NdDns {
+                ifname: l.net.ifname(t.ifindex)?.into(),
+                router: zone::strip(t.router),
+                server,
+                domain,
+                expires: crate::ctl::left(now, t.until),
+            })
+        };
+        self.dns.0.iter().filter_map(of).collect()
+    }
+}
+
+/// The names in a search list option: labels with their lengths, each name ended by a zero, zeros behind the last (RFC 8106 5.2). What
+/// is no name of a host ends the list: nothing of it may reach a file or a terminal.
+fn domains(mut b: &[u8]) -> Vec<String> {
+    let mut out = Vec::new();
+    while b.first().is_some_and(|n| *n != 0) {
+        let mut name = String::new();
+        loop {
+            let Some((n, rest)) = b.split_first() else { return out };
+            let Some((label, rest)) = rest.split_at_checked(usize::from(*n)).filter(|_| *n < 64) else {
+                return out;
+            };
+            b = rest;
+            if label.is_empty() {
+                break;
+            }
+            let good = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+            if !label.iter().all(good) || name.len() + label.len() > 253 {
+                return out;
+            }
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.extend(label.iter().map(|c| char::from(*c)));
+        }
+        out.push(name);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_read_up_to_the_first_that_is_none() {
+        assert_eq!(
+            domains(b"\x07example\x03com\0\x03lan\0\0\0\0\0"),
+            [String::from("example.com"), "lan".into()]
+        );
+        assert_eq!(domains(b"\x03lan\0\x03a\nb\0"), ["lan"]);
+        assert!(domains(b"\xc0\x01").is_empty() && domains(b"\x05ab").is_empty() && domains(b"").is_empty());
+        assert!(domains(b"\x03lan").is_empty(), "not ended");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_safe(b in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for d in domains(&b) {
+                prop_assert!(!d.is_empty() && d.bytes().all(|c| c.is_ascii_graphic()));
+            }
+        }
+    }
+}

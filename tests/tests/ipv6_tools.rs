@@ -1,0 +1,160 @@
+//! The tools of IPv6 as a user types them, with Linux's kernel and radvd at the other end of a TAP.
+
+use iopkt_tests::netns::Netns;
+use iopkt_tests::{Lab, Proc};
+use std::process::Command;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// io-pkt-v6-hc with devnp-tap, whose other end is `k0` of a fresh namespace: fe80::1 and 2001:db8::1 there, tapk0 up here.
+fn start(lab: &mut Lab) -> Netns {
+    let ns = Netns::new();
+    lab.spawn(&format!("io-pkt-v6-hc --foreground -d tap ifname=k0,netns=/run/netns/{}", ns.name));
+    lab.wait(MINUTE, "if_up -p -r 1 tapk0");
+    ns.exec(
+        "sysctl -qw net.ipv6.conf.k0.accept_dad=0 net.ipv6.conf.all.forwarding=1; \
+         ip addr add fe80::1/64 dev k0 nodad && ip addr add 2001:db8::1/64 dev k0 nodad && ip link set k0 up",
+    );
+    lab.sh("ifconfig tapk0 up");
+    lab.wait(MINUTE, "ifconfig tapk0 | grep 'inet6 fe80' > a; grep -q prefixlen a && ! grep -q tentative a");
+    ns
+}
+
+/// Router advertisements from `k0`, by radvd.
+fn radvd(lab: &Lab, ns: &Netns, conf: &str) -> Proc {
+    let (file, pid) = (lab.work().join("radvd.conf"), lab.work().join("radvd.pid"));
+    std::fs::write(&file, format!("interface k0 {{ AdvSendAdvert on; {conf} }};\n")).expect("radvd.conf");
+    let mut c = Command::new("ip");
+    c.args(["netns", "exec", &ns.name, "radvd", "-n", "-m", "stderr"]);
+    c.arg("-C").arg(&file).arg("-p").arg(&pid);
+    Proc::start(c, &lab.work().join("radvd.out"))
+}
+
+#[test]
+fn ifconfig_takes_the_words_of_inet6() {
+    let mut lab = Lab::new("v6ifconfig");
+    let ns = start(&mut lab);
+    let line = |lab: &Lab, a: &str| {
+        let all = lab.sh("ifconfig -L tapk0");
+        let found = all.lines().find(|l| l.contains(&format!("inet6 {a} ")));
+        found.unwrap_or_else(|| panic!("{a}: {all}")).trim().to_string()
+    };
+    lab.sh("ifconfig tapk0 inet6 2001:db8::5 prefixlen 48 pltime 10000 vltime 20000 -tentative");
+    let text = line(&lab, "2001:db8::5");
+    assert!(
+        text.starts_with("inet6 2001:db8::5 prefixlen 48 pltime 9") && text.contains(" vltime 19"),
+        "{text}"
+    );
+    lab.sh("ifconfig tapk0 inet6 2001:db8::6 anycast alias");
+    assert_eq!(line(&lab, "2001:db8::6"), "inet6 2001:db8::6 prefixlen 64 anycast pltime infty vltime infty");
+    lab.sh("ifconfig tapk0 inet6 2001:db8::5 prefixlen 48 deprecated");
+    assert!(line(&lab, "2001:db8::5").contains(" prefixlen 48 deprecated pltime 0 vltime infty"));
+    lab.sh("ifconfig tapk0 inet6 2001:db8:5:: eui64");
+    let ll = lab.sh("ifconfig tapk0 | sed -n 's/.*inet6 fe80::\\([^%]*\\)%.*/\\1/p'");
+    assert!(line(&lab, &format!("2001:db8:5:0:{}", ll.trim())).contains("prefixlen 64"));
+    let j = lab.sh("ifconfig --json tapk0 inet6");
+    assert!(j.contains("\"preferred_lifetime\": 0") && j.contains("\"anycast\""), "{j}");
+    // The kernel finds the anycast one, too.
+    assert!(ns.exec("ping -6 -c 1 -W 30 2001:db8::6").contains(" 0% packet loss"));
+    lab.sh("ifconfig tapk0 inet6 2001:db8::6 -alias && ifconfig tapk0 inet6 2001:db8::5 delete");
+    assert!(!lab.sh("ifconfig tapk0").contains("2001:db8::6"));
+    let (_, why) = lab.sh_fails("ifconfig tapk0 inet6 2001:db8::7 pltime 20 vltime 10");
+    assert!(why.contains("cannot be preferred for longer"), "{why}");
+    // A duplicate is said to be one, and never used.
+    lab.sh("ifconfig tapk0 inet6 2001:db8::1");
+    lab.wait(MINUTE, "ifconfig tapk0 | grep -q '2001:db8::1 prefixlen 64 duplicated'");
+}
+
+#[test]
+fn a_router_configures_the_interface() {
+    let mut lab = Lab::new("v6router");
+    let ns = start(&mut lab);
+    let (_, why) = lab.sh_fails("rtsol tapk0");
+    assert!(why.contains("accept_rtadv=1"), "{why}");
+    lab.sh("sysctl -w net.inet6.ip6.accept_rtadv=1 net.inet6.ip6.use_tempaddr=1");
+    let _radvd = radvd(
+        &lab,
+        &ns,
+        "MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvReachableTime 20000; AdvRetransTimer 1500; AdvLinkMTU 1400; \
+         AdvCurHopLimit 61; AdvOtherConfigFlag on; AdvDefaultPreference high; AdvDefaultLifetime 1800; \
+         prefix 2001:db8:7::/64 { AdvValidLifetime 60000; AdvPreferredLifetime 30000; }; \
+         route 2001:db8:99::/48 { AdvRoutePreference low; }; \
+         RDNSS 2001:db8::53 { AdvRDNSSLifetime 1000; }; DNSSL example.com { };",
+    );
+    lab.wait(MINUTE, "rtsol -d tapk0");
+    lab.wait(MINUTE, "ndp -r | grep -q 'fe80::.*%tapk0 if=tapk0, flags=O, pref=high, expire='");
+    let p = lab.sh("ndp -p");
+    assert!(p.contains("2001:db8:7::/64 if=tapk0\nflags=LA vltime=60000, pltime=30000, expire=16h"), "{p}");
+    assert!(p.contains("  advertised by\n    fe80::") && p.contains(", ref=2\n"), "{p}");
+    let i = lab.sh("ndp -i tapk0");
+    assert!(i.starts_with("linkmtu=1400, maxmtu=1500, curhlim=61, basereachable=20s0ms, reachable="), "{i}");
+    assert!(i.ends_with("retrans=1s500ms\nFlags: nud accept_rtadv auto_linklocal \n"), "{i}");
+    lab.wait(MINUTE, "ifconfig -L tapk0 | grep -q '2001:db8:7:.* prefixlen 64 autoconf pltime'");
+    lab.wait(MINUTE, "ifconfig -L tapk0 | grep -q '2001:db8:7:.* prefixlen 64 autoconf temporary pltime'");
+    let routes = lab.sh("netstat -rn -f inet6");
+    assert!(routes.contains("2001:db8:99::/48") && routes.contains("UGD"), "{routes}");
+    let get = lab.sh("route -n get -inet6 2001:db8:99::1");
+    assert!(get.contains("gateway: fe80::") && get.contains("%tapk0\n"), "{get}");
+    ns.exec("ip addr add 2001:db8:7::1/64 dev k0 nodad");
+    lab.sh("ping6 -c 1 2001:db8:7::1");
+    assert!(lab.sh("ndp -an").contains("%tapk0"), "the router is known");
+    assert!(lab.sh("netstat -s -f inet6").contains(" router advertisements received"));
+    lab.sh("rtsold -1 tapk0");
+    let conf = std::fs::read_to_string(lab.root().join("etc/resolv.conf")).expect("resolv.conf");
+    assert!(conf.contains("search example.com\nnameserver 2001:db8::53\n"), "{conf}");
+    // Forgotten on order, and learnt again.
+    lab.sh("ndp -P");
+    assert_eq!(lab.sh("ndp -p"), "");
+    lab.wait(MINUTE, "ndp -p | grep -q 2001:db8:7");
+    lab.sh("ndp -i tapk0 -- -accept_rtadv && ndp -R && ndp -P");
+    assert!(!lab.sh("ndp -i tapk0").contains(" accept_rtadv"));
+    assert_eq!(lab.sh("ndp -r"), "");
+}
+
+#[test]
+fn neighbours_by_hand() {
+    let mut lab = Lab::new("v6ndp");
+    let ns = start(&mut lab);
+    lab.sh("ifconfig tapk0 inet6 2001:db8::2 prefixlen 64 -tentative");
+    lab.sh("ping6 -c 1 2001:db8::1");
+    let mac = ns.exec("cat /sys/class/net/k0/address");
+    let a = lab.sh("ndp -a");
+    assert!(
+        a.starts_with("Neighbor                             Linklayer Address  Netif Expire    S Flgs"),
+        "{a}"
+    );
+    let of = |who: &str| {
+        a.lines().find(|l| l.starts_with(&format!("{who} "))).unwrap_or_else(|| panic!("{who}: {a}"))
+    };
+    assert!(of("2001:db8::1").contains(mac.trim()) && of("2001:db8::2").contains("permanent R"), "{a}");
+    assert_eq!(lab.sh("ndp -d 2001:db8::1"), "2001:db8::1 (2001:db8::1) deleted\n");
+    assert_eq!(lab.sh_fails("ndp 2001:db8::1").1, "ndp: 2001:db8::1 (2001:db8::1) -- no entry\n");
+    // A neighbour that answers no question, found by what is set by hand.
+    ns.exec("ip addr add 2001:db8::77/128 dev lo");
+    lab.sh(&format!("ndp -s 2001:db8::77 {}", mac.trim()));
+    lab.sh("ping6 -c 1 2001:db8::77");
+    assert!(lab.sh("ndp 2001:db8::77").contains("permanent"));
+    // Answered for: the kernel finds it, although it is not ours.
+    lab.sh("ndp -s 2001:db8::99 2:0:0:0:0:99 proxy");
+    ns.exec("ping -6 -c 1 -W 1 2001:db8::99 || true");
+    assert!(ns.exec("ip -6 neigh show 2001:db8::99 dev k0").contains("lladdr 02:00:00:00:00:99"));
+    lab.sh("ndp -c");
+    let a = lab.sh("ndp --json -a");
+    assert!(a.contains("\"2001:db8::77\"") && a.contains("\"2001:db8::99\""), "{a}");
+    assert_eq!(lab.sh_fails("ndp -s fe80::5 2:0:0:0:0:5").0, 1, "which link?");
+    assert_eq!(lab.sh_fails("ndp -i nope0").0, 1);
+    let (_, why) = lab.sh_fails("ndp -i tapk0 bogus");
+    assert!(why.contains("bogus: unknown flag"), "{why}");
+}
+
+#[test]
+fn the_variant_without_ipv6_says_so() {
+    let mut lab = Lab::new("v6none");
+    lab.spawn("io-pkt-v4-hc --foreground");
+    lab.wait(MINUTE, "ifconfig lo0");
+    for line in ["ndp -a", "ndp -p", "ndp -i lo0 nud", "ifconfig lo0 inet6 2001:db8::1", "rtsol lo0"] {
+        let (code, why) = lab.sh_fails(line);
+        assert!(code == 1 && why.contains("this variant does not speak the address family"), "{line}: {why}");
+    }
+}
