@@ -523,6 +523,10 @@ impl Host for SockHost {
         (i128::from(at.as_nanos()) + self.epoch).clamp(0, u64::MAX.into()) as u64
     }
 
+    fn text(&mut self, name: &str, text: &[u8]) -> Result<OwnedFd> {
+        iopkt_sys::shared::text(name, text).map_err(|e| pure(&e))
+    }
+
     fn ring_new(&mut self, len: usize) -> Result<RingId> {
         // A clock that was set while nobody captured is noticed here.
         self.epoch = epoch();

@@ -71,6 +71,20 @@ impl Shared {
     }
 }
 
+/// A file in memory with this text, which nobody can change; its offset is 0.
+///
+/// # Errors
+/// ENOMEM, EMFILE.
+pub fn text(name: &str, text: &[u8]) -> io::Result<OwnedFd> {
+    let fd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut at = 0;
+    while at < text.len() {
+        at += rustix::io::pwrite(&fd, &text[at..], at as u64)?;
+    }
+    fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+    Ok(fd)
+}
+
 impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: our own mapping, and nobody has a reference into it.

@@ -1,4 +1,4 @@
-//! Device nodes: `/dev/bpf`, `/dev/tunN`, `/dev/tapN` of the stack.
+//! Device nodes: `/dev/bpf`, `/dev/tunN`, `/dev/tapN` of the stack; and the files of `/proc/net` that it has.
 //!
 //! open(2) of one of these names asks the stack; every other name is the kernel's. The descriptor is a real one, of
 //! messages: read(2) takes a packet (of a BPF device: a buffer), write(2) sends one, poll(2) works. ioctl(2) is a request.
@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use iopkt_shim::ops;
 use iopkt_shim::sys::{self, Result};
 use iopkt_sockproto::linux::IFREQ_LEN;
-use iopkt_sockproto::{MAX_PAYLOAD, PairName, bpf, sockf};
+use iopkt_sockproto::{MAX_PAYLOAD, PairName, bpf, proc_net, sockf};
 
 use crate::session::Stack;
 use crate::{datagram, fail, length, real, status};
@@ -48,6 +48,9 @@ unsafe fn open_node(path: *const c_char, flags: c_int) -> Option<c_int> {
     }
     // SAFETY: the caller's promise.
     let name = unsafe { CStr::from_ptr(path) }.to_bytes();
+    if core::str::from_utf8(name).ok().and_then(proc_net).is_some() {
+        return Some(open_text(name, flags));
+    }
     if !is_node(name) {
         return None;
     }
@@ -69,6 +72,68 @@ unsafe fn open_node(path: *const c_char, flags: c_int) -> Option<c_int> {
         let _ = sys::fcntl(fd, libc::F_SETFD, 0);
     }
     Some(fd)
+}
+
+/// Opens a file of `/proc/net`: what it says is the stack's.
+fn open_text(name: &[u8], flags: c_int) -> c_int {
+    if flags & libc::O_ACCMODE != libc::O_RDONLY {
+        return fail(libc::EACCES);
+    }
+    match ops::open(&mut Stack, name, flags, 0) {
+        Ok(fd) => {
+            if flags & libc::O_CLOEXEC == 0 {
+                let _ = sys::fcntl(fd, libc::F_SETFD, 0);
+            }
+            fd
+        }
+        Err(e) => fail(e),
+    }
+}
+
+/// fopen(3) of such a file to read it; `None`: it is none, or is to be written.
+///
+/// # Safety
+/// Both must be C strings, or null.
+unsafe fn fopen_text(path: *const c_char, mode: *const c_char) -> Option<*mut libc::FILE> {
+    if path.is_null() || mode.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    let (name, how) = unsafe { (CStr::from_ptr(path).to_bytes(), CStr::from_ptr(mode).to_bytes()) };
+    core::str::from_utf8(name).ok().and_then(proc_net)?;
+    if how.first() != Some(&b'r') || how.contains(&b'+') {
+        return None;
+    }
+    let cloexec = if how.contains(&b'e') { libc::O_CLOEXEC } else { 0 };
+    let fd = open_text(name, libc::O_RDONLY | cloexec);
+    if fd < 0 {
+        return Some(core::ptr::null_mut());
+    }
+    // SAFETY: a descriptor of our own, which the stream takes.
+    Some(unsafe { libc::fdopen(fd, mode) })
+}
+
+macro_rules! fopens {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        $(
+            $(#[$doc])*
+            ///
+            /// # Safety
+            /// As in C.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $name(path: *const c_char, mode: *const c_char) -> *mut libc::FILE {
+                // SAFETY: the program's arguments.
+                unsafe { fopen_text(path, mode).unwrap_or_else(|| real::$name(path, mode)) }
+            }
+        )*
+    };
+}
+
+fopens! {
+    /// fopen(3): libc's own opens without the open(2) that is seen here.
+    fopen;
+    /// fopen64(3).
+    fopen64;
 }
 
 fn learn(p: &PairName, len: u32) {

@@ -1,6 +1,6 @@
 //! libc's own functions, for calls that may block and are cancellation points.
 
-use core::ffi::{CStr, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 macro_rules! real {
@@ -56,6 +56,34 @@ real! {
     epoll_pwait(fd: c_int, events: *mut libc::epoll_event, n: c_int, timeout: c_int, mask: *const libc::sigset_t) -> c_int = c"epoll_pwait";
     /// send(2).
     send(fd: c_int, buf: *const c_void, len: usize, flags: c_int) -> libc::ssize_t = c"send";
+}
+
+macro_rules! streams {
+    ($($(#[$doc:meta])* $name:ident = $c:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub unsafe fn $name(path: *const c_char, mode: *const c_char) -> *mut libc::FILE {
+                static AT: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+                let f = find(&AT, $c);
+                if f.is_null() {
+                    crate::fail(libc::ENOSYS);
+                    return core::ptr::null_mut();
+                }
+                // SAFETY: libc's function of this name has this type.
+                let f: unsafe extern "C" fn(*const c_char, *const c_char) -> *mut libc::FILE =
+                    unsafe { core::mem::transmute(f) };
+                // SAFETY: the caller's promise.
+                unsafe { f(path, mode) }
+            }
+        )*
+    };
+}
+
+streams! {
+    /// fopen(3).
+    fopen = c"fopen";
+    /// fopen64(3).
+    fopen64 = c"fopen64";
 }
 
 /// Looks the functions up, so that no signal handler has to.

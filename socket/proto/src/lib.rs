@@ -34,7 +34,7 @@ pub use addr::Addr;
 pub use dgram::{DGRAM_HDR_LEN, DgramHdr, LINK_ADDR_LEN, df, ext};
 pub use msg::{BadMsg, HDR_LEN, Hello, MAX_MSG, MAX_PAYLOAD, MAX_SOCKOPT, Rep, Req, repf};
 pub use name::{NAME_LEN, NAME_PREFIX, PairFamily, PairName};
-pub use op::{Op, sockf};
+pub use op::{Op, PROC_NET, proc_net, sockf};
 
 /// Version of the message layouts. Both sides must have the same; the server refuses others with EPROTO and
 /// a log line that names both numbers.

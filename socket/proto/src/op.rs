@@ -78,7 +78,8 @@ ops! {
     /// [`crate::repf`] bits; addr: peer. ENOTSOCK when it is none of this server's.
     Info = 17,
     /// open(2) of a device node of the stack. args: open(2) flags (O_NONBLOCK counts), 0, 0, [`sockf`] bits;
-    /// payload: the node's documented name (`/dev/bpf`, `/dev/tun0`). Reply: fd; ENXIO without such a node, EBUSY when only
+    /// payload: the node's documented name (`/dev/bpf`, `/dev/tun0`), or that of a file in [`crate::PROC_NET`], whose text as of
+    /// now the descriptor has. Reply: fd; ENXIO without such a node, EBUSY when only
     /// one may have it open.
     Open = 18,
     /// The memory of a packet socket's receive ring (PACKET_RX_RING). fd; args: 1 only makes the descriptor readable if a
@@ -96,4 +97,14 @@ pub mod sockf {
     /// Whoever asks will make of a stream's end of file, and of a write that the pair refuses, what TCP would (SO_ERROR and TCP_INFO
     /// tell): the connection may be joined with another program's past the stack.
     pub const JOINS: i32 = 2;
+}
+
+/// Files of `/proc/net` (proc(5)) whose text a stack has for [`Op::Open`].
+pub const PROC_NET: &[&str] =
+    &["arp", "dev", "if_inet6", "ipv6_route", "route", "tcp", "tcp6", "udp", "udp6"];
+
+/// Which of [`PROC_NET`] a path names.
+pub fn proc_net(path: &str) -> Option<&'static str> {
+    let name = path.strip_prefix("/proc/net/").or_else(|| path.strip_prefix("/proc/self/net/"))?;
+    PROC_NET.iter().find(|n| **n == name).copied()
 }

@@ -287,6 +287,15 @@ pub trait Host {
         at.as_nanos()
     }
 
+    /// A file with this text, of which the descriptor is at the beginning; `name` is for people.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP when this host has no files, ENOMEM, EMFILE.
+    fn text(&mut self, name: &str, text: &[u8]) -> Result<Self::Fd> {
+        let _ = (name, text);
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// Memory of `len` bytes, all 0, that can be given to a program. A host that has none says EOPNOTSUPP, and is asked for
     /// nothing else of it.
     ///

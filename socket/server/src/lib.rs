@@ -43,6 +43,7 @@ mod messages;
 mod netlink;
 mod nodes;
 mod privilege;
+mod procnet;
 mod request;
 mod routing;
 mod rtconv;

@@ -61,7 +61,7 @@ impl<H: Host> Server<H> {
                 Err(e) => self.reply(k, Rep::err(req, e), &[], None),
             },
             Op::Ctl => self.control(shard, k, cred, req, payload),
-            Op::Open => match self.open_node(shard, cred, req, payload) {
+            Op::Open => match self.open(shard, cred, req, payload) {
                 Ok(client) => self.reply(k, ok, &[], Some(client)),
                 Err(e) => self.reply(k, Rep::err(req, e), &[], None),
             },

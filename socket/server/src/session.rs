@@ -196,7 +196,7 @@ impl<H: Host> Server<H> {
     }
 
     /// Says of listed sockets which descriptor and user they belong to.
-    fn with_descriptors(&self, mut r: Reply) -> Reply {
+    pub(crate) fn with_descriptors(&self, mut r: Reply) -> Reply {
         if let Reply::Sockets { list, .. } = &mut r {
             for i in list {
                 let id = SockId { index: i.id as u32, generation: (i.id >> 32) as u32 };

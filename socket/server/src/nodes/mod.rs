@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use iopkt_base::{Errno, Instant, Result};
 use iopkt_sockproto::linux::*;
-use iopkt_sockproto::{DgramHdr, Op, PairFamily, Rep, Req, df, repf, sockf};
+use iopkt_sockproto::{DgramHdr, Op, PairFamily, Rep, Req, df, proc_net, repf, sockf};
 use iopkt_stack::Shard;
 use iopkt_stack::tap::TapConfig;
 use slab::Slab;
@@ -187,14 +187,17 @@ impl<H: Host> Server<H> {
         })
     }
 
+    /// open(2) of a device node, or of a file of `/proc/net`.
+    pub(crate) fn open(&mut self, shard: &mut Shard, cred: Cred, req: &Req, name: &[u8]) -> Result<H::Fd> {
+        let file = core::str::from_utf8(name).ok().and_then(proc_net);
+        match file.and_then(|n| Some((n, self.proc_net(shard, n)?))) {
+            Some((n, text)) => self.host.text(n, text.as_bytes()),
+            None => self.open_node(shard, cred, req, name),
+        }
+    }
+
     /// open(2) of a device node.
-    pub(crate) fn open_node(
-        &mut self,
-        shard: &mut Shard,
-        cred: Cred,
-        req: &Req,
-        name: &[u8],
-    ) -> Result<H::Fd> {
+    fn open_node(&mut self, shard: &mut Shard, cred: Cred, req: &Req, name: &[u8]) -> Result<H::Fd> {
         if !self.privileged(cred) {
             return Err(Errno::EACCES);
         }

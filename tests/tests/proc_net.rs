@@ -1,0 +1,77 @@
+//! `/proc/net` under io-pkt-run: the stack's interfaces, routes and sockets, in Linux's columns.
+
+use iopkt_tests::Lab;
+use iopkt_tests::netns::Netns;
+use std::time::Duration;
+
+/// Opens sockets, prints what the files say of them, without what no two systems have alike: slot, inode, what follows it.
+const LOOK: &str = r#"
+import ctypes, socket, re
+def tcp(family, at, port):
+    l = socket.socket(family, socket.SOCK_STREAM)
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6: l.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    l.bind((at, port)); l.listen(5)
+    c = socket.socket(family, socket.SOCK_STREAM)
+    c.bind((at, port + 1)); c.connect((at, port))
+    return l, c, l.accept()[0]
+def udp(family, at, port):
+    s = socket.socket(family, socket.SOCK_DGRAM); s.bind((at, port))
+    t = socket.socket(family, socket.SOCK_DGRAM); t.bind((at, port + 1)); t.connect((at, port))
+    return s, t
+keep = [tcp(socket.AF_INET, '127.0.0.1', 5000), tcp(socket.AF_INET6, '::1', 5000),
+        udp(socket.AF_INET, '127.0.0.1', 5000), udp(socket.AF_INET6, '::1', 5000)]
+inodes = 0
+for name in ['tcp', 'tcp6', 'udp', 'udp6']:
+    with open('/proc/net/' + name) as f: lines = f.read().split('\n')
+    assert lines.pop() == '', name
+    print(name, repr(lines[0]))
+    for l in sorted(lines[1:], key=lambda l: l.split()[1:4]):
+        t = l.split()
+        inodes += t[9] != '0'
+        width = len(l) if name[-1] != '6' else 0
+        print(name, ' '.join(t[1:9]), width, l.index(':'))
+print('inodes', inodes)
+for name in ['dev', 'route', 'arp']:
+    text = open('/proc/self/net/' + name).read()
+    print(name, repr(text[:text.index('\n')]))
+assert open('/proc/net/dev').read().count('|') == 4
+c = ctypes.CDLL(None)
+c.fopen.restype = ctypes.c_void_p
+f = ctypes.c_void_p(c.fopen(b'/proc/net/if_inet6', b'r'))
+b = ctypes.create_string_buffer(4096)
+n = c.fread(b, 1, 4096, f)
+lo = [l for l in b.raw[:n].decode().split('\n') if l.startswith('0' * 31 + '1 ')]
+print('if_inet6', re.sub('  lo$', ' lo0', lo[0]))
+"#;
+
+#[test]
+fn sockets_and_interfaces_stand_in_linux_s_columns() {
+    let mut lab = Lab::new("procnet");
+    let ns = Netns::new();
+    ns.exec("ip link set lo up");
+    std::fs::write(lab.work().join("look.py"), LOOK).expect("write look.py");
+    let kernel = ns.exec(&format!("python3 {}/look.py", lab.work().display()));
+    lab.spawn("io-pkt-v6-hc --foreground");
+    lab.wait(Duration::from_secs(60), "ifconfig lo0 | grep -q 'inet6 ::1'");
+    let ours = lab.sh("io-pkt-run python3 look.py");
+    assert_eq!(ours.trim(), kernel.trim());
+    // Interfaces and routes are the stack's own.
+    let dev = lab.sh("io-pkt-run cat /proc/net/dev");
+    let names: Vec<&str> = dev.lines().skip(2).map(|l| l.trim().split(':').next().unwrap_or("")).collect();
+    assert_eq!(names, ["lo0"]);
+    assert!(dev.lines().skip(2).all(|l| l.split_whitespace().count() == 17), "{dev}");
+    lab.sh("route add 10.3.0.0/16 127.0.0.1");
+    let word = |b: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(b));
+    // A gateway that is an address of our own means the interface.
+    let want = format!("lo0\t{}\t00000000\t0001\t", word([10, 3, 0, 0]));
+    let route = lab.sh("io-pkt-run cat /proc/net/route");
+    let line = route.lines().find(|l| l.starts_with(&want)).unwrap_or_else(|| panic!("{want}: {route}"));
+    assert_eq!(line.split('\t').nth(7), Some(word([255, 255, 0, 0]).as_str()));
+    assert_eq!(line.len(), 127);
+    let route6 = lab.sh("io-pkt-run cat /proc/net/ipv6_route");
+    assert!(route6.lines().all(|l| l.split_whitespace().count() == 10), "{route6}");
+    // What it has not is the kernel's, and nobody writes.
+    assert!(lab.sh("io-pkt-run head -1 /proc/net/unix").starts_with("Num"));
+    assert!(lab.sh_fails("io-pkt-run sh -c 'echo > /proc/net/tcp'").0 != 0);
+}
