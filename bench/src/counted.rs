@@ -36,7 +36,7 @@ fn budget_received(h: &mut Host, id: SockId, at: usize, batch: &mut Vec<Mbuf>) -
 pub fn transfer(n: usize) {
     let total = n * SEGMENT;
     let pool = Pool::new(PoolConfig::default());
-    let (mut a, mut b) = (host(1, &pool), host(2, &pool));
+    let (mut a, mut b) = (host(1, &pool, Family::V4), host(2, &pool, Family::V4));
     let (mut ab, mut ba) = (Vec::new(), Vec::new());
     let (lb, ca) = (listen(&mut b, BUFFER), connect(&mut a, BUFFER));
     let pattern = pattern();
@@ -81,7 +81,7 @@ pub const LOOKUPS: usize = 2000;
 /// nothing else, so that finding them is most of what is done.
 pub fn lookup(n: usize) {
     let pool = Pool::new(PoolConfig::default());
-    let mut h = host(2, &pool);
+    let mut h = host(2, &pool, Family::V4);
     h.s.begin(Instant::from_millis(2));
     let mut frames = Vec::new();
     let mut ends = Vec::with_capacity(n);

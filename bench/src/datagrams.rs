@@ -1,6 +1,6 @@
 //! UDP with payloads of 64 bytes in memory: two of our shards beside two smoltcp interfaces, one thread.
 
-use crate::ours::{carry, host};
+use crate::ours::{address, carry, host};
 use crate::smol;
 use iopkt_base::Instant;
 use iopkt_mbuf::{Pool, PoolConfig};
@@ -8,7 +8,7 @@ use iopkt_stack::Family;
 use iopkt_stack::sockets::{SendOpts, SockType};
 use smoltcp::socket::udp;
 use smoltcp::wire::IpAddress;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Payload of a datagram: its number, and zeros.
 const SIZE: usize = 64;
@@ -22,26 +22,26 @@ fn payload(n: u64) -> [u8; SIZE] {
 }
 
 /// Sends `total` datagrams and checks that each arrives, in order; returns the seconds it took.
-pub fn ours(total: u64) -> f64 {
+pub fn ours(family: Family, total: u64) -> f64 {
     let pool = Pool::new(PoolConfig::default());
-    let (mut a, mut b) = (host(1, &pool), host(2, &pool));
+    let (mut a, mut b) = (host(1, &pool, family), host(2, &pool, family));
     let (mut ab, mut ba) = (Vec::new(), Vec::new());
     let make = |h: &mut crate::ours::Host, n: u8| {
         let s = &mut h.s;
-        let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Dgram, 17).expect("socket");
-        let me = SocketAddr::new(Ipv4Addr::new(10, 0, 0, n).into(), 7);
+        let id = s.sockets.socket(&mut s.cx, family, SockType::Dgram, 17).expect("socket");
+        let me = SocketAddr::new(address(family, n), 7);
         s.sockets.bind(&mut s.cx, &s.net, id, me).expect("bind");
         id
     };
     let (sa, sb) = (make(&mut a, 1), make(&mut b, 2));
-    let to = Some(SocketAddr::new(Ipv4Addr::new(10, 0, 0, 2).into(), 7));
+    let to = Some(SocketAddr::new(address(family, 2), 7));
     let (mut sent, mut got) = (0, 0);
     let start = std::time::Instant::now();
     while got < total {
         let now = Instant::from_nanos(1_000_000 + start.elapsed().as_nanos() as u64);
         a.s.begin(now);
         b.s.begin(now);
-        // The first one alone: it waits for ARP.
+        // The first one alone: it waits for its neighbour.
         let burst = if got == 0 { 1 } else { BURST as u64 };
         while sent < total && sent - got < burst {
             let Some(m) = a.s.cx.mbufs.copy_of(&payload(sent)) else { break };

@@ -2,19 +2,23 @@
 
 use crate::report::{Better, Row, Stat, Table};
 use crate::{Skip, datagrams, ours, smol};
+use iopkt_stack::Family;
 use std::process::Command;
 
 /// Payload of a full segment: of 1500 bytes, ours spend 12 on timestamps (RFC 7323), smoltcp does not have them.
-const OURS: f64 = 1448.0;
-const SMOL: f64 = 1460.0;
+const OURS: usize = 1448;
+const OURS_V6: usize = 1428;
+const SMOL: usize = 1460;
 const BUFFER: usize = 65_535;
 
 /// Work that can be counted by its name: `n` packets of it.
 pub fn once(what: &str, n: usize) -> Option<f64> {
     Some(match what {
-        "ours" => ours::transfer(n * OURS as usize, BUFFER, false),
-        "smoltcp" => smol::transfer(n * SMOL as usize, BUFFER, false),
-        "ours-udp" => datagrams::ours(n as u64),
+        "ours" => ours::transfer(Family::V4, n * OURS, BUFFER, false),
+        "ours6" => ours::transfer(Family::V6, n * OURS_V6, BUFFER, false),
+        "smoltcp" => smol::transfer(n * SMOL, BUFFER, false),
+        "ours-udp" => datagrams::ours(Family::V4, n as u64),
+        "ours6-udp" => datagrams::ours(Family::V6, n as u64),
         "smoltcp-udp" => datagrams::smol(n as u64),
         _ => return None,
     })
@@ -41,16 +45,14 @@ fn count(what: &str, n: usize) -> Result<f64, Skip> {
 
 pub fn measure() -> Result<Table, Skip> {
     let mut rows = Vec::new();
-    for (what, ours, peer) in
-        [("TCP, a full segment", "ours", "smoltcp"), ("UDP, 64 bytes", "ours-udp", "smoltcp-udp")]
-    {
-        let n = 8000;
-        rows.push(Row::beside(
-            what,
-            Stat::new(vec![count(ours, n)?]),
-            "smoltcp",
-            Stat::new(vec![count(peer, n)?]),
-        ));
+    for (what, ours, ours6, peer) in [
+        ("TCP, a full segment", "ours", "ours6", "smoltcp"),
+        ("UDP, 64 bytes", "ours-udp", "ours6-udp", "smoltcp-udp"),
+    ] {
+        let one = |what| Ok::<_, Skip>(Stat::new(vec![count(what, 8000)?]));
+        let v4 = one(ours)?;
+        rows.push(Row::beside(what, v4.clone(), "smoltcp", one(peer)?));
+        rows.push(Row::beside(format!("{what}, over IPv6"), one(ours6)?, "ours over IPv4", v4));
     }
     Ok(Table {
         title: "Instructions per packet between two stacks in memory".into(),

@@ -3,6 +3,7 @@
 use crate::options::Options;
 use crate::report::{Better, Row, Stat, Table};
 use crate::{datagrams, ours, smol, threads};
+use iopkt_stack::Family;
 
 const TOTAL: usize = 256 << 20;
 const DATAGRAMS: u64 = 2_000_000;
@@ -14,20 +15,24 @@ pub fn measure(o: &Options) -> Vec<Table> {
 fn streams(o: &Options) -> Table {
     let mut rows = Vec::new();
     for buffer in [65_535, 262_144, 1 << 20] {
-        ours::transfer(8 << 20, buffer, true);
+        ours::transfer(Family::V4, 8 << 20, buffer, true);
+        ours::transfer(Family::V6, 8 << 20, buffer, true);
         threads::transfer(8 << 20, buffer, true);
         smol::transfer(8 << 20, buffer, true);
-        let (mut a, mut t, mut b) = (Vec::new(), Vec::new(), Vec::new());
+        let [mut a, mut a6, mut t, mut b] = [const { Vec::new() }; 4];
         let rate = |t: f64| TOTAL as f64 * 8e-9 / t;
         // Taken in turns, so that a disturbance of the machine meets all.
         for _ in 0..o.runs {
-            a.push(rate(ours::transfer(TOTAL, buffer, false)));
+            a.push(rate(ours::transfer(Family::V4, TOTAL, buffer, false)));
+            a6.push(rate(ours::transfer(Family::V6, TOTAL, buffer, false)));
             b.push(rate(smol::transfer(TOTAL, buffer, false)));
             t.push(rate(threads::transfer(TOTAL, buffer, false)));
         }
         let peer = Stat::new(b);
         let what = format!("socket buffers of {buffer} bytes");
-        rows.push(Row::beside(what.clone(), Stat::new(a), "smoltcp", peer.clone()));
+        let v4 = Stat::new(a);
+        rows.push(Row::beside(what.clone(), v4.clone(), "smoltcp", peer.clone()));
+        rows.push(Row::beside(format!("{what}, over IPv6"), Stat::new(a6), "ours over IPv4", v4));
         rows.push(Row::beside(format!("{what}, a thread each"), Stat::new(t), "smoltcp, one thread", peer));
     }
     Table {
@@ -44,11 +49,14 @@ fn streams(o: &Options) -> Table {
 }
 
 fn udp(o: &Options) -> Table {
-    let (mut a, mut b) = (Vec::new(), Vec::new());
+    let [mut a, mut a6, mut b] = [const { Vec::new() }; 3];
+    let rate = |t: f64| DATAGRAMS as f64 * 1e-6 / t;
     for _ in 0..o.runs {
-        a.push(DATAGRAMS as f64 * 1e-6 / datagrams::ours(DATAGRAMS));
-        b.push(DATAGRAMS as f64 * 1e-6 / datagrams::smol(DATAGRAMS));
+        a.push(rate(datagrams::ours(Family::V4, DATAGRAMS)));
+        a6.push(rate(datagrams::ours(Family::V6, DATAGRAMS)));
+        b.push(rate(datagrams::smol(DATAGRAMS)));
     }
+    let v4 = Stat::new(a);
     Table {
         title: "UDP between two stacks in memory".into(),
         unit: "million datagrams/s",
@@ -60,6 +68,9 @@ fn udp(o: &Options) -> Table {
             ),
             "each numbered and compared; Ethernet frames, checksums computed and verified".into(),
         ],
-        rows: vec![Row::beside("64 bytes of payload", Stat::new(a), "smoltcp", Stat::new(b))],
+        rows: vec![
+            Row::beside("64 bytes of payload", v4.clone(), "smoltcp", Stat::new(b)),
+            Row::beside("64 bytes of payload, over IPv6", Stat::new(a6), "ours over IPv4", v4),
+        ],
     }
 }

@@ -4,10 +4,11 @@
 use iopkt_base::{Errno, Instant};
 use iopkt_ctl::{AddrInfo, LinkState, Reply, Request, iff};
 use iopkt_inet::Inet;
+use iopkt_inet6::{Inet6, Tunables};
 use iopkt_mbuf::{Mbuf, Pool, PoolConfig};
 use iopkt_stack::sockets::{SockId, SockType};
-use iopkt_stack::{Config, Family, IfAttach, Shard};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use iopkt_stack::{Config, Domain, Family, IfAttach, Shard};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Bytes that are written at a time.
 pub const CHUNK: usize = 65_536;
@@ -41,24 +42,38 @@ pub fn same(pattern: &[u8], at: usize, bytes: &[u8]) -> bool {
 pub struct Host {
     pub s: Shard,
     pub ifindex: u32,
+    pub family: Family,
 }
 
-/// A host 10.0.0.`n`.
-pub fn host(n: u8, pool: &Pool) -> Host {
+/// The address of host `n`: 10.0.0.n or fd00::n.
+pub fn address(family: Family, n: u8) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::new(10, 0, 0, n).into(),
+        Family::V6 => Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n.into()).into(),
+    }
+}
+
+/// A host that speaks this family, with its [`address`].
+pub fn host(n: u8, pool: &Pool, family: Family) -> Host {
+    let domain: Box<dyn Domain> = match family {
+        Family::V4 => Box::new(Inet::new()),
+        // The address is used at once.
+        Family::V6 => Box::new(Inet6::with(Tunables { dad_count: 0, ..Tunables::default() })),
+    };
     let mut s = Shard::new(
         Instant::from_millis(1),
         Config::default(),
         u64::from(n),
         [n; 16],
         pool.cache(256),
-        vec![Box::new(Inet::new())],
+        vec![domain],
     );
     let ifindex = s
         .attach(IfAttach { link: LinkState::Up, ..IfAttach::ethernet("eth", [2, 0, 0, 0, 0, n]) })
         .expect("attach");
     let addr = AddrInfo {
-        addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)),
-        prefix_len: 24,
+        addr: address(family, n),
+        prefix_len: if family == Family::V4 { 24 } else { 64 },
         broadcast: None,
         peer: None,
         state: Default::default(),
@@ -69,7 +84,7 @@ pub fn host(n: u8, pool: &Pool) -> Host {
     ] {
         assert_eq!(s.ctl(&r), Some(Reply::Ok));
     }
-    Host { s, ifindex }
+    Host { s, ifindex, family }
 }
 
 /// Moves what one host sent to the other; returns how many frames.
@@ -81,7 +96,7 @@ pub fn carry(from: &mut Host, to: &mut Host, batch: &mut Vec<Mbuf>) -> usize {
 
 fn stream(h: &mut Host, buffer: usize) -> SockId {
     let (s, size) = (&mut h.s, (buffer as u32).to_ne_bytes());
-    let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("socket");
+    let id = s.sockets.socket(&mut s.cx, h.family, SockType::Stream, 0).expect("socket");
     for name in [7, 8] {
         s.sockets.setsockopt(&mut s.cx, &mut s.net, id, 1, name, &size).expect("buffer size");
     }
@@ -91,10 +106,8 @@ fn stream(h: &mut Host, buffer: usize) -> SockId {
 /// A listener on port 80 whose connections have buffers of this size.
 pub fn listen(h: &mut Host, buffer: usize) -> SockId {
     let id = stream(h, buffer);
-    let s = &mut h.s;
-    s.sockets
-        .bind(&mut s.cx, &s.net, id, SocketAddr::new(Ipv4Addr::new(10, 0, 0, 2).into(), 80))
-        .expect("bind");
+    let (s, me) = (&mut h.s, SocketAddr::new(address(h.family, 2), 80));
+    s.sockets.bind(&mut s.cx, &s.net, id, me).expect("bind");
     s.sockets.listen(&mut s.cx, id, 1).expect("listen");
     id
 }
@@ -102,7 +115,7 @@ pub fn listen(h: &mut Host, buffer: usize) -> SockId {
 /// A connection to it, under way.
 pub fn connect(h: &mut Host, buffer: usize) -> SockId {
     let id = stream(h, buffer);
-    let (s, to) = (&mut h.s, SocketAddr::new(Ipv4Addr::new(10, 0, 0, 2).into(), 80));
+    let (s, to) = (&mut h.s, SocketAddr::new(address(h.family, 2), 80));
     assert_eq!(s.sockets.connect(&mut s.cx, &mut s.net, id, Some(to)), Err(Errno::EINPROGRESS));
     id
 }
@@ -138,9 +151,9 @@ pub fn read(h: &mut Host, id: SockId, pattern: Option<&[u8]>, at: usize) -> usiz
 
 /// Transfers `total` bytes with socket buffers of `buffer` bytes; returns the seconds it took. With `check` every byte
 /// that arrives is compared, which costs time.
-pub fn transfer(total: usize, buffer: usize, check: bool) -> f64 {
+pub fn transfer(family: Family, total: usize, buffer: usize, check: bool) -> f64 {
     let pool = Pool::new(PoolConfig::default());
-    let (mut a, mut b) = (host(1, &pool), host(2, &pool));
+    let (mut a, mut b) = (host(1, &pool, family), host(2, &pool, family));
     let (mut ab, mut ba) = (Vec::new(), Vec::new());
     let (lb, ca) = (listen(&mut b, buffer), connect(&mut a, buffer));
     let pattern = pattern();

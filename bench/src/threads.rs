@@ -4,6 +4,7 @@
 use crate::ours::{connect, host, listen, pattern, read, write};
 use iopkt_base::Instant;
 use iopkt_mbuf::{Mbuf, Pool, PoolConfig};
+use iopkt_stack::Family;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Barrier;
 use std::time::Duration;
@@ -69,7 +70,7 @@ pub fn transfer(total: usize, buffer: usize, check: bool) -> f64 {
     let pattern = pattern();
     std::thread::scope(|s| {
         s.spawn(|| {
-            let (mut h, mut lane, mut sent) = (host(1, &pool), Lane::new(arx, atx), 0);
+            let (mut h, mut lane, mut sent) = (host(1, &pool, Family::V4), Lane::new(arx, atx), 0);
             let id = connect(&mut h, buffer);
             ready.wait();
             let start = std::time::Instant::now();
@@ -79,7 +80,7 @@ pub fn transfer(total: usize, buffer: usize, check: bool) -> f64 {
             };
             while lane.turn(&mut h, start, &mut step) {}
         });
-        let (mut h, mut lane, mut got, mut conn) = (host(2, &pool), Lane::new(brx, btx), 0, None);
+        let (mut h, mut lane, mut got, mut conn) = (host(2, &pool, Family::V4), Lane::new(brx, btx), 0, None);
         let id = listen(&mut h, buffer);
         ready.wait();
         let start = std::time::Instant::now();

@@ -108,7 +108,14 @@ impl Inet {
             proto::IGMP => return self.igmp_input(l, &info, m),
             _ => {}
         }
-        let Some(m) = l.sockets.input(l.cx, l.net, &info, m) else { return };
+        let behind = l.cx.train.len();
+        let left = l.sockets.input(l.cx, l.net, &info, m);
+        let with_it = (behind - l.cx.train.len()) as u64;
+        if with_it > 0 {
+            l.cx.counters.add(Stat::IpTotal, with_it);
+            l.cx.counters.add(Stat::IpDelivered, with_it);
+        }
+        let Some(m) = left else { return };
         let why = if h.proto == proto::UDP { Why::NoSocket } else { Why::NoProtocol };
         if h.proto != proto::UDP {
             l.cx.counters.inc(Stat::IpNoProto);

@@ -52,7 +52,7 @@ pub struct Inet {
     /// Ends of the packet that came last, if it was a plain one for us.
     plain: input::Plain,
     /// The way of the packet that went last.
-    way: output::Way,
+    way: iopkt_stack::Way,
     /// Earliest of what ARP, IGMP and redirects wait for; reckoned whenever one of them may have changed,
     /// so that asking for it costs nothing per turn.
     next: Instant,
@@ -75,7 +75,7 @@ impl Inet {
             igmp: Igmp::default(),
             redirects: Redirects::default(),
             plain: input::Plain::default(),
-            way: output::Way::default(),
+            way: iopkt_stack::Way::default(),
             next: Instant::FAR,
         }
     }

@@ -30,7 +30,9 @@ impl Inet {
                 if let Some((mac, m)) = known {
                     self.ether_output(l, h.ifindex, mac, m);
                 }
-                self.send_solicits(l);
+                if l.net.neigh.asks() {
+                    self.send_solicits(l);
+                }
             }
         }
     }

@@ -4,9 +4,10 @@ use crate::Inet;
 use crate::link::report;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
-use iopkt_base::{Errno, Result};
+use iopkt_base::Errno;
 use iopkt_mbuf::{Chain, Mbuf, flags};
-use iopkt_stack::{Cx, Hop, HopKind, IpOut, LO0, Layers, Stat, Why, gso};
+use iopkt_stack::{Cx, Hop, HopKind, IpOut, LO0, Layers, Stat, Why, ether, gso};
+use iopkt_wire::ethernet::TYPE_IPV4;
 use iopkt_wire::ipv4::{HEADER_LEN, Header, MAX_LEN, Template, set_checksum};
 
 /// IP identification: a counter per hashed (source, destination, protocol), so that identifications repeat as
@@ -29,36 +30,13 @@ impl Idents {
     }
 }
 
-/// The way that the packet before took: the next one usually goes there too.
-#[derive(Default)]
-pub(crate) struct Way {
-    version: u64,
-    found: Option<((IpAddr, u32, bool), Hop)>,
-}
-
-impl Way {
-    /// [`iopkt_stack::Net::hop`], asked anew only for another destination or after a change.
-    #[inline]
-    fn find(&mut self, l: &Layers<'_>, dst: IpAddr, oif: u32, dontroute: bool) -> Result<Hop> {
-        let (key, version) = ((dst, oif, dontroute), l.net.version());
-        match self.found {
-            Some((k, h)) if k == key && self.version == version => Ok(h),
-            _ => {
-                let h = l.net.hop(dst, oif, dontroute)?;
-                *self = Way { version, found: Some((key, h)) };
-                Ok(h)
-            }
-        }
-    }
-}
-
 impl Inet {
     pub(crate) fn ip_output(&mut self, l: &mut Layers<'_>, o: IpOut) {
         let (IpAddr::V4(mut src), IpAddr::V4(dst)) = (o.src, o.dst) else {
             l.cx.drop_all(o.rest, Why::BadAddress);
             return l.cx.drop(o.m, Why::BadAddress);
         };
-        let h = match self.way.find(l, o.dst, o.oif, o.dontroute) {
+        let h = match self.way.find(l.net, o.dst, o.oif, o.dontroute) {
             Ok(h) => h,
             Err(e) => {
                 if e == Errno::ENETUNREACH {
@@ -133,6 +111,7 @@ impl Inet {
         mut rest: Chain,
     ) {
         l.cx.counters.add(Stat::IpOutLocal, rest.len() as u64);
+        let link = ether::Train::to(l, h, TYPE_IPV4).filter(|_| hdr.ttl > 0);
         while let Some(m) = rest.pop() {
             hdr.total_len = t.len() + m.len();
             if hdr.total_len > MAX_LEN {
@@ -145,6 +124,13 @@ impl Inet {
             } else {
                 self.idents.take(l.cx, hdr.src, hdr.dst, hdr.proto, 1)
             };
+            if let Some(link) = link.as_ref().filter(|_| hdr.total_len <= h.mtu as usize) {
+                let put = |b: &mut [u8]| t.emit(b, hdr.total_len as u16, hdr.id);
+                if !link.push(l.cx, m, t.len(), put) {
+                    l.cx.counters.inc(Stat::IpOutNoBufs);
+                }
+                continue;
+            }
             let Some(mut m) = l.cx.prepend(m, t.len()) else {
                 l.cx.counters.inc(Stat::IpOutNoBufs);
                 continue;

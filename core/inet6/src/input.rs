@@ -23,6 +23,35 @@ pub(crate) struct Packet {
     pub group: bool,
 }
 
+/// What is known of the ends of the packet that came last: that they are good, and that it is for us alone. Trains of
+/// packets between the same ends are judged once, as long as nothing changes that the judgement came from.
+#[derive(Default)]
+pub(crate) struct Plain {
+    version: u64,
+    ifindex: u32,
+    flags: u32,
+    /// Source and destination, as on the wire.
+    ends: Option<(Ipv6Addr, Ipv6Addr)>,
+}
+
+/// The marks of a packet that the judgement looks at.
+const LINK: u32 = flags::BCAST | flags::MCAST | flags::LOOP;
+
+impl Plain {
+    fn of(l: &Layers<'_>, h: &Header, m: &Mbuf) -> Plain {
+        let (version, ends) = (l.net.version(), Some((h.src, h.dst)));
+        Plain { version, ifindex: m.ifindex(), flags: m.flags() & LINK, ends }
+    }
+
+    #[inline]
+    fn is(&self, l: &Layers<'_>, h: &Header, m: &Mbuf) -> bool {
+        self.ends == Some((h.src, h.dst))
+            && self.ifindex == m.ifindex()
+            && self.flags == m.flags() & LINK
+            && self.version == l.net.version()
+    }
+}
+
 impl Inet6 {
     pub(crate) fn ip6_input(&mut self, l: &mut Layers<'_>, mut m: Mbuf) {
         self.stats.inc(Stat6::Total);
@@ -36,15 +65,21 @@ impl Inet6 {
             return l.cx.drop(m, Why::IfDown);
         }
         let mut p = Packet { h, src: zone::embed(h.src, i), dst: zone::embed(h.dst, i), group: false };
-        if !addresses_may_be(l, &p, &m) {
-            self.stats.inc(Stat6::BadScope);
-            return l.cx.drop(m, Why::BadAddress);
-        }
-        match for_us(l, &p, &m) {
-            Some(group) => p.group = group,
-            None => {
-                self.stats.inc(Stat6::CantForward);
-                return l.cx.drop(m, Why::NotForUs);
+        if !self.plain.is(l, &h, &m) {
+            if !addresses_may_be(l, &p, &m) {
+                self.stats.inc(Stat6::BadScope);
+                return l.cx.drop(m, Why::BadAddress);
+            }
+            match for_us(l, &p, &m) {
+                Some(group) => p.group = group,
+                None => {
+                    self.stats.inc(Stat6::CantForward);
+                    return l.cx.drop(m, Why::NotForUs);
+                }
+            }
+            // What Neighbour Discovery may say, others may not.
+            if !p.group && h.next != next::ICMP6 {
+                self.plain = Plain::of(l, &h, &m);
             }
         }
         // Nearly all have no extension header.
@@ -93,7 +128,14 @@ impl Inet6 {
             next::NONE => return l.cx.drop(m, Why::Handled),
             _ => {}
         }
-        let Some(m) = l.sockets.input(l.cx, l.net, &info, m) else { return };
+        let behind = l.cx.train.len();
+        let left = l.sockets.input(l.cx, l.net, &info, m);
+        let with_it = (behind - l.cx.train.len()) as u64;
+        if with_it > 0 {
+            self.stats.add(Stat6::Total, with_it);
+            self.stats.add(Stat6::Delivered, with_it);
+        }
+        let Some(m) = left else { return };
         if upper.proto == next::UDP {
             if !p.group {
                 self.icmp6_error(l, &m, ty::UNREACHABLE, unreach::PORT, 0);

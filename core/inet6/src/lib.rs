@@ -76,6 +76,8 @@ pub struct Inet6 {
     stable: Option<iopkt_base::Keyed>,
     /// Addresses that were found to be duplicates, by interface and prefix: the next one is another.
     tries: BTreeMap<(u32, u64), u8>,
+    plain: input::Plain,
+    way: iopkt_stack::Way,
     /// Earliest of what its parts wait for, but for reassembly.
     next: Instant,
 }
@@ -104,6 +106,8 @@ impl Inet6 {
             default_if: 0,
             stable: None,
             tries: BTreeMap::new(),
+            plain: input::Plain::default(),
+            way: iopkt_stack::Way::default(),
             next: Instant::FAR,
         }
     }

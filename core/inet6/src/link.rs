@@ -36,7 +36,9 @@ impl Inet6 {
                 if let Some((mac, m)) = known {
                     self.ether_output(l, h.ifindex, mac, m);
                 }
-                self.send_solicits(l);
+                if l.net.neigh.asks() {
+                    self.send_solicits(l);
+                }
             }
         }
     }

@@ -6,16 +6,18 @@ use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Errno, zone};
 use iopkt_mbuf::{Chain, Mbuf, flags};
 use iopkt_stack::sockets::read_wire;
-use iopkt_stack::{Hop, HopKind, IcmpErr, IpOut, LO0, Layers, Why, gso};
+use iopkt_stack::{Hop, HopKind, IcmpErr, IpOut, LO0, Layers, Why, ether, gso};
+use iopkt_wire::ethernet::TYPE_IPV6;
 use iopkt_wire::icmp6::{ty, unreach};
 use iopkt_wire::ipv6::{HEADER_LEN, Header, MAX_LEN};
 
 impl Inet6 {
     pub(crate) fn ip6_output(&mut self, l: &mut Layers<'_>, o: IpOut) {
         let (IpAddr::V6(mut src), IpAddr::V6(dst)) = (o.src, o.dst) else {
+            l.cx.drop_all(o.rest, Why::BadAddress);
             return l.cx.drop(o.m, Why::BadAddress);
         };
-        let h = match l.net.hop(o.dst, o.oif, o.dontroute) {
+        let h = match self.way.find(l.net, o.dst, o.oif, o.dontroute) {
             Ok(h) => h,
             Err(e) => {
                 if e == Errno::ENETUNREACH {
@@ -36,6 +38,9 @@ impl Inet6 {
         if out && (src.is_loopback() || dst.is_loopback() || strange(&src)) {
             self.stats.inc(Stat6::BadScope);
             return self.no_way(l, o, Errno::EADDRNOTAVAIL);
+        }
+        if let Some((plen, gw)) = h.route {
+            l.net.routes.count_use(o.dst, plen, gw, h.ifindex, 1 + o.rest.len() as u64);
         }
         if o.hdrincl {
             return self.output_raw(l, h, o);
@@ -62,7 +67,9 @@ impl Inet6 {
         hdr.emit(m.as_mut_slice());
         put(m.as_mut_slice(), ext);
         self.send(l, &h, &hdr, o.mcast_loop, o.df, m);
-        self.output_rest(l, &h, hdr, ext, o.mcast_loop, o.df, o.rest);
+        if !o.rest.is_empty() {
+            self.output_rest(l, &h, hdr, ext, o.mcast_loop, o.df, o.rest);
+        }
     }
 
     /// The packets that follow one and have its header, but for the length.
@@ -78,10 +85,26 @@ impl Inet6 {
         mut rest: Chain,
     ) {
         self.stats.add(Stat6::OutLocal, rest.len() as u64);
+        let link = ether::Train::to(l, h, TYPE_IPV6).filter(|_| hdr.hop_limit > 0);
+        let mut template = [0; HEADER_LEN];
+        hdr.emit(&mut template);
         while let Some(m) = rest.pop() {
             hdr.payload_len = ext.len() + m.len();
             if HEADER_LEN + hdr.payload_len > MAX_LEN {
                 l.cx.drop(m, Why::BadLength);
+                continue;
+            }
+            let plain = ext.is_empty() && HEADER_LEN + m.len() <= h.mtu as usize;
+            if let Some(link) = link.as_ref().filter(|_| plain) {
+                [template[4], template[5]] = (m.len() as u16).to_be_bytes();
+                let put = |b: &mut [u8]| {
+                    if let Some(b) = b.first_chunk_mut() {
+                        *b = template;
+                    }
+                };
+                if !link.push(l.cx, m, HEADER_LEN, put) {
+                    self.stats.inc(Stat6::OutNoBufs);
+                }
                 continue;
             }
             let Some(mut m) = l.cx.prepend(m, HEADER_LEN + ext.len()) else {
@@ -127,9 +150,6 @@ impl Inet6 {
 
     /// A packet with its header: copies for ourselves, then the link, in pieces if need be.
     fn send(&mut self, l: &mut Layers<'_>, h: &Hop, hdr: &Header, mcast_loop: bool, df: bool, m: Mbuf) {
-        if let Some((plen, gw)) = h.route {
-            l.net.routes.count_use(h.next, plen, gw, h.ifindex, 1);
-        }
         if h.kind == HopKind::Multicast {
             let group = IpAddr::V6(zone::embed(hdr.dst, h.ifindex));
             if mcast_loop && l.net.is_member(h.ifindex, group) {

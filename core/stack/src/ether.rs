@@ -5,8 +5,10 @@
 
 use crate::counters::Why;
 use crate::cx::Cx;
+use crate::domain::Layers;
 use crate::iface::Interface;
-use iopkt_ctl::iff;
+use crate::path::{Hop, HopKind};
+use iopkt_ctl::{IfKind, iff};
 use iopkt_mbuf::{Mbuf, flags};
 pub(crate) use iopkt_wire::ethernet::HEADER_LEN;
 use iopkt_wire::ethernet::{self, Header, MIN_FRAME};
@@ -54,6 +56,35 @@ pub fn output(cx: &mut Cx, ifc: &Interface, dst: [u8; 6], ethertype: u16, m: Mbu
     let Some(mut m) = cx.prepend(m, HEADER_LEN) else { return };
     Header { dst, src: ifc.mac, ethertype }.emit(m.as_mut_slice());
     cx.frames.push_back((ifc.index, m));
+}
+
+/// The link of packets that go to one neighbour one behind the other: what is the same for all of them was asked once.
+pub struct Train {
+    ifindex: u32,
+    header: Header,
+}
+
+impl Train {
+    /// Of packets of this type by this way; `None` if each must be looked at by itself: by another kind of link or of delivery, or
+    /// as long as the neighbour cache has something to do before it answers.
+    pub fn to(l: &Layers<'_>, h: &Hop, ethertype: u16) -> Option<Train> {
+        let i =
+            l.net.iface(h.ifindex).filter(|i| i.kind == IfKind::Ethernet && h.kind == HopKind::Unicast)?;
+        let dst = l.net.neigh.recent(l.cx.now, h.ifindex, h.next)?;
+        Some(Train { ifindex: h.ifindex, header: Header { dst, src: i.mac, ethertype } })
+    }
+
+    /// Puts the link header and `n` bytes of network header, which `put` writes, in front of a packet and queues the frame. False:
+    /// there was no memory, the packet ended.
+    #[inline]
+    pub fn push(&self, cx: &mut Cx, m: Mbuf, n: usize, put: impl FnOnce(&mut [u8])) -> bool {
+        let Some(mut m) = cx.prepend(m, HEADER_LEN + n) else { return false };
+        let (link, rest) = m.as_mut_slice().split_at_mut(HEADER_LEN);
+        self.header.emit(link);
+        put(rest);
+        cx.frames.push_back((self.ifindex, m));
+        true
+    }
 }
 
 /// Brings a frame that is ready to go to the shortest length that Ethernet allows. The padding is zeros: a

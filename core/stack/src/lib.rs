@@ -57,7 +57,7 @@ pub use iface::{IfAddr, IfAttach, Interface, Life};
 pub use listen::Listeners;
 pub use net::{LO_MTU, LO0, Net, SourceRule};
 pub use packet::{Family, IcmpErr, IpInfo, IpOut, Path};
-pub use path::{Hop, HopKind};
+pub use path::{Hop, HopKind, Way};
 pub use redirects::Redirects;
 pub use rtnote::{By, RtKind, RtNote, RtQueue};
 pub use shard::Shard;

@@ -231,15 +231,26 @@ impl Neighbours {
         self.held
     }
 
+    /// Whether [`Neighbours::next_solicit`] has something for either family.
+    #[inline]
+    pub fn asks(&self) -> bool {
+        !self.solicits.is_empty()
+    }
+
+    /// The address of the neighbour that was asked for last, if that is this one: as long as this is the answer,
+    /// [`Neighbours::resolve`] gives it too, and does nothing else.
+    #[inline]
+    pub fn recent(&self, now: Instant, ifindex: u32, ip: IpAddr) -> Option<[u8; 6]> {
+        let (k, mac, until) = self.recent?;
+        (k == (ifindex, ip) && now < until).then_some(mac)
+    }
+
     /// Where to send `m`. `None`: it is held (or, at a limit, ended) and will come back from
     /// [`Neighbours::learn`] or [`Neighbours::next_unreachable`].
     #[inline]
     pub fn resolve(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, m: Mbuf) -> Option<([u8; 6], Mbuf)> {
         let key = (ifindex, ip);
-        if let Some((k, mac, until)) = self.recent
-            && k == key
-            && cx.now < until
-        {
+        if let Some(mac) = self.recent(cx.now, ifindex, ip) {
             return Some((mac, m));
         }
         let t = self.times_of(&key);

@@ -40,6 +40,32 @@ pub struct Hop {
     pub route: Option<(u8, Option<IpAddr>)>,
 }
 
+/// The way that the packet before took: the next one usually goes there too.
+#[derive(Default)]
+pub struct Way {
+    version: u64,
+    found: Option<((IpAddr, u32, bool), Hop)>,
+}
+
+impl Way {
+    /// [`Net::hop`], asked anew only for another destination or after a change.
+    ///
+    /// # Errors
+    /// As [`Net::path`].
+    #[inline]
+    pub fn find(&mut self, net: &Net, dst: IpAddr, oif: u32, dontroute: bool) -> Result<Hop> {
+        let (key, version) = ((dst, oif, dontroute), net.version());
+        match self.found {
+            Some((k, h)) if k == key && self.version == version => Ok(h),
+            _ => {
+                let h = net.hop(dst, oif, dontroute)?;
+                *self = Way { version, found: Some((key, h)) };
+                Ok(h)
+            }
+        }
+    }
+}
+
 impl Net {
     /// The next hop to `dst`. `oif` forces the interface (0: none); `dontroute` ignores gateways.
     ///

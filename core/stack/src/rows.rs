@@ -9,53 +9,72 @@
 //! left to ask. What nobody took goes the whole way itself. So a row is never different from its frames one by one, only
 //! cheaper, and nothing is copied: payloads stay in their buffers.
 //!
-//! Only Ethernet and IPv4 without options are looked at; ACKs without data, and anything with other control bits than ACK
-//! and PSH, with a mark of congestion or with padding behind, end a row.
+//! Only Ethernet is looked at, with IPv4 without options or IPv6 without extension headers; ACKs without data, and anything with other
+//! control bits than ACK and PSH, with a mark of congestion or with padding behind, end a row.
 
 use crate::ether;
 use iopkt_mbuf::{Mbuf, flags, gso};
-use iopkt_wire::checksum::{Sum, pseudo_v4};
-use iopkt_wire::ethernet::TYPE_IPV4;
-use iopkt_wire::ipv4;
+use iopkt_wire::checksum::{Sum, pseudo_v4, pseudo_v6};
+use iopkt_wire::ethernet::{TYPE_IPV4, TYPE_IPV6};
 use iopkt_wire::tcp::{self, Flags};
+use iopkt_wire::{ipv4, ipv6};
 
-/// Where the TCP header begins.
-const L4: usize = ether::HEADER_LEN + ipv4::HEADER_LEN;
-/// Headers without options.
-const FIXED: usize = L4 + tcp::HEADER_LEN;
+/// Where the TCP header begins, and where its options do, behind IPv4 and behind IPv6.
+const L4_V4: usize = ether::HEADER_LEN + ipv4::HEADER_LEN;
+const L4_V6: usize = ether::HEADER_LEN + ipv6::HEADER_LEN;
+const FIXED_V4: usize = L4_V4 + tcp::HEADER_LEN;
+const FIXED_V6: usize = L4_V6 + tcp::HEADER_LEN;
 
 /// The head of a row: what its followers must look like.
 pub(crate) struct Head {
-    fixed: [u8; FIXED],
+    v6: bool,
+    /// Headers without options; IPv4's are shorter.
+    fixed: [u8; FIXED_V6],
     options: [u8; tcp::MAX_OPTIONS],
     /// Where the payload begins.
     pub skip: usize,
     /// Sequence number of the next follower.
     next: u32,
+    /// Of the pseudo-header, for a length of zero.
+    pseudo: Sum,
     flags: u32,
     /// The device has verified the checksums, and is believed.
     verified: bool,
 }
 
 /// Payload of a frame that may be part of a row: where it begins and how long it is.
-#[inline]
-fn payload(b: &[u8; FIXED], frame: usize) -> Option<(usize, usize)> {
+#[inline(always)]
+fn payload<const L4: usize>(b: &[u8], frame: usize) -> Option<(usize, usize)> {
     let skip = L4 + usize::from(b[L4 + 12] >> 4) * 4;
-    let end = ether::HEADER_LEN + usize::from(u16::from_be_bytes([b[16], b[17]]));
-    (skip >= FIXED && skip < end && end == frame).then(|| (skip, end - skip))
+    let end = if L4 == L4_V4 {
+        ether::HEADER_LEN + usize::from(u16::from_be_bytes([b[16], b[17]]))
+    } else {
+        L4_V6 + usize::from(u16::from_be_bytes([b[18], b[19]]))
+    };
+    (skip >= L4 + tcp::HEADER_LEN && skip < end && end == frame).then(|| (skip, end - skip))
 }
 
 #[inline]
-fn plain(m: &Mbuf, b: &[u8; FIXED]) -> bool {
-    let bits = Flags(b[L4 + 13]);
+fn plain_v4(b: &[u8; FIXED_V4]) -> bool {
     b[12..14] == TYPE_IPV4.to_be_bytes()
         && b[14] == 0x45
         && b[15] & 3 != 3 // congestion was experienced
         && (b[20] & 0xbf) | b[21] == 0 // no fragment
         && b[23] == tcp::PROTO
-        && bits.without(Flags::PSH) == Flags::ACK
-        && m.flags() & flags::CSUM_PARTIAL == 0
-        && m.meta().gso_type == gso::NONE
+}
+
+#[inline]
+fn plain_v6(b: &[u8; FIXED_V6]) -> bool {
+    b[12..14] == TYPE_IPV6.to_be_bytes()
+        && b[14] >> 4 == 6
+        && b[15] & 0x30 != 0x30 // congestion was experienced
+        && b[20] == tcp::PROTO
+}
+
+/// Sequence number of the segment behind a network header.
+#[inline(always)]
+fn seq<const L4: usize>(b: &[u8]) -> u32 {
+    u32::from_be_bytes([b[L4 + 4], b[L4 + 5], b[L4 + 6], b[L4 + 7]])
 }
 
 impl Head {
@@ -64,52 +83,80 @@ impl Head {
     #[inline]
     pub fn of(m: &Mbuf, believed: bool) -> Option<Head> {
         let b = m.as_slice();
-        let fixed: &[u8; FIXED] = b.first_chunk()?;
-        if !plain(m, fixed) {
+        if m.flags() & flags::CSUM_PARTIAL != 0 || m.meta().gso_type != gso::NONE {
             return None;
         }
-        let (skip, len) = payload(fixed, b.len())?;
-        let mut options = [0; tcp::MAX_OPTIONS];
+        if let Some(f) = b.first_chunk().filter(|f| plain_v4(f)) {
+            let a = |at: usize| [f[at], f[at + 1], f[at + 2], f[at + 3]];
+            let pseudo = pseudo_v4(a(26), a(30), tcp::PROTO, 0);
+            return Head::begin::<L4_V4, FIXED_V4>(m, pseudo, believed);
+        }
+        let f: &[u8; FIXED_V6] = b.first_chunk().filter(|f| plain_v6(f))?;
+        let a = |at: usize| f[at..].first_chunk().copied().unwrap_or_default();
+        Head::begin::<L4_V6, FIXED_V6>(m, pseudo_v6(a(22), a(38), tcp::PROTO, 0), believed)
+    }
+
+    fn begin<const L4: usize, const FIXED: usize>(m: &Mbuf, pseudo: Sum, believed: bool) -> Option<Head> {
+        let b = m.as_slice();
+        if Flags(b[L4 + 13]).without(Flags::PSH) != Flags::ACK {
+            return None;
+        }
+        let (skip, len) = payload::<L4>(b, b.len())?;
+        let (mut fixed, mut options) = ([0; FIXED_V6], [0; tcp::MAX_OPTIONS]);
+        fixed[..FIXED].copy_from_slice(&b[..FIXED]);
         options[..skip - FIXED].copy_from_slice(&b[FIXED..skip]);
-        let seq = u32::from_be_bytes([fixed[38], fixed[39], fixed[40], fixed[41]]);
         let verified = believed && m.flags() & flags::CSUM_OK != 0;
-        let next = seq.wrapping_add(len as u32);
-        Some(Head { fixed: *fixed, options, skip, next, flags: m.flags(), verified })
+        let next = seq::<L4>(b).wrapping_add(len as u32);
+        Some(Head { v6: L4 == L4_V6, fixed, options, skip, next, pseudo, flags: m.flags(), verified })
     }
 
     /// Whether a frame is the next of the row, checksums included.
     #[inline]
     pub fn takes(&mut self, m: &Mbuf) -> bool {
+        if self.v6 { self.follows::<L4_V6, FIXED_V6>(m) } else { self.follows::<L4_V4, FIXED_V4>(m) }
+    }
+
+    #[inline(always)]
+    fn follows<const L4: usize, const FIXED: usize>(&mut self, m: &Mbuf) -> bool {
         let b = m.as_slice();
-        let Some(f) = b.first_chunk::<FIXED>() else { return false };
-        let h = &self.fixed;
-        let seq = u32::from_be_bytes([f[38], f[39], f[40], f[41]]);
-        let same = f[..16] == h[..16] // link header, version, type of service
-            && f[20..24] == h[20..24] // fragment, time to live, protocol
-            && f[26..38] == h[26..38] // addresses, ports
-            && seq == self.next
-            && f[42..47] == h[42..47] // acknowledgment, length
-            && Flags(f[47]).without(Flags::PSH) == Flags::ACK
-            && f[48..50] == h[48..50] // window
-            && f[52..54] == h[52..54]
+        let (Some(f), Some(h)) = (b.first_chunk::<FIXED>(), self.fixed.first_chunk::<FIXED>()) else {
+            return false;
+        };
+        let same_network = if L4 == L4_V4 {
+            f[..16] == h[..16] // link header, version, type of service
+                && f[20..24] == h[20..24] // fragment, time to live, protocol
+                && f[26..34] == h[26..34] // addresses
+        } else {
+            f[..18] == h[..18] // link header, version, traffic class, flow label
+                && f[20..54] == h[20..54] // protocol, hop limit, addresses
+        };
+        let same = same_network
+            && f[L4..L4 + 4] == h[L4..L4 + 4] // ports
+            && seq::<L4>(f) == self.next
+            && f[L4 + 8..L4 + 13] == h[L4 + 8..L4 + 13] // acknowledgment, length
+            && Flags(f[L4 + 13]).without(Flags::PSH) == Flags::ACK
+            && f[L4 + 14..L4 + 16] == h[L4 + 14..L4 + 16] // window
+            && f[L4 + 18..L4 + 20] == h[L4 + 18..L4 + 20] // urgent pointer
             && m.flags() == self.flags
             && m.meta().gso_type == gso::NONE;
         if !same {
             return false;
         }
-        let Some((skip, len)) = payload(f, b.len()) else { return false };
-        if b[FIXED..skip] != self.options[..skip - FIXED] || !Sum::of(&b[ether::HEADER_LEN..L4]).is_valid() {
+        let Some((skip, len)) = payload::<L4>(f, b.len()) else { return false };
+        if b[FIXED..skip] != self.options[..skip - FIXED]
+            || (L4 == L4_V4 && !Sum::of(&f[ether::HEADER_LEN..L4_V4]).is_valid())
+        {
             return false;
         }
         if !self.verified {
-            let a = |at: usize| [f[at], f[at + 1], f[at + 2], f[at + 3]];
-            let mut sum = pseudo_v4(a(26), a(30), tcp::PROTO, (skip + len - L4) as u32);
+            let mut sum = self.pseudo;
+            sum.add_u32((skip + len - L4) as u32);
             sum.add(&b[L4..skip + len]);
             if !sum.is_valid() {
                 return false;
             }
         }
-        self.next = seq.wrapping_add(len as u32);
+        self.next = self.next.wrapping_add(len as u32);
         true
     }
 }

@@ -454,7 +454,13 @@ impl Shard {
     pub fn take_frames_max(&mut self, ifindex: u32, max: usize, out: &mut Vec<Mbuf>) -> usize {
         let Some(i) = self.net.iface_io(ifindex) else { return 0 };
         let n = i.tx.len().min(max);
-        out.extend(i.tx.drain(..n));
+        if n == i.tx.len() && out.is_empty() {
+            // All of them: the two change their memory.
+            let full = Vec::from(core::mem::take(&mut i.tx));
+            i.tx = VecDeque::from(core::mem::replace(out, full));
+        } else {
+            out.extend(i.tx.drain(..n));
+        }
         n
     }
 
@@ -480,11 +486,9 @@ impl Shard {
 fn enqueue(i: &mut Interface, m: Mbuf) {
     ether::count_output(i, &m);
     let p = m.priority();
-    match i.tx.back() {
-        Some(last) if last.priority() < p => {
-            let at = i.tx.iter().rposition(|x| x.priority() >= p).map_or(0, |x| x + 1);
-            i.tx.insert(at, m);
-        }
-        _ => i.tx.push_back(m),
+    if p == 0 || i.tx.back().is_none_or(|last| last.priority() >= p) {
+        return i.tx.push_back(m);
     }
+    let at = i.tx.iter().rposition(|x| x.priority() >= p).map_or(0, |x| x + 1);
+    i.tx.insert(at, m);
 }

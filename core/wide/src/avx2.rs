@@ -2,8 +2,8 @@
 
 use super::BLOCK;
 use core::arch::x86_64::{
-    __cpuid, __cpuid_count, __m256i, _mm256_add_epi64, _mm256_loadu_si256, _mm256_setzero_si256,
-    _mm256_srli_epi64, _mm256_storeu_si256, _xgetbv,
+    __cpuid, __cpuid_count, __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_set1_epi16, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256, _xgetbv,
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -45,40 +45,39 @@ fn state() -> u64 {
     unsafe { _xgetbv(0) }
 }
 
-/// Four lanes of words as they are, and of their upper halves.
+/// Blocks that are added before lanes of 32 bits could overflow (each block adds less than 2^17 to one), with room to spare.
+const RUN: usize = 4096;
+/// Blocks of one turn of the inner loop: additions to one register must not wait for each other.
+const ABREAST: usize = 4;
+
+/// Eight lanes of 32 bits; see the crate's page.
 #[derive(Clone, Copy)]
-struct Lanes {
-    all: __m256i,
-    high: __m256i,
-}
+struct Lanes(__m256i);
 
 impl Lanes {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn zero() -> Lanes {
-        Lanes { all: _mm256_setzero_si256(), high: _mm256_setzero_si256() }
+        Lanes(_mm256_setzero_si256())
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
     fn add(&mut self, v: __m256i) {
-        self.all = _mm256_add_epi64(self.all, v);
-        self.high = _mm256_add_epi64(self.high, _mm256_srli_epi64::<32>(v));
+        let signed = _mm256_xor_si256(v, _mm256_set1_epi16(i16::MIN));
+        self.0 = _mm256_add_epi32(self.0, _mm256_madd_epi16(signed, _mm256_set1_epi16(1)));
     }
+}
 
-    /// The sum of both halves, of all lanes of both; see the crate's page.
-    fn fold(self, o: Lanes) -> u64 {
-        let words = |v: __m256i| -> u64 {
-            // SAFETY: both are 32 bytes for which every pattern is a value.
-            let w: [u64; 4] = unsafe { core::mem::transmute(v) };
-            w.into_iter().fold(0, u64::wrapping_add)
-        };
-        let all = words(self.all).wrapping_add(words(o.all));
-        // Less than 2^32 times the number of words: no carry.
-        let high = words(self.high) + words(o.high);
-        let fold = |x: u64| (x & 0xffff_ffff) + (x >> 32);
-        fold(all.wrapping_sub(high << 32)) + fold(high)
-    }
+/// The sum of what these registers hold after `blocks` blocks.
+fn fold(all: [Lanes; ABREAST], blocks: usize) -> u64 {
+    let words = |v: Lanes| -> i64 {
+        // SAFETY: both are 32 bytes for which every pattern is a value.
+        let w: [i32; 8] = unsafe { core::mem::transmute(v.0) };
+        w.into_iter().map(i64::from).sum()
+    };
+    let less = (blocks * (BLOCK / 2)) as i64 * -i64::from(i16::MIN);
+    (all.into_iter().map(words).sum::<i64>() + less) as u64
 }
 
 /// A block.
@@ -98,36 +97,44 @@ fn store(b: &mut [u8; BLOCK], v: __m256i) {
 
 #[target_feature(enable = "avx2")]
 pub(crate) fn sum(blocks: &[[u8; BLOCK]]) -> u64 {
-    // Two of them, so that additions need not wait for each other.
-    let (mut a, mut b) = (Lanes::zero(), Lanes::zero());
-    let (pairs, last) = blocks.as_chunks::<2>();
-    for [x, y] in pairs {
-        a.add(load(x));
-        b.add(load(y));
+    let mut total = 0;
+    for run in blocks.chunks(RUN) {
+        let mut lanes = [Lanes::zero(); ABREAST];
+        let (fours, last) = run.as_chunks::<ABREAST>();
+        for four in fours {
+            for (l, b) in lanes.iter_mut().zip(four) {
+                l.add(load(b));
+            }
+        }
+        for (l, b) in lanes.iter_mut().zip(last) {
+            l.add(load(b));
+        }
+        total += fold(lanes, run.len());
     }
-    for x in last {
-        a.add(load(x));
-    }
-    a.fold(b)
+    total
 }
 
 #[target_feature(enable = "avx2")]
 pub(crate) fn copy(dst: &mut [[u8; BLOCK]], src: &[[u8; BLOCK]]) -> u64 {
-    let n = dst.len().min(src.len());
-    let (mut a, mut b) = (Lanes::zero(), Lanes::zero());
-    let (to, to_last) = dst[..n].as_chunks_mut::<2>();
-    let (from, from_last) = src[..n].as_chunks::<2>();
-    for ([p, q], [x, y]) in to.iter_mut().zip(from) {
-        let (x, y) = (load(x), load(y));
-        store(p, x);
-        store(q, y);
-        a.add(x);
-        b.add(y);
+    let mut total = 0;
+    for (to, from) in dst.chunks_mut(RUN).zip(src.chunks(RUN)) {
+        let n = to.len().min(from.len());
+        let mut lanes = [Lanes::zero(); ABREAST];
+        let (to, to_last) = to[..n].as_chunks_mut::<ABREAST>();
+        let (from, from_last) = from[..n].as_chunks::<ABREAST>();
+        for (to, from) in to.iter_mut().zip(from) {
+            for ((l, d), s) in lanes.iter_mut().zip(to).zip(from) {
+                let v = load(s);
+                store(d, v);
+                l.add(v);
+            }
+        }
+        for ((l, d), s) in lanes.iter_mut().zip(to_last).zip(from_last) {
+            let v = load(s);
+            store(d, v);
+            l.add(v);
+        }
+        total += fold(lanes, n);
     }
-    for (p, x) in to_last.iter_mut().zip(from_last) {
-        let x = load(x);
-        store(p, x);
-        a.add(x);
-    }
-    a.fold(b)
+    total
 }

@@ -15,6 +15,9 @@ const BLOCK: usize = 32;
 /// So many bytes are worth the question whether there are vector registers.
 const MANY: usize = 8 * iopkt_wide::BLOCK;
 
+/// Fewer bytes than this are added in a row.
+const SHORT: usize = 2 * BLOCK;
+
 /// A running ones'-complement sum.
 ///
 /// ```
@@ -46,7 +49,8 @@ impl Sum {
     /// Adds bytes that follow those added before (also after an odd number of bytes).
     #[inline]
     pub fn add(&mut self, bytes: &[u8]) {
-        let s = raw_sum(bytes);
+        // Headers, mostly of a length that is known here.
+        let s = if bytes.len() < SHORT { rest(bytes) } else { raw_sum(bytes) };
         self.join(s, bytes.len());
     }
 
@@ -205,13 +209,16 @@ impl Lanes {
     }
 }
 
-/// Fewer bytes than a block, padded with zeros to whole words.
+/// A few bytes, padded with zeros to whole words.
 #[inline]
 fn rest(b: &[u8]) -> u64 {
     let (words, last) = b.as_chunks::<4>();
     let mut s = 0u64;
     for w in words {
         s += u64::from(u32::from_ne_bytes(*w));
+    }
+    if last.is_empty() {
+        return s;
     }
     let tail = match *last {
         [a, b, c] => [a, b, c, 0],
@@ -225,7 +232,6 @@ fn rest(b: &[u8]) -> u64 {
 /// Tails of the vector way are shorter than a block too.
 const _: () = assert!(iopkt_wide::BLOCK == BLOCK);
 
-#[inline]
 fn raw_sum(bytes: &[u8]) -> u64 {
     if bytes.len() >= MANY {
         let (blocks, tail) = bytes.as_chunks();
@@ -236,7 +242,6 @@ fn raw_sum(bytes: &[u8]) -> u64 {
     narrow_sum(bytes)
 }
 
-#[inline]
 fn narrow_sum(bytes: &[u8]) -> u64 {
     let (blocks, tail) = bytes.as_chunks::<BLOCK>();
     let mut lanes = Lanes(0, 0);

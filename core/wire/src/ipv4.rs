@@ -184,12 +184,18 @@ impl Template {
     /// Writes it to the front of `b`; nothing when `b` is shorter.
     #[inline]
     pub fn emit(&self, b: &mut [u8], total_len: u16, id: u16) {
-        let Some(b) = b.get_mut(..self.len) else { return };
-        b.copy_from_slice(&self.bytes[..self.len]);
+        let Some((h, options)) = b.get_mut(..self.len).and_then(|b| b.split_first_chunk_mut()) else {
+            return;
+        };
+        let (fixed, rest) = self.bytes.split_at(HEADER_LEN);
+        let h: &mut [u8; HEADER_LEN] = h;
+        h.copy_from_slice(fixed);
+        if !options.is_empty() {
+            options.copy_from_slice(&rest[..options.len()]);
+        }
         let mut s = self.sum;
         s.add_u16(total_len);
         s.add_u16(id);
-        let Some(h) = b.first_chunk_mut::<HEADER_LEN>() else { return };
         [h[2], h[3]] = total_len.to_be_bytes();
         [h[4], h[5]] = id.to_be_bytes();
         [h[10], h[11]] = s.finish().to_be_bytes();

@@ -158,7 +158,7 @@ impl Sockets {
 
     /// Whether a listener of this table accepts connections to `to` without waiting for their data.
     pub fn accepts_at_once(&self, to: SocketAddr) -> bool {
-        let list = self.demux.ports.get(&(proto::TCP, to.port())).map_or(&[][..], |e| &e.bound);
+        let list = self.demux.port(proto::TCP, to.port()).map_or(&[][..], |e| &e.bound);
         let mut those = list.iter().filter_map(|&i| self.table.at(i)).filter(|s| {
             matches!(s.body, Body::Listen(_)) && (s.local.is_unspecified() || s.local == to.ip())
         });

@@ -68,6 +68,7 @@ impl Sockets {
     }
 
     /// Sends a payload as one datagram, or as several with UDP_SEGMENT.
+    #[inline]
     fn udp_segments(
         &mut self,
         cx: &mut Cx,

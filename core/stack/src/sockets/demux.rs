@@ -86,7 +86,11 @@ pub(crate) struct Demux {
     conns: HashTable<(ConnKey, u32)>,
     /// The connection that was found last: packets come in trains. Forgotten whenever `conns` changes.
     last: Cell<Option<(ConnKey, u32)>>,
-    pub ports: HashMap<(u8, u16), PortEntry, KeyedState>,
+    /// Those of `conns` that are not TCP's.
+    dgram_conns: usize,
+    /// The port that was looked up last, if one socket only is bound to it. Forgotten whenever `ports` changes.
+    sole: Cell<Option<((u8, u16), u32)>>,
+    ports: HashMap<(u8, u16), PortEntry, KeyedState>,
     /// Slots of raw sockets.
     pub raws: Vec<u32>,
 }
@@ -108,6 +112,8 @@ impl Demux {
             key,
             conns: HashTable::new(),
             last: Cell::new(None),
+            dgram_conns: 0,
+            sole: Cell::new(None),
             raws: Vec::new(),
         }
     }
@@ -116,6 +122,7 @@ impl Demux {
     pub fn add_conn(&mut self, k: ConnKey, slot: u32) {
         let key = self.key.clone();
         self.last.set(None);
+        self.dgram_conns += usize::from(k.proto != proto::TCP);
         self.conns.insert_unique(k.hash(&key), (k, slot), |e| e.0.hash(&key));
     }
 
@@ -124,7 +131,24 @@ impl Demux {
         self.last.set(None);
         if let Ok(e) = self.conns.find_entry(k.hash(&self.key), |e| e.0 == k && e.1 == slot) {
             e.remove();
+            self.dgram_conns -= usize::from(k.proto != proto::TCP);
         }
+    }
+
+    /// The users of a port.
+    pub fn port(&self, proto: u8, port: u16) -> Option<&PortEntry> {
+        self.ports.get(&(proto, port))
+    }
+
+    /// How many ports are in use.
+    pub fn port_count(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// The users of a port, to change.
+    fn ports_mut(&mut self) -> &mut HashMap<(u8, u16), PortEntry, KeyedState> {
+        self.sole.set(None);
+        &mut self.ports
     }
 
     /// Connections entered.
@@ -149,22 +173,23 @@ impl Demux {
 
     /// Enters a socket under its port.
     pub fn add_bound(&mut self, proto: u8, port: u16, slot: u32) {
-        self.ports.entry((proto, port)).or_default().bound.push(slot);
+        self.ports_mut().entry((proto, port)).or_default().bound.push(slot);
     }
 
     /// Removes a socket from its port.
     pub fn del_bound(&mut self, proto: u8, port: u16, slot: u32) {
-        if let Some(e) = self.ports.get_mut(&(proto, port)) {
+        let ports = self.ports_mut();
+        if let Some(e) = ports.get_mut(&(proto, port)) {
             e.bound.retain(|s| *s != slot);
             if e.bound.is_empty() && e.conns.is_empty() {
-                self.ports.remove(&(proto, port));
+                ports.remove(&(proto, port));
             }
         }
     }
 
     /// Counts a connection that uses a port without being bound to it.
     pub fn add_use(&mut self, proto: u8, port: u16, local: IpAddr, reuse: bool, rport: bool) {
-        let e = self.ports.entry((proto, port)).or_default();
+        let e = self.ports_mut().entry((proto, port)).or_default();
         let i = e.conns.iter().position(|c| c.local == local).unwrap_or_else(|| {
             e.conns.push(ConnUse { local, total: 0, no_reuse: 0, no_rport: 0 });
             e.conns.len() - 1
@@ -177,7 +202,8 @@ impl Demux {
 
     /// Undoes [`Demux::add_use`], with the same flags.
     pub fn del_use(&mut self, proto: u8, port: u16, local: IpAddr, reuse: bool, rport: bool) {
-        let Some(e) = self.ports.get_mut(&(proto, port)) else { return };
+        let ports = self.ports_mut();
+        let Some(e) = ports.get_mut(&(proto, port)) else { return };
         let Some(i) = e.conns.iter().position(|c| c.local == local) else { return };
         let c = &mut e.conns[i];
         c.total = c.total.saturating_sub(1);
@@ -187,17 +213,29 @@ impl Demux {
             e.conns.swap_remove(i);
         }
         if e.bound.is_empty() && e.conns.is_empty() {
-            self.ports.remove(&(proto, port));
+            ports.remove(&(proto, port));
         }
     }
 
     /// The one socket that gets a unicast packet.
     pub fn find(&self, table: &Table, p: &Packet) -> Option<u32> {
         let k = ConnKey::new(p.proto, p.dst.ip(), p.dst.port(), p.src);
-        if let Some(slot) = self.find_conn(table, k, p.ifindex) {
+        if (p.proto == proto::TCP || self.dgram_conns > 0)
+            && let Some(slot) = self.find_conn(table, k, p.ifindex)
+        {
             return Some(slot);
         }
-        let list = &self.ports.get(&(p.proto, p.dst.port()))?.bound;
+        let port = (p.proto, p.dst.port());
+        if let Some((last, slot)) = self.sole.get()
+            && last == port
+        {
+            // Whether it fits is asked each time: its options may change.
+            return score(table.at(slot)?, p).map(|_| slot);
+        }
+        let list = &self.ports.get(&port)?.bound;
+        if let [slot] = **list {
+            self.sole.set(Some((port, slot)));
+        }
         let mut best: Option<(u32, u8)> = None;
         let mut ties = 0u64;
         for &slot in list {

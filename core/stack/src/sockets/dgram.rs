@@ -3,7 +3,7 @@
 use super::ext6::{self, Ext6};
 use super::names::outward;
 use super::opt_ip6::ip6;
-use super::sock::{Sock, pmtudisc};
+use super::sock::{Body, Sock, pmtudisc};
 use super::types::{Datagram, SendOpts, SockId, ev, proto};
 use super::{Sockets, cork, mcast};
 use crate::counters::Why;
@@ -13,6 +13,7 @@ use crate::packet::{Family, IpInfo, IpOut, Path};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use iopkt_base::{Errno, Result, zone};
 use iopkt_mbuf::Mbuf;
@@ -27,6 +28,15 @@ pub(super) fn cost(m: &Mbuf) -> usize {
     m.meta().cap as usize + OVERHEAD
 }
 
+/// What [`Net::path`] said last: it says the same to the same question until something changes.
+#[derive(Clone, Copy)]
+pub(crate) struct LastPath {
+    version: u64,
+    /// Destination, source, interface.
+    asked: (IpAddr, Option<IpAddr>, u32),
+    found: Path,
+}
+
 /// State of a datagram socket.
 #[derive(Default)]
 pub(crate) struct Dgram {
@@ -38,6 +48,8 @@ pub(crate) struct Dgram {
     /// Turn in which `tx_bytes` were queued: what was sent before it is gone.
     pub tx_turn: u64,
     pub tx_bytes: usize,
+    /// The path of the datagram before: the next one usually takes it too.
+    pub path: Cell<Option<LastPath>>,
     pub groups: Vec<mcast::Member>,
     /// What is held back until the datagram is complete.
     pub corked: Option<cork::Corked>,
@@ -130,15 +142,14 @@ impl Sockets {
         let _ = cx;
         let s = self.table.get_mut(id).ok()?;
         let d = s.dgram().ok()?;
-        let g = d.rx.pop_front()?;
+        let mut g = d.rx.pop_front()?;
         d.rx_bytes -= cost(&g.m);
         d.rx_payload -= g.m.len();
-        let family = s.family;
-        Some(Datagram {
-            from: outward(family, g.from),
-            to: outward(family, SocketAddr::new(g.to, 0)).ip(),
-            ..g
-        })
+        if s.family == Family::V6 {
+            g.from = outward(Family::V6, g.from);
+            g.to = outward(Family::V6, SocketAddr::new(g.to, 0)).ip();
+        }
+        Some(g)
     }
 
     /// Sends a datagram whose payload is `m` (with headroom for headers); `to` is needed when not connected.
@@ -233,6 +244,7 @@ pub(crate) fn real_dst(a: IpAddr) -> IpAddr {
 ///
 /// # Errors
 /// Those of [`Net::path`]; EACCES for a broadcast without SO_BROADCAST.
+#[inline]
 pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts) -> Result<Path> {
     let group = dst.is_multicast();
     let bound = Some(s.local).filter(|a| !a.is_unspecified() && !a.is_multicast());
@@ -263,7 +275,7 @@ pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts
         (0, dev) => dev,
         (oif, _) => oif,
     };
-    let mut p = net.path(dst, src, oif).inspect_err(|e| {
+    let mut p = path(s, net, (dst, src, oif)).inspect_err(|e| {
         if *e == Errno::ENETUNREACH {
             net.tell_miss(cx, dst);
         }
@@ -281,10 +293,43 @@ pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts
     Ok(p)
 }
 
+/// [`Net::path`], asked anew by a datagram socket only for something else than before or after a change.
+#[inline]
+fn path(s: &Sock, net: &Net, asked: (IpAddr, Option<IpAddr>, u32)) -> Result<Path> {
+    let ask = || net.path(asked.0, asked.1, asked.2);
+    let Body::Dgram(d) = &s.body else { return ask() };
+    let version = net.version();
+    match d.path.get() {
+        Some(l) if l.version == version && l.asked == asked => Ok(l.found),
+        _ => {
+            let found = ask()?;
+            d.path.set(Some(LastPath { version, asked, found }));
+            Ok(found)
+        }
+    }
+}
+
+/// Whether a datagram to be sent so may travel behind the last packet that waits to go down, with its network header
+/// ([`IpOut::rest`]). Ports count too: an IPv6 flow label follows from them.
+#[inline]
+fn behind<'a>(cx: &'a mut Cx, o: &IpOut) -> Option<&'a mut IpOut> {
+    let last = cx.down.back_mut()?;
+    let same = last.proto == proto::UDP
+        && (last.src, last.dst) == (o.src, o.dst)
+        && (last.proto, last.ttl, last.tos, last.df) == (o.proto, o.ttl, o.tos, o.df)
+        && (last.oif, last.dontroute, last.mcast_loop) == (o.oif, o.dontroute, o.mcast_loop)
+        && !last.hdrincl
+        && last.options.is_empty()
+        && o.options.is_empty()
+        && last.m.as_slice().first_chunk::<4>() == o.m.as_slice().first_chunk();
+    same.then_some(last)
+}
+
 /// Puts a finished transport packet on its way.
 ///
 /// # Errors
 /// EMSGSIZE when it may not be fragmented and is larger than the path MTU.
+#[inline]
 pub(crate) fn send(
     s: &Sock,
     cx: &mut Cx,
@@ -315,7 +360,7 @@ pub(crate) fn send(
     let group = dst.is_multicast();
     let forced = opts.oif != 0 || s.opt.bound_dev != 0 || group;
     m.set_priority(s.opt.txprio);
-    cx.down.push_back(IpOut {
+    let o = IpOut {
         src: p.src,
         dst,
         proto,
@@ -329,7 +374,11 @@ pub(crate) fn send(
         mcast_loop: group && o.loops_groups(v4),
         m,
         rest: Default::default(),
-    });
+    };
+    match behind(cx, &o) {
+        Some(last) => last.rest.push(o.m),
+        None => cx.down.push_back(o),
+    }
     Ok(())
 }
 

@@ -29,7 +29,7 @@ fn echo(f: Family) -> (u8, u8) {
 impl Sockets {
     /// The ping socket of this identifier that fits, the one bound to the very address first.
     fn ping_socket(&self, p: u8, ident: u16, local: IpAddr, from: IpAddr, ifindex: u32) -> Option<u32> {
-        let list = &self.demux.ports.get(&(p, ident))?.bound;
+        let list = &self.demux.port(p, ident)?.bound;
         let fits = |i: &&u32| {
             self.table.at(**i).is_some_and(|s| {
                 hears(s, ifindex)

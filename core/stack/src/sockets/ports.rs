@@ -74,7 +74,7 @@ impl Ports {
         local: IpAddr,
     ) -> Option<u16> {
         let p = me.proto;
-        self.pick(secret, local, None, self.range_of(me), |port| match demux.ports.get(&(p, port)) {
+        self.pick(secret, local, None, self.range_of(me), |port| match demux.port(p, port) {
             None => true,
             Some(e) => {
                 e.conns.iter().all(|c| !me.may_mean(local, c.local))
@@ -95,7 +95,7 @@ impl Ports {
         give_way: impl Fn(&Sock) -> bool,
     ) -> Option<u16> {
         self.pick(secret, local, Some(remote), range, |port| {
-            let free = demux.ports.get(&(proto::TCP, port)).is_none_or(|e| e.bound.is_empty());
+            let free = demux.port(proto::TCP, port).is_none_or(|e| e.bound.is_empty());
             let has = demux.find_conn(table, ConnKey::new(proto::TCP, local, port, remote), 0);
             free && has.and_then(|i| table.at(i)).is_none_or(&give_way)
         })
@@ -109,7 +109,7 @@ pub(crate) fn overlap(a: IpAddr, b: IpAddr) -> bool {
 
 /// Whether `me` must not bind to `local` and `port`.
 pub(crate) fn conflicts(demux: &Demux, table: &Table, me: &Sock, local: IpAddr, port: u16) -> bool {
-    let Some(e) = demux.ports.get(&(me.proto, port)) else { return false };
+    let Some(e) = demux.port(me.proto, port) else { return false };
     let tcp = me.proto == proto::TCP;
     let with_bound = e.bound.iter().filter(|&&i| i != me.id.index).any(|&i| {
         let Some(o) = table.at(i) else { return false };
@@ -130,7 +130,7 @@ pub(crate) fn conflicts(demux: &Demux, table: &Table, me: &Sock, local: IpAddr, 
 
 /// Whether a listener that overlaps `me` (and does not share by SO_REUSEPORT) exists already.
 pub(crate) fn listen_conflicts(demux: &Demux, table: &Table, me: &Sock) -> bool {
-    let Some(e) = demux.ports.get(&(me.proto, me.lport)) else { return false };
+    let Some(e) = demux.port(me.proto, me.lport) else { return false };
     e.bound.iter().filter(|&&i| i != me.id.index).any(|&i| {
         let Some(o) = table.at(i) else { return false };
         let apart = me.opt.bound_dev != 0 && o.opt.bound_dev != 0 && me.opt.bound_dev != o.opt.bound_dev;

@@ -182,7 +182,7 @@ impl Sockets {
             c("udp", "{} dropped due to full socket buffers", self.stats.full),
             c("udp", "{} delivered", u.delivered),
             c("udp", "{} datagrams output", u.sent),
-            c("socket", "{} ports in use", self.demux.ports.len() as u64),
+            c("socket", "{} ports in use", self.demux.port_count() as u64),
             c("socket", "{} sockets open", self.table.len() as u64),
             c("socket", "{} packets delivered to raw sockets", self.stats.raw_delivered),
         ]);

@@ -20,7 +20,7 @@ impl Sockets {
     /// The sockets that share their address and port with this one, itself included.
     pub(super) fn reuseport_group(&self, id: SockId) -> Vec<u32> {
         let Ok(me) = self.table.get(id) else { return Vec::new() };
-        let Some(e) = self.demux.ports.get(&(me.proto, me.lport)).filter(|_| me.lport != 0) else {
+        let Some(e) = self.demux.port(me.proto, me.lport).filter(|_| me.lport != 0) else {
             return Vec::new();
         };
         let in_group = |i: &u32| self.table.at(*i).is_some_and(|s| same_group(s, me));
@@ -52,7 +52,7 @@ impl Demux {
         };
         let aux = iopkt_bpf::Aux { ifindex: p.ifindex, ..iopkt_bpf::Aux::default() };
         let n = chooser.run(payload, payload.len() as u32, &aux) as usize;
-        let e = self.ports.get(&(p.proto, p.dst.port()))?;
+        let e = self.port(p.proto, p.dst.port())?;
         let in_group = |i: &&u32| table.at(**i).is_some_and(|s| same_group(s, me) && s.remote.is_none());
         Some(e.bound.iter().filter(in_group).nth(n).copied().unwrap_or(found))
     }

@@ -5,12 +5,11 @@ use super::Sockets;
 use super::sock::Body;
 use crate::cx::Cx;
 use crate::net::Net;
-use crate::stats::Stat;
 use iopkt_tcp::{Outcome, Seq};
 
 impl Sockets {
     /// Takes the frames of `cx.train` that begin at `next` behind the segment that the machine of `slot` has just taken, and
-    /// counts them as if each had come the whole way. What it does not take stays there.
+    /// counts them as if each had come the whole way (the network layer sees how many are gone). What it does not take stays there.
     pub(super) fn take_train(
         &mut self,
         cx: &mut Cx,
@@ -26,7 +25,7 @@ impl Sockets {
         }
         let most = self.pressure.stream_max();
         let Some(Body::Conn(c)) = self.table.at_mut(slot).map(|s| &mut s.body) else { return };
-        let Cx { now, train, train_skip, mbufs, counters, .. } = cx;
+        let Cx { now, train, train_skip, mbufs, .. } = cx;
         let (skip, mut n, mut bytes) = (*train_skip, 0, 0);
         while let Some(f) = train.front() {
             let len = f.len();
@@ -45,8 +44,6 @@ impl Sockets {
             return;
         }
         self.stats.tcp.received += n;
-        counters.add(Stat::IpTotal, n);
-        counters.add(Stat::IpDelivered, n);
         if let Some(i) = net.iface_io(ifindex) {
             i.counters.ipackets += n;
             i.counters.ibytes += u64::from(bytes) + n * skip as u64;

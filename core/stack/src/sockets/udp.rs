@@ -192,6 +192,7 @@ impl Sockets {
     }
 
     /// Sends a datagram; the common checks are done.
+    #[inline]
     pub(super) fn udp_send(
         &mut self,
         cx: &mut Cx,
