@@ -4,7 +4,7 @@
 
 use super::Sockets;
 use super::demux::ConnKey;
-use super::dgram::{Dgram, is_icmp};
+use super::dgram::is_icmp;
 use super::sock::{Body, Sock};
 use super::types::{SockId, SockType, ev, proto};
 use crate::cx::Cx;
@@ -42,7 +42,7 @@ impl Sockets {
             return Err(Errno::EAFNOSUPPORT);
         }
         let p = protocol(family, ty, proto)?;
-        let body = if ty == SockType::Stream { Body::Idle } else { Body::Dgram(Dgram::default()) };
+        let body = if ty == SockType::Stream { Body::Idle } else { Body::Dgram(Box::default()) };
         let id = self.table.insert(|id| Sock::new(id, family, ty, p, body))?;
         self.table.get_mut(id)?.opt.clone_from(self.tune.opts(ty));
         if family == Family::V6 {

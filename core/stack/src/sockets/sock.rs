@@ -198,7 +198,7 @@ impl Default for Opts {
 /// What a socket is besides.
 pub(crate) enum Body {
     /// UDP, raw, ping.
-    Dgram(Dgram),
+    Dgram(Box<Dgram>),
     /// A stream that is neither listening nor connected.
     Idle,
     /// A listener.
