@@ -56,6 +56,8 @@ pub struct SockHost {
     /// Device number of sockets, once known.
     dev: u64,
     nodes: Nodes,
+    /// Send buffer of a fresh stream, once known.
+    usual: Option<usize>,
     /// Watches over programs' ends; made when the first is wanted. `Err`: there can be none.
     gone: Option<Gone>,
     no_gone: bool,
@@ -87,6 +89,7 @@ impl SockHost {
             scratch: vec![0; 64 << 10],
             dev,
             nodes: Nodes::default(),
+            usual: None,
             gone: None,
             no_gone: false,
             epoch: epoch(),
@@ -185,7 +188,11 @@ impl SockHost {
                 opt::set_socket_send_buffer_size(&ours, BUFFER / 2)?;
             }
         } else {
-            if opt::socket_send_buffer_size(&theirs)? < BUFFER {
+            // What the kernel gives to all is the same for all.
+            if self.usual.is_none() {
+                self.usual = Some(opt::socket_send_buffer_size(&theirs)?);
+            }
+            if self.usual.is_some_and(|n| n < BUFFER) {
                 // The kernel doubles what it is given.
                 opt::set_socket_send_buffer_size(&theirs, BUFFER / 2)?;
             }

@@ -92,8 +92,8 @@ unsafe fn give_checked(addr: *mut c_void, len: *mut socklen_t, a: &ops::SockAddr
     unsafe {
         let room = room_at(len)?;
         let b = a.bytes();
-        memory::write(addr, b.get(..room).unwrap_or(b))?;
-        memory::write(len.cast(), &(b.len() as socklen_t).to_ne_bytes())
+        let told = (b.len() as socklen_t).to_ne_bytes();
+        memory::write_both((addr, b.get(..room).unwrap_or(b)), (len.cast(), &told))
     }
 }
 

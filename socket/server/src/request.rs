@@ -67,10 +67,13 @@ impl<H: Host> Server<H> {
             },
             _ => {
                 let Some(fd) = fd else { return self.reply(k, Rep::err(req, Errno::EBADF), &[], None) };
-                if self.node_request(shard, k, req, payload, &fd) {
+                let ino = self.host.identify(&fd);
+                if let Some(ino) = ino
+                    && self.node_request(shard, k, req, payload, &fd, ino)
+                {
                     return;
                 }
-                let target = match self.target(&fd) {
+                let target = match self.target(ino) {
                     Ok(t) => t,
                     Err(e) => return self.reply(k, Rep::err(req, e), &[], None),
                 };
@@ -87,8 +90,8 @@ impl<H: Host> Server<H> {
         uid == 0 || uid == self.cfg.uid
     }
 
-    fn target(&mut self, fd: &H::Fd) -> Result<Target> {
-        let ino = self.host.identify(fd).ok_or(Errno::ENOTSOCK)?;
+    fn target(&mut self, ino: Option<u64>) -> Result<Target> {
+        let ino = ino.ok_or(Errno::ENOTSOCK)?;
         if let Some(&k) = self.by_ino.get(&ino) {
             return Ok(Target::Live(k));
         }
@@ -286,7 +289,12 @@ impl<H: Host> Server<H> {
     ) -> Result<(u32, H::Fd)> {
         let k = self.socks.vacant_key() as u32;
         let p = self.host.pair(kind.stream(), PairFamily::Inet, k, nonblock)?;
+        let accepted = matches!(state, State::Up { .. });
         let k = self.enter(Sock::new(id, p.end, p.ino, kind, uid, state));
+        if accepted {
+            // An event tells when there is something to read, and of the hang-up behind it: a short answer and its end go together.
+            self.socks[k as usize].readable = false;
+        }
         Ok((k, p.client))
     }
 

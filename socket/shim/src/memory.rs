@@ -18,11 +18,25 @@ pub fn plausible(at: *const c_void) -> bool {
 
 /// Copies between the program's memory at `at` and ours at `ours`. `None`: the kernel does not do that here.
 fn copied(nr: libc::c_long, ours: *const u8, at: usize, len: usize) -> Option<Result<()>> {
-    let part = |at: usize| libc::iovec { iov_base: at as *mut c_void, iov_len: len };
-    let (local, remote) = (part(ours as usize), part(at));
+    let part = |at: usize| [libc::iovec { iov_base: at as *mut c_void, iov_len: len }];
+    // SAFETY: `ours` is valid for `len` bytes by the callers.
+    unsafe { transfer(nr, &part(ours as usize), &part(at), len) }
+}
+
+/// Copies `len` bytes in all between pieces of our memory and the program's.
+///
+/// # Safety
+/// Ours must be valid.
+unsafe fn transfer(
+    nr: libc::c_long,
+    local: &[libc::iovec],
+    remote: &[libc::iovec],
+    len: usize,
+) -> Option<Result<()>> {
     let pid = sys::getpid() as usize;
-    // SAFETY: one valid element each; the kernel checks the program's, and `ours` is valid for `len` bytes by the callers.
-    let r = unsafe { sys::call(nr, [pid, &raw const local as usize, 1, &raw const remote as usize, 1, 0]) };
+    let (l, r) = (local.as_ptr() as usize, remote.as_ptr() as usize);
+    // SAFETY: so many valid elements each; the kernel checks what the program's name.
+    let r = unsafe { sys::call(nr, [pid, l, local.len(), r, remote.len(), 0]) };
     match r {
         Ok(n) if n == len => Some(Ok(())),
         Ok(_) | Err(libc::EFAULT) => Some(Err(libc::EFAULT)),
@@ -66,6 +80,27 @@ pub unsafe fn write(at: *mut c_void, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Writes to two places of the program's memory in one call.
+///
+/// # Safety
+/// As [`write`], for both.
+pub unsafe fn write_both(a: (*mut c_void, &[u8]), b: (*mut c_void, &[u8])) -> Result<()> {
+    let empty = a.1.is_empty() || b.1.is_empty();
+    if empty || !plausible(a.0) || !plausible(b.0) {
+        // SAFETY: the caller's promise.
+        return unsafe { write(a.0, a.1).and_then(|()| write(b.0, b.1)) };
+    }
+    let part = |at: *const c_void, len| libc::iovec { iov_base: at.cast_mut(), iov_len: len };
+    let local = [part(a.1.as_ptr().cast(), a.1.len()), part(b.1.as_ptr().cast(), b.1.len())];
+    let remote = [part(a.0, a.1.len()), part(b.0, b.1.len())];
+    // SAFETY: two slices of ours.
+    let r = unsafe {
+        transfer(libc::SYS_process_vm_writev, &local, &remote, a.1.len().saturating_add(b.1.len()))
+    };
+    // SAFETY: the caller's promise.
+    r.unwrap_or_else(|| unsafe { write(a.0, a.1).and_then(|()| write(b.0, b.1)) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +110,13 @@ mod tests {
         let mut b = [0; 4];
         // SAFETY: the kernel checks; what is checked before it never reaches a copy.
         unsafe {
+            let (mut x, mut y) = ([0u8; 2], [0u8; 3]);
+            let at = |b: &mut [u8]| b.as_mut_ptr().cast::<c_void>();
+            assert_eq!(write_both((at(&mut x), &[1, 2]), (at(&mut y), &[3, 4, 5])), Ok(()));
+            assert_eq!((x, y), ([1, 2], [3, 4, 5]));
+            assert_eq!(write_both((at(&mut x), &[]), (at(&mut y), &[6])), Ok(()));
+            assert_eq!((x, y), ([1, 2], [6, 4, 5]));
+            assert_eq!(write_both((at(&mut x), &[7]), (8 as *mut c_void, &[0])), Err(libc::EFAULT));
             for bad in [core::ptr::null(), 8 as *const c_void, usize::MAX as *const c_void] {
                 assert_eq!(read(bad, &mut b), Err(libc::EFAULT));
                 assert_eq!(write(bad.cast_mut(), &b), Err(libc::EFAULT));

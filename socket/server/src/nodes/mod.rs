@@ -244,8 +244,8 @@ impl<H: Host> Server<H> {
         req: &Req,
         payload: &[u8],
         fd: &H::Fd,
+        ino: u64,
     ) -> bool {
-        let Some(ino) = self.host.identify(fd) else { return false };
         let Some(&n) = self.nodes.by_ino.get(&ino) else { return false };
         if let Err(e) = self.about_node(shard, k, req, payload, fd, n) {
             self.reply(k, Rep::err(req, e), &[], None);
