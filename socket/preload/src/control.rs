@@ -10,7 +10,7 @@ use iopkt_sockproto::{bpf, sockf};
 use libc::{sockaddr, socklen_t};
 
 use crate::session::{self, Stack};
-use crate::{datagram, fail, nodes, rings, status, wait};
+use crate::{datagram, fail, fresh, nodes, rings, status, wait};
 
 /// The kernel's own call.
 fn native(nr: libc::c_long, args: [usize; 5]) -> c_int {
@@ -126,6 +126,11 @@ pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
             match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS | sockf::JOINS) {
                 Ok(fd) => {
                     datagram::notice(fd);
+                    if kind & iopkt_sockproto::linux::SOCK_TYPE_MASK == libc::SOCK_STREAM {
+                        fresh::made(fd);
+                    } else {
+                        fresh::gone(fd);
+                    }
                     inheritable(fd, kind)
                 }
                 Err(e) => {
@@ -176,7 +181,11 @@ fn connect_ours(fd: c_int, addr: &[u8]) -> Result<()> {
         r => r?,
     };
     datagram::connected(fd);
-    finish_connect(fd, &c, waits)
+    let r = finish_connect(fd, &c, waits);
+    if matches!(r, Ok(()) | Err(libc::EINPROGRESS | libc::EINTR)) {
+        fresh::gone(fd);
+    }
+    r
 }
 
 /// The first part of sendto(2) with MSG_FASTOPEN: connects; returns how much of `data` has gone with the SYN.
@@ -185,6 +194,7 @@ fn connect_ours(fd: c_int, addr: &[u8]) -> Result<()> {
 /// EINPROGRESS when the caller does not wait and nothing has gone, and those of connect(2).
 pub fn connect_sending(fd: c_int, addr: &[u8], data: &[u8], waits: bool) -> Result<usize> {
     let c = ops::connect_sending(&mut Stack, fd, addr, waits, data)?;
+    fresh::gone(fd);
     match finish_connect(fd, &c, waits) {
         Err(libc::EINPROGRESS) if c.taken > 0 => Ok(c.taken),
         r => r.map(|()| c.taken),
@@ -269,6 +279,7 @@ pub unsafe extern "C" fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut sockl
                     sys::close(new);
                     return fail(e);
                 }
+                fresh::gone(new);
                 return inheritable(new, flags);
             }
             Err(libc::EAGAIN) => {

@@ -198,6 +198,9 @@ opens! {
 pub unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: usize) -> libc::ssize_t {
     // SAFETY: the program's arguments.
     unsafe {
+        if let Err(e) = crate::passing::may_send(fd, 0) {
+            return length(Err(e));
+        }
         if !OPENED.load(Ordering::Relaxed) {
             return real::write(fd, buf, len);
         }

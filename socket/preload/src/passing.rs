@@ -10,7 +10,7 @@ use iopkt_sockproto::{Addr, PairName};
 use libc::{iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec};
 
 use crate::control::{give_address, sockaddr_bytes};
-use crate::{datagram, length, nodes, real, status};
+use crate::{datagram, fresh, length, nodes, real, status};
 
 const UNUSUAL_SEND: c_int = libc::MSG_OOB | libc::MSG_FASTOPEN;
 const UNUSUAL_RECV: c_int = libc::MSG_OOB | libc::MSG_ERRQUEUE;
@@ -142,6 +142,19 @@ unsafe fn send_from(fd: c_int, m: &msghdr, at: usize, end: usize, flags: c_int) 
     Ok(0)
 }
 
+/// Refuses a write to a stream that is not connected, as Linux does; one that connects by the way is let through.
+#[inline]
+pub fn may_send(fd: c_int, flags: c_int) -> Result<()> {
+    if !fresh::maybe(fd) || flags & libc::MSG_FASTOPEN != 0 {
+        return Ok(());
+    }
+    fresh::may_write(fd).inspect_err(|_| {
+        if flags & libc::MSG_NOSIGNAL == 0 {
+            sys::raise(libc::SIGPIPE);
+        }
+    })
+}
+
 /// An urgent or connecting send on a stream.
 ///
 /// # Safety
@@ -263,6 +276,9 @@ pub unsafe extern "C" fn sendto(
 ) -> ssize_t {
     // SAFETY: the program's arguments.
     unsafe {
+        if let Err(e) = may_send(fd, flags) {
+            return length(Err(e));
+        }
         if addr.is_null() && flags & UNUSUAL_SEND == 0 {
             let Some(p) = datagram::pair(fd) else {
                 let n = real::send(fd, buf, len, flags | libc::MSG_NOSIGNAL);
@@ -368,6 +384,7 @@ fn after_close(fd: c_int) -> Result<bool> {
 /// # Safety
 /// As sendmsg(2).
 unsafe fn send_message(fd: c_int, m: *const msghdr, flags: c_int) -> Result<usize> {
+    may_send(fd, flags)?;
     // SAFETY: the program's message.
     unsafe {
         let h = &*m;
@@ -458,6 +475,9 @@ pub unsafe extern "C" fn recvfrom(
 ) -> ssize_t {
     // SAFETY: the program's arguments.
     unsafe {
+        if let Err(e) = fresh::may_read(fd) {
+            return length(Err(e));
+        }
         if addr.is_null() && flags & UNUSUAL_RECV == 0 && datagram::pair(fd).is_none() {
             return streamed(fd, real::recv(fd, buf, len, flags), len);
         }
@@ -611,7 +631,7 @@ unsafe fn notice_passed(m: *const msghdr) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn recvmsg(fd: c_int, m: *mut msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the program's message.
-    length(unsafe { receive_any(fd, m, flags) })
+    length(fresh::may_read(fd).and_then(|()| unsafe { receive_any(fd, m, flags) }))
 }
 
 /// recvmmsg(2). The time-out is looked at, as in Linux, only between two messages.
@@ -668,6 +688,7 @@ pub unsafe extern "C" fn read(fd: c_int, buf: *mut c_void, len: size_t) -> ssize
     // SAFETY: the program's arguments.
     unsafe {
         match datagram::pair(fd) {
+            None if fresh::maybe(fd) && fresh::may_read(fd).is_err() => length(Err(libc::ENOTCONN)),
             None => streamed(fd, real::read(fd, buf, len), len),
             // bpf(4): a read is of the buffer's length.
             Some(p) if nodes::read_length(&p).is_some_and(|n| n != len) => length(Err(libc::EINVAL)),
@@ -689,6 +710,7 @@ pub unsafe extern "C" fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_
     unsafe {
         match datagram::pair(fd) {
             Some(p) if n >= 0 => length(datagram::receive(fd, &p, iov, n as usize, 0).map(|r| r.len)),
+            _ if fresh::may_read(fd).is_err() => length(Err(libc::ENOTCONN)),
             _ => streamed(fd, real::readv(fd, iov, n), 1),
         }
     }

@@ -378,6 +378,12 @@ pub fn queued_error<'a>(
     Ok((h, quote, full))
 }
 
+/// Whether a socket of the stack is neither connected nor being connected (it may listen). False when the stack cannot be asked.
+pub fn is_unconnected(rpc: &mut impl Rpc, fd: c_int) -> bool {
+    let Ok(a) = checked(rpc, Req::new(Op::Info, 0), Some(fd), [&[], &[]], &mut []) else { return false };
+    a.rep.flags & (repf::CONNECTING | repf::CONNECTED) == 0
+}
+
 /// getsockopt(2) of an int.
 pub fn getsockopt_int(rpc: &mut impl Rpc, fd: c_int, level: c_int, name: c_int) -> Result<c_int> {
     let mut b = [0u8; 4];

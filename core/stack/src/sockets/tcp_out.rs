@@ -68,6 +68,8 @@ impl Sockets {
                     let (sum, tso) =
                         if v4 { (IFCAP_TCP4CSUM, IFCAP_TSO4) } else { (IFCAP_TCP6CSUM, IFCAP_TSO6) };
                     let i = net.iface(c.ifindex).filter(|_| !c.local);
+                    // Nobody cuts behind extension headers but the stack itself.
+                    let tso = if v4 || opt.v6.wire.is_empty() { tso } else { 0 };
                     c.tcb.set_tso_max(match i {
                         Some(i) if i.enabled_tx & tso != 0 => SUPER_MAX - opt.between_len(v4) as u32,
                         // Cut here, piece by piece into packets: all above is done once for them.
