@@ -347,6 +347,37 @@ unsafe fn unbroken(fd: c_int, m: &msghdr, flags: c_int) -> Result<usize> {
     }
 }
 
+/// What write(2) or writev(2) of `len` bytes returned, looked at for [`broken`]. The signal has come already: who does not ignore it
+/// is not here any more, or has handled it.
+#[inline]
+pub fn written(fd: c_int, n: ssize_t, len: usize) -> ssize_t {
+    // SAFETY: glibc's own errno of this thread.
+    if n < 0 && unsafe { *libc::__errno_location() } == libc::EPIPE {
+        return length(broken(fd, libc::MSG_NOSIGNAL, len));
+    }
+    n
+}
+
+/// writev(2).
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn writev(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t {
+    if let Err(e) = may_send(fd, 0) {
+        return length(Err(e));
+    }
+    // SAFETY: the program's arguments.
+    unsafe {
+        let r = real::writev(fd, iov, n);
+        if r >= 0 {
+            return r;
+        }
+        let parts = core::slice::from_raw_parts(iov, if iov.is_null() { 0 } else { n.max(0) as usize });
+        written(fd, r, parts.iter().fold(0usize, |n, v| n.saturating_add(v.iov_len)))
+    }
+}
+
 /// A send that the kernel refused with EPIPE, without a signal. A joined connection's first one after the peer has closed is taken, as
 /// TCP does, which cannot know yet; otherwise the signal follows.
 #[cold]

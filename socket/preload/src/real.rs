@@ -42,6 +42,8 @@ real! {
     recv(fd: c_int, buf: *mut c_void, len: usize, flags: c_int) -> libc::ssize_t = c"recv";
     /// write(2).
     write(fd: c_int, buf: *const c_void, len: usize) -> libc::ssize_t = c"write";
+    /// writev(2).
+    writev(fd: c_int, iov: *const libc::iovec, n: c_int) -> libc::ssize_t = c"writev";
     /// poll(2).
     poll(fds: *mut libc::pollfd, n: libc::nfds_t, timeout: c_int) -> c_int = c"poll";
     /// ppoll(2).
@@ -95,6 +97,7 @@ pub fn start() {
         recv(-1, core::ptr::null_mut(), 0, 0);
         send(-1, core::ptr::null(), 0, 0);
         write(-1, core::ptr::null(), 0);
+        writev(-1, core::ptr::null(), 0);
         let (set, none) = (core::ptr::null_mut(), core::ptr::null_mut());
         poll(core::ptr::null_mut(), 0, 0);
         let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -5,20 +5,31 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Headers, and which of their names are options or flags.
-const HEADERS: [(&str, &[&str]); 9] = [
+const HEADERS: [(&str, &[&str]); 11] = [
     ("asm-generic/socket.h", &["SO_", "SCM_"]),
     ("linux/in.h", &["IP_", "MCAST_"]),
+    ("linux/in6.h", &["IPV6_"]),
+    ("linux/icmpv6.h", &["ICMPV6_FILTER"]),
     ("linux/tcp.h", &["TCP_"]),
     ("linux/udp.h", &["UDP_"]),
     ("netinet/tcp.h", &["TCP_"]),
     ("netinet/udp.h", &["UDP_"]),
-    ("x86_64-linux-gnu/bits/in.h", &["IP_", "MCAST_"]),
+    ("x86_64-linux-gnu/bits/in.h", &["IP_", "IPV6_", "MCAST_"]),
     ("x86_64-linux-gnu/bits/socket.h", &["MSG_"]),
     ("aarch64-linux-gnu/bits/socket.h", &["MSG_"]),
 ];
 
 /// Values of options, limits and the like, which share their prefixes.
-const OTHERS: [&str; 20] = [
+const OTHERS: [&str; 29] = [
+    "ICMPV6_FILTER_",
+    "IPV6_FL_",
+    "IPV6_FLOWINFO_FLOWLABEL",
+    "IPV6_FLOWINFO_PRIORITY",
+    "IPV6_PMTUDISC_",
+    "IPV6_PREFER_",
+    "IPV6_PRIORITY_",
+    "IPV6_RTHDR_",
+    "IPV6_TLV_",
     "IP_DEFAULT_",
     "IP_MAX_",
     "IP_PMTUDISC_",
@@ -99,7 +110,8 @@ fn every_row_says_what_and_who_holds_it() {
     for [name, here, test] in rows {
         assert!(seen.insert(name.clone()), "{name} twice");
         assert!(["works", "kept", "refused", "read"].contains(&here.as_str()), "{name}: {here}");
-        let places = ["core/stack/tests", "core/inet/tests", "core/tcp/tests", "socket/run/tests"];
+        let places =
+            ["core/stack/tests", "core/inet/tests", "core/inet6/tests", "core/tcp/tests", "socket/run/tests"];
         let file = if test == "differ" { "differ.rs".to_string() } else { test };
         assert!(places.iter().any(|p| root().join(p).join(&file).is_file()), "{name}: no test {file}");
     }
