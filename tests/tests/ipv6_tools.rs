@@ -149,6 +149,36 @@ fn neighbours_by_hand() {
 }
 
 #[test]
+fn the_way_to_a_host() {
+    let mut lab = Lab::new("v6trace");
+    let (ns, far) = (start(&mut lab), Netns::new());
+    ns.exec(&format!(
+        "ip link add v0 type veth peer name v1 netns {0} && ip addr add 2001:db8:6::1/64 dev v0 nodad && ip link set v0 up && \
+         ip -n {0} addr add 2001:db8:6::2/64 dev v1 nodad && ip -n {0} link set v1 up && \
+         ip -n {0} -6 route add default via 2001:db8:6::1 && \
+         sysctl -qw net.ipv6.icmp.ratelimit=0 && ip netns exec {0} sysctl -qw net.ipv6.icmp.ratelimit=0",
+        far.name
+    ));
+    lab.sh(
+        "ifconfig tapk0 inet6 2001:db8::2 prefixlen 64 -tentative && route add -inet6 default 2001:db8::1",
+    );
+    // The neighbours have to find each other first.
+    lab.wait(MINUTE, "ping6 -c 1 2001:db8:6::2");
+    for flags in ["", "-I"] {
+        let out = lab.sh(&format!("traceroute6 {flags} -w 20 2001:db8:6::2 2> head; cat head"));
+        let head = "traceroute6 to 2001:db8:6::2 (2001:db8:6::2) from 2001:db8::2, 30 hops max, ";
+        assert!(out.contains(head), "{out}");
+        assert!(out.starts_with(" 1  2001:db8::1  ") && out.contains("\n 2  2001:db8:6::2  "), "{out}");
+    }
+    let j = lab.sh("traceroute6 --json -q 1 -w 20 2001:db8:6::2");
+    assert!(j.contains("\"address\": \"2001:db8::1\"") && j.contains("\"hops\""), "{j}");
+    let out = lab.sh("traceroute6 -q 2 -w 20 2001:db8:7777::1");
+    assert!(out.contains(" 1  2001:db8::1  ") && out.contains(" ms !N"), "{out}");
+    let (_, why) = lab.sh_fails("traceroute6 fe80::77");
+    assert!(why.contains("which interface?"), "{why}");
+}
+
+#[test]
 fn the_variant_without_ipv6_says_so() {
     let mut lab = Lab::new("v6none");
     lab.spawn("io-pkt-v4-hc --foreground");

@@ -27,7 +27,8 @@ use std::path::{Path, PathBuf};
 /// Where a system has its tools, for a PATH without them.
 const USUAL: &[&str] = &["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// Names that the system has too, where the words alone do not tell.
-const SHARED: &[&str] = &["arp", "ifconfig", "netstat", "ping", "ping6", "route", "traceroute"];
+const SHARED: &[&str] =
+    &["arp", "ifconfig", "netstat", "ping", "ping6", "route", "traceroute", "traceroute6"];
 /// Copies of this program that the process went through: `PID:DEV.INO,DEV.INO`.
 const PASSED: &str = "IO_PKT_PASSED";
 

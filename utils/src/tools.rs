@@ -4,7 +4,8 @@ use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
     arp, at, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, ndp, netstat, nicinfo, ping, ping6, resolve,
-    route, rtsol, slogger, sloginfo, sockstat, sysctl, system, traceroute, usb, usblauncher, waitfor,
+    route, rtadvd, rtsol, slogger, sloginfo, sockstat, sysctl, system, traceroute, traceroute6, usb,
+    usblauncher, waitfor,
 };
 use std::ffi::OsString;
 
@@ -62,6 +63,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "ping" => run_ping(args),
         "ping6" => run_ping6(args),
         "route" => route::run(&mut stack, args),
+        "rtadvd" => run_rtadvd(args),
         "rtsol" | "rtsold" => run_rtsol(name, &mut stack, args),
         "slogger" => slogger::run(args),
         "sloginfo" => sloginfo::run(args),
@@ -70,6 +72,10 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "sysctl" if sysctl::is_systems(args) => Err(system::exec(name, raw)),
         "sysctl" => sysctl::run(&mut stack, args),
         "traceroute" => run_traceroute(args),
+        "traceroute6" => match traceroute6::Options::parse(args)? {
+            None => print(&format!("{}\n", traceroute6::USAGE)),
+            Some(o) => traceroute6::run(Conn::open().map_err(Failure::new)?.session(), &o),
+        },
         "usb" => usb::run(args),
         "usblauncher" => usblauncher::run(args),
         "waitfor" => waitfor::run(args),
@@ -104,6 +110,23 @@ fn run_rtsol(name: &str, s: &mut dyn Stack, args: &[String]) -> Outcome {
         return rtsol::run(s, args, &mut pause);
     }
     rtsol::run_daemon(s, args, &mut pause, &mut |text| dhcp::replace_resolv_conf(text))
+}
+
+fn run_rtadvd(args: &[String]) -> Outcome {
+    let Some(o) = rtadvd::Options::parse(args)? else { return print(&format!("{}\n", rtadvd::USAGE)) };
+    let conn = Conn::open().map_err(Failure::new)?;
+    let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT, libc::SIGTERM])
+        .map_err(|e| Failure::new(format!("signals: {e}")))?;
+    let session = conn.session().clone();
+    let mut stop = || signals.next().is_some();
+    let mut random = |below: u32| {
+        let mut b = [0; 8];
+        // Without randomness the times are the least ones.
+        let _ = iopkt_sys::random::fill(&mut b);
+        (u64::from_ne_bytes(b) % u64::from(below.max(1))) as u32
+    };
+    let mut conn = conn;
+    rtadvd::run(&mut conn, &session, &o, &mut stop, &mut random)
 }
 
 fn run_ping(args: &[String]) -> Outcome {

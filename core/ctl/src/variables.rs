@@ -145,7 +145,7 @@ pub const VARIABLES: &[Variable] = &[
     rw("net.inet6.ip6.auto_linklocal", "Interfaces that go up get a link-local address"),
     rw("net.inet6.ip6.dad_count", "Solicitations for a new address"),
     ro("net.inet6.ip6.defmcasthlim", "Hop limit of multicast packets"),
-    ro("net.inet6.ip6.forwarding", "Forward packets between interfaces"),
+    rw("net.inet6.ip6.forwarding", "Forward packets between interfaces"),
     rw("net.inet6.ip6.hdrnestlimit", "Most extension headers of a packet"),
     rw("net.inet6.ip6.hlim", "Hop limit of packets that the stack itself makes"),
     ro("net.inet6.ip6.keepfaith", "Relay to IPv4 (faith)"),
@@ -154,7 +154,7 @@ pub const VARIABLES: &[Variable] = &[
     ro("net.inet6.ip6.maxfrags", "Fragments in reassembly, -1 for no limit"),
     rw("net.inet6.ip6.maxifdefrouters", "Most default routers and routes of an interface"),
     rw("net.inet6.ip6.maxifprefixes", "Most addresses that advertisements make on an interface"),
-    ro("net.inet6.ip6.redirect", "Send redirects when forwarding"),
+    rw("net.inet6.ip6.redirect", "Send redirects when forwarding"),
     ro("net.inet6.ip6.rip6stats", "Routing headers that were followed"),
     Variable {
         name: "net.inet6.ip6.stable_secret",

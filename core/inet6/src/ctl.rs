@@ -34,8 +34,10 @@ impl Inet6 {
         })
     }
 
-    fn sysctl(&mut self, _l: &mut Layers<'_>, name: &str, value: Option<&str>) -> Option<Reply> {
+    fn sysctl(&mut self, l: &mut Layers<'_>, name: &str, value: Option<&str>) -> Option<Reply> {
+        let was = self.t.forwarding;
         let r = self.t.sysctl(name, value);
+        self.set_forwarding(l, was);
         match (r, name) {
             (Some(Reply::Sysctl(mut list)), "") => {
                 if let Some(Reply::Sysctl(mine)) = self.secret(SECRET, None) {

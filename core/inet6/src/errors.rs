@@ -21,7 +21,7 @@ pub(crate) struct ErrorLimit {
 
 impl ErrorLimit {
     /// BSD's `ppsratecheck`: at most `limit` in each second; negative: no limit.
-    fn allow(&mut self, now: Instant, limit: i64) -> bool {
+    pub fn allow(&mut self, now: Instant, limit: i64) -> bool {
         if limit < 0 {
             return true;
         }

@@ -25,7 +25,7 @@ pub(crate) enum Walk {
 }
 
 /// Why the walk stopped.
-enum Stop {
+pub(crate) enum Stop {
     /// A parameter problem: code, pointer.
     Problem(u8, usize),
     /// The same, but not for a group.
@@ -40,14 +40,21 @@ enum Stop {
 
 impl Inet6 {
     pub(crate) fn walk(&mut self, l: &mut Layers<'_>, p: &Packet, m: Mbuf) -> Walk {
-        let stop = match look(m.as_slice(), p.h.next, self.t.hdrnestlimit as usize) {
-            Ok(upper) => return Walk::Upper(upper, m),
-            Err(s) => s,
-        };
-        let why = match stop {
-            Stop::Fragment(at, named_at) => {
-                return self.reassemble(l, p, at, named_at, m).map_or(Walk::Ended, Walk::Whole);
+        match look(m.as_slice(), p.h.next, self.t.hdrnestlimit as usize) {
+            Ok(upper) => Walk::Upper(upper, m),
+            Err(Stop::Fragment(at, named_at)) => {
+                self.reassemble(l, p, at, named_at, m).map_or(Walk::Ended, Walk::Whole)
             }
+            Err(stop) => {
+                self.stopped(l, p, m, stop);
+                Walk::Ended
+            }
+        }
+    }
+
+    /// Ends a packet that may not go on, and tells its source.
+    pub(crate) fn stopped(&mut self, l: &mut Layers<'_>, p: &Packet, m: Mbuf, stop: Stop) {
+        let why = match stop {
             Stop::Problem(code, at) => {
                 self.icmp6_error(l, &m, ty::PARAM_PROBLEM, code, at as u32);
                 self.stats.inc(Stat6::BadOptions);
@@ -60,7 +67,7 @@ impl Inet6 {
                 self.stats.inc(Stat6::BadOptions);
                 Why::BadIpHeader
             }
-            Stop::Discard => {
+            Stop::Discard | Stop::Fragment(..) => {
                 self.stats.inc(Stat6::BadOptions);
                 Why::BadIpHeader
             }
@@ -70,7 +77,15 @@ impl Inet6 {
             }
         };
         l.cx.drop(m, why);
-        Walk::Ended
+    }
+}
+
+/// Judges the options that every node of the way looks at.
+pub(crate) fn judge_first(packet: &[u8], first: u8) -> Result<(), Stop> {
+    match Chain::new(packet, first).next() {
+        Some(Ok(e)) if e.kind == next::HOP_BY_HOP => judge_options(&e),
+        Some(Err(c)) => Err(Stop::Problem(param::HEADER, c.0 + 1)),
+        _ => Ok(()),
     }
 }
 

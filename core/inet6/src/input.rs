@@ -72,6 +72,7 @@ impl Inet6 {
             }
             match for_us(l, &p, &m) {
                 Some(group) => p.group = group,
+                None if self.t.forwarding => return self.forward(l, &p, m),
                 None => {
                     self.stats.inc(Stat6::CantForward);
                     return l.cx.drop(m, Why::NotForUs);

@@ -17,6 +17,7 @@ mod dad;
 mod dns;
 mod errors;
 mod ext;
+mod forward;
 mod fragment;
 mod icmp;
 mod input;
@@ -127,6 +128,9 @@ impl Inet6 {
         }
         // RFC 4291 2.8; the limit of groups is not reached by the first one.
         let _ = l.net.join_group(l.cx, i, zone::embed(ALL_NODES, i).into());
+        if self.t.forwarding {
+            self.router_groups(l, i, true);
+        }
         if i == LO0 {
             let own = |a: Ipv6Addr, plen| IfAddr {
                 addr: IpAddr::V6(zone::embed(a, i)),

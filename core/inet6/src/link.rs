@@ -57,6 +57,13 @@ impl Inet6 {
             self.router_lost(l, ifindex, who);
         }
         while let Some(u) = l.net.neigh.next_unreachable(Family::V6) {
+            // One that was on its way through: its source hears of it.
+            if self.t.forwarding && u.m.ifindex() != 0 {
+                self.icmp6_error(l, &u.m, ty::UNREACHABLE, unreach::ADDRESS, 0);
+                self.router_lost(l, u.ifindex, u.target);
+                l.cx.drop(u.m, Why::NoNeighbour);
+                continue;
+            }
             report(l, u.m.as_slice(), u.ifindex, Errno::EHOSTUNREACH, 0);
             self.router_lost(l, u.ifindex, u.target);
             l.cx.drop(u.m, Why::NoNeighbour);

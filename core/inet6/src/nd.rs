@@ -113,13 +113,14 @@ impl Inet6 {
         target: Ipv6Addr,
         to: Ipv6Addr,
         mac: [u8; 6],
-        f: AdvertFlags,
+        mut f: AdvertFlags,
     ) {
-        let mut b = nd::neighbor_advert(zone::strip(target), f);
-        nd::push_link(&mut b, opt::TARGET_LINK, mac);
         // From the target itself where it is ours; an anycast address or another's is no source (4.4).
         let own =
             l.net.iface(ifindex).is_some_and(|i| i.addrs.iter().any(|a| a.addr == target && !a.life.anycast));
+        f.router = own && self.t.forwarding;
+        let mut b = nd::neighbor_advert(zone::strip(target), f);
+        nd::push_link(&mut b, opt::TARGET_LINK, mac);
         let from = if own { Some(IpAddr::V6(target)) } else { l.net.source_for(ifindex, to.into()) };
         let Some(IpAddr::V6(from)) = from else { return };
         self.stats.inc(Stat6::NaOut);

@@ -26,8 +26,11 @@ impl Inet6 {
         let ifindex = m.ifindex();
         let body = &m.as_slice()[hl + HEADER_LEN..];
         let parsed = nd::target(body).and_then(|(t, rest)| Some((t, nd::target(rest)?)));
-        let good =
-            p.h.hop_limit == HOPS && h.code == 0 && slaac::is_link_local(&p.src.into()) && self.t.rediraccept;
+        let good = p.h.hop_limit == HOPS
+            && h.code == 0
+            && slaac::is_link_local(&p.src.into())
+            && self.t.rediraccept
+            && !self.t.forwarding;
         let Some((target, (dst, options))) = parsed.filter(|_| good) else {
             self.stats.inc(Stat6::BadRedirect);
             return false;

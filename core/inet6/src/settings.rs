@@ -1,7 +1,7 @@
 //! What holds on one interface: the flags that `ndp -i` sets, and what routers say of the link (RFC 4861 6.3.2).
 //!
 //! Advertisements are believed where the interface's `accept_rtadv` is set and either `net.inet6.ip6.accept_rtadv` or the interface's
-//! `override_rtadv`. An interface that is `disabled` neither takes nor sends packets of IPv6.
+//! `override_rtadv`; a router believes them only with the latter. An interface that is `disabled` neither takes nor sends packets of IPv6.
 
 use crate::{Inet6, slaac};
 use iopkt_base::Duration;
@@ -47,7 +47,8 @@ impl Inet6 {
     /// Whether advertisements are believed there.
     pub(crate) fn accepts(&self, l: &Layers<'_>, ifindex: u32) -> bool {
         let f = l.net.iface(ifindex).map_or(0, |i| i.nd6);
-        f & nd6::ACCEPT_RTADV != 0 && (self.t.accept_rtadv || f & nd6::OVERRIDE_RTADV != 0)
+        let believed = self.t.accept_rtadv && !self.t.forwarding;
+        f & nd6::ACCEPT_RTADV != 0 && (believed || f & nd6::OVERRIDE_RTADV != 0)
     }
 
     /// What a router says of the link's times; 0 says nothing.

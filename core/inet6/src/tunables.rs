@@ -7,6 +7,10 @@ use iopkt_stack::variables::{Fixed, Place, Variables};
 pub struct Tunables {
     /// `net.inet6.ip6.hlim`: for packets that the domain itself makes.
     pub hlim: u8,
+    /// `net.inet6.ip6.forwarding`: packets that are nobody's here go on.
+    pub forwarding: bool,
+    /// `net.inet6.ip6.redirect`: a router tells its neighbours of better ones.
+    pub redirect: bool,
     /// `net.inet6.ip6.accept_rtadv`: router advertisements make addresses and routes.
     pub accept_rtadv: bool,
     /// `net.inet6.ip6.auto_linklocal`: an interface that goes up gets a link-local address.
@@ -43,6 +47,8 @@ impl Default for Tunables {
     fn default() -> Self {
         Tunables {
             hlim: 64,
+            forwarding: false,
+            redirect: true,
             accept_rtadv: false,
             auto_linklocal: true,
             dad_count: 1,
@@ -64,8 +70,6 @@ impl Default for Tunables {
 
 /// Variables that can be read only: name, value, why.
 const FIXED: &[Fixed] = &[
-    ("net.inet6.ip6.forwarding", "0", "forwarding is not in this build"),
-    ("net.inet6.ip6.redirect", "1", "forwarding is not in this build"),
     ("net.inet6.ip6.rip6stats", "0", "routing headers are not followed (RFC 5095)"),
     ("net.inet6.ip6.defmcasthlim", "1", "a socket has its own (IPV6_MULTICAST_HOPS)"),
     ("net.inet6.ip6.keepfaith", "0", "this stack has no faith interface"),
@@ -85,6 +89,8 @@ const FIXED: &[Fixed] = &[
 
 const NAMES: &[&str] = &[
     "net.inet6.ip6.hlim",
+    "net.inet6.ip6.forwarding",
+    "net.inet6.ip6.redirect",
     "net.inet6.ip6.accept_rtadv",
     "net.inet6.ip6.auto_linklocal",
     "net.inet6.ip6.dad_count",
@@ -109,6 +115,8 @@ impl Variables for Tunables {
     fn place(&mut self, name: &str) -> Option<Place<'_>> {
         Some(match name {
             "net.inet6.ip6.hlim" => Place::Byte(&mut self.hlim, 1),
+            "net.inet6.ip6.forwarding" => Place::Flag(&mut self.forwarding),
+            "net.inet6.ip6.redirect" => Place::Flag(&mut self.redirect),
             "net.inet6.ip6.accept_rtadv" => Place::Flag(&mut self.accept_rtadv),
             "net.inet6.ip6.auto_linklocal" => Place::Flag(&mut self.auto_linklocal),
             "net.inet6.ip6.dad_count" => Place::Word(&mut self.dad_count, 0, 10),

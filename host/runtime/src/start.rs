@@ -285,7 +285,11 @@ impl Running {
         random::fill(&mut key).map_err(io("randomness from the kernel"))?;
         let seed = random::u64().map_err(io("randomness from the kernel"))?;
         let cache = pool.cache(limits::keep(&cfg.tcpip));
-        let shard = Shard::new(clock::monotonic(), stack_cfg, seed, key, cache, (c.domains)());
+        let mut shard = Shard::new(clock::monotonic(), stack_cfg, seed, key, cache, (c.domains)());
+        if cfg.tcpip.forward6 {
+            let (name, value) = ("net.inet6.ip6.forwarding".into(), Some("1".into()));
+            shard.ctl(&iopkt_ctl::Request::Sysctl { name, value });
+        }
         let listener = names.listen(c.variant.v6)?;
         let recv = limits::recv(&cfg.tcpip);
         let mut stack = Stack::new(shard, listener, &env.packet[0].epoll, cfg.tcpip.random, threads, recv)

@@ -148,7 +148,6 @@ fn known_options_without_effect_are_refused_by_name() {
         let name = o.split('=').next().unwrap();
         assert!(e.contains(&format!("'{name}'")) && e.contains("not in this build"), "{o}: {e}");
     }
-    assert!(refused(&V6HC, "-p tcpip forward6").contains("not in this build"));
     for (v, p) in [(&V4HC, "pf-v6"), (&V6HC, "pf-v4"), (&V6HC, "slip"), (&V6HC, "/lib/dll/lsm-slip.so")] {
         assert!(refused(v, &format!("-p {p}")).contains(&format!("not with {}", v.name)), "{p}");
     }

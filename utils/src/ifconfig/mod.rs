@@ -4,7 +4,7 @@ mod json;
 mod media;
 mod show;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod words;
 
 use crate::getopt::{self, Parsed};

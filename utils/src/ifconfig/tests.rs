@@ -7,7 +7,7 @@ use iopkt_ctl::{AddrInfo, AddrState, IfCounters, IfKind, iff};
 use proptest::prelude::*;
 
 /// The reference's Ethernet interface (section 4.3).
-pub(super) fn wm0() -> Ifconf {
+pub(crate) fn wm0() -> Ifconf {
     let addr = |a: &str, prefix_len, broadcast: Option<&str>| AddrInfo {
         addr: a.parse().expect("address"),
         prefix_len,

@@ -33,6 +33,8 @@ pub struct Tcpip {
     pub no_cache: bool,
     /// `pkt_typed_mem=`: memory of packet buffers.
     pub typed_mem: Option<String>,
+    /// `forward6`: packets of IPv6 go on from interface to interface.
+    pub forward6: bool,
     /// `recv_ctxt=`: bytes read from a program at a time.
     pub recv_ctxt: Option<usize>,
     /// `confstr_monitor`: follow the host's name.
@@ -132,7 +134,13 @@ const OPTIONS: &[Opt] = &[
     set("enmap", Value::None, "do not map enXX names onto the real interfaces", |t, _, _| t.no_enmap = true),
     not_yet("fastforward", Value::Num(0, 1), In::All, "flow-cache forwarding"),
     not_yet("forward", Value::None, In::All, "forward IPv4 between interfaces"),
-    not_yet("forward6", Value::None, In::V6, "forward IPv6 between interfaces"),
+    Opt {
+        name: "forward6",
+        value: Value::None,
+        variants: In::V6,
+        effect: Effect::Set(|t, _, _| t.forward6 = true),
+        about: "forward IPv6 between interfaces",
+    },
     not_yet("ipsec", Value::None, In::Hc, "enable IPsec"),
     set("mbuf_cache", Value::Num(0, 65_536), "packet buffers that a thread keeps", Tcpip::cache),
     set("mclbytes", Value::Pow2(2048, 65_536), "size of a packet buffer in bytes (2048)", |t, _, n| {
