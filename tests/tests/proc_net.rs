@@ -75,3 +75,30 @@ fn sockets_and_interfaces_stand_in_linux_s_columns() {
     assert!(lab.sh("io-pkt-run head -1 /proc/net/unix").starts_with("Num"));
     assert!(lab.sh_fails("io-pkt-run sh -c 'echo > /proc/net/tcp'").0 != 0);
 }
+
+/// SIOCGIFCONF: first how long the list is, then the list (netdevice(7)), as Java does.
+const IFCONF: &str = r#"
+import array, fcntl, socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+ask = lambda n, at: struct.unpack('iiQ', fcntl.ioctl(s, 0x8912, struct.pack('iiQ', n, 0, at)))[0]
+n = ask(0, 0)
+for room in (n, n + 100, n - 1):
+    a = array.array('B', b'\0' * (n + 100))
+    m = ask(room, a.buffer_info()[0])
+    print(n, room, m, bytes(a[:m]).replace(b'lo0\0', b'lo\0\0').hex())
+"#;
+
+#[test]
+fn the_list_of_interfaces_tells_its_length_first() {
+    let mut lab = Lab::new("ifconf");
+    let ns = Netns::new();
+    ns.exec("ip link set lo up");
+    std::fs::write(lab.work().join("ifconf.py"), IFCONF).expect("write ifconf.py");
+    let kernel = ns.exec(&format!("python3 {}/ifconf.py", lab.work().display()));
+    assert!(kernel.starts_with("40 40 40 6c6f0000"), "{kernel}");
+    lab.spawn("io-pkt-v4 --foreground");
+    lab.wait(Duration::from_secs(60), "ifconfig lo0 | grep -q 'inet 127.0.0.1'");
+    for how in ["", "--seccomp-only", "--preload-only"] {
+        assert_eq!(lab.sh(&format!("io-pkt-run {how} python3 ifconf.py")).trim(), kernel.trim(), "{how}");
+    }
+}

@@ -538,10 +538,9 @@ unsafe fn ioctl_ours(fd: c_int, request: u32, arg: *mut c_void) -> Result<()> {
             unsafe {
                 let size = usize::try_from(arg.cast::<c_int>().read_unaligned()).map_err(|_| libc::EINVAL)?;
                 let buf = arg.cast::<u8>().add(8).cast::<*mut u8>().read_unaligned();
-                let out =
-                    if buf.is_null() { &mut [][..] } else { core::slice::from_raw_parts_mut(buf, size) };
-                let (there, full) = ops::ioctl_ifconf(&mut Stack, fd, out)?;
-                arg.cast::<c_int>().write_unaligned(if buf.is_null() { full } else { there } as c_int);
+                let out = (!buf.is_null()).then(|| core::slice::from_raw_parts_mut(buf, size));
+                let len = ops::ioctl_ifconf(&mut Stack, fd, out)?;
+                arg.cast::<c_int>().write_unaligned(len as c_int);
             }
             Ok(())
         }

@@ -430,13 +430,13 @@ pub fn ioctl_int(rpc: &mut impl Rpc, fd: c_int, request: u32) -> Result<c_int> {
     ask(rpc, fd, Op::Ioctl, [request as i32, 0, 0, 0, 0], Addr::NONE).map(|a| a.rep.val[0])
 }
 
-/// SIOCGIFCONF: fills `out` with `struct ifreq`s; returns the bytes that are there and the bytes that there would be.
-pub fn ioctl_ifconf(rpc: &mut impl Rpc, fd: c_int, out: &mut [u8]) -> Result<(usize, usize)> {
-    let size = i32::try_from(out.len()).unwrap_or(i32::MAX);
+/// SIOCGIFCONF: fills `out` with `struct ifreq`s and returns how many bytes that were; without a buffer, how many it takes.
+pub fn ioctl_ifconf(rpc: &mut impl Rpc, fd: c_int, out: Option<&mut [u8]>) -> Result<usize> {
+    let size = out.as_ref().map_or(-1, |o| i32::try_from(o.len()).unwrap_or(i32::MAX));
     let req =
         Req { args: [iopkt_sockproto::linux::SIOCGIFCONF as i32, size, 0, 0, 0], ..Req::new(Op::Ioctl, 0) };
-    let a = checked(rpc, req, Some(fd), [&[], &[]], out)?;
-    Ok((a.len, usize::try_from(a.rep.val[0]).unwrap_or(0)))
+    let a = checked(rpc, req, Some(fd), [&[], &[]], out.unwrap_or(&mut []))?;
+    Ok(usize::try_from(a.rep.val[0]).unwrap_or(0))
 }
 
 /// send(2) with MSG_OOB on a stream: the bytes that were taken; `None`: the pair's own send(2) is to do it.

@@ -295,9 +295,10 @@ impl Supervisor {
                     .map(|b| u64::from_ne_bytes(b.try_into().unwrap_or_default()));
                 let size = usize::try_from(size as u32 as i32).map_err(|_| libc::EINVAL)?;
                 let mut list = vec![0u8; if buf == 0 { 0 } else { size.min(MAX_IFCONF) }];
-                let (there, full) = ops::ioctl_ifconf(&mut self.stack, fd, &mut list)?;
-                target::write(tid, buf, &list[..there])?;
-                let len = if buf == 0 { full } else { there };
+                let len = ops::ioctl_ifconf(&mut self.stack, fd, (buf != 0).then_some(&mut list[..]))?;
+                if buf != 0 {
+                    target::write(tid, buf, list.get(..len).ok_or(libc::EIO)?)?;
+                }
                 target::write(tid, at, &(len as i32).to_ne_bytes())?;
             }
             None => return Err(libc::ENOTTY),
