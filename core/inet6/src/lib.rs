@@ -222,7 +222,7 @@ impl Domain for Inet6 {
                     self.default_if = 0;
                 }
             }
-            // MLD reports whole groups here: a filter of sources is kept to in what the sockets get.
+            Change::Filtered(i, IpAddr::V6(g)) => self.mld_filtered(l, i, g),
             Change::AddrAdded(..)
             | Change::AddrRemoved(..)
             | Change::Joined(..)

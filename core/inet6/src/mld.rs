@@ -1,8 +1,9 @@
 //! Multicast listener discovery, the host's side: versions 1 and 2 (RFC 2710, RFC 3810).
 //!
-//! Version 2 is spoken until a querier of version 1 is heard, and again after that was silent for 260 s. All memberships are "exclude
-//! nothing". Joining is told at once and again after a second; so is leaving. All-nodes and groups of interface-local scope are
-//! never reported (RFC 3810 6). Bounded by the groups of the interfaces.
+//! Version 2 is spoken until a querier of version 1 is heard, and again after that was silent for 260 s. Source filters of programs are
+//! told in version 2 only: their changes by the records of RFC 3810 6.1, and to queries what is heard now, of a query about sources
+//! those of them that are (6.2). Joining is told at once and again after a second; so are leaving and changes of a filter.
+//! All-nodes and groups of interface-local scope are never reported (RFC 3810 6). Bounded by the groups of the interfaces.
 
 use crate::input::Packet;
 use crate::{ALL_NODES, ALL_ROUTERS, Inet6, Stat6, nd, slaac};
@@ -12,7 +13,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Duration, Instant, zone};
 use iopkt_ctl::{AddrState, IfKind};
 use iopkt_mbuf::Mbuf;
-use iopkt_stack::{Hop, HopKind, Layers};
+use iopkt_stack::{GroupFilter, Hop, HopKind, Layers};
 use iopkt_wire::icmp6::{Header, ty};
 use iopkt_wire::ipv6::{self, next};
 use iopkt_wire::mld::{self, ALL_MLD2_ROUTERS, Query, record};
@@ -24,14 +25,27 @@ const V2_INTERVAL: Duration = Duration::from_secs(1);
 const V1_INTERVAL: Duration = Duration::from_secs(10);
 /// Older version querier present timeout (9.12).
 const OLD_QUERIER: Duration = Duration::from_secs(260);
+/// Longest message of a report: what fits the smallest MTU with the headers before it.
+const ROOM: usize = ipv6::MIN_MTU - ipv6::HEADER_LEN - 8;
+/// Sources of queries that are remembered for a group until the answer.
+const MAX_ASKED: usize = 64;
 /// A hop-by-hop header with the router alert for MLD (RFC 2711), padded.
 const ROUTER_ALERT: [u8; 8] = [next::ICMP6, 0, 5, 2, 0, 0, 1, 0];
+
+/// A record of a report: its type, and sources.
+type Said = (u8, Vec<Ipv6Addr>);
 
 struct Group {
     /// Changes still to tell, and which (join or leave).
     changes: u8,
     joined: bool,
     change_at: Instant,
+    /// What version 2 tells of the change.
+    records: Vec<Said>,
+    /// What is heard of it.
+    filter: GroupFilter,
+    /// A query asked for these sources only.
+    asked: Option<Vec<Ipv6Addr>>,
     /// An answer to a query is due.
     answer_at: Instant,
     /// The last version 1 report on the link was ours.
@@ -80,8 +94,17 @@ impl Inet6 {
         }
         let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
         let change_at = if usable { l.cx.now } else { Instant::FAR };
-        let x =
-            Group { changes: ROBUSTNESS, joined: true, change_at, answer_at: Instant::FAR, reporter: false };
+        let filter = l.net.group_filter(ifindex, g.into()).clone();
+        let x = Group {
+            changes: ROBUSTNESS,
+            joined: true,
+            change_at,
+            records: change(&GroupFilter::NONE, &filter),
+            filter,
+            asked: None,
+            answer_at: Instant::FAR,
+            reporter: false,
+        };
         self.mld.links.entry(ifindex).or_default().groups.insert(g, x);
         self.mld_tick(l);
     }
@@ -97,8 +120,26 @@ impl Inet6 {
             return;
         }
         let changes = if v1 { 1 } else { ROBUSTNESS };
-        *x = Group { changes, joined: false, change_at: now, answer_at: Instant::FAR, reporter: x.reporter };
+        x.records = change(&x.filter, &GroupFilter::NONE);
+        (x.changes, x.joined, x.change_at, x.answer_at) = (changes, false, now, Instant::FAR);
         self.mld_tick(l);
+    }
+
+    /// The programs of a group hear other sources of it.
+    pub(crate) fn mld_filtered(&mut self, l: &mut Layers<'_>, ifindex: u32, g: Ipv6Addr) {
+        let now = l.cx.now;
+        let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
+        let filter = l.net.group_filter(ifindex, g.into()).clone();
+        let Some(k) = self.mld.links.get_mut(&ifindex) else { return };
+        let v1 = k.v1_until.is_some_and(|t| t > now);
+        let Some(x) = k.groups.get_mut(&g).filter(|x| x.joined && x.filter != filter) else { return };
+        // A change that is still being told is overtaken by the whole new filter (RFC 3810 6.1 would have them merged).
+        x.records = if x.changes > 0 { whole(&filter) } else { change(&x.filter, &filter) };
+        x.filter = filter;
+        if !v1 {
+            (x.changes, x.change_at) = (ROBUSTNESS, if usable { now } else { Instant::FAR });
+            self.mld_tick(l);
+        }
     }
 
     /// The link came: everything is told anew; it went: nothing is.
@@ -110,6 +151,7 @@ impl Inet6 {
                 k.groups.values_mut().filter(|x| x.change_at == Instant::FAR && x.answer_at == Instant::FAR)
             {
                 (x.changes, x.change_at) = (ROBUSTNESS, now);
+                x.records = change(&GroupFilter::NONE, &x.filter);
             }
         } else {
             (k.v1_until, k.answer_all) = (None, None);
@@ -161,6 +203,18 @@ impl Inet6 {
             for (_, x) in
                 k.groups.iter_mut().filter(|(g, x)| x.joined && (q.group.is_unspecified() || **g == asked))
             {
+                // An answer for the whole group that is due anyway says more (RFC 3810 6.2).
+                let idle = x.answer_at == Instant::FAR;
+                x.asked = match x.asked.take() {
+                    Some(mut old) if !q.sources.is_empty() => {
+                        old.extend(q.sources.iter().take(MAX_ASKED.saturating_sub(old.len())));
+                        Some(old)
+                    }
+                    None if idle && !q.sources.is_empty() => {
+                        Some(q.sources.iter().copied().take(MAX_ASKED).collect())
+                    }
+                    _ => None,
+                };
                 let at = now + Duration::from_millis(l.cx.rng.below(ms).into());
                 x.answer_at = x.answer_at.min(at);
             }
@@ -189,15 +243,18 @@ impl Inet6 {
             let v1 = k.v1_until.is_some_and(|t| t > now);
             let all = k.answer_all.take_if(|t| *t <= now).is_some();
             // What is to be said of each group, by one report or by one each.
-            let mut said: Vec<(Ipv6Addr, u8)> = Vec::new();
+            let mut said: Vec<(Ipv6Addr, Said)> = Vec::new();
+            let mut v1_said: Vec<(Ipv6Addr, bool)> = Vec::new();
             for (g, x) in &mut k.groups {
                 if x.change_at <= now {
-                    said.push((*g, if x.joined { record::TO_EXCLUDE } else { record::TO_INCLUDE }));
+                    said.extend(x.records.iter().map(|r| (*g, r.clone())));
+                    v1_said.push((*g, x.joined));
                     x.changes -= 1;
                     let gap = if v1 { V1_INTERVAL } else { V2_INTERVAL };
                     x.change_at = if x.changes == 0 { Instant::FAR } else { now + gap };
                 } else if x.joined && (all || x.answer_at <= now) {
-                    said.push((*g, record::IS_EXCLUDE));
+                    said.extend(answer(&x.filter, x.asked.take().filter(|_| !all)).map(|r| (*g, r)));
+                    v1_said.push((*g, true));
                     x.answer_at = Instant::FAR;
                 } else {
                     continue;
@@ -206,20 +263,24 @@ impl Inet6 {
             }
             k.groups.retain(|_, x| x.joined || x.changes > 0);
             if v1 {
-                for (g, r) in said {
+                for (g, joined) in v1_said {
                     let g = zone::strip(g);
-                    let (t, to) = if r == record::TO_INCLUDE {
-                        (ty::MLD_DONE, ALL_ROUTERS)
-                    } else {
-                        (ty::MLD_REPORT, g)
-                    };
+                    let (t, to) = if joined { (ty::MLD_REPORT, g) } else { (ty::MLD_DONE, ALL_ROUTERS) };
                     self.mld_send(l, ifindex, to, mld::v1(t, g));
                 }
             } else {
                 // As many records as fit the smallest MTU.
-                for part in said.chunks((ipv6::MIN_MTU - ipv6::HEADER_LEN - 16) / 20) {
-                    let mut b = mld::v2();
-                    part.iter().for_each(|(g, r)| mld::push_record(&mut b, *r, zone::strip(*g), &[]));
+                let mut b = mld::v2();
+                for (g, (kind, sources)) in said {
+                    for part in parts(kind, &sources) {
+                        if b.len() + 20 + part.len() * 16 > ROOM {
+                            let full = core::mem::replace(&mut b, mld::v2());
+                            self.mld_send(l, ifindex, ALL_MLD2_ROUTERS, full);
+                        }
+                        mld::push_record(&mut b, kind, zone::strip(g), part);
+                    }
+                }
+                if b.len() > mld::v2().len() {
                     self.mld_send(l, ifindex, ALL_MLD2_ROUTERS, b);
                 }
             }
@@ -244,6 +305,51 @@ impl Inet6 {
         let next = zone::embed(to, ifindex).into();
         self.link_output(l, &Hop { ifindex, next, src: None, mtu, kind: HopKind::Multicast, route: None }, m);
     }
+}
+
+/// The sources of a record in parts that fit a report each. An "exclude" cannot be told in parts: it is cut off, and so more is let
+/// through than is heard (RFC 3810 5.2.15).
+fn parts(kind: u8, sources: &[Ipv6Addr]) -> impl Iterator<Item = &[Ipv6Addr]> {
+    const MOST: usize = (ROOM - 8 - 20) / 16;
+    let exclude = matches!(kind, record::IS_EXCLUDE | record::TO_EXCLUDE);
+    let most = if exclude { sources.len().min(MOST) } else { sources.len() };
+    let empty: Option<&[Ipv6Addr]> = sources.is_empty().then_some(&[]);
+    empty.into_iter().chain(sources[..most].chunks(MOST))
+}
+
+/// Sources of a filter, as they are on the wire.
+fn v6<'a>(s: impl Iterator<Item = &'a IpAddr>) -> Vec<Ipv6Addr> {
+    let v6 = |a: &IpAddr| if let IpAddr::V6(a) = a { Some(zone::strip(*a)) } else { None };
+    s.filter_map(v6).collect()
+}
+
+/// The records that tell the change of a filter (RFC 3810 section 6.1).
+fn change(old: &GroupFilter, new: &GroupFilter) -> Vec<Said> {
+    if old.exclude != new.exclude {
+        return whole(new);
+    }
+    let only = |a: &GroupFilter, b: &GroupFilter| v6(a.sources.iter().filter(|s| !b.sources.contains(s)));
+    let (gone, come) = (only(old, new), only(new, old));
+    let (allow, block) = if new.exclude { (gone, come) } else { (come, gone) };
+    let both = [(record::ALLOW, allow), (record::BLOCK, block)];
+    both.into_iter().filter(|(_, s)| !s.is_empty()).collect()
+}
+
+/// The record that tells all of a new filter.
+fn whole(f: &GroupFilter) -> Vec<Said> {
+    let kind = if f.exclude { record::TO_EXCLUDE } else { record::TO_INCLUDE };
+    Vec::from([(kind, v6(f.sources.iter()))])
+}
+
+/// The answer to a query about a group or, of these sources, to one about them (RFC 3810 section 6.2): nothing when none of them
+/// is heard.
+fn answer(f: &GroupFilter, asked: Option<Vec<Ipv6Addr>>) -> Option<Said> {
+    let Some(asked) = asked else {
+        let kind = if f.exclude { record::IS_EXCLUDE } else { record::IS_INCLUDE };
+        return Some((kind, v6(f.sources.iter())));
+    };
+    let heard: Vec<_> = asked.into_iter().filter(|s| f.hears(IpAddr::V6(*s))).collect();
+    if heard.is_empty() { None } else { Some((record::IS_INCLUDE, heard)) }
 }
 
 /// The packet with the router alert behind its header.
