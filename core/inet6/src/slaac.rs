@@ -217,7 +217,7 @@ fn slaac_made(a: &Ipv6Addr) -> bool {
 
 /// Identifiers that have a meaning (RFC 5453): all zeros, the subnet anycast ones, and those of IANA's own addresses.
 fn reserved(id: u64) -> bool {
-    id == 0 || id >= 0xfdff_ffff_ffff_ff80 && id <= 0xfdff_ffff_ffff_ffff || id >> 24 == 0x02_005e_fffe
+    id == 0 || (0xfdff_ffff_ffff_ff80..=0xfdff_ffff_ffff_ffff).contains(&id) || id >> 24 == 0x02_005e_fffe
 }
 
 /// An identifier that says nothing.

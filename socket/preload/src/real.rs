@@ -71,9 +71,9 @@ macro_rules! streams {
                     crate::fail(libc::ENOSYS);
                     return core::ptr::null_mut();
                 }
+                type Open = unsafe extern "C" fn(*const c_char, *const c_char) -> *mut libc::FILE;
                 // SAFETY: libc's function of this name has this type.
-                let f: unsafe extern "C" fn(*const c_char, *const c_char) -> *mut libc::FILE =
-                    unsafe { core::mem::transmute(f) };
+                let f: Open = unsafe { core::mem::transmute(f) };
                 // SAFETY: the caller's promise.
                 unsafe { f(path, mode) }
             }

@@ -52,8 +52,7 @@ impl<H: Host> Server<H> {
         family: u8,
     ) -> impl Iterator<Item = (usize, SockInfo)> {
         let (mut all, mut cursor) = (Vec::new(), 0);
-        loop {
-            let Some(r) = shard.ctl(&Request::Sockets { cursor }) else { break };
+        while let Some(r) = shard.ctl(&Request::Sockets { cursor }) {
             let Reply::Sockets { list, next } = self.with_descriptors(r) else { break };
             // A stream that is neither bound nor connected is in no table of Linux's.
             let shown = |i: &SockInfo| {
@@ -144,8 +143,7 @@ fn flags6(a: &IfAddr) -> u32 {
 
 fn routes(shard: &mut Shard, v4: bool) -> Vec<RouteInfo> {
     let (mut all, mut cursor) = (Vec::new(), 0);
-    loop {
-        let Some(Reply::Routes { list, next }) = shard.ctl(&Request::Routes { cursor }) else { break };
+    while let Some(Reply::Routes { list, next }) = shard.ctl(&Request::Routes { cursor }) {
         // Entries cloned for neighbours are in another table of Linux's.
         all.extend(list.into_iter().filter(|r| r.dst.is_ipv4() == v4 && r.flags & rtf::LLINFO == 0));
         cursor = next;

@@ -522,7 +522,7 @@ fn slot_of(name: i32) -> u8 {
 /// A sticky extension header; an empty value takes it away (RFC 3542 section 4.2).
 fn set_header(s: &mut Sock, name: i32, v: &[u8]) -> Result<()> {
     if !v.is_empty() {
-        let fits = v.len() >= 8 && v.len() % 8 == 0 && v.len() <= HEADER_MAX;
+        let fits = v.len() >= 8 && v.len().is_multiple_of(8) && v.len() <= HEADER_MAX;
         if !fits || name == ip6::RTHDR {
             return Err(Errno::EINVAL);
         }
