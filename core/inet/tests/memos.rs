@@ -130,8 +130,18 @@ fn datagrams_in_a_row_keep_what_is_theirs() {
     w.run(10);
     let before = w.log.len();
     // Kind, port, payload. Of the kinds, 1 has another time to live, 2 may be cut.
-    let few =
-        [(0, 7, 10), (0, 7, 1472), (0, 8, 30), (1, 7, 40), (1, 7, 0), (0, 7, 1), (2, 7, 5), (2, 7, 1472)];
+    let few = [
+        (0, 7, 10),
+        (0, 7, 1472),
+        (0, 8, 30),
+        (1, 7, 40),
+        (1, 7, 0),
+        (0, 7, 1),
+        (1, 7, 3),
+        (0, 7, 2),
+        (2, 7, 5),
+        (2, 7, 1472),
+    ];
     let sent: Vec<(usize, u16, usize)> =
         few.into_iter().chain((0..40).map(|n| (n / 2 % 3, 7, 100 + n))).collect();
     for (kind, port, len) in &sent {

@@ -1,4 +1,5 @@
-//! Rows on their way in: segments of one connection that arrive one behind the other are looked at once (as with Linux's GRO).
+//! Rows on their way in: segments of one connection, and datagrams of one sender to one socket, that arrive one behind the other are
+//! looked at once (as with Linux's GRO).
 //!
 //! # Theory of operation
 //!
@@ -8,6 +9,8 @@
 //! connection takes it behind the head's payload, if it is in a state where nothing but "in order, fits the window" is
 //! left to ask. What nobody took goes the whole way itself. So a row is never different from its frames one by one, only
 //! cheaper, and nothing is copied: payloads stay in their buffers.
+//!
+//! Datagrams are the same with fewer fields: those with the same ends are for the same socket, which gets each by itself.
 //!
 //! Only Ethernet is looked at, with IPv4 without options or IPv6 without extension headers; ACKs without data, and anything with other
 //! control bits than ACK and PSH, with a mark of congestion or with padding behind, end a row.
@@ -25,9 +28,15 @@ const L4_V6: usize = ether::HEADER_LEN + ipv6::HEADER_LEN;
 const FIXED_V4: usize = L4_V4 + tcp::HEADER_LEN;
 const FIXED_V6: usize = L4_V6 + tcp::HEADER_LEN;
 
+/// Protocol number of UDP, and length of its header: TCP's fixed header is longer, and what a frame is looked at for.
+const UDP: u8 = 17;
+const UDP_LEN: usize = 8;
+
 /// The head of a row: what its followers must look like.
 pub(crate) struct Head {
     v6: bool,
+    /// Datagrams, not segments.
+    udp: bool,
     /// Headers without options; IPv4's are shorter.
     fixed: [u8; FIXED_V6],
     options: [u8; tcp::MAX_OPTIONS],
@@ -44,14 +53,15 @@ pub(crate) struct Head {
 
 /// Payload of a frame that may be part of a row: where it begins and how long it is.
 #[inline(always)]
-fn payload<const L4: usize>(b: &[u8], frame: usize) -> Option<(usize, usize)> {
-    let skip = L4 + usize::from(b[L4 + 12] >> 4) * 4;
+fn payload<const L4: usize>(b: &[u8], udp: bool, frame: usize) -> Option<(usize, usize)> {
+    let skip = L4 + if udp { UDP_LEN } else { usize::from(b[L4 + 12] >> 4) * 4 };
+    let least = if udp { L4 + UDP_LEN } else { L4 + tcp::HEADER_LEN };
     let end = if L4 == L4_V4 {
         ether::HEADER_LEN + usize::from(u16::from_be_bytes([b[16], b[17]]))
     } else {
         L4_V6 + usize::from(u16::from_be_bytes([b[18], b[19]]))
     };
-    (skip >= L4 + tcp::HEADER_LEN && skip < end && end == frame).then(|| (skip, end - skip))
+    (skip >= least && skip < end && end == frame).then(|| (skip, end - skip))
 }
 
 #[inline]
@@ -60,7 +70,7 @@ fn plain_v4(b: &[u8; FIXED_V4]) -> bool {
         && b[14] == 0x45
         && b[15] & 3 != 3 // congestion was experienced
         && (b[20] & 0xbf) | b[21] == 0 // no fragment
-        && b[23] == tcp::PROTO
+        && matches!(b[23], tcp::PROTO | UDP)
 }
 
 #[inline]
@@ -68,7 +78,7 @@ fn plain_v6(b: &[u8; FIXED_V6]) -> bool {
     b[12..14] == TYPE_IPV6.to_be_bytes()
         && b[14] >> 4 == 6
         && b[15] & 0x30 != 0x30 // congestion was experienced
-        && b[20] == tcp::PROTO
+        && matches!(b[20], tcp::PROTO | UDP)
 }
 
 /// Sequence number of the segment behind a network header.
@@ -88,26 +98,33 @@ impl Head {
         }
         if let Some(f) = b.first_chunk().filter(|f| plain_v4(f)) {
             let a = |at: usize| [f[at], f[at + 1], f[at + 2], f[at + 3]];
-            let pseudo = pseudo_v4(a(26), a(30), tcp::PROTO, 0);
-            return Head::begin::<L4_V4, FIXED_V4>(m, pseudo, believed);
+            let pseudo = pseudo_v4(a(26), a(30), f[23], 0);
+            return Head::begin::<L4_V4, FIXED_V4>(m, f[23] == UDP, pseudo, believed);
         }
         let f: &[u8; FIXED_V6] = b.first_chunk().filter(|f| plain_v6(f))?;
         let a = |at: usize| f[at..].first_chunk().copied().unwrap_or_default();
-        Head::begin::<L4_V6, FIXED_V6>(m, pseudo_v6(a(22), a(38), tcp::PROTO, 0), believed)
+        Head::begin::<L4_V6, FIXED_V6>(m, f[20] == UDP, pseudo_v6(a(22), a(38), f[20], 0), believed)
     }
 
-    fn begin<const L4: usize, const FIXED: usize>(m: &Mbuf, pseudo: Sum, believed: bool) -> Option<Head> {
+    fn begin<const L4: usize, const FIXED: usize>(
+        m: &Mbuf,
+        udp: bool,
+        pseudo: Sum,
+        believed: bool,
+    ) -> Option<Head> {
         let b = m.as_slice();
-        if Flags(b[L4 + 13]).without(Flags::PSH) != Flags::ACK {
+        if !udp && Flags(b[L4 + 13]).without(Flags::PSH) != Flags::ACK {
             return None;
         }
-        let (skip, len) = payload::<L4>(b, b.len())?;
+        let (skip, len) = payload::<L4>(b, udp, b.len())?;
         let (mut fixed, mut options) = ([0; FIXED_V6], [0; tcp::MAX_OPTIONS]);
         fixed[..FIXED].copy_from_slice(&b[..FIXED]);
-        options[..skip - FIXED].copy_from_slice(&b[FIXED..skip]);
+        if !udp {
+            options[..skip - FIXED].copy_from_slice(&b[FIXED..skip]);
+        }
         let verified = believed && m.flags() & flags::CSUM_OK != 0;
         let next = seq::<L4>(b).wrapping_add(len as u32);
-        Some(Head { v6: L4 == L4_V6, fixed, options, skip, next, pseudo, flags: m.flags(), verified })
+        Some(Head { v6: L4 == L4_V6, udp, fixed, options, skip, next, pseudo, flags: m.flags(), verified })
     }
 
     /// Whether a frame is the next of the row, checksums included.
@@ -130,22 +147,24 @@ impl Head {
             f[..18] == h[..18] // link header, version, traffic class, flow label
                 && f[20..54] == h[20..54] // protocol, hop limit, addresses
         };
-        let same = same_network
+        let same_ends = same_network
             && f[L4..L4 + 4] == h[L4..L4 + 4] // ports
-            && seq::<L4>(f) == self.next
-            && f[L4 + 8..L4 + 13] == h[L4 + 8..L4 + 13] // acknowledgment, length
-            && Flags(f[L4 + 13]).without(Flags::PSH) == Flags::ACK
-            && f[L4 + 14..L4 + 16] == h[L4 + 14..L4 + 16] // window
-            && f[L4 + 18..L4 + 20] == h[L4 + 18..L4 + 20] // urgent pointer
             && m.flags() == self.flags
             && m.meta().gso_type == gso::NONE;
-        if !same {
+        if !same_ends {
             return false;
         }
-        let Some((skip, len)) = payload::<L4>(f, b.len()) else { return false };
-        if b[FIXED..skip] != self.options[..skip - FIXED]
-            || (L4 == L4_V4 && !Sum::of(&f[ether::HEADER_LEN..L4_V4]).is_valid())
-        {
+        let Some((skip, len)) = payload::<L4>(f, self.udp, b.len()) else { return false };
+        if L4 == L4_V4 && !Sum::of(&f[ether::HEADER_LEN..L4_V4]).is_valid() {
+            return false;
+        }
+        let good = if self.udp {
+            // A datagram that is as long as its packet, and summed.
+            f[L4 + 4..L4 + 6] == ((UDP_LEN + len) as u16).to_be_bytes() && f[L4 + 6..L4 + 8] != [0, 0]
+        } else {
+            self.segment_follows::<L4, FIXED>(b, f, h, skip)
+        };
+        if !good {
             return false;
         }
         if !self.verified {
@@ -158,5 +177,21 @@ impl Head {
         }
         self.next = self.next.wrapping_add(len as u32);
         true
+    }
+
+    #[inline(always)]
+    fn segment_follows<const L4: usize, const FIXED: usize>(
+        &self,
+        b: &[u8],
+        f: &[u8; FIXED],
+        h: &[u8; FIXED],
+        skip: usize,
+    ) -> bool {
+        seq::<L4>(f) == self.next
+            && f[L4 + 8..L4 + 13] == h[L4 + 8..L4 + 13] // acknowledgment, length
+            && Flags(f[L4 + 13]).without(Flags::PSH) == Flags::ACK
+            && f[L4 + 14..L4 + 16] == h[L4 + 14..L4 + 16] // window
+            && f[L4 + 18..L4 + 20] == h[L4 + 18..L4 + 20] // urgent pointer
+            && b[FIXED..skip] == self.options[..skip - FIXED]
     }
 }

@@ -358,31 +358,32 @@ impl Shard {
 
     #[inline(always)]
     fn transmit<const TAPPED: bool>(&mut self, ifindex: u32, mut m: Mbuf) {
-        let Some(i) = self.net.iface_io(ifindex).filter(|i| i.is_up()) else {
-            return self.cx.drop(m, Why::IfDown);
+        let Shard { cx, net, taps, looped, loopq, .. } = self;
+        let Some(i) = net.iface_io(ifindex).filter(|i| i.is_up()) else {
+            return cx.drop(m, Why::IfDown);
         };
         if i.kind == IfKind::Loopback {
             if m.ifindex() == 0 || m.ifindex() == ifindex {
                 m.set_ifindex(ifindex);
                 ether::count_output(i, &m);
             }
-            if self.loopq.len() >= self.looped.limit {
-                self.looped.drops += 1;
-                return self.cx.drop(m, Why::TxQueueFull);
+            if loopq.len() >= looped.limit {
+                looped.drops += 1;
+                return cx.drop(m, Why::TxQueueFull);
             }
             // One large packet here, whatever a device would have made of it.
             m.set_gso(iopkt_mbuf::gso::NONE, 0);
-            self.looped.checksum(&mut m);
-            self.loopq.push_back(m);
+            looped.checksum(&mut m);
+            loopq.push_back(m);
             return;
         }
         if i.tx.len() >= TX_LIMIT || i.link == LinkState::Down {
             i.counters.oqdrops += 1;
             let why = if i.link == LinkState::Down { Why::IfDown } else { Why::TxQueueFull };
             if TAPPED {
-                Shard::tap_out(&mut self.taps, &self.cx, i, &m, Some(why));
+                Shard::tap_out(taps, cx, i, &m, Some(why));
             }
-            return self.cx.drop(m, why);
+            return cx.drop(m, why);
         }
         let ether = i.kind == IfKind::Ethernet;
         if m.flags() & flags::CSUM_PARTIAL != 0 {
@@ -395,19 +396,17 @@ impl Shard {
                 Cx::finish_checksum(&mut m);
             }
         }
-        if ether {
-            match ether::pad(&mut self.cx, m) {
+        if ether && m.len() < MIN_FRAME {
+            match ether::pad(cx, m) {
                 Some(x) => m = x,
                 None => return,
             }
         }
         m.set_ifindex(ifindex);
-        if let Some(i) = self.net.iface_io(ifindex) {
-            if TAPPED {
-                Shard::tap_out(&mut self.taps, &self.cx, i, &m, None);
-            }
-            enqueue(i, m);
+        if TAPPED {
+            Shard::tap_out(taps, cx, i, &m, None);
         }
+        enqueue(i, m);
     }
 
     /// Cuts a super-segment that the device does not take. Taps see it whole.

@@ -37,11 +37,15 @@ impl Sockets {
         opts: &SendOpts,
         m: Mbuf,
     ) -> Result<()> {
-        let s = self.table.get_mut(id)?;
+        let s = self.table.io(id)?;
         let more = opts.more || s.opt.udp.cork;
         let no_peer = to.is_none() && s.remote.is_none();
+        let single = s.opt.udp.segment == 0 && opts.segment.is_none();
         let d = s.dgram()?;
         if d.corked.is_none() && !more {
+            if single {
+                return self.udp_send(cx, net, id, to, opts, m);
+            }
             return self.udp_segments(cx, net, id, to, opts, m);
         }
         if d.corked.is_none() && no_peer {
@@ -68,7 +72,6 @@ impl Sockets {
     }
 
     /// Sends a payload as one datagram, or as several with UDP_SEGMENT.
-    #[inline]
     fn udp_segments(
         &mut self,
         cx: &mut Cx,

@@ -3,7 +3,7 @@
 use super::ext6::{self, Ext6};
 use super::names::outward;
 use super::opt_ip6::ip6;
-use super::sock::{Body, Sock, pmtudisc};
+use super::sock::{Sock, pmtudisc};
 use super::types::{Datagram, SendOpts, SockId, ev, proto};
 use super::{Sockets, cork, mcast};
 use crate::counters::Why;
@@ -13,7 +13,6 @@ use crate::packet::{Family, IpInfo, IpOut, Path};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::cell::Cell;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use iopkt_base::{Errno, Result, zone};
 use iopkt_mbuf::Mbuf;
@@ -28,13 +27,55 @@ pub(super) fn cost(m: &Mbuf) -> usize {
     m.meta().cap as usize + OVERHEAD
 }
 
-/// What [`Net::path`] said last: it says the same to the same question until something changes.
-#[derive(Clone, Copy)]
-pub(crate) struct LastPath {
-    version: u64,
-    /// Destination, source, interface.
-    asked: (IpAddr, Option<IpAddr>, u32),
-    found: Path,
+/// What packets have in common that travel down together ([`IpOut::rest`]), addresses included.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Like {
+    src: IpAddr,
+    dst: IpAddr,
+    proto: u8,
+    ttl: u8,
+    tos: u8,
+    df: bool,
+    oif: u32,
+    dontroute: bool,
+    mcast_loop: bool,
+}
+
+impl Like {
+    fn of(o: &IpOut) -> Like {
+        Like {
+            src: o.src,
+            dst: o.dst,
+            proto: o.proto,
+            ttl: o.ttl,
+            tos: o.tos,
+            df: o.df,
+            oif: o.oif,
+            dontroute: o.dontroute,
+            mcast_loop: o.mcast_loop,
+        }
+    }
+
+    /// Puts a finished transport packet on its way: behind the last one that waits to go down, if it is a datagram like that. Ports
+    /// count too: an IPv6 flow label follows from them.
+    #[inline]
+    pub(super) fn down(&self, cx: &mut Cx, options: Vec<u8>, m: Mbuf) {
+        if let Some(last) = cx.down.back_mut()
+            && self.proto == proto::UDP
+            && Like::of(last) == *self
+            && !last.hdrincl
+            && last.options.is_empty()
+            && options.is_empty()
+            && last.m.as_slice().first_chunk::<4>() == m.as_slice().first_chunk()
+        {
+            return last.rest.push(m);
+        }
+        let Like { src, dst, proto, ttl, tos, df, oif, dontroute, mcast_loop } = *self;
+        let (hdrincl, rest) = (false, Default::default());
+        let o =
+            IpOut { src, dst, proto, ttl, tos, df, oif, dontroute, hdrincl, options, mcast_loop, m, rest };
+        cx.down.push_back(o);
+    }
 }
 
 /// State of a datagram socket.
@@ -48,8 +89,8 @@ pub(crate) struct Dgram {
     /// Turn in which `tx_bytes` were queued: what was sent before it is gone.
     pub tx_turn: u64,
     pub tx_bytes: usize,
-    /// The path of the datagram before: the next one usually takes it too.
-    pub path: Cell<Option<LastPath>>,
+    /// How the UDP datagram before was sent: the next one usually goes so too.
+    pub again: Option<super::udp::Again>,
     pub groups: Vec<mcast::Member>,
     /// What is held back until the datagram is complete.
     pub corked: Option<cork::Corked>,
@@ -79,7 +120,7 @@ impl Sockets {
         ext: Option<Box<Ext6>>,
     ) -> bool {
         let most = self.pressure.datagram_max();
-        let Some(s) = self.table.at_mut(slot) else {
+        let Some(s) = self.table.io_at(slot) else {
             cx.drop(m, Why::NoSocket);
             return false;
         };
@@ -140,7 +181,7 @@ impl Sockets {
     /// Takes the oldest datagram.
     pub fn recv_from(&mut self, cx: &mut Cx, id: SockId) -> Option<Datagram> {
         let _ = cx;
-        let s = self.table.get_mut(id).ok()?;
+        let s = self.table.io(id).ok()?;
         let d = s.dgram().ok()?;
         let mut g = d.rx.pop_front()?;
         d.rx_bytes -= cost(&g.m);
@@ -169,22 +210,29 @@ impl Sockets {
         m: Mbuf,
     ) -> Result<()> {
         let turn = self.turn;
-        let s = self.table.get_mut(id)?;
+        let s = self.table.io(id)?;
         if s.shut_wr {
             return Err(Errno::EPIPE);
         }
         if let Some(e) = s.err.take() {
             return Err(e);
         }
-        let asked = to;
+        let flow = match to {
+            Some(SocketAddr::V6(a)) if s.opt.v6.flag(ip6::FLOWINFO_SEND) => a.flowinfo(),
+            _ => 0,
+        };
         let to = to.map(|t| s.inward(t, opts.oif)).transpose()?;
-        let mut opts = s.send_opts(opts)?;
-        if let (Some(SocketAddr::V6(a)), true) = (asked, s.opt.v6.flag(ip6::FLOWINFO_SEND))
-            && a.flowinfo() != 0
-        {
-            opts.ext.get_or_insert_default().flow = Some(u32::from_be(a.flowinfo()));
-        }
-        let opts = &opts;
+        let changed;
+        let opts = if opts.src.is_none() && flow == 0 {
+            opts
+        } else {
+            let mut o = s.send_opts(opts)?;
+            if flow != 0 {
+                o.ext.get_or_insert_default().flow = Some(u32::from_be(flow));
+            }
+            changed = o;
+            &changed
+        };
         let (max, len) = (s.opt.sndbuf as usize, cost(&m));
         let d = s.dgram()?;
         if d.tx_turn != turn {
@@ -244,7 +292,6 @@ pub(crate) fn real_dst(a: IpAddr) -> IpAddr {
 ///
 /// # Errors
 /// Those of [`Net::path`]; EACCES for a broadcast without SO_BROADCAST.
-#[inline]
 pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts) -> Result<Path> {
     let group = dst.is_multicast();
     let bound = Some(s.local).filter(|a| !a.is_unspecified() && !a.is_multicast());
@@ -275,7 +322,7 @@ pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts
         (0, dev) => dev,
         (oif, _) => oif,
     };
-    let mut p = path(s, net, (dst, src, oif)).inspect_err(|e| {
+    let mut p = net.path(dst, src, oif).inspect_err(|e| {
         if *e == Errno::ENETUNREACH {
             net.tell_miss(cx, dst);
         }
@@ -293,52 +340,18 @@ pub(crate) fn way(s: &Sock, cx: &mut Cx, net: &Net, dst: IpAddr, opts: &SendOpts
     Ok(p)
 }
 
-/// [`Net::path`], asked anew by a datagram socket only for something else than before or after a change.
-#[inline]
-fn path(s: &Sock, net: &Net, asked: (IpAddr, Option<IpAddr>, u32)) -> Result<Path> {
-    let ask = || net.path(asked.0, asked.1, asked.2);
-    let Body::Dgram(d) = &s.body else { return ask() };
-    let version = net.version();
-    match d.path.get() {
-        Some(l) if l.version == version && l.asked == asked => Ok(l.found),
-        _ => {
-            let found = ask()?;
-            d.path.set(Some(LastPath { version, asked, found }));
-            Ok(found)
-        }
-    }
-}
-
-/// Whether a datagram to be sent so may travel behind the last packet that waits to go down, with its network header
-/// ([`IpOut::rest`]). Ports count too: an IPv6 flow label follows from them.
-#[inline]
-fn behind<'a>(cx: &'a mut Cx, o: &IpOut) -> Option<&'a mut IpOut> {
-    let last = cx.down.back_mut()?;
-    let same = last.proto == proto::UDP
-        && (last.src, last.dst) == (o.src, o.dst)
-        && (last.proto, last.ttl, last.tos, last.df) == (o.proto, o.ttl, o.tos, o.df)
-        && (last.oif, last.dontroute, last.mcast_loop) == (o.oif, o.dontroute, o.mcast_loop)
-        && !last.hdrincl
-        && last.options.is_empty()
-        && o.options.is_empty()
-        && last.m.as_slice().first_chunk::<4>() == o.m.as_slice().first_chunk();
-    same.then_some(last)
-}
-
-/// Puts a finished transport packet on its way.
+/// How a transport packet of `len` bytes goes down: what it has in common with others, options and headers in between.
 ///
 /// # Errors
 /// EMSGSIZE when it may not be fragmented and is larger than the path MTU.
-#[inline]
-pub(crate) fn send(
+pub(crate) fn shape(
     s: &Sock,
-    cx: &mut Cx,
     p: &Path,
     dst: IpAddr,
     opts: &SendOpts,
     proto: u8,
-    mut m: Mbuf,
-) -> Result<()> {
+    len: usize,
+) -> Result<(Like, Vec<u8>)> {
     let v4 = dst.is_ipv4();
     let o = &s.opt;
     let options = match (&opts.ext, v4) {
@@ -347,7 +360,7 @@ pub(crate) fn send(
         _ => o.between(v4).clone(),
     };
     let between = if v4 { options.len() } else { ext6::wire_len(&options) };
-    let ip_len = m.len() + between + if v4 { 20 } else { 40 };
+    let ip_len = len + between + if v4 { 20 } else { 40 };
     let fits = ip_len <= p.mtu as usize;
     let dontfrag = !v4 && (opts.dontfrag || o.v6.flag(ip6::DONTFRAG));
     let df = match o.discover(v4) {
@@ -359,8 +372,7 @@ pub(crate) fn send(
     };
     let group = dst.is_multicast();
     let forced = opts.oif != 0 || s.opt.bound_dev != 0 || group;
-    m.set_priority(s.opt.txprio);
-    let o = IpOut {
+    let like = Like {
         src: p.src,
         dst,
         proto,
@@ -369,16 +381,27 @@ pub(crate) fn send(
         df,
         oif: if forced { p.ifindex } else { 0 },
         dontroute: opts.dontroute || s.opt.dontroute,
-        hdrincl: false,
-        options,
         mcast_loop: group && o.loops_groups(v4),
-        m,
-        rest: Default::default(),
     };
-    match behind(cx, &o) {
-        Some(last) => last.rest.push(o.m),
-        None => cx.down.push_back(o),
-    }
+    Ok((like, options))
+}
+
+/// Puts a finished transport packet on its way.
+///
+/// # Errors
+/// As [`shape`].
+pub(crate) fn send(
+    s: &Sock,
+    cx: &mut Cx,
+    p: &Path,
+    dst: IpAddr,
+    opts: &SendOpts,
+    proto: u8,
+    mut m: Mbuf,
+) -> Result<()> {
+    let (like, options) = shape(s, p, dst, opts, proto, m.len())?;
+    m.set_priority(s.opt.txprio);
+    like.down(cx, options, m);
     Ok(())
 }
 

@@ -173,7 +173,7 @@ impl Sockets {
 
     /// Notes that something happened to a socket; told once per turn.
     fn raise(&mut self, slot: u32, what: u8) {
-        if let Some(s) = self.table.at_mut(slot) {
+        if let Some(s) = self.table.io_at(slot) {
             if s.ev == 0 {
                 self.happened.push(s.id);
             }
@@ -184,7 +184,7 @@ impl Sockets {
     /// Moves what happened to sockets since the last call into `cx.events`; [`Sockets::output`] does it too.
     pub fn flush_events(&mut self, cx: &mut Cx) {
         for id in self.happened.drain(..) {
-            if let Ok(s) = self.table.get_mut(id) {
+            if let Ok(s) = self.table.io(id) {
                 cx.events.push_back(Event { id, what: core::mem::take(&mut s.ev) });
             }
         }

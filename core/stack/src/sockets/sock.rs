@@ -238,6 +238,9 @@ pub(crate) struct Sock {
     /// Process that made it, for listings.
     pub pid: u32,
     pub body: Body,
+    /// Counts how often somebody could have changed it, queues apart ([`super::table::Table::get_mut`]): a conclusion from its
+    /// settings holds as long as this number is the same.
+    pub changed: u64,
 }
 
 /// The wildcard of a family.
@@ -271,6 +274,7 @@ impl Sock {
             released: false,
             pid: 0,
             body,
+            changed: 0,
         }
     }
 

@@ -76,8 +76,17 @@ impl Table {
         s.and_then(|s| s.sock.as_deref()).ok_or(Errno::EBADF)
     }
 
-    /// The socket of this name; EBADF for a stale one.
+    /// The socket of this name, to change; EBADF for a stale one. What was concluded from its settings is void
+    /// ([`Sock::changed`]): for its queues there is [`Table::io`].
     pub fn get_mut(&mut self, id: SockId) -> Result<&mut Sock> {
+        let s = self.io(id)?;
+        s.changed = s.changed.wrapping_add(1);
+        Ok(s)
+    }
+
+    /// As [`Table::get_mut`], to change queues, counters, events and a pending error only: nothing that decides where its packets go.
+    #[inline]
+    pub fn io(&mut self, id: SockId) -> Result<&mut Sock> {
         let s = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation);
         s.and_then(|s| s.sock.as_deref_mut()).ok_or(Errno::EBADF)
     }
@@ -87,8 +96,16 @@ impl Table {
         self.slots.get(index as usize)?.sock.as_deref()
     }
 
-    /// The socket in this slot.
+    /// The socket in this slot, to change; as [`Table::get_mut`].
     pub fn at_mut(&mut self, index: u32) -> Option<&mut Sock> {
+        let s = self.io_at(index)?;
+        s.changed = s.changed.wrapping_add(1);
+        Some(s)
+    }
+
+    /// As [`Table::io`].
+    #[inline]
+    pub fn io_at(&mut self, index: u32) -> Option<&mut Sock> {
         self.slots.get_mut(index as usize)?.sock.as_deref_mut()
     }
 }

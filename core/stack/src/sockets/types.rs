@@ -110,6 +110,21 @@ pub struct SendOpts {
     pub ext: Option<Box<Ext6>>,
 }
 
+impl SendOpts {
+    /// Whether the call says nothing of the way that a datagram goes, nor of its headers.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        let SendOpts { src, oif, ttl, tos, dontroute, more: _, segment: _, dontfrag, ext } = self;
+        src.is_none()
+            && *oif == 0
+            && ttl.is_none()
+            && tos.is_none()
+            && !dontroute
+            && !dontfrag
+            && ext.is_none()
+    }
+}
+
 /// Protocol numbers (IANA).
 pub(crate) mod proto {
     pub const ICMP: u8 = 1;

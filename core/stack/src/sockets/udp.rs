@@ -11,22 +11,83 @@
 //! Not done: checksum-less IPv6 tunnels (RFC 6935), jumbograms.
 
 use super::demux::{ConnKey, Packet};
-use super::dgram::{max_transport, real_dst, send, way};
-use super::sock::Sock;
+use super::dgram::{Like, max_transport, real_dst, shape, way};
+use super::sock::{Body, Sock};
 use super::types::{SendOpts, SockId, ev, proto};
 use super::{Sockets, ports};
 use crate::counters::Why;
 use crate::cx::Cx;
 use crate::net::Net;
 use crate::packet::{IcmpErr, IpInfo};
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Errno, Result};
 use iopkt_ctl::{IFCAP_UDP4CSUM, IFCAP_UDP6CSUM};
 use iopkt_mbuf::Mbuf;
-use iopkt_wire::checksum::pseudo;
+use iopkt_wire::checksum::{Sum, pseudo};
 
 /// Length of the header, bytes.
 pub(crate) const HEADER: usize = 8;
+
+/// How a datagram was sent. One more to the same destination goes so too, as long as neither network nor socket changed.
+pub(crate) struct Again {
+    /// [`Net::version`] and [`Sock::changed`].
+    net: u64,
+    sock: u64,
+    /// What the program named.
+    to: Option<SocketAddr>,
+    /// Payload that fits the path in one piece.
+    most: usize,
+    ports: [[u8; 2]; 2],
+    sum: Summed,
+    priority: u8,
+    like: Like,
+}
+
+/// Who sums, and the pseudo-header's sum for a length of zero.
+enum Summed {
+    Not,
+    ByDevice(Sum),
+    Here(Sum),
+}
+
+/// RFC 768: a sum of zero is sent as all ones, zero means "not summed".
+fn nonzero(sum: Sum) -> u16 {
+    if sum.finish() == 0 { 0xffff } else { sum.finish() }
+}
+
+impl Again {
+    #[inline]
+    fn send(&self, cx: &mut Cx, m: Mbuf) -> Result<()> {
+        self.send_with(cx, Vec::new(), m)
+    }
+
+    #[inline]
+    fn send_with(&self, cx: &mut Cx, options: Vec<u8>, mut m: Mbuf) -> Result<()> {
+        let len = (m.len() + HEADER) as u16;
+        let h = m.prepend(HEADER).ok_or(Errno::ENOBUFS)?;
+        h[..4].copy_from_slice(self.ports.as_flattened());
+        h[4..6].copy_from_slice(&len.to_be_bytes());
+        h[6..8].fill(0);
+        let sum = match self.sum {
+            Summed::Not => 0,
+            Summed::ByDevice(mut sum) => {
+                m.set_csum_partial(0, iopkt_wire::udp::CHECKSUM_OFFSET as u16);
+                sum.add_u16(len);
+                sum.partial()
+            }
+            Summed::Here(mut sum) => {
+                sum.add_u16(len);
+                sum.add(m.as_slice());
+                nonzero(sum)
+            }
+        };
+        m.as_mut_slice()[6..8].copy_from_slice(&sum.to_be_bytes());
+        m.set_priority(self.priority);
+        self.like.down(cx, options, m);
+        Ok(())
+    }
+}
 
 struct Header {
     sport: u16,
@@ -109,7 +170,13 @@ fn passes(s: &Sock, info: &IpInfo, m: &mut Mbuf, h: &Header) -> bool {
 
 impl Sockets {
     /// A received datagram; `Some` when its port is closed.
-    pub(super) fn udp_input(&mut self, cx: &mut Cx, net: &Net, info: &IpInfo, mut m: Mbuf) -> Option<Mbuf> {
+    pub(super) fn udp_input(
+        &mut self,
+        cx: &mut Cx,
+        net: &mut Net,
+        info: &IpInfo,
+        mut m: Mbuf,
+    ) -> Option<Mbuf> {
         self.stats.udp.received += 1;
         let at = usize::from(info.hdr_len);
         let h = match parse(info, m.as_slice().get(at..).unwrap_or(&[])) {
@@ -145,7 +212,30 @@ impl Sockets {
         let ext = self.headers_for(slot, info, &m);
         m.trim_front(at + HEADER);
         self.stats.udp.delivered += u64::from(self.deliver(cx, slot, from, info, m, ext));
+        if !cx.train.is_empty() && info.proto == proto::UDP {
+            self.take_datagrams(cx, net, slot, from, info);
+        }
         None
+    }
+
+    /// Takes the frames of `cx.train` behind a datagram that this socket has just got, and counts them as if each had come the
+    /// whole way: whoever looks at the bytes of each (filters, raw sockets) gets them so.
+    fn take_datagrams(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, from: SocketAddr, info: &IpInfo) {
+        let each = |s: &Sock| s.opt.filter.is_some() || s.opt.chooser.is_some() || s.opt.v6.needs_headers();
+        if !self.demux.raws.is_empty() || self.table.at(slot).is_none_or(each) {
+            return;
+        }
+        let (skip, mut n, mut bytes) = (cx.train_skip, 0, 0);
+        while let Some(mut m) = cx.train.pop() {
+            (n, bytes) = (n + 1, bytes + m.len() as u64);
+            m.trim_front(skip);
+            self.stats.udp.delivered += u64::from(self.deliver(cx, slot, from, info, m, None));
+        }
+        self.stats.udp.received += n;
+        if let Some(i) = net.iface_io(info.ifindex) {
+            i.counters.ipackets += n;
+            i.counters.ibytes += bytes;
+        }
     }
 
     /// A datagram for all sockets that fit; a unicast one only for all of a SO_REUSEPORT group.
@@ -192,7 +282,6 @@ impl Sockets {
     }
 
     /// Sends a datagram; the common checks are done.
-    #[inline]
     pub(super) fn udp_send(
         &mut self,
         cx: &mut Cx,
@@ -202,7 +291,18 @@ impl Sockets {
         opts: &SendOpts,
         mut m: Mbuf,
     ) -> Result<()> {
-        let s = self.table.get(id)?;
+        let asked = to;
+        let s = self.table.io(id)?;
+        if let Body::Dgram(d) = &s.body
+            && let Some(a) = &d.again
+            && (a.net, a.sock, a.to) == (net.version(), s.changed, asked)
+            && m.len() <= a.most
+            && opts.is_plain()
+        {
+            a.send(cx, m)?;
+            self.stats.udp.sent += 1;
+            return Ok(());
+        }
         let to = to.or(s.remote).ok_or(Errno::EDESTADDRREQ)?;
         if to.port() == 0 {
             return Err(Errno::EINVAL);
@@ -217,39 +317,55 @@ impl Sockets {
         let s = self.table.get(id)?;
         let dst = real_dst(to.ip());
         let path = way(s, cx, net, dst, opts)?;
-        let lite = s.proto == proto::UDPLITE;
-        let covered = match usize::from(s.opt.udp.coverage.0) {
-            n @ HEADER.. if lite && n < len => n,
-            _ => len,
+        let (like, options) = match shape(s, &path, dst, opts, s.proto, len) {
+            Ok(x) => x,
+            Err(e) => {
+                if e == Errno::EMSGSIZE {
+                    self.too_long(cx, id, to, path.mtu);
+                }
+                return Err(e);
+            }
         };
-        let h = m.prepend(HEADER).ok_or(Errno::ENOBUFS)?;
-        h[0..2].copy_from_slice(&s.lport.to_be_bytes());
-        h[2..4].copy_from_slice(&to.port().to_be_bytes());
-        h[4..6].copy_from_slice(&(if lite && covered == len { 0 } else { covered as u16 }).to_be_bytes());
-        h[6..8].fill(0);
-        if lite {
+        let lite = s.proto == proto::UDPLITE;
+        let ports = [s.lport.to_be_bytes(), to.port().to_be_bytes()];
+        let plain = !lite && options.is_empty() && opts.is_plain();
+        if !lite {
+            let cap = if dst.is_ipv4() { IFCAP_UDP4CSUM } else { IFCAP_UDP6CSUM };
+            let by_device = net.iface(path.ifindex).is_some_and(|i| i.enabled_tx & cap != 0);
+            let a = Again {
+                net: net.version(),
+                sock: s.changed,
+                to: asked,
+                most: (path.mtu as usize).saturating_sub(HEADER + if dst.is_ipv4() { 20 } else { 40 }),
+                ports,
+                sum: match (s.opt.no_check && dst.is_ipv4(), by_device) {
+                    (true, _) => Summed::Not,
+                    (_, true) => Summed::ByDevice(pseudo(path.src, dst, proto::UDP, 0)),
+                    _ => Summed::Here(pseudo(path.src, dst, proto::UDP, 0)),
+                },
+                priority: s.opt.txprio,
+                like,
+            };
+            let plain = plain && m.len() <= a.most;
+            a.send_with(cx, options, m)?;
+            if plain && let Ok(d) = self.table.io(id)?.dgram() {
+                d.again = Some(a);
+            }
+        } else {
+            let covered = match usize::from(s.opt.udp.coverage.0) {
+                n @ HEADER.. if n < len => n,
+                _ => len,
+            };
+            let h = m.prepend(HEADER).ok_or(Errno::ENOBUFS)?;
+            h[..4].copy_from_slice(ports.as_flattened());
+            h[4..6].copy_from_slice(&(if covered == len { 0 } else { covered as u16 }).to_be_bytes());
+            h[6..8].fill(0);
             let mut sum = pseudo(path.src, dst, proto::UDPLITE, len as u32);
             sum.add(&m.as_slice()[..covered]);
-            let c = if sum.finish() == 0 { 0xffff } else { sum.finish() };
-            m.as_mut_slice()[6..8].copy_from_slice(&c.to_be_bytes());
-        } else if !(s.opt.no_check && dst.is_ipv4()) {
-            let mut sum = pseudo(path.src, dst, proto::UDP, len as u32);
-            let cap = if dst.is_ipv4() { IFCAP_UDP4CSUM } else { IFCAP_UDP6CSUM };
-            let c = if net.iface(path.ifindex).is_some_and(|i| i.enabled_tx & cap != 0) {
-                m.set_csum_partial(0, iopkt_wire::udp::CHECKSUM_OFFSET as u16);
-                sum.partial()
-            } else {
-                sum.add(m.as_slice());
-                // RFC 768: a sum of zero is sent as all ones, zero means "not summed".
-                if sum.finish() == 0 { 0xffff } else { sum.finish() }
-            };
-            m.as_mut_slice()[6..8].copy_from_slice(&c.to_be_bytes());
+            m.as_mut_slice()[6..8].copy_from_slice(&nonzero(sum).to_be_bytes());
+            m.set_priority(s.opt.txprio);
+            like.down(cx, options, m);
         }
-        let sent = send(s, cx, &path, dst, opts, s.proto, m);
-        if sent == Err(Errno::EMSGSIZE) {
-            self.too_long(cx, id, to, path.mtu);
-        }
-        sent?;
         self.stats.udp.sent += 1;
         Ok(())
     }
