@@ -74,6 +74,23 @@ pub const VARIABLES: &[Variable] = &[
         "Explicit congestion notification: 0 off, 1 asked for, 2 agreed to when asked",
     ),
     rw(
+        "net.inet.tcp.max_ack_delay",
+        "What a receiver may keep an ACK for a single segment back, ms: a tail loss probe waits for it (RFC 8985)",
+    ),
+    rw(
+        "net.inet.tcp.sndbuf_overhead",
+        "What each buffer costs besides its payload where SO_SNDBUF counts memory as Linux's does, bytes; 0: it counts payload",
+    ),
+    rw(
+        "net.inet.tcp.reduce_cwnd",
+        "1: a loss reduces the congestion window, as Linux's; 0: what is in flight of it (RFC 5681)",
+    ),
+    rw("net.inet.tcp.bare_probes", "1: window probes carry no byte, as Linux's; RFC 9293 wants one"),
+    rw(
+        "net.inet.tcp.unreach_ends_syn_received",
+        "1: ICMP unreachable ends connections that are not accepted yet, as Linux has it; RFC 9293 does not",
+    ),
+    rw(
         "net.inet.tcp.tolerate_missing_ts",
         "1: segments without the timestamps that both sides agreed on are taken (FreeBSD's name; RFC 7323 has them dropped)",
     ),

@@ -113,6 +113,12 @@ pub struct Config {
     pub tso_max: u32,
     /// Segments without timestamps are taken though both sides agreed on them (against RFC 7323 section 3.2, like Linux).
     pub missing_ts: bool,
+    /// What a receiver may keep an ACK for a single segment back: TLP.max_ack_delay of RFC 8985.
+    pub ack_delay: Duration,
+    /// Window probes carry no byte but an old sequence number, as Linux's do; RFC 9293 section 3.8.6.1 wants one octet.
+    pub bare_probes: bool,
+    /// A loss reduces the congestion window, as Linux has it, and not what is in flight of it (RFC 5681, RFC 9438 section 4.6).
+    pub reduce_cwnd: bool,
     /// Shortest time between two ACKs that answer what is not acceptable (RFC 5961; Linux's `tcp_invalid_ratelimit`).
     pub invalid_pause: Duration,
     /// Path MTU by probing (RFC 8899): 0 never, 1 when segments vanish again and again, 2 from the start.
@@ -146,6 +152,9 @@ impl Default for Config {
             max_pacing: u64::MAX,
             init_cwnd: 10,
             missing_ts: false,
+            ack_delay: Duration::from_millis(50),
+            bare_probes: false,
+            reduce_cwnd: false,
             min_tso: 2,
             nodelay: false,
             cork: false,

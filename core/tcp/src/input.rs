@@ -182,6 +182,11 @@ impl Tcb {
         }
         if seg.flags.has(Flags::ACK) {
             // [RFC9293 MUST-10]
+            // Its SYN came twice; the answer tells the peer that we got its answer to ours.
+            if self.sack_ok {
+                self.rcv.dsack = Some((seg.seq, seg.seq + 1));
+            }
+            self.ack_now(o);
             seg.seq += 1;
             seg.flags = seg.flags.without(Flags::SYN);
             return true;
@@ -328,6 +333,7 @@ impl Tcb {
         let spare = if payload.is_empty() {
             Some(payload)
         } else if seq == self.rcv.nxt {
+            self.rcv.pushed |= seg.flags.has(Flags::PSH) || (payload.len() as u32) < self.rcv.seg;
             self.tune_receive(now, seg);
             self.text_in_order(now, payload, o)
         } else {

@@ -39,6 +39,7 @@ extern crate alloc;
 mod ack;
 mod autotune;
 pub mod cc;
+mod chrono;
 mod config;
 pub mod cookie;
 mod ecn;

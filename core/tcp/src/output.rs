@@ -35,8 +35,10 @@ impl Tcb {
     pub fn output(&mut self, now: Instant, sink: &mut impl Sink) {
         self.snd.refused = false;
         self.snd.burst = false;
-        self.snd.resent = None;
+        // No retransmission begins there.
+        self.snd.resent = self.snd.una - 1;
         self.output_all(now, sink);
+        self.note_limit(now);
         if self.snd.refused {
             self.timers.set(Timer::Retry, now + RETRY);
         } else if self.timers.is_set(Timer::Retry) {
@@ -162,6 +164,12 @@ impl Tcb {
     fn output_one(&mut self, now: Instant, sink: &mut impl Sink) -> bool {
         let options = self.options(now);
         let full = (u32::from(self.snd.mss)).saturating_sub(options.len() as u32).max(1);
+        let shut = self.snd.nxt.ge(self.snd.una + self.snd.wnd);
+        if self.owed.probe && self.knobs.bare_probes && shut && self.snd.persist && self.sent.is_empty() {
+            self.owed.probe = !self.emit_ack(now, self.snd.una - 1, sink);
+            self.stats.probes += 1;
+            return false;
+        }
         if self.owed.probe && self.snd.persist && !self.sent.is_empty() {
             // The last probe was lost or not taken: the same byte again, whatever the congestion window says of it.
             return self.output_hole(now, full, &options, sink);
@@ -359,12 +367,16 @@ impl Tcb {
             return false;
         }
         // Two pieces of one super-segment that go again together end like it.
-        let push = self.snd.resent == Some(start) && self.sent.was_pushed(end);
+        // So does what the SYN had carried in vain: it is a record of its own.
+        let first = self.snd.iss + 1;
+        let syn_data =
+            self.fast.as_ref().is_some_and(|f| f.sent > 0 && start == first && end == first + f.sent);
+        let push = self.snd.resent == start && self.sent.was_pushed(end) || syn_data;
         if !self.emit_with(start, end, n, opts, push, sink) {
             return false;
         }
         self.owed.force_retx = false;
-        self.snd.resent = Some(end);
+        self.snd.resent = end;
         if self.mtu.is_some() {
             self.mtu_repeats(start);
         }
@@ -556,6 +568,7 @@ impl Tcb {
             self.rcv.quick = self.rcv.quick.saturating_sub(1);
         }
         self.rcv.unacked = 0;
+        self.rcv.pushed = false;
         self.rcv.dsack = None;
         self.owed.ack = false;
         self.timers.stop(Timer::DelAck);

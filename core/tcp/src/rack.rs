@@ -26,8 +26,11 @@ pub(crate) struct Rack {
     /// When the most recently sent of the delivered segments was sent, and its end; counts when `valid`.
     pub(crate) xmit: Instant,
     pub(crate) end: Seq,
-    /// Its round-trip time, nanoseconds.
+    /// Round-trip time of the segment sent last among those that an ACK delivered last, nanoseconds.
     rtt: u64,
+    /// When that was sent, in units of 1.024 us, and that it is of this ACK.
+    newest: u32,
+    timed: bool,
     pub(crate) valid: bool,
     /// Its stamp, and that it is of this acknowledgment.
     pub(crate) stamp: Stamp,
@@ -76,14 +79,19 @@ impl Rack {
             // The original arrived, not the retransmission. [RFC8985 6.2-2]
             return;
         }
+        // Of what one ACK delivers, that which was sent last, though something sent later was delivered before. [RFC8985 6.2-2]
+        let sent = (at.as_nanos() >> 10) as u32;
+        if !self.timed || sent.wrapping_sub(self.newest) as i32 >= 0 {
+            (self.timed, self.newest, self.rtt) = (true, sent, rtt.as_nanos() as u64);
+        }
         if !self.valid || at > self.xmit || (at == self.xmit && end.gt(self.end)) {
-            (self.xmit, self.end, self.rtt, self.valid) = (at, end, rtt.as_nanos() as u64, true);
+            (self.xmit, self.end, self.valid) = (at, end, true);
             self.stamp = *stamp;
             self.news = true;
         }
     }
 
-    /// Round-trip time of the most recently sent delivered segment.
+    /// Round-trip time of what was delivered last.
     #[inline]
     pub(crate) fn rtt(&self) -> Duration {
         Duration::from_nanos(self.rtt)
@@ -93,6 +101,7 @@ impl Rack {
     #[inline]
     pub(crate) fn ack_begins(&mut self, una: Seq) {
         (self.before, self.told) = (if self.valid { self.fack } else { una }, false);
+        self.timed = false;
     }
 
     /// Whether a segment was sent after the most recently sent delivered one.

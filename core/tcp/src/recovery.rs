@@ -223,7 +223,11 @@ impl Tcb {
     /// is less when a late turn finds the acknowledgments of half a window before it may send. [RFC9438 4.6b]
     fn let_out(&self, flight: u32) -> u32 {
         let most = self.win.cwnd.max(self.win.mss);
-        if self.rec.usage.full { most } else { flight.max(self.outstanding()).min(most) }
+        if self.rec.usage.full || self.knobs.reduce_cwnd {
+            most
+        } else {
+            flight.max(self.outstanding()).min(most)
+        }
     }
 
     pub(crate) fn enter_fast(&mut self, now: Instant, flight: u32) {
@@ -347,7 +351,7 @@ impl Tcb {
         let taken = matches!(self.rec.mode, Mode::Fast | Mode::Cwr) && !self.cc.rules();
         if self.tries <= 1 && !taken {
             self.ecn_reduced();
-            let flight = self.outstanding().min(self.win.cwnd);
+            let flight = self.let_out(0);
             self.cc.get().on_timeout(&mut self.win, now, flight);
         }
         self.win.cwnd = self.win.mss;
@@ -384,7 +388,9 @@ impl Tcb {
     /// Lets the window grow, when it was what limited us (RFC 7661's concern: an unused window proves nothing).
     fn grow(&mut self, now: Instant, w: &AckWork) {
         // A duplicate says that something arrived, and not that the stream went on.
-        if w.fresh == 0 || w.acked == 0 {
+        // Where the network is known to reorder, what arrives out of order says it as well (Linux's tcp_may_raise_cwnd).
+        let reorders = self.rack.extent > u32::from(DUP_THRESH) * self.seg_size();
+        if w.fresh == 0 || w.acked == 0 && !reorders {
             return;
         }
         if self.was_limited(w.flight) {

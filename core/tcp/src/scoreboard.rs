@@ -350,7 +350,7 @@ impl Scoreboard {
                 continue;
             }
             // What went again at the same instant as the newest delivered one may have gone after it.
-            if rack.is_before(s.at, s.end) || (s.at == rack.xmit && s.has(EVER_RETX)) {
+            if rack.is_before(s.at, s.end) || (s.at == rack.xmit && s.has(RETX)) {
                 if s.has(EVER_RETX) {
                     continue;
                 }

@@ -2,6 +2,7 @@
 
 use crate::autotune::Auto;
 use crate::cc::{Cc, Window};
+use crate::chrono::Chrono;
 use crate::config::Config;
 use crate::ecn::EcnState;
 use crate::fastopen::Fast;
@@ -84,13 +85,15 @@ pub(crate) struct Snd {
     /// Segments of new data went out in this call of output.
     pub(crate) burst: bool,
     /// Where the last retransmission of this call of output ended.
-    pub(crate) resent: Option<Seq>,
+    pub(crate) resent: Seq,
     /// The last write said that more follows: its end is no end of a burst.
     pub(crate) more: bool,
     /// And nothing has come since that pushes what is less than a segment.
     pub(crate) hold: bool,
     /// What is there goes, corked or not.
     pub(crate) flush: bool,
+    /// A write found too little room, and there is no good portion of it since.
+    pub(crate) starved: bool,
 }
 
 /// Receive sequence space.
@@ -113,6 +116,8 @@ pub(crate) struct Rcv {
     pub(crate) unacked: u32,
     /// ACKs that still go at once (Linux's quick acknowledgements).
     pub(crate) quick: u8,
+    /// What came last ends what the peer had to say for now: PSH, or less than a full segment.
+    pub(crate) pushed: bool,
     /// Requests and answers take turns: an answer will carry the ACK.
     pub(crate) talk: bool,
     /// When payload last came ([`Instant::FAR`]: never); when the connection was established.
@@ -185,6 +190,9 @@ pub(crate) struct Knobs {
     pub(crate) min_tso: u8,
     pub(crate) cork: bool,
     pub(crate) missing_ts: bool,
+    pub(crate) bare_probes: bool,
+    pub(crate) reduce_cwnd: bool,
+    pub(crate) ack_delay: u16,
     pub(crate) quick_acks: u8,
 }
 
@@ -218,6 +226,7 @@ pub struct Tcb {
     pub(crate) cc: Cc,
     pub(crate) auto: Auto,
     pub(crate) rate: Rate,
+    pub(crate) chrono: Chrono,
     pub(crate) pace: Option<Box<Pace>>,
     pub(crate) rec: Recovery,
     pub(crate) rack: Rack,
@@ -295,10 +304,11 @@ impl Tcb {
                 persist: false,
                 refused: false,
                 burst: false,
-                resent: None,
+                resent: iss,
                 more: false,
                 hold: false,
                 flush: false,
+                starved: false,
             },
             rcv: Rcv {
                 nxt: Seq(0),
@@ -315,6 +325,7 @@ impl Tcb {
                 mss: cfg.mss_in,
                 unacked: 0,
                 quick: 0,
+                pushed: false,
                 talk: false,
                 data_at: Instant::FAR,
                 writer: false,
@@ -341,6 +352,7 @@ impl Tcb {
             cc: Cc::new(cfg.cc, u64::from(iss.0)),
             auto: Auto::new(cfg.sndbuf_auto, cfg.rcvbuf_auto),
             rate: Rate::default(),
+            chrono: Chrono::default(),
             pace: (cfg.max_pacing != u64::MAX).then(|| Box::new(Pace::new(cfg.max_pacing))),
             rec: Recovery::default(),
             rack: Rack::default(),
@@ -375,6 +387,9 @@ impl Tcb {
                 min_tso: cfg.min_tso,
                 cork: cfg.cork,
                 missing_ts: cfg.missing_ts,
+                bare_probes: cfg.bare_probes,
+                reduce_cwnd: cfg.reduce_cwnd,
+                ack_delay: ms(cfg.ack_delay).min(u32::from(u16::MAX)) as u16,
                 quick_acks: cfg.quick_acks,
             },
             soft: None,

@@ -10,12 +10,10 @@
 
 use crate::recovery::Mode;
 use crate::seq::Seq;
-use crate::tcb::Tcb;
+use crate::tcb::{Tcb, dur};
 use crate::timers::Timer;
 use iopkt_base::{Duration, Instant};
 
-/// What a receiver may keep an ACK for a single segment back (TLP.max_ack_delay): 40 ms and some.
-const ACK_DELAY: Duration = Duration::from_millis(50);
 /// What a timer or a busy receiver may be late by.
 const SLACK: Duration = Duration::from_millis(2);
 /// Before a round-trip time is known.
@@ -58,7 +56,7 @@ impl Tcb {
         let trip = srtt * 2;
         let wait = match () {
             () if srtt.is_zero() => NO_RTT,
-            () if self.outstanding() <= self.seg_size() => trip + ACK_DELAY,
+            () if self.outstanding() <= self.seg_size() => trip + dur(self.knobs.ack_delay.into()),
             () => trip + SLACK,
         };
         let wait = wait * (1 << self.tlp.patience);

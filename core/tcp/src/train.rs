@@ -26,6 +26,7 @@ impl Tcb {
     #[inline]
     pub fn input_next(&mut self, now: Instant, text: Mbuf, o: &mut Outcome) -> Option<Mbuf> {
         self.stats.segs_in += 1;
+        self.rcv.pushed |= (text.len() as u32) < self.rcv.seg;
         self.text_in_order(now, text, o)
     }
 }

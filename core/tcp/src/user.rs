@@ -67,6 +67,8 @@ pub struct Info {
     pub idle: (Duration, Duration),
     /// Time since payload was received; since the beginning when none was.
     pub data_idle: Duration,
+    /// Time with something to send or unacknowledged; of it, time limited by the peer's window and by the send buffer.
+    pub limits: (Duration, Duration, Duration),
     /// Where congestion control stands, in Linux's numbers: 0 open, 1 disorder (duplicates that prove nothing yet), 2 CWR (a mark),
     /// 3 recovery, 4 loss.
     pub ca_state: u8,
@@ -87,6 +89,11 @@ impl Tcb {
         }
         (self.snd.more, self.snd.hold, self.snd.flush) = (false, false, false);
         Ok(self.out.write(data))
+    }
+
+    /// A writer found too little room in the send buffer, or there is a good portion again.
+    pub fn set_starved(&mut self, yes: bool) {
+        self.snd.starved = yes;
     }
 
     /// A writer waits for the end of the handshake.
@@ -161,6 +168,12 @@ impl Tcb {
         self.inq.consume(n, &mut free);
         if self.rcv.up.is_some() && self.urgent_mark().is_none() {
             self.rcv.up = None;
+        }
+        let read = self.rcv.unacked > 0 && self.rcv.pushed && self.inq.is_empty();
+        if read && !self.rcv.talk && self.knobs.quick_acks > 0 {
+            // All was read and no more is to be expected: a sender that waits for the acknowledgment (Nagle, a small buffer) would wait
+            // for the whole delay, each time. Linux does so, too.
+            self.owed.ack = true;
         }
         self.window_opened()
     }
@@ -399,6 +412,16 @@ impl Tcb {
         (self.out.limit() as u32, self.rcv.limit)
     }
 
+    /// Records of what is in flight: about as many as segments and super-segments that went.
+    pub fn records(&self) -> usize {
+        self.sent.records()
+    }
+
+    /// Largest payload of a segment to the peer with the options that every segment carries, bytes.
+    pub fn segment_size(&self) -> u32 {
+        self.seg_size()
+    }
+
     /// Largest payload of a segment to the peer, bytes, options not yet subtracted.
     pub fn mss(&self) -> u32 {
         u32::from(self.snd.mss)
@@ -453,6 +476,7 @@ impl Tcb {
             } else {
                 self.rcv.data_at
             }),
+            limits: self.chrono.times(now),
             ca_state: self.ca_state(),
             fast_open: self.fast_open_info(),
             stats: self.stats,

@@ -1,6 +1,7 @@
 //! Who moves the clock, and who waits.
 
 use crate::flags::Flags;
+use crate::nstat::Nstat;
 use crate::settings::Settings;
 use iopkt_base::{Duration, Errno, Instant, Result};
 use iopkt_world::{Answer, Call, Pending, World};
@@ -29,6 +30,7 @@ pub(crate) struct State {
     pub world: World,
     pub flags: Flags,
     settings: Settings,
+    pub nstat: Nstat,
     waiters: Vec<Waiter>,
     /// Threads whose call was answered and who have not looked at the clock since.
     unstamped: Vec<ThreadId>,
@@ -57,6 +59,7 @@ impl Instance {
             world,
             flags,
             settings: Settings::default(),
+            nstat: Nstat::default(),
             waiters: Vec::new(),
             unstamped: Vec::new(),
             fresh: false,

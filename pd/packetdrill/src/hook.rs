@@ -76,15 +76,17 @@ unsafe extern "C" fn hooked_sendfile(to: c_int, from: c_int, at: *mut i64, count
     unsafe { libc::sendfile(to, from, at, count) }
 }
 
-/// Commands of scripts run as they are; one that empties the kernel's cache of peers is meant for ours.
+/// Commands of scripts run as they are; one that empties the kernel's cache of peers, or asks for its counters, is meant for ours.
 unsafe extern "C" fn hooked_system(command: *const libc::c_char) -> c_int {
     // SAFETY: null or a C string, as in system(3).
     let text = if command.is_null() { c"" } else { unsafe { CStr::from_ptr(command) } };
-    if let Some(i) = instance().filter(|_| text.to_string_lossy().contains("tcp_metrics flush")) {
+    let i = instance();
+    if let Some(i) = i.as_ref().filter(|_| text.to_string_lossy().contains("tcp_metrics flush")) {
         i.with(|s| s.world.forget_peers());
     }
-    // SAFETY: the caller's own call, unchanged.
-    unsafe { libc::system(command) }
+    let ours = i.and_then(|i| i.with(|s| s.nstat.wrap(text, &s.world.counters())));
+    // SAFETY: the caller's own call, or a C string of ours in its place.
+    unsafe { libc::system(ours.as_ref().map_or(command, |c| c.as_ptr())) }
 }
 
 /// sendfile(2) to a socket of ours: what is read and not taken is given back to the file's position.

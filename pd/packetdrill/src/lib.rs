@@ -23,6 +23,7 @@ mod flags;
 mod hook;
 mod io;
 mod msg;
+mod nstat;
 mod settings;
 mod table;
 mod tun;

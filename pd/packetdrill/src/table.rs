@@ -67,6 +67,16 @@ pub struct Interface {
         unsafe extern "C" fn(*mut c_void, c_int, *mut i64, c_int, *mut i64, size_t, libc::c_uint) -> c_int,
 }
 
+/// What the suites take for granted of Linux, where the stack begins with something else.
+const AS_LINUX: &[(&str, u32)] = &[
+    ("net.inet.tcp.tolerate_missing_ts", 1),
+    ("net.inet.tcp.max_ack_delay", 200),
+    ("net.inet.tcp.bare_probes", 1),
+    ("net.inet.tcp.unreach_ends_syn_received", 1),
+    ("net.inet.tcp.sndbuf_overhead", 768),
+    ("net.inet.tcp.reduce_cwnd", 1),
+];
+
 /// The instance behind `userdata`.
 ///
 /// # Safety
@@ -103,8 +113,9 @@ pub unsafe extern "C" fn packetdrill_interface_init(flags: *const c_char, ifc: *
             std::process::exit(1);
         }
     };
-    // What the suites take for granted of Linux, which has no such check.
-    world.tunable("net.inet.tcp.tolerate_missing_ts", 1);
+    for (name, v) in AS_LINUX {
+        world.tunable(name, *v);
+    }
     for (name, value) in &f.sysctl {
         if !world.sysctl(name, value) {
             eprintln!("iopkt: --so_flags: {name}={value}: the stack has no such setting, or not this value");

@@ -104,6 +104,8 @@ pub struct Pending {
     pub(crate) done: usize,
     /// A connection was begun by the call (MSG_FASTOPEN), and its handshake is waited for.
     pub(crate) opening: bool,
+    /// A write found too little room.
+    pub(crate) starved: bool,
     /// Bytes received so far (MSG_WAITALL).
     pub(crate) got: Vec<u8>,
 }
@@ -268,7 +270,7 @@ impl World {
             SIOCINQ => inq,
             SIOCOUTQ => outq,
             SIOCOUTQNSD => self.unsent(fd),
-            SIOCATMARK => 0,
+            SIOCATMARK => usize::from(self.at_mark(id)),
             _ => return Err(Errno::ENOTTY),
         };
         Ok(Some(n as i32))
@@ -334,7 +336,7 @@ impl World {
             Call::Connect { fd, .. } | Call::Send { fd, .. } => self.timeout(*fd, SO_SNDTIMEO),
             Call::Splice { .. } => Instant::FAR,
         };
-        Pending { call, until, done: 0, opening: false, got: Vec::new() }
+        Pending { call, until, done: 0, opening: false, starved: false, got: Vec::new() }
     }
 
     /// When a call on this socket gives up by SO_RCVTIMEO or SO_SNDTIMEO.

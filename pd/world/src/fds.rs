@@ -1,6 +1,7 @@
 //! The descriptors of the one program.
 
 use crate::pipe::Pipe;
+use crate::urgent::Urgent;
 use iopkt_base::{Errno, Result};
 use iopkt_stack::sockets::{Event, SockId};
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +53,7 @@ pub(crate) struct Fds {
     table: BTreeMap<i32, Desc>,
     by_sock: HashMap<SockId, i32>,
     pub pipes: Vec<Pipe>,
+    pub urgent: Urgent,
 }
 
 impl Fds {
@@ -93,6 +95,7 @@ impl Fds {
         let d = self.table.remove(&fd).ok_or(Errno::EBADF)?;
         if let File::Socket(id) = &d.file {
             self.by_sock.remove(id);
+            self.urgent.forget(*id);
         }
         for other in self.table.values_mut() {
             if let File::Epoll(e) = &mut other.file {

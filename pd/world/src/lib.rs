@@ -18,6 +18,7 @@
 
 mod calls;
 mod control;
+mod counters;
 mod fds;
 mod name;
 mod pipe;
@@ -26,6 +27,7 @@ mod recv;
 mod send;
 mod stack;
 pub mod sysctl;
+mod urgent;
 
 pub use calls::{Answer, Call, Pending};
 pub use fds::{Epoll, File};

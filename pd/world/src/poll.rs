@@ -7,6 +7,7 @@ use iopkt_base::{Errno, Result};
 use iopkt_stack::sockets::{SockId, SockType};
 
 const POLLIN: u32 = 1;
+const POLLPRI: u32 = 2;
 const POLLOUT: u32 = 4;
 const POLLERR: u32 = 8;
 const POLLHUP: u32 = 0x10;
@@ -62,11 +63,14 @@ impl World {
             return if readable { POLLIN | POLLRDNORM } else { 0 };
         }
         let mut r = if readable || eof { POLLIN | POLLRDNORM } else { 0 };
+        if self.has_urgent(id) {
+            r |= POLLPRI;
+        }
         // CLOSE-WAIT, LAST-ACK, CLOSING, TIME-WAIT: the FIN is here, read or not.
         if eof || matches!(state, 6 | 8 | 9 | 11) {
             r |= POLLRDHUP;
         }
-        let room = s.write_room(id);
+        let room = self.shard.sockets.write_room(id);
         match (state, room) {
             // SYN-SENT; a SYN that is held back for data (TCP_FASTOPEN_CONNECT) wants to be written to.
             (2, Ok(n)) if n > 0 => return POLLOUT | POLLWRNORM,

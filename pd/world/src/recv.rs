@@ -69,11 +69,11 @@ impl World {
         if state == Some(10) {
             return Err(Errno::ENOTCONN);
         }
-        if flags & MSG_OOB != 0 {
-            return Err(Errno::EINVAL);
-        }
-        let want = len - p.got.len().min(len);
         let peek = flags & MSG_PEEK != 0;
+        if flags & MSG_OOB != 0 {
+            return self.recv_urgent(id, len, peek);
+        }
+        let want = (len - p.got.len().min(len)).min(self.up_to_mark(id));
         let mut bytes = Vec::new();
         {
             let mut slices: [&[u8]; SLICES] = [&[]; SLICES];
@@ -225,6 +225,10 @@ impl World {
     }
 
     fn socket_to_pipe(&mut self, fd: i32, id: SockId, n: usize, len: usize) -> Result<usize> {
+        if self.at_mark(id) {
+            // What a splice finds first is not for it, and it does not wait for that to be read.
+            return Ok(0);
+        }
         let room = self.fds.pipes[n].room().min(len);
         if room == 0 {
             return Err(Errno::EAGAIN);

@@ -80,13 +80,18 @@ impl World {
             self.writer_waits(id, p);
             return None;
         }
-        let Call::Send { data, .. } = &p.call else { return None };
-        if flags & MSG_OOB != 0 {
-            return Some(Err(Errno::EOPNOTSUPP));
+        // One that found no room is woken when there is a good portion.
+        if p.starved && matches!(self.shard.sockets.write_room(id), Ok(0)) {
+            return None;
         }
+        let Call::Send { data, .. } = &p.call else { return None };
         let rest = &data[p.done.min(data.len())..];
         let s = &mut self.shard;
-        match s.sockets.write(&mut s.cx, id, rest) {
+        let wrote = match flags & MSG_OOB {
+            0 => s.sockets.write(&mut s.cx, id, rest),
+            _ => s.sockets.write_urgent(&mut s.cx, id, rest),
+        };
+        match wrote {
             // TCP_FASTOPEN_CONNECT: it was this write that connects, and it waits for that.
             Ok(n) if wait && self.tcp_state(fd_of(p)) == Some(SYN_SENT) => {
                 (p.done, p.opening) = (p.done + n, true);
@@ -99,10 +104,13 @@ impl World {
             }
             Ok(n) if n == rest.len() => Some(Ok(Answer::of(p.done + n))),
             Ok(n) => {
-                p.done += n;
+                (p.done, p.starved) = (p.done + n, true);
                 if wait { None } else { Some(Ok(Answer::of(p.done))) }
             }
-            Err(Errno::EAGAIN) if wait => None,
+            Err(Errno::EAGAIN) if wait => {
+                p.starved = true;
+                None
+            }
             Err(_) if p.done > 0 && !p.opening => Some(Ok(Answer::of(p.done))),
             Err(e) => Some(Err(e)),
         }

@@ -175,7 +175,8 @@ impl Fast {
         // [RFC7413 4.1.3a]
         k.cookie = l.cookie.or(k.cookie);
         if let Some(asked) = l.refused {
-            k.refused = if asked.exp { 2 } else { 1 };
+            // Once both forms were, it is the standard one for ever.
+            k.refused = if asked.exp { 2 } else { k.refused.max(1) };
         }
         if l.dropped {
             (k.losses, k.lost_at) = (k.losses.saturating_add(1), now);

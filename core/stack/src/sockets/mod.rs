@@ -22,6 +22,7 @@ mod errqueue;
 mod ext6;
 mod fastopen;
 mod icmp;
+mod linux_room;
 mod mcast;
 mod mcast6;
 mod names;

@@ -7,7 +7,7 @@ use super::Sockets;
 use super::tcp::{MAX_ORPHANS, MAX_TIME_WAIT};
 
 /// The variables, in the order of [`Policy`]'s fields.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 18] = [
     "net.inet.tcp.fastopen",
     "net.inet.tcp.msl",
     "net.inet.tcp.rstppslimit",
@@ -21,6 +21,11 @@ pub(crate) const NAMES: [&str; 13] = [
     "net.inet.tcp.base_mss",
     "net.inet.tcp.tolerate_missing_ts",
     "net.inet.tcp.min_tso_segs",
+    "net.inet.tcp.max_ack_delay",
+    "net.inet.tcp.bare_probes",
+    "net.inet.tcp.unreach_ends_syn_received",
+    "net.inet.tcp.sndbuf_overhead",
+    "net.inet.tcp.reduce_cwnd",
 ];
 
 /// Linux keeps them as int.
@@ -52,6 +57,16 @@ pub(crate) struct Policy {
     pub missing_ts: bool,
     /// Segments that a super-segment has at least.
     pub min_tso: u8,
+    /// What a receiver may keep an ACK for a single segment back, milliseconds: a tail loss probe waits for it.
+    pub ack_delay: u16,
+    /// Window probes carry no byte.
+    pub bare_probes: bool,
+    /// "Unreachable" ends a connection whose handshake a peer has begun, too.
+    pub unreach_ends: bool,
+    /// A loss reduces the window, not what is in flight of it.
+    pub reduce_cwnd: bool,
+    /// What each buffer of Linux's costs besides its payload, where SO_SNDBUF is to count them; 0: it does not. Bytes.
+    pub sndbuf_overhead: u16,
 }
 
 impl Default for Policy {
@@ -69,6 +84,11 @@ impl Default for Policy {
             base_mss: 1024,
             missing_ts: false,
             min_tso: 2,
+            ack_delay: 50,
+            bare_probes: false,
+            unreach_ends: false,
+            reduce_cwnd: false,
+            sndbuf_overhead: 0,
         }
     }
 }
@@ -82,6 +102,13 @@ fn put<T: TryFrom<u32>>(place: &mut T, v: u32, range: core::ops::RangeInclusive<
         }
         _ => false,
     }
+}
+
+fn flag(place: &mut bool, v: u32) -> bool {
+    if v <= 1 {
+        *place = v == 1;
+    }
+    v <= 1
 }
 
 impl Sockets {
@@ -102,6 +129,11 @@ impl Sockets {
             "net.inet.tcp.base_mss" => p.base_mss.into(),
             "net.inet.tcp.min_tso_segs" => p.min_tso.into(),
             "net.inet.tcp.tolerate_missing_ts" => p.missing_ts.into(),
+            "net.inet.tcp.max_ack_delay" => p.ack_delay.into(),
+            "net.inet.tcp.bare_probes" => p.bare_probes.into(),
+            "net.inet.tcp.reduce_cwnd" => p.reduce_cwnd.into(),
+            "net.inet.tcp.sndbuf_overhead" => p.sndbuf_overhead.into(),
+            "net.inet.tcp.unreach_ends_syn_received" => p.unreach_ends.into(),
             _ => return None,
         })
     }
@@ -123,10 +155,12 @@ impl Sockets {
             "net.inet.tcp.mtu_probing" => put(&mut p.mtu_probing, v, 0..=2),
             "net.inet.tcp.base_mss" => put(&mut p.base_mss, v, 48..=65_495),
             "net.inet.tcp.min_tso_segs" => put(&mut p.min_tso, v, 1..=255),
-            "net.inet.tcp.tolerate_missing_ts" if v <= 1 => {
-                p.missing_ts = v == 1;
-                true
-            }
+            "net.inet.tcp.sndbuf_overhead" => put(&mut p.sndbuf_overhead, v, 0..=4096),
+            "net.inet.tcp.max_ack_delay" => put(&mut p.ack_delay, v, 0..=500),
+            "net.inet.tcp.tolerate_missing_ts" => flag(&mut p.missing_ts, v),
+            "net.inet.tcp.reduce_cwnd" => flag(&mut p.reduce_cwnd, v),
+            "net.inet.tcp.bare_probes" => flag(&mut p.bare_probes, v),
+            "net.inet.tcp.unreach_ends_syn_received" => flag(&mut p.unreach_ends, v),
             _ => false,
         }
     }

@@ -60,6 +60,8 @@ pub(crate) struct TcpStats {
     pub fast_passive_fail: u64,
     pub fast_requests: u64,
     pub fast_overflow: u64,
+    /// ICMP errors about what is not in flight.
+    pub icmp_stray: u64,
     /// Sums over connections that are no more.
     pub bytes_in: u64,
     pub bytes_acked: u64,
@@ -170,6 +172,7 @@ impl Sockets {
             c("tcp", "{} bad SYN cookies", t.cookies_bad),
             c("tcp", "{} connections reset on close", t.aborted_on_close),
             c("tcp", "{} TIME_WAIT connections recycled", t.time_wait_overflow),
+            c("tcp", "{} ICMP errors about what is not in flight", t.icmp_stray),
             c("tcp", "{} connections", self.demux.conn_count() as u64),
             c("tcp", "{} connections without a process", self.orphans as u64),
             c("udp", "{} datagrams received", u.received),

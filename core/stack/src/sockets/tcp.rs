@@ -33,9 +33,18 @@ const LOSING: u8 = 3;
 /// A connection that has sent nothing for this long gives its buffers' memory back.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// By how much the machine's send buffer is larger than the program's.
+pub(crate) fn slack(overhead: u16) -> u32 {
+    if overhead > 0 { super::linux_room::SLACK } else { 0 }
+}
+
 /// A connection.
 pub(crate) struct Conn {
     pub tcb: Tcb,
+    /// What each buffer costs besides its payload, bytes; 0: the send buffer's size is one of payload.
+    pub overhead: u16,
+    /// Where the last PSH is, as [`Tcb::stream_at`]; only with an overhead.
+    pub pushed: u32,
     /// The peer is this host.
     pub local: bool,
     /// Interface of the path when it was opened.
@@ -71,10 +80,14 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub fn new(tcb: Tcb, path: &Path) -> Conn {
-        let buffers = tcb.buffers();
+    /// `overhead`: see [`super::linux_room`].
+    pub fn new(tcb: Tcb, path: &Path, overhead: u16) -> Conn {
+        let mut buffers = tcb.buffers();
+        buffers.0 -= slack(overhead).min(buffers.0);
         Conn {
+            pushed: tcb.stream_at(true),
             tcb,
+            overhead,
             local: path.local,
             ifindex: path.ifindex,
             wrote: None,
@@ -100,7 +113,7 @@ impl Conn {
     pub fn set_buffers(&mut self, snd: u32, rcv: u32) {
         let old = core::mem::replace(&mut self.buffers, (snd, rcv));
         if old.0 != snd {
-            self.tcb.set_sndbuf(snd);
+            self.tcb.set_sndbuf(snd.saturating_add(slack(self.overhead)));
         }
         if old.1 != rcv {
             self.tcb.set_rcvbuf(rcv);
@@ -110,6 +123,7 @@ impl Conn {
     /// How much of `len` bytes a stream with TCP_NOTSENT_LOWAT takes (0: none set): a portion at a time, as long as what is not
     /// sent is less than that. A portion is half of the peer's largest window, as Linux has it.
     pub fn portion(&self, lowat: u32, len: usize) -> usize {
+        let len = if self.overhead > 0 { self.linux_room(len, |_| ()) } else { len };
         if lowat == 0 {
             return len;
         }
@@ -130,6 +144,9 @@ impl Conn {
         let space = self.tcb.write_space();
         // TCP_NOTSENT_LOWAT: less than half of it waits to be sent.
         let few = lowat == 0 || self.tcb.unsent().saturating_mul(2) < lowat;
+        if self.overhead > 0 {
+            return few && self.linux_roomy();
+        }
         space > 0 && few && space >= self.tcb.unsent_or_unacked() / 2
     }
 }
@@ -237,7 +254,7 @@ impl Sockets {
         if data.is_some() || later {
             self.fast_config(cx.now, &mut cfg, s.opt.tcp.fast.no_cookie, here, remote);
         }
-        let mut c = Conn::new(Tcb::connect(cx.now, &cfg, iss), &path);
+        let mut c = Conn::new(Tcb::connect(cx.now, &cfg, iss), &path, self.policy.sndbuf_overhead);
         let later = later && c.tcb.hold_syn();
         let room = c.tcb.syn_room();
         let taken = match data {
@@ -412,6 +429,7 @@ impl Sockets {
             && (c.roomy(self.tune.lowat(&s.opt)) || c.tcb.write_space() == 0)
         {
             c.want_write = false;
+            c.tcb.set_starved(false);
             tell |= ev::WRITE;
         }
         if out.what & what::ERROR != 0 {

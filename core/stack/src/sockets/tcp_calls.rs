@@ -78,8 +78,13 @@ impl Sockets {
         }
         let len = data.len();
         let data = &data[..c.portion(lowat, len)];
-        let n = if urgent { c.tcb.write_urgent(data)? } else { c.tcb.write(data)? };
+        let n = match urgent {
+            true => c.tcb.write_urgent(data)?,
+            false if c.overhead > 0 => c.linux_write(data)?,
+            false => c.tcb.write(data)?,
+        };
         c.want_write = n < len;
+        c.tcb.set_starved(n < len);
         if n == 0 && len > 0 {
             return Err(Errno::EAGAIN);
         }
@@ -109,6 +114,7 @@ impl Sockets {
                 let roomy = may && c.roomy(lowat);
                 if matches!(c.tcb.state(), State::SynSent | State::SynReceived) || may {
                     c.want_write |= !roomy;
+                    c.tcb.set_starved(c.want_write);
                     return Ok(if roomy { c.tcb.write_space() } else { 0 });
                 }
                 Err(Errno::EPIPE)

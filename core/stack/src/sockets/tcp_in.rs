@@ -193,6 +193,7 @@ impl Sockets {
         let recverr = s.opt.hears_errors(e.src.is_ipv4());
         let fixed = if e.src.is_ipv4() { 40 } else { 60 };
         let Body::Conn(c) = &mut s.body else { return };
+        self.stats.tcp.icmp_stray += u64::from(!c.tcb.is_in_flight(seq));
         let out = if e.mtu != 0 {
             let mss = e.mtu.saturating_sub(fixed).min(65_535) as u16;
             if c.tcb.is_in_flight(seq) {
@@ -206,7 +207,12 @@ impl Sockets {
             }
             // RFC 5461 section 4: who tries to connect is told at once of soft errors too, as Linux does; waiting
             // would only keep the program from its next address.
-            let opening = c.tcb.state() == State::SynSent;
+            let opening = match c.tcb.state() {
+                State::SynSent => true,
+                // Linux ends those too that no program has accepted; RFC 9293 MUST-56 does not want that of soft errors.
+                State::SynReceived => self.policy.unreach_ends && c.parent.is_some(),
+                _ => false,
+            };
             c.tcb.icmp(seq, e.errno, e.hard || opening)
         };
         self.apply(cx, net, slot, out);

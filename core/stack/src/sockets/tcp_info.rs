@@ -100,6 +100,9 @@ fn fill(o: &mut Out, i: &Info) {
     o.u64(112, max);
     o.0[7] |= u8::from(app_limited);
     o.u64(160, delivery);
+    for (at, t) in [(168, i.limits.0), (176, i.limits.1), (184, i.limits.2)] {
+        o.u64(at, t.as_micros() as u64);
+    }
     // The SYN counts as one.
     let opened = u32::from(i.state >= State::Established);
     o.u32(192, i.delivered.div_ceil(mss) + opened);

@@ -245,7 +245,7 @@ impl Sockets {
         let l = self.table.at(slot).ok_or(Why::NoSocket)?;
         let (parent, family, opt, pid) = (l.id, l.family, l.opt.clone(), l.pid);
         let Body::Listen(l) = &l.body else { return Err(Why::NoSocket) };
-        let mut c = Conn::new(tcb, path);
+        let mut c = Conn::new(tcb, path, self.policy.sndbuf_overhead);
         c.parent = Some(parent);
         let wait = Duration::from_secs(u64::from(opt.tcp.defer_accept));
         c.deferred = (!wait.is_zero()).then_some(now + wait);

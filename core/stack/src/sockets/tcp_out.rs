@@ -186,7 +186,7 @@ impl Sockets {
             clamp => s.opt.rcvbuf.min(clamp),
         };
         Config {
-            sndbuf: s.opt.sndbuf,
+            sndbuf: s.opt.sndbuf + super::tcp::slack(self.policy.sndbuf_overhead),
             rcvbuf,
             rcvbuf_max: super::sock::BUF_MAX.max(rcvbuf),
             sndbuf_auto: self.tune.snd_auto(s.opt.sndbuf),
@@ -201,6 +201,9 @@ impl Sockets {
             cork: t.cork,
             min_tso: self.policy.min_tso,
             missing_ts: self.policy.missing_ts,
+            ack_delay: Duration::from_millis(self.policy.ack_delay.into()),
+            bare_probes: self.policy.bare_probes,
+            reduce_cwnd: self.policy.reduce_cwnd,
             delack: t.delack(),
             sack: t.sack,
             window_scaling: t.scaling,

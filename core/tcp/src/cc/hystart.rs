@@ -43,8 +43,10 @@ impl HyStart {
             return w.slow_start(a.acked);
         }
         self.round(a);
+        // The acknowledgment that shows the rise still counts in full.
+        let css = self.css;
         self.look(a);
-        match self.css {
+        match css {
             None => w.slow_start(a.acked),
             Some((rounds, _)) if rounds >= CSS_ROUNDS => {
                 // [RFC9406 4.2f]
