@@ -8,6 +8,7 @@ pub mod arp;
 pub mod at;
 pub mod conn;
 pub mod dhcp;
+pub mod dhcp6c;
 pub mod dns;
 pub mod dump;
 pub mod getopt;

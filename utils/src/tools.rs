@@ -3,8 +3,8 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, at, dhcp, dns, dump, if_up, ifconfig, ifwatchd, mount, ndp, netstat, nicinfo, ping, ping6, resolve,
-    route, rtadvd, rtsol, slogger, sloginfo, sockstat, sysctl, system, traceroute, traceroute6, usb,
+    arp, at, dhcp, dhcp6c, dns, dump, if_up, ifconfig, ifwatchd, mount, ndp, netstat, nicinfo, ping, ping6,
+    resolve, route, rtadvd, rtsol, slogger, sloginfo, sockstat, sysctl, system, traceroute, traceroute6, usb,
     usblauncher, waitfor,
 };
 use std::ffi::OsString;
@@ -37,6 +37,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "arp" => arp::run(&mut stack, args),
         "at" => at::run(args),
         "dhcp.client" => dhcp::run(args),
+        "dhcp6c" => run_dhcp6c(args),
         "if_up" => if_up::run(&mut || Conn::open().map(|c| Box::new(c) as Box<dyn Stack>), args),
         "ifconfig" => ifconfig::run(&mut stack, args),
         "io-pkt-dump" => dump::run(&mut stack, args),
@@ -127,6 +128,17 @@ fn run_rtadvd(args: &[String]) -> Outcome {
     };
     let mut conn = conn;
     rtadvd::run(&mut conn, &session, &o, &mut stop, &mut random)
+}
+
+fn run_dhcp6c(args: &[String]) -> Outcome {
+    let Some(o) = dhcp6c::Options::parse(args)? else { return print(&format!("{}\n", dhcp6c::USAGE)) };
+    let mut conn = Conn::open().map_err(Failure::new)?;
+    let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT, libc::SIGTERM])
+        .map_err(|e| Failure::new(format!("signals: {e}")))?;
+    let seed = iopkt_sys::random::u64().map_err(|e| Failure::new(format!("randomness: {e}")))?;
+    let session = conn.session().clone();
+    let mut stop = || signals.next().is_some();
+    dhcp6c::run(&mut conn, &session, &o, seed, &iopkt_sys::clock::monotonic, &mut stop)
 }
 
 fn run_ping(args: &[String]) -> Outcome {

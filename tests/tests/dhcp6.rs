@@ -1,0 +1,86 @@
+//! DHCPv6 with dnsmasq in Linux's kernel as the server, over a TAP.
+
+use iopkt_tests::netns::Netns;
+use iopkt_tests::{Lab, Proc};
+use std::process::Command;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// io-pkt-v6-hc, tapk0 up, fe80::1 and 2001:db8::1 at the other end.
+fn start(lab: &mut Lab) -> Netns {
+    let ns = Netns::new();
+    lab.spawn(&format!("io-pkt-v6-hc --foreground -d tap ifname=k0,netns=/run/netns/{}", ns.name));
+    lab.wait(MINUTE, "if_up -p -r 1 tapk0");
+    ns.exec(
+        "sysctl -qw net.ipv6.conf.k0.accept_dad=0; ip addr add fe80::1/64 dev k0 nodad && \
+         ip addr add 2001:db8::1/64 dev k0 nodad && ip link set k0 up",
+    );
+    lab.sh("ifconfig tapk0 up");
+    ns
+}
+
+fn dnsmasq(lab: &Lab, ns: &Netns, range: &str) -> Proc {
+    let leases = lab.work().join("leases");
+    let mut c = Command::new("ip");
+    c.args([
+        "netns",
+        "exec",
+        &ns.name,
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--port=0",
+    ]);
+    c.args(["--user=root", "--log-facility=-", "--log-dhcp", "--interface=k0", "--bind-interfaces"]);
+    c.arg(format!("--dhcp-leasefile={}", leases.display()))
+        .arg(format!("--pid-file={}", lab.work().join("dnsmasq.pid").display()));
+    c.arg(format!("--dhcp-range={range}"));
+    c.args([
+        "--dhcp-option=option6:dns-server,[2001:db8::53]",
+        "--dhcp-option=option6:domain-search,example.com",
+    ]);
+    Proc::start(c, &lab.work().join("dnsmasq.out"))
+}
+
+fn resolv(lab: &Lab) -> String {
+    std::fs::read_to_string(lab.root().join("etc/resolv.conf")).unwrap_or_default()
+}
+
+#[test]
+fn a_server_gives_an_address_and_names() {
+    let mut lab = Lab::new("v6dhcp");
+    let ns = start(&mut lab);
+    let server = dnsmasq(&lab, &ns, "2001:db8::100,2001:db8::1ff,64,10m");
+    let client = lab.spawn("dhcp6c -d tapk0");
+    lab.wait(
+        MINUTE,
+        "ifconfig -L tapk0 | grep -q 'inet6 2001:db8::1[0-9a-f][0-9a-f] prefixlen 128 pltime [1-9]'",
+    );
+    assert!(resolv(&lab).contains("search example.com\nnameserver 2001:db8::53\n"), "{}", resolv(&lab));
+    let leases = std::fs::read_to_string(lab.work().join("leases")).unwrap_or_default();
+    assert!(leases.contains("2001:db8::1"), "{leases}\n{}", server.output());
+    // It works: the kernel reaches us by it.
+    lab.wait(MINUTE, "! ifconfig tapk0 | grep -q tentative");
+    let a = lab.sh("ifconfig tapk0 | sed -n 's/.*inet6 \\(2001:db8::1[0-9a-f]*\\) .*/\\1/p'");
+    lab.sh("route add -inet6 2001:db8::/64 -interface tapk0");
+    assert!(ns.exec(&format!("ping -6 -c 1 -W 30 {}", a.trim())).contains(" 0% packet loss"));
+    // Given back at the end.
+    lab.proc(client).signal(15);
+    assert!(lab.proc(client).wait(MINUTE).is_some_and(|s| s.success()), "{}", lab.proc(client).output());
+    assert!(!lab.sh("ifconfig tapk0").contains(a.trim()));
+    assert!(server.output().contains("DHCPRELEASE"), "{}", server.output());
+}
+
+#[test]
+fn names_alone_and_who_does_not_answer() {
+    let mut lab = Lab::new("v6dhcpi");
+    let ns = start(&mut lab);
+    let _server = dnsmasq(&lab, &ns, "2001:db8::,ra-stateless");
+    lab.sh("timeout 50 dhcp6c -1 -i tapk0");
+    assert!(resolv(&lab).contains("nameserver 2001:db8::53\n"), "{}", resolv(&lab));
+    let (_, why) = lab.sh_fails("dhcp6c lo0");
+    assert!(why.contains("no Ethernet"), "{why}");
+    // Nobody gives addresses here.
+    assert_eq!(lab.sh_fails("timeout -s INT 3 dhcp6c tapk0").0, 124);
+}
