@@ -45,6 +45,8 @@ pub(crate) struct Packet {
     slots: Vec<Slot>,
     stack: Option<Box<Stack>>,
     events: Vec<Event>,
+    /// Events that were found in the last turn, for this one.
+    late: Vec<Event>,
     /// When the turn began.
     now: Instant,
     rx: Vec<Mbuf>,
@@ -79,6 +81,7 @@ impl Packet {
             slots: Vec::new(),
             stack,
             events: Vec::new(),
+            late: Vec::new(),
             now: clock::monotonic(),
             rx: Vec::new(),
             more: false,
@@ -125,6 +128,7 @@ impl Packet {
             self.spin.set_bound(self.env.busy_poll.load(Ordering::Relaxed));
         }
         self.spin.wait(&self.epoll, &mut self.events, EVENTS, timeout)?;
+        self.events.append(&mut self.late);
         watch::begin(self.me, &self.env);
         let now = clock::monotonic();
         self.now = now;
@@ -148,13 +152,13 @@ impl Packet {
             }
         }
         self.events = events;
-        self.serve(now);
+        self.serve(now)?;
         watch::end(self.me);
         Ok(())
     }
 
     fn timeout(&self) -> Option<std::time::Duration> {
-        if self.more {
+        if self.more || !self.late.is_empty() {
             return Some(std::time::Duration::ZERO);
         }
         let mut at = self.slots.iter().map(Slot::deadline).min().unwrap_or(Instant::FAR);
@@ -166,7 +170,7 @@ impl Packet {
     }
 
     /// Timers of the devices, then everything that they and the stack have for each other.
-    fn serve(&mut self, now: Instant) {
+    fn serve(&mut self, now: Instant) -> std::io::Result<()> {
         let mut gone = Vec::new();
         let mut wake = false;
         for s in &mut self.slots {
@@ -196,8 +200,9 @@ impl Packet {
             self.departed(num);
         }
         if let Some(stack) = &mut self.stack {
-            self.more |= stack.turn(&self.env, &mut self.slots);
+            self.more |= stack.turn(&self.env, &mut self.slots, &self.epoll, &mut self.late)?;
         }
+        Ok(())
     }
 
     fn messages(&mut self) {

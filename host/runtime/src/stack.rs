@@ -4,6 +4,7 @@ use crate::device::Slot;
 use crate::env::Env;
 use crate::msg::{Ends, RING, Said, Ticket, ToControl, ToPacket};
 use crate::packet::{FIRST_DEVICE, TAG_SERVER};
+use crate::spin::Answers;
 use iopkt_base::{Errno, Instant, Rng};
 use iopkt_ctl::{IfKind, LinkState, Reply};
 use iopkt_loader::{Device, Inlet, Link, changed};
@@ -19,6 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Packets taken out of one ring in a turn.
 const PULL: usize = 256;
+/// Events taken at a look for answers.
+const ANSWERS: usize = 64;
 
 /// A device as the shard sees it.
 struct Ref {
@@ -58,6 +61,7 @@ pub(crate) struct Stack {
     /// By packet thread: it has something to send.
     wake: Vec<bool>,
     more: bool,
+    answers: Answers,
 }
 
 impl Stack {
@@ -82,6 +86,7 @@ impl Stack {
             modules: Vec::new(),
             wake: vec![false; threads],
             more: true,
+            answers: Answers::default(),
         })
     }
 
@@ -238,10 +243,19 @@ impl Stack {
     }
 
     /// The stack's part of a turn: what other threads received, requests and data of programs, timers, output.
-    /// Says whether there is more to do at once.
-    pub(crate) fn turn(&mut self, env: &Env, slots: &mut [Slot]) -> bool {
+    /// Says whether there is more to do at once. Events of devices that it comes across go to `late`.
+    pub(crate) fn turn(
+        &mut self,
+        env: &Env,
+        slots: &mut [Slot],
+        epoll: &Epoll,
+        late: &mut Vec<Event>,
+    ) -> std::io::Result<bool> {
         self.pull();
         self.more |= self.service.turn(&mut self.shard);
+        if self.service.gave() && self.answers.looks() {
+            self.look_for_answers(epoll, late)?;
+        }
         self.shard.turn();
         // What the turn brought goes to its programs at once, and their answers out: another round through
         // the kernel for it would be a wait that finds nothing. Once only, so that a turn ends.
@@ -264,7 +278,28 @@ impl Stack {
                 env.packet[n].waker.wake();
             }
         }
-        std::mem::take(&mut self.more)
+        Ok(std::mem::take(&mut self.more))
+    }
+
+    /// Takes what programs have written since they were given something in this turn.
+    fn look_for_answers(&mut self, epoll: &Epoll, late: &mut Vec<Event>) -> std::io::Result<()> {
+        epoll.wait(late, ANSWERS, Some(std::time::Duration::ZERO))?;
+        let before = late.len();
+        late.retain(|e| {
+            let ours = (e.token >> 56) as u8 == TAG_SERVER;
+            if ours {
+                self.service.event(e);
+            }
+            !ours
+        });
+        let any = late.len() < before;
+        self.answers.found(any);
+        if any {
+            self.more |= self.service.turn(&mut self.shard);
+            // Said once; what is given now is for the next turn.
+            let _ = self.service.gave();
+        }
+        Ok(())
     }
 
     /// Packets that other threads received.

@@ -49,6 +49,8 @@ pub struct SockHost {
     conns: Slab<Conn>,
     ends: Slab<End>,
     ready: Vec<HostEvent>,
+    /// Something was written for a program.
+    gave: bool,
     /// Ends with bytes that were delivered by looking at them.
     looked: Vec<u32>,
     fds: Vec<OwnedFd>,
@@ -84,6 +86,7 @@ impl SockHost {
             conns: Slab::new(),
             ends: Slab::new(),
             ready: Vec::new(),
+            gave: false,
             looked: Vec::new(),
             fds: Vec::new(),
             scratch: vec![0; 64 << 10],
@@ -137,6 +140,11 @@ impl SockHost {
     /// What readdir(3) and open(2) say.
     pub fn set_node_dir(&mut self, dir: std::path::PathBuf) -> io::Result<()> {
         self.nodes.set_dir(dir)
+    }
+
+    /// Whether something was written for a program since this was last asked.
+    pub fn gave(&mut self) -> bool {
+        std::mem::take(&mut self.gave)
     }
 
     /// Descriptors held: sessions and pairs.
@@ -387,6 +395,7 @@ impl Host for SockHost {
 
     fn write(&mut self, e: EndId, data: &[&[u8]]) -> Result<usize> {
         let r = self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?.write(data);
+        self.gave = true;
         if r == Err(Errno::EAGAIN) {
             self.want_room(e);
         }
@@ -404,6 +413,7 @@ impl Host for SockHost {
     fn send_msgs(&mut self, e: EndId, msgs: &[[&[u8]; 2]]) -> Result<usize> {
         let end = self.ends.get(e.0 as usize).ok_or(Errno::EBADF)?;
         let r = mmsg::send_many(&end.fd, msgs).map_err(|e| pure(&e));
+        self.gave = true;
         if r.as_ref().map_or_else(|e| *e == Errno::EAGAIN, |n| *n < msgs.len()) {
             self.want_room(e);
         }

@@ -70,6 +70,11 @@ impl Service {
         self.server.nodes_down(shard)
     }
 
+    /// Whether a program was given data since this was last asked: it may have answered already.
+    pub fn gave(&mut self) -> bool {
+        self.server.host.gave()
+    }
+
     /// When all that a turn has to send is sent. True: there is more to do at once.
     pub fn settle(&mut self) -> bool {
         iopkt_sockserver::Host::settle(&mut self.server.host)
