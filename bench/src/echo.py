@@ -5,8 +5,12 @@
 import hashlib, json, os, socket, sys, threading, time
 
 
+def family(addr):
+    return socket.AF_INET6 if ":" in addr else socket.AF_INET
+
+
 def serve(addr, port):
-    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u = socket.socket(family(addr), socket.SOCK_DGRAM)
     u.bind((addr, port))
 
     def datagrams():
@@ -15,7 +19,7 @@ def serve(addr, port):
             u.sendto(d, a)
 
     threading.Thread(target=datagrams, daemon=True).start()
-    l = socket.socket()
+    l = socket.socket(family(addr))
     l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     l.bind((addr, port))
     l.listen(8)
@@ -53,7 +57,7 @@ def bulk(addr, port, total):
 
 def trips(kind, addr, port, size, count):
     stream = kind == "tcp"
-    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
+    s = socket.socket(family(addr), socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
     s.settimeout(20)
     s.connect((addr, port))
     if stream:

@@ -9,6 +9,7 @@ mod carrier;
 mod connections;
 mod counted;
 mod datagrams;
+mod families;
 mod forward;
 mod idle;
 mod instructions;
@@ -166,6 +167,7 @@ fn measure(what: &str, o: &Options) -> Result<Vec<Table>, Skip> {
         "tcp" => vec![tcp::measure(o)?],
         "bulk" => vec![bulk::measure(o)?],
         "connections" => vec![connections::measure(o)?],
+        "families" => families::measure(o)?,
         "local" => local::measure(o)?,
         options::LOSSY => vec![lossy::measure(o)?],
         _ => latency::measure(o)?,

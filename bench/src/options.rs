@@ -3,7 +3,7 @@
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 pub const USAGE: &str = "\
-usage: iopkt-bench [options] all|memory|instructions|size|start|idle|tcp|bulk|latency|connections|local ...
+usage: iopkt-bench [options] all|memory|instructions|size|start|idle|tcp|bulk|latency|connections|families|local ...
 
   memory    TCP and UDP between two of our shards in memory, beside smoltcp
   instructions  the same, counted by valgrind
@@ -14,6 +14,7 @@ usage: iopkt-bench [options] all|memory|instructions|size|start|idle|tcp|bulk|la
   bulk      iperf3 over TAP with and without offloads, beside the kernel over veth, gVisor, slirp4netns and smoltcp
   latency   64-byte request and response, redis, ping
   connections  how many a second, 64 bytes each, beside the kernel over veth and gVisor
+  families  IPv6 beside IPv4 over TAP, and over the kernel's veth: iperf3, request and response
   local     two programs on one stack over lo0: iperf3, TCP and UDP, beside the kernel's lo
   lossy     CUBIC over a cable that delays and loses, beside the kernel's (not in all)
   all       all of them
@@ -82,8 +83,19 @@ pub struct Options {
     pub json: bool,
 }
 
-const ALL: [&str; 10] =
-    ["memory", "instructions", "size", "start", "idle", "tcp", "bulk", "latency", "connections", "local"];
+const ALL: [&str; 11] = [
+    "memory",
+    "instructions",
+    "size",
+    "start",
+    "idle",
+    "tcp",
+    "bulk",
+    "latency",
+    "connections",
+    "families",
+    "local",
+];
 
 /// Takes minutes, so only who names it gets it.
 pub const LOSSY: &str = "lossy";
@@ -139,7 +151,7 @@ mod tests {
     #[test]
     fn good_and_bad_lines() {
         let o = of("--runs 4 --json all").expect("good").expect("no help");
-        assert_eq!((o.runs, o.json, o.what.len()), (5, true, 10));
+        assert_eq!((o.runs, o.json, o.what.len()), (5, true, ALL.len()));
         assert!(of("-h").expect("good").is_none());
         let pin = |l: &str| of(l).expect("good").expect("no help").pin;
         assert_eq!(

@@ -14,6 +14,9 @@ use std::time::Duration;
 pub const FAR: &str = "10.9.0.1";
 /// Address of the measured end.
 pub const NEAR: &str = "10.9.0.2";
+/// The same over IPv6.
+const FAR6: &str = "fd00:9::1";
+const NEAR6: &str = "fd00:9::2";
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -90,11 +93,28 @@ pub struct Path {
     /// io-usb.
     pub usb: Option<i32>,
     pin: Pin,
+    /// Both ends have addresses of both families.
+    dual: bool,
+    /// The addresses that the ends are told are those of IPv6.
+    pub six: bool,
 }
 
 impl Path {
     /// Sets a way up and waits until something has come through.
     pub fn new(kind: Kind, o: &Options) -> Path {
+        Path::set_up(kind, o, false)
+    }
+
+    /// A way with both families: [`Kind::Tap`] or [`Kind::Veth`].
+    pub fn dual(kind: Kind, o: &Options) -> Path {
+        let p = Path::set_up(kind, o, true);
+        // Duplicate address detection takes a second.
+        let far = &p.far.name;
+        p.lab.wait(LIMIT, &format!("ip netns exec {far} {} -6 -c 1 -W 1 {NEAR6}", programs::kernel_ping()));
+        p
+    }
+
+    fn set_up(kind: Kind, o: &Options, dual: bool) -> Path {
         let mut p = Path {
             kind,
             lab: Lab::new("bench"),
@@ -104,10 +124,17 @@ impl Path {
             middle: None,
             usb: None,
             pin: o.pin,
+            dual,
+            six: false,
         };
         // The kernel would send router solicitations of its own.
+        let sysctl = if dual {
+            "sysctl -qw net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.default.accept_dad=0"
+        } else {
+            "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"
+        };
         for n in [Some(&p.far), p.near.as_ref()].into_iter().flatten() {
-            n.exec("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+            n.exec(sysctl);
         }
         match kind {
             Kind::Veth | Kind::Gvisor | Kind::VethPlain => p.veth(),
@@ -143,6 +170,8 @@ impl Path {
             middle: None,
             usb: None,
             pin: o.pin,
+            dual: false,
+            six: false,
         };
         let (far, near) = (p.far.name.clone(), p.near_ns().name.clone());
         for n in [&p.far, p.near_ns()] {
@@ -220,6 +249,10 @@ impl Path {
     fn up_kernels(&self) {
         self.far.exec(&format!("ip addr add {FAR}/24 dev far0 && ip link set far0 up"));
         self.near_ns().exec(&format!("ip addr add {NEAR}/24 dev near0 && ip link set near0 up"));
+        if self.dual {
+            self.far.exec(&format!("ip addr add {FAR6}/64 dev far0 nodad"));
+            self.near_ns().exec(&format!("ip addr add {NEAR6}/64 dev near0 nodad"));
+        }
     }
 
     fn kernel_tap(&mut self) {
@@ -263,8 +296,9 @@ impl Path {
     }
 
     fn tap(&mut self, options: &str) {
+        let variant = if self.dual { "io-pkt-v6-hc" } else { "io-pkt-v4-hc" };
         let line = format!(
-            "{} io-pkt-v4-hc --foreground -d tap ifname=far0,netns=/run/netns/{}{options}",
+            "{} {variant} --foreground -d tap ifname=far0,netns=/run/netns/{}{options}",
             self.middle_pin(),
             self.far.name
         );
@@ -272,6 +306,10 @@ impl Path {
         self.lab.wait(LIMIT, "if_up -p -r 1 tapk0");
         self.far.exec(&format!("ip addr add {FAR}/24 dev far0 && ip link set far0 up"));
         self.address("tapk0");
+        if self.dual {
+            self.far.exec(&format!("ip addr add {FAR6}/64 dev far0 nodad"));
+            self.lab.sh(&format!("ifconfig tapk0 inet6 {NEAR6} prefixlen 64"));
+        }
     }
 
     fn ecm(&mut self) {
@@ -324,7 +362,16 @@ impl Path {
 
     /// The far end's address as the near end sees it.
     pub fn far_address(&self) -> &'static str {
-        if self.kind == Kind::Slirp { "10.0.2.2" } else { FAR }
+        match (self.kind, self.six) {
+            (Kind::Slirp, _) => "10.0.2.2",
+            (_, true) => FAR6,
+            (_, false) => FAR,
+        }
+    }
+
+    /// The near end's address as the far end sees it.
+    pub fn near_address(&self) -> &'static str {
+        if self.six { NEAR6 } else { NEAR }
     }
 
     /// The command line that runs `line` in a sandbox on the near end's interface.

@@ -1,6 +1,6 @@
 //! The unmodified programs that measure.
 
-use crate::path::{NEAR, Path};
+use crate::path::Path;
 use serde_json::Value;
 use std::path::Path as File;
 
@@ -59,15 +59,16 @@ pub fn echo_server(p: &mut Path) -> String {
     let python = find("python3").unwrap_or_default();
     let file = p.file("echo.py", include_str!("echo.py"));
     let echo = format!("{python} -S {file}");
-    p.serve(&p.near_line(&format!("{echo} serve {NEAR} {ECHO}")));
-    let probe = p.far_line(&format!("{echo} bulk {NEAR} {ECHO} 1000"));
+    let near = p.near_address();
+    p.serve(&p.near_line(&format!("{echo} serve {near} {ECHO}")));
+    let probe = p.far_line(&format!("{echo} bulk {near} {ECHO} 1000"));
     p.wait(&probe);
     echo
 }
 
 /// Random bytes there and back: what is measured must be right first.
 pub fn verify(p: &Path, echo: &str, bytes: usize) {
-    let out = p.run(&p.far_line(&format!("{echo} bulk {NEAR} {ECHO} {bytes}")));
+    let out = p.run(&p.far_line(&format!("{echo} bulk {} {ECHO} {bytes}", p.near_address())));
     let v = json(&out, "the echo client");
     assert_eq!(v["bytes"].as_u64(), Some(bytes as u64), "{}: {out}", p.kind.name());
 }
