@@ -229,6 +229,23 @@ fn rest(b: &[u8]) -> u64 {
     s + u64::from(u32::from_ne_bytes(tail))
 }
 
+/// The same, and copies them.
+#[inline]
+fn rest_copy(dst: &mut [u8], src: &[u8]) -> u64 {
+    let (to, to_last) = dst.as_chunks_mut::<4>();
+    let (from, from_last) = src.as_chunks::<4>();
+    let mut s = 0;
+    for (d, w) in to.iter_mut().zip(from) {
+        *d = *w;
+        s += u64::from(u32::from_ne_bytes(*w));
+    }
+    if !from_last.is_empty() {
+        to_last.copy_from_slice(from_last);
+        s += rest(from_last);
+    }
+    s
+}
+
 /// Tails of the vector way are shorter than a block too.
 const _: () = assert!(iopkt_wide::BLOCK == BLOCK);
 
@@ -256,8 +273,7 @@ fn raw_copy(dst: &mut [u8], src: &[u8]) -> u64 {
     if src.len() >= MANY {
         let ((db, dt), (sb, st)) = (dst.as_chunks_mut(), src.as_chunks());
         if let Some(s) = iopkt_wide::copy(db, sb) {
-            dt.copy_from_slice(st);
-            return s + rest(st);
+            return s + rest_copy(dt, st);
         }
     }
     narrow_copy(dst, src)
