@@ -84,3 +84,45 @@ fn names_alone_and_who_does_not_answer() {
     // Nobody gives addresses here.
     assert_eq!(lab.sh_fails("timeout -s INT 3 dhcp6c tapk0").0, 124);
 }
+
+#[test]
+fn a_delegated_prefix_reaches_the_hosts_behind_us() {
+    let mut lab = Lab::new("v6pd");
+    let (ns, behind) = (Netns::new(), Netns::new());
+    let tap = |ns: &Netns, k: &str| format!("-d tap ifname={k},netns=/run/netns/{}", ns.name);
+    lab.spawn(&format!(
+        "io-pkt-v6-hc --foreground {} {} -p tcpip forward6",
+        tap(&ns, "k0"),
+        tap(&behind, "k1")
+    ));
+    lab.wait(MINUTE, "if_up -p -r 1 tapk0 && if_up -p -r 1 tapk1");
+    ns.exec(
+        "sysctl -qw net.ipv6.conf.k0.accept_dad=0; ip addr add fe80::1/64 dev k0 nodad && \
+         ip addr add 2001:db8::1/64 dev k0 nodad && ip link set k0 up",
+    );
+    behind.exec("sysctl -qw net.ipv6.conf.k1.accept_dad=0; ip link set k1 up");
+    lab.sh("ifconfig tapk0 up && ifconfig tapk1 up");
+    // ISC's server: dnsmasq delegates nothing.
+    let (conf, leases) = (lab.work().join("dhcpd.conf"), lab.work().join("dhcpd.leases"));
+    std::fs::write(
+        &conf,
+        "default-lease-time 600;\nsubnet6 2001:db8::/64 { prefix6 2001:db8:5500:: 2001:db8:55f0:: /56; }\n",
+    )
+    .expect("dhcpd.conf");
+    std::fs::write(&leases, "").expect("dhcpd.leases");
+    let mut c = Command::new("ip");
+    c.args([
+        "netns", "exec", &ns.name, "dhcpd", "-6", "-f", "-d", "-user", "root", "-group", "root", "--no-pid",
+        "-cf",
+    ]);
+    c.arg(&conf).arg("-lf").arg(&leases).arg("k0");
+    c.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let server = Proc::start(c, &lab.work().join("dhcpd.out"));
+    lab.spawn("dhcp6c -d -N -P 56 -x tapk1 tapk0");
+    lab.wait(MINUTE, "ifconfig tapk1 | grep -q 'inet6 2001:db8:55..::1 prefixlen 64'");
+    std::fs::write(lab.work().join("rtadvd.conf"), "default:maxinterval#4:mininterval#3:rltime#600:\n")
+        .expect("conf");
+    lab.spawn("rtadvd -c rtadvd.conf tapk1");
+    let has = || behind.exec("ip -6 -o addr show dev k1 scope global").contains("2001:db8:55");
+    assert!(iopkt_tests::until(MINUTE, || has().then_some(())).is_some(), "{}", server.output());
+}

@@ -23,6 +23,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("ping", "iputils-ping"),
     ("radvd", "radvd"),
     ("dnsmasq", "dnsmasq-base"),
+    ("dhcpd", "isc-dhcp-server"),
     ("scapy", "python3-scapy"),
     ("cc", "gcc"),
     ("make", "make"),
