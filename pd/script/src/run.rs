@@ -339,7 +339,10 @@ impl Runner {
                     let rest = line.strip_prefix("sysctl").unwrap_or("").trim();
                     let rest = rest.trim_start_matches("-q").trim_start_matches("-w").trim();
                     let (n, v) = rest.split_once('=').ok_or(format!("{line}: sysctl NAME=VALUE"))?;
-                    if !self.world.sysctl(n.trim(), v.trim().trim_matches('"')) {
+                    let (n, v) = (n.trim(), v.trim().trim_matches('"'));
+                    // Linux's names, and the stack's own.
+                    let own = n.starts_with("net.inet.") && v.parse().is_ok_and(|v| self.world.tunable(n, v));
+                    if !own && !self.world.sysctl(n, v) {
                         return Err(format!("{line}: the stack has no such setting, or not this value"));
                     }
                 }

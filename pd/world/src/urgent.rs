@@ -1,13 +1,13 @@
 //! Urgent data as Linux's tcp(7) has it: one byte, taken out of the stream unless SO_OOBINLINE is set.
 //!
 //! The stack keeps the byte in the stream (RFC 6093) and knows where it is. A read never crosses it: it ends before the byte, and the
-//! next one begins with it (SO_OOBINLINE) or behind it. MSG_OOB fetches it, also before what stands in front of it was read.
+//! next one begins with it (SO_OOBINLINE) or behind it. MSG_OOB fetches it, as soon as it is here and as long as no read has passed it.
 
 use crate::calls::Answer;
 use crate::stack::World;
 use iopkt_base::{Errno, Result};
 use iopkt_stack::sockets::SockId;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 const SOL_SOCKET: i32 = 1;
 const SO_OOBINLINE: i32 = 10;
@@ -15,15 +15,12 @@ const SO_OOBINLINE: i32 = 10;
 /// Urgent bytes of sockets.
 #[derive(Debug, Default)]
 pub(crate) struct Urgent {
-    /// Taken out of the stream, and not fetched.
-    kept: HashMap<SockId, u8>,
     /// Fetched, and still in the stream.
     fetched: HashSet<SockId>,
 }
 
 impl Urgent {
     pub fn forget(&mut self, id: SockId) {
-        self.kept.remove(&id);
         self.fetched.remove(&id);
     }
 }
@@ -55,10 +52,10 @@ impl World {
             None => usize::MAX,
             Some(1) if self.in_line(id) => usize::MAX,
             Some(1) => {
-                let Some(b) = self.byte_at(id, 0) else { return usize::MAX };
-                if !self.fds.urgent.fetched.remove(&id) {
-                    self.fds.urgent.kept.insert(id, b);
+                if self.byte_at(id, 0).is_none() {
+                    return usize::MAX;
                 }
+                self.fds.urgent.fetched.remove(&id);
                 let s = &mut self.shard;
                 s.sockets.consume(&mut s.cx, id, 1);
                 usize::MAX
@@ -74,10 +71,8 @@ impl World {
 
     /// Whether MSG_OOB would have something (POLLPRI).
     pub(crate) fn has_urgent(&self, id: SockId) -> bool {
-        let u = &self.fds.urgent;
         let ahead = self.shard.sockets.urgent_ahead(id);
-        u.kept.contains_key(&id)
-            || !u.fetched.contains(&id) && ahead.is_some_and(|n| self.byte_at(id, n - 1).is_some())
+        !self.fds.urgent.fetched.contains(&id) && ahead.is_some_and(|n| self.byte_at(id, n - 1).is_some())
     }
 
     /// recv(2) with MSG_OOB; it never waits.
@@ -86,19 +81,9 @@ impl World {
             return Err(Errno::EINVAL);
         }
         let ahead = self.shard.sockets.urgent_ahead(id).filter(|_| !self.fds.urgent.fetched.contains(&id));
-        let byte = match ahead {
-            Some(n) => self.byte_at(id, n - 1).ok_or(Errno::EAGAIN)?,
-            None => *self.fds.urgent.kept.get(&id).ok_or(Errno::EINVAL)?,
-        };
+        let byte = self.byte_at(id, ahead.ok_or(Errno::EINVAL)? - 1).ok_or(Errno::EAGAIN)?;
         if !peek {
-            match ahead {
-                Some(_) => {
-                    self.fds.urgent.fetched.insert(id);
-                }
-                None => {
-                    self.fds.urgent.kept.remove(&id);
-                }
-            }
+            self.fds.urgent.fetched.insert(id);
         }
         const MSG_OOB: i32 = 1;
         let data = if len == 0 { Vec::new() } else { vec![byte] };
