@@ -662,7 +662,14 @@ unsafe fn notice_passed(m: *const msghdr) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn recvmsg(fd: c_int, m: *mut msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the program's message.
-    length(fresh::may_read(fd).and_then(|()| unsafe { receive_any(fd, m, flags) }))
+    let r = fresh::may_read(fd).and_then(|()| unsafe {
+        // Linux looks at the length before it waits.
+        if !(*m).msg_name.is_null() && ((*m).msg_namelen as i32) < 0 && ident::pair(fd).is_some() {
+            return Err(libc::EINVAL);
+        }
+        receive_any(fd, m, flags)
+    });
+    length(r)
 }
 
 /// recvmmsg(2). The time-out is looked at, as in Linux, only between two messages.

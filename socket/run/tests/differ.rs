@@ -108,7 +108,7 @@ fn compare(program: &str, still: bool) {
     let mut wrong = Vec::new();
     let mut met = vec![false; 2 * listed.len()];
     for (nth, way) in WAYS.into_iter().enumerate() {
-        let s = FakeStack::start();
+        let s = FakeStack::of("io-pkt-v6-hc");
         let ours = run(s.run(&[way, "/usr/bin/python3", &script]));
         let short = way.trim_start_matches("--").trim_end_matches("-only");
         for key in kernel.keys().chain(ours.keys().filter(|k| !kernel.contains_key(*k))) {

@@ -5,7 +5,12 @@ use std::time::{Duration, Instant};
 
 use iopkt_shim::{ident, ops, sys};
 use iopkt_sockproto::PairName;
-use iopkt_sockproto::linux::{IFREQ_LEN, PACKET_RX_RING, SIOCGIFINDEX, SIOCGIFNAME, SIOCINQ, SOL_PACKET};
+use iopkt_sockproto::linux::{
+    IFREQ_LEN, PACKET_RX_RING, SIOCADDMULTI, SIOCAIFADDR, SIOCDELMULTI, SIOCDIFADDR, SIOCGIFINDEX,
+    SIOCGIFNAME, SIOCIFCREATE, SIOCIFDESTROY, SIOCINQ, SIOCSIFADDR, SIOCSIFBRDADDR, SIOCSIFCAP,
+    SIOCSIFDSTADDR, SIOCSIFFLAGS, SIOCSIFMEDIA, SIOCSIFMETRIC, SIOCSIFMTU, SIOCSIFNETMASK, SIOCZIFDATA,
+    SOCK_TYPE_MASK, SOL_PACKET,
+};
 
 use super::notif::Call;
 use super::target::{self, Errno};
@@ -15,6 +20,32 @@ use super::{Job, Outcome, Stray, Supervisor};
 const MAX_SOCKADDR: usize = 128;
 /// Largest SIOCGIFCONF buffer that is filled.
 const MAX_IFCONF: usize = 64 << 10;
+
+/// Ports below are for those who may (IPPORT_RESERVED).
+const RESERVED: u16 = 1024;
+/// Capabilities (linux/capability.h).
+const CAP_NET_BIND_SERVICE: u32 = 10;
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
+/// Requests that change an interface.
+const CHANGES: [u32; 16] = [
+    SIOCSIFFLAGS,
+    SIOCSIFADDR,
+    SIOCSIFDSTADDR,
+    SIOCSIFBRDADDR,
+    SIOCSIFNETMASK,
+    SIOCSIFMETRIC,
+    SIOCSIFMTU,
+    SIOCADDMULTI,
+    SIOCDELMULTI,
+    SIOCDIFADDR,
+    SIOCIFCREATE,
+    SIOCIFDESTROY,
+    SIOCSIFCAP,
+    SIOCZIFDATA,
+    SIOCAIFADDR,
+    SIOCSIFMEDIA,
+];
 
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
@@ -74,6 +105,11 @@ impl Supervisor {
         match call.nr {
             libc::SYS_bind => {
                 let a = read_sockaddr(tid, call.args[1], call.args[2])?;
+                let port = a.get(2..4).map_or(0, |p| u16::from_be_bytes([p[0], p[1]]));
+                let ip = a.first().is_some_and(|f| [libc::AF_INET, libc::AF_INET6].contains(&i32::from(*f)));
+                if ip && (1..RESERVED).contains(&port) && !target::may(tid, CAP_NET_BIND_SERVICE) {
+                    return Err(libc::EACCES);
+                }
                 self.confirm(&call, |s| ops::bind(&mut s.stack, fd, &a))
             }
             libc::SYS_connect => self.connect(job, fd, &name),
@@ -116,6 +152,13 @@ impl Supervisor {
 
     fn socket(&mut self, call: &Call) -> Result<Outcome, Errno> {
         let kind = call.int(1);
+        // The session is the supervisor's, whose rights the caller may have given up.
+        if kind & SOCK_TYPE_MASK == libc::SOCK_RAW
+            && call.int(0) != libc::AF_NETLINK
+            && !target::may(call.tid, CAP_NET_RAW)
+        {
+            return Err(libc::EPERM);
+        }
         let fd = ops::socket(&mut self.stack, call.int(0), kind, call.int(2), 0)?;
         // SAFETY: a fresh descriptor, ours alone.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -273,6 +316,9 @@ impl Supervisor {
             return Ok(Outcome::GoOn);
         }
         let (tid, at) = (call.tid, call.args[2]);
+        if CHANGES.contains(&request) && !target::may(tid, CAP_NET_ADMIN) {
+            return Err(libc::EPERM);
+        }
         match ops::ioctl_shape(request) {
             Some(ops::IoctlShape::Ifreq) => {
                 let mut ifreq = [0u8; IFREQ_LEN];

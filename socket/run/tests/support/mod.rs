@@ -1,6 +1,6 @@
 //! A stack for the tests that speaks the real protocol over a real Unix socket and knows one network: its own loopback.
 //!
-//! A test crate that says `ON_IO_PKT` runs the same tests on the loopback of a real io-pkt-v6-hc.
+//! A test crate that says `ON_IO_PKT` runs the same tests on the loopback of a real io-pkt-v4, or on io-pkt-v6-hc.
 //!
 //! Streams connect to listeners of the same stack after a pause (so that callers really wait), anything else is refused after
 //! the pause. Datagrams go to the bound socket with the port. Options are remembered as they were set.
@@ -53,6 +53,7 @@ pub struct FakeStack {
     pub root: PathBuf,
     world: Arc<Mutex<World>>,
     real: Option<Child>,
+    variant: &'static str,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -109,11 +110,16 @@ static NEXT_DIR: AtomicU32 = AtomicU32::new(0);
 
 impl FakeStack {
     pub fn start() -> FakeStack {
+        FakeStack::of("io-pkt-v4")
+    }
+
+    /// One of this variant, where the real one runs.
+    pub fn of(variant: &'static str) -> FakeStack {
         let n = NEXT_DIR.fetch_add(1, Ordering::Relaxed);
         let root = std::env::temp_dir().join(format!("io-pkt-run-test-{}-{n}", std::process::id()));
         std::fs::create_dir_all(&root).unwrap();
         if crate::ON_IO_PKT {
-            return FakeStack::real(root);
+            return FakeStack::real(root, variant);
         }
         std::fs::create_dir_all(root.join("dev/socket")).unwrap();
         let (s, len) = sun(root.join("dev/socket/2").as_os_str().as_bytes());
@@ -147,18 +153,18 @@ impl FakeStack {
                 }
             }
         });
-        FakeStack { root, world, real: None }
+        FakeStack { root, world, real: None, variant }
     }
 
-    fn real(root: PathBuf) -> FakeStack {
-        let mut s = FakeStack { root, world: Shared::default(), real: None };
+    fn real(root: PathBuf, variant: &'static str) -> FakeStack {
+        let mut s = FakeStack { root, world: Shared::default(), real: None, variant };
         s.restart();
         s
     }
 
     /// Starts the real stack, again after [`FakeStack::kill`].
     pub fn restart(&mut self) {
-        let mut c = Command::new(built("io-pkt-v6-hc", "io-pkt-v6-hc"));
+        let mut c = Command::new(built(self.variant, self.variant));
         c.args(["--foreground", "-ptcpip"]).env("IO_PKT_ROOT", &self.root).env_remove("SOCK");
         self.real = Some(c.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
         eventually("the stack answers", || self.session().is_some());

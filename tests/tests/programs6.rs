@@ -1,0 +1,118 @@
+//! Unmodified programs over IPv6: clients and servers on ::1, and what falls back to IPv4.
+
+use iopkt_tests::{Lab, modem};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn web_servers_and_clients_of_both_families() {
+    let mut lab = Lab::new("web6");
+    modem::loopback(&mut lab, "io-pkt-v6-hc");
+    let w = lab.work().display().to_string();
+    std::fs::write(
+        lab.work().join("nginx.conf"),
+        format!(
+            "user root; worker_processes 2; pid {w}/nginx.pid; error_log {w}/error.log; daemon off;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{ access_log off; client_body_temp_path {w}; proxy_temp_path {w}; fastcgi_temp_path {w};\n\
+             uwsgi_temp_path {w}; scgi_temp_path {w};\n\
+             server {{ listen [::1]:8080; listen [::]:8081 ipv6only=off; root {w}; sendfile on; }} }}\n"
+        ),
+    )
+    .expect("write nginx.conf");
+    lab.sh("head -c 2000000 /dev/urandom > blob; echo '127.0.0.1 both.test\n::1 both.test' > hosts");
+    let want = lab.sh("md5sum < blob | cut -d' ' -f1");
+    lab.spawn(&format!("io-pkt-run nginx -c {w}/nginx.conf"));
+    lab.wait(LIMIT, "io-pkt-run curl -6 -sS -o /dev/null 'http://[::1]:8080/blob'");
+    for way in ["--preload-only", "--seccomp-only", ""] {
+        for url in ["http://[::1]:8080/blob", "http://[::1]:8081/blob", "http://127.0.0.1:8081/blob"] {
+            let got = lab.sh(&format!("io-pkt-run {way} curl -g -sS {url} | md5sum | cut -d' ' -f1"));
+            assert_eq!(got, want, "{way} {url}");
+        }
+    }
+    // A name with both addresses: what does not answer over IPv6 is had over IPv4 (RFC 8305), and the other way round.
+    lab.spawn("io-pkt-run python3 -m http.server 8000 --bind 127.0.0.1");
+    lab.spawn("io-pkt-run python3 -m http.server 8001 --bind ::1");
+    let ask = |way: &str, port: u16| {
+        format!(
+            "unshare -m sh -c 'mount --bind hosts /etc/hosts && io-pkt-run {way} curl -sS http://both.test:{port}/blob' | md5sum | cut -d' ' -f1"
+        )
+    };
+    lab.wait(LIMIT, "io-pkt-run curl -sS -o /dev/null http://127.0.0.1:8000/");
+    lab.wait(LIMIT, "io-pkt-run curl -g -sS -o /dev/null http://[::1]:8001/");
+    for way in ["", "--seccomp-only"] {
+        for port in [8000, 8001] {
+            assert_eq!(lab.sh(&ask(way, port)), want, "{way} {port}");
+        }
+    }
+}
+
+#[test]
+fn ssh_and_a_static_go_program() {
+    let mut lab = Lab::new("ssh6");
+    modem::loopback(&mut lab, "io-pkt-v6-hc");
+    let w = lab.work().display().to_string();
+    lab.sh("ssh-keygen -q -t ed25519 -N '' -f host && ssh-keygen -q -t ed25519 -N '' -f user && mkdir -p /run/sshd && chmod 755 .");
+    std::fs::write(
+        lab.work().join("sshd_config"),
+        format!(
+            "ListenAddress ::1\nPort 2222\nHostKey {w}/host\nAuthorizedKeysFile {w}/user.pub\nStrictModes no\n\
+             PidFile none\nUsePAM no\nPermitRootLogin yes\n"
+        ),
+    )
+    .expect("write sshd_config");
+    lab.sh("head -c 2000000 /dev/urandom > blob");
+    let want = lab.sh("md5sum < blob | cut -d' ' -f1");
+    lab.spawn(&format!("io-pkt-run /usr/sbin/sshd -D -e -f {w}/sshd_config"));
+    let ssh = "io-pkt-run ssh -6 -F none -i user -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR root@::1";
+    lab.wait(LIMIT, &format!("{ssh} true"));
+    assert_eq!(lab.sh(&format!("{ssh} \"md5sum | cut -d' ' -f1\" < blob")), want);
+    std::fs::write(
+        lab.work().join("main.go"),
+        r#"package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+)
+
+func main() {
+	switch os.Args[1] {
+	case "serve":
+		http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "blob") })
+		fmt.Println(http.ListenAndServe(os.Args[2], nil))
+		os.Exit(1)
+	case "addrs":
+		list, err := net.InterfaceAddrs()
+		fmt.Println(list, err)
+	default:
+		r, err := http.Get(os.Args[2])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		io.Copy(os.Stdout, r.Body)
+	}
+}
+"#,
+    )
+    .expect("write main.go");
+    lab.sh("CGO_ENABLED=0 GOCACHE=$PWD/cache GOFLAGS=-mod=mod GO111MODULE=off go build -o prog main.go && ! ldd prog");
+    // ":port" is one socket for both families.
+    lab.spawn("io-pkt-run ./prog serve :8090");
+    lab.wait(LIMIT, "io-pkt-run ./prog get 'http://[::1]:8090/' >/dev/null");
+    for url in ["http://[::1]:8090/", "http://127.0.0.1:8090/"] {
+        let got = lab.sh(&format!("io-pkt-run ./prog get '{url}' | md5sum | cut -d' ' -f1"));
+        assert_eq!(got, want, "{url}");
+        let got = lab.sh(&format!("io-pkt-run curl -g -sS '{url}' | md5sum | cut -d' ' -f1"));
+        assert_eq!(got, want, "curl {url}");
+    }
+    let addrs = lab.sh("io-pkt-run ./prog addrs");
+    assert!(addrs.contains("127.0.0.1/8 ::1/128 fe80::1/64"), "{addrs}");
+    let ip = lab.sh("io-pkt-run ip -6 -o addr show");
+    assert!(ip.contains("inet6 ::1/128") && ip.contains("inet6 fe80::1/64 scope link"), "{ip}");
+}
