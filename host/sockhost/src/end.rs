@@ -255,3 +255,70 @@ fn hung_up(fd: BorrowedFd<'_>) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut p, Some(&now)).is_ok_and(|n| n > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    fn pair() -> (End, UnixStream) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        // The byte that always stays.
+        theirs.write_all(&[0]).unwrap();
+        (End::new(ours.into(), 0, true, 0, 0), theirs)
+    }
+
+    #[test]
+    fn little_is_delivered_by_a_look_and_taken_out_later() {
+        let (mut e, mut p) = pair();
+        let mut out = vec![0; 1 << 16];
+        assert_eq!(e.read(&mut out), Ok((0, false)));
+        p.write_all(b"question").unwrap();
+        assert_eq!((e.read(&mut out), &out[..8]), (Ok((8, false)), &b"question"[..]));
+        assert_eq!((readable(&e.fd), e.pending()), (9, 0));
+        // What comes before it is taken out is not mistaken for it.
+        p.write_all(b"more").unwrap();
+        assert_eq!((e.pending(), e.settle()), (4, Ok(true)));
+        assert_eq!((e.read(&mut out), &out[..4]), (Ok((4, false)), &b"more"[..]));
+        assert_eq!((e.settle(), readable(&e.fd)), (Ok(false), 1));
+        assert_eq!(e.read(&mut out), Ok((0, false)));
+    }
+
+    #[test]
+    fn nothing_is_lost_or_doubled_whatever_the_sizes() {
+        let (mut e, mut p) = pair();
+        let (mut out, mut sent, mut got) = (vec![0; 1 << 16], 0u32, 0u32);
+        let mut x = 7u32;
+        for round in 0..2000 {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let n = if x >> 30 == 0 { x >> 16 & 0x7fff } else { x >> 16 & 0xff };
+            let bytes: Vec<u8> = (sent..sent + n).map(|i| (i % 251) as u8).collect();
+            p.write_all(&bytes).unwrap();
+            sent += n;
+            loop {
+                let (n, more) = e.read(&mut out).unwrap();
+                let good = out[..n].iter().zip(got..).all(|(b, i)| *b == (i % 251) as u8);
+                assert!(good, "round {round}");
+                got += n as u32;
+                if !more {
+                    break;
+                }
+            }
+            if x & 1 == 0 {
+                assert_eq!(e.settle(), Ok(false));
+            }
+            assert_eq!((got, e.pending()), (sent, 0), "round {round}");
+        }
+    }
+
+    #[test]
+    fn the_program_sees_a_reset_while_a_look_is_not_settled() {
+        let (mut e, mut p) = pair();
+        p.write_all(b"x").unwrap();
+        assert_eq!(e.read(&mut vec![0; 1 << 16]), Ok((1, false)));
+        drop(e);
+        let r = std::io::Read::read(&mut p, &mut [0]);
+        assert_eq!(r.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}
