@@ -33,6 +33,7 @@ impl Sock {
     /// # Errors
     /// EAFNOSUPPORT for the other family; ENETUNREACH for an IPv4 address on a socket that has IPV6_V6ONLY; EINVAL for a
     /// link-local address without its interface, or with two (ipv6(7)).
+    #[inline]
     pub fn inward(&self, a: SocketAddr, oif: u32) -> Result<SocketAddr> {
         match (self.family, a) {
             (Family::V4, SocketAddr::V4(_)) => Ok(a),
