@@ -21,10 +21,10 @@ fn start(lab: &mut Lab) -> Netns {
     ns
 }
 
-/// Router advertisements from `k0`, by radvd.
-fn radvd(lab: &Lab, ns: &Netns, conf: &str) -> Proc {
+/// Router advertisements from this interface, by radvd.
+fn radvd(lab: &Lab, ns: &Netns, dev: &str, conf: &str) -> Proc {
     let (file, pid) = (lab.work().join("radvd.conf"), lab.work().join("radvd.pid"));
-    std::fs::write(&file, format!("interface k0 {{ AdvSendAdvert on; {conf} }};\n")).expect("radvd.conf");
+    std::fs::write(&file, format!("interface {dev} {{ AdvSendAdvert on; {conf} }};\n")).expect("radvd.conf");
     let mut c = Command::new("ip");
     c.args(["netns", "exec", &ns.name, "radvd", "-n", "-m", "stderr"]);
     c.arg("-C").arg(&file).arg("-p").arg(&pid);
@@ -76,6 +76,7 @@ fn a_router_configures_the_interface() {
     let _radvd = radvd(
         &lab,
         &ns,
+        "k0",
         "MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvReachableTime 20000; AdvRetransTimer 1500; AdvLinkMTU 1400; \
          AdvCurHopLimit 61; AdvOtherConfigFlag on; AdvDefaultPreference high; AdvDefaultLifetime 1800; \
          prefix 2001:db8:7::/64 { AdvValidLifetime 60000; AdvPreferredLifetime 30000; }; \
@@ -176,6 +177,33 @@ fn the_way_to_a_host() {
     assert!(out.contains(" 1  2001:db8::1  ") && out.contains(" ms !N"), "{out}");
     let (_, why) = lab.sh_fails("traceroute6 fe80::77");
     assert!(why.contains("which interface?"), "{why}");
+}
+
+#[test]
+fn a_modem_s_network_configures_ecm0() {
+    let mut lab = Lab::new("v6ecm");
+    let ns = Netns::new();
+    lab.spawn(&format!("ip netns exec {} io-usb --foreground -d sim far=tap:t0", ns.name));
+    lab.wait(MINUTE, "test -S $IO_PKT_ROOT/dev/usb");
+    ns.exec(
+        "sysctl -qw net.ipv6.conf.t0.accept_dad=0 net.ipv6.conf.all.forwarding=1; \
+         ip addr add fe80::1/64 dev t0 nodad && ip addr add 2001:db8:7::1/64 dev t0 nodad && ip link set t0 up",
+    );
+    lab.spawn("io-pkt-v6-hc --foreground -d ecm -ptcpip");
+    lab.wait(MINUTE, "if_up -p -r 1 ecm0");
+    lab.sh("sysctl -w net.inet6.ip6.accept_rtadv=1 && ifconfig ecm0 up");
+    let conf = "MinRtrAdvInterval 3; MaxRtrAdvInterval 4; AdvDefaultLifetime 1800; \
+                prefix 2001:db8:7::/64 { }; RDNSS 2001:db8:7::53 { AdvRDNSSLifetime 1000; };";
+    let _radvd = radvd(&lab, &ns, "t0", conf);
+    lab.wait(MINUTE, "rtsol ecm0");
+    lab.wait(MINUTE, "ifconfig ecm0 | grep autoconf > a; grep -q 2001:db8:7: a && ! grep -q tentative a");
+    assert!(lab.sh("ndp -r").contains("%ecm0 if=ecm0, flags=, pref=medium, expire="));
+    assert!(lab.sh("ping6 -c 2 -i 0.2 2001:db8:7::1").contains(" 0.0% packet loss"));
+    let a = lab.sh("ifconfig ecm0 | sed -n 's/.*inet6 \\(2001:db8:7:[^ ]*\\) .*/\\1/p'");
+    assert!(ns.exec(&format!("ping -6 -c 2 -i 0.2 -W 30 {}", a.trim())).contains(" 0% packet loss"));
+    lab.sh("rtsold -1 ecm0");
+    let conf = std::fs::read_to_string(lab.root().join("etc/resolv.conf")).expect("resolv.conf");
+    assert!(conf.contains("nameserver 2001:db8:7::53\n"), "{conf}");
 }
 
 #[test]

@@ -369,12 +369,9 @@ impl Client6 {
         match (r.kind, self.state) {
             (msg::ADVERTISE, State::Solicit) => self.advertised(now, r),
             (msg::REPLY, State::Solicit) if r.rapid && self.cfg.rapid => self.replied(now, r),
-            (msg::REPLY, State::Request | State::Renew | State::Rebind) => {
-                // Another server's answer to what was asked of one is none.
-                if self.state == State::Rebind || r.server == self.lease.server {
-                    self.replied(now, r);
-                }
-            }
+            // Another server's answer to what was asked of one is none.
+            (msg::REPLY, State::Request | State::Renew) if r.server != self.lease.server => {}
+            (msg::REPLY, State::Request | State::Renew | State::Rebind) => self.replied(now, r),
             (msg::REPLY, State::Inform) => {
                 let refresh = r.refresh.unwrap_or(86_400).max(600);
                 self.state = State::Told;
