@@ -6,7 +6,6 @@ use crate::addr;
 use crate::dns::{text_of, text_of_if};
 use crate::getopt;
 use crate::ping::Tally;
-use crate::resolve;
 use crate::tool::{Failure, Outcome, print};
 use iopkt_base::zone;
 use iopkt_client::{RawSocket, Session};
@@ -23,7 +22,7 @@ pub const USAGE: &str = "usage: ping6 [-nqo] [-c count] [-h hoplimit] [-I interf
   -h  hop limit                          -z  traffic class
   -I  send through this interface        -S  from this address
   -q  only the summary                   -n  no names (there are none)
-host is an address, fe80::1%ecm0 for one of an interface, or a name in /etc/hosts.
+host is an address, fe80::1%ecm0 for one of an interface, or a name.
 Exit 0 when an answer came, 1 when none did, 2 on errors. SOCK=/prefix selects the stack.";
 
 const ECHO: u8 = 128;
@@ -109,17 +108,6 @@ impl Options {
 
 fn usage(why: impl std::fmt::Display) -> Failure {
     Failure { code: 2, ..Failure::usage(why, USAGE) }
-}
-
-/// The address that a user means, and the name of its zone.
-///
-/// # Errors
-/// What cannot be resolved.
-pub fn host(name: &str) -> Result<(Ipv6Addr, Option<String>), String> {
-    if let Some((a, z)) = addr::parse6(name) {
-        return Ok((a, z.map(str::to_string)));
-    }
-    resolve::hosts6(name).map(|a| (a, None)).ok_or_else(|| format!("Cannot resolve \"{name}\" (no address)"))
 }
 
 /// Runs until the count is reached or `stop` says so. `scope` is the index of the zone's interface, 0 for none.
@@ -313,15 +301,6 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_zones() {
-        assert_eq!(host("fe80::2%ecm0"), Ok(("fe80::2".parse().unwrap(), Some("ecm0".into()))));
-        assert_eq!(host("2001:db8::1"), Ok(("2001:db8::1".parse().unwrap(), None)));
-        for bad in ["2001:db8::1%ecm0", "fe80::1%", "10.0.0.1", "no such host"] {
-            assert!(host(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn requests_carry_number_time_and_pattern() {
         let o = p("-s 12 -p ff00 ::1").unwrap().unwrap();
         let r = request(0x1234, Duration::from_micros(5), &o);
@@ -333,7 +312,6 @@ mod tests {
         #[test]
         fn no_words_make_it_panic(words in prop::collection::vec("(-?[a-zA-Z0-9.:%]{0,6}|\\PC{0,4})", 0..6)) {
             let _ = Options::parse(&words);
-            let _ = words.first().map(|w| host(w));
         }
     }
 }

@@ -24,6 +24,27 @@ pub fn host(x: &mut dyn Exchange, name: &str) -> Result<Ipv4Addr, String> {
     }
 }
 
+/// The IPv6 address that a user means by a name, and the interface behind an address.
+///
+/// # Errors
+/// BSD's line: `Cannot resolve "NAME" (why)`.
+pub fn host6(x: &mut dyn Exchange, name: &str) -> Result<(Ipv6Addr, Option<String>), String> {
+    if let Some((a, z)) = crate::addr::parse6(name) {
+        return Ok((a, z.map(str::to_string)));
+    }
+    if let Some(a) = hosts6(name) {
+        return Ok((a, None));
+    }
+    // What is written as an address is no name.
+    if name.contains([':', '%']) || inet_aton(name).is_some() {
+        return Err(format!("Cannot resolve \"{name}\" (no IPv6 address)"));
+    }
+    match dns::addresses6(x, &Conf::load(), name) {
+        Ok(list) => list.first().map(|a| (*a, None)).ok_or_else(|| format!("Cannot resolve \"{name}\"")),
+        Err(e) => Err(format!("Cannot resolve \"{name}\" ({e})")),
+    }
+}
+
 /// Names of addresses for listings: looked up once each, and no more after no server answered.
 pub struct Names<'a> {
     session: &'a Session,
@@ -114,6 +135,34 @@ fn find<A>(text: &str, name: &str, parse: impl Fn(&str) -> Option<A>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_and_zones() {
+        struct Nobody;
+        impl Exchange for Nobody {
+            fn udp(
+                &mut self,
+                _: std::net::IpAddr,
+                _: &[u8],
+                _: Duration,
+                _: &dyn Fn(&[u8]) -> bool,
+            ) -> std::io::Result<Option<Vec<u8>>> {
+                Ok(None)
+            }
+            fn tcp(&mut self, _: std::net::IpAddr, _: &[u8], _: Duration) -> std::io::Result<Vec<u8>> {
+                Err(std::io::ErrorKind::TimedOut.into())
+            }
+            fn id(&mut self) -> u16 {
+                1
+            }
+        }
+        let of = |s: &str| host6(&mut Nobody, s);
+        assert_eq!(of("fe80::2%ecm0"), Ok(("fe80::2".parse().expect("address"), Some("ecm0".into()))));
+        assert_eq!(of("2001:db8::1"), Ok(("2001:db8::1".parse().expect("address"), None)));
+        for bad in ["2001:db8::1%ecm0", "fe80::1%", "10.0.0.1"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn networks_have_names() {

@@ -168,8 +168,8 @@ fn run_ping(args: &[String]) -> Outcome {
 fn run_ping6(args: &[String]) -> Outcome {
     let fail = |message: String| Failure { message, code: 2 };
     let Some(o) = ping6::Options::parse(args)? else { return print(&format!("{}\n", ping6::USAGE)) };
-    let (to, zone) = ping6::host(&o.host).map_err(fail)?;
     let conn = Conn::open().map_err(fail)?;
+    let (to, zone) = resolve::host6(&mut dns::Net(conn.session()), &o.host).map_err(fail)?;
     let ifname = zone.as_deref().or(o.interface.as_deref());
     let scope = ping6::scope(conn.session(), to, ifname).map_err(fail)?;
     // Ctrl-C ends it with the summary.

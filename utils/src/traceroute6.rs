@@ -4,9 +4,10 @@
 //! which tells the probes apart.
 
 use crate::addr;
-use crate::dns::{text_of, text_of_if};
+use crate::dns::{self, text_of, text_of_if};
 use crate::getopt;
-use crate::ping6::{host, scope};
+use crate::ping6::scope;
+use crate::resolve;
 use crate::tool::{Failure, Outcome, print, print_json};
 use iopkt_client::{Meta, RawSocket, Session, UdpSocket};
 use iopkt_wire::icmp6::{self, ty, unreach};
@@ -249,7 +250,7 @@ impl Net {
 /// # Errors
 /// No such host, no way there, no permission, a probe cannot be sent.
 pub fn run(session: &Session, o: &Options) -> Outcome {
-    let (to, zone) = host(&o.host).map_err(Failure::new)?;
+    let (to, zone) = resolve::host6(&mut dns::Net(session), &o.host).map_err(Failure::new)?;
     let ifname = zone.as_deref().or(o.interface.as_deref());
     let index = scope(session, to, ifname).map_err(Failure::new)?;
     let net = open(session, o, SocketAddrV6::new(to, 0, 0, index), ifname).map_err(Failure::new)?;

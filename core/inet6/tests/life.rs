@@ -74,7 +74,9 @@ fn routers_come_and_go() {
         // Everything is within its bounds, and what is used is what was told.
         let addrs = w.hosts[0].addrs();
         assert!(addrs.len() <= 5 && addrs.iter().all(|a| !a.contains("tentative")), "seed {seed}: {addrs:?}");
-        let Reply::Nd(NdReply::Routers(l)) = w.hosts[0].ctl(Request::Nd(NdRequest::Routers)) else { panic!() };
+        let Reply::Nd(NdReply::Routers(l)) = w.hosts[0].ctl(Request::Nd(NdRequest::Routers)) else {
+            panic!()
+        };
         let way = w.hosts[0].s.net.hop(a6("2001:4860::1").into(), 0, false).ok();
         match way.map(|h| h.next) {
             Some(IpAddr::V6(g)) => assert!(l.iter().any(|r| r.addr == zone::strip(g)), "seed {seed}"),

@@ -1,11 +1,11 @@
 //! resolv.conf(5): `<root>$SOCK/etc/resolv.conf` (what dhcp.client writes for a stack of its own), else /etc/resolv.conf.
 
 use iopkt_sys::paths::Root;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Most servers that are asked (resolv.conf(5)).
+/// Most servers of a family that are asked (resolv.conf(5)).
 const MAX_SERVERS: usize = 3;
 /// Most domains that are tried.
 const MAX_SEARCH: usize = 6;
@@ -16,7 +16,7 @@ pub struct Conf {
     /// Where it comes from, for messages.
     pub path: PathBuf,
     /// Servers.
-    pub servers: Vec<Ipv4Addr>,
+    pub servers: Vec<IpAddr>,
     /// Domains that are appended to a name.
     pub search: Vec<String>,
     /// A name with so many dots is first tried as it stands.
@@ -50,9 +50,10 @@ impl Conf {
             let mut w = l.split(['#', ';']).next().unwrap_or("").split_whitespace();
             match w.next() {
                 Some("nameserver") => {
-                    // IPv6 servers are out of reach of an IPv4 stack.
-                    if let Some(IpAddr::V4(a)) = w.next().and_then(|a| a.parse().ok())
-                        && c.servers.len() < MAX_SERVERS
+                    // Of each family: a stack that speaks one alone must not miss its own. Those with a zone are left out.
+                    if let Some(a) = w.next().and_then(|a| a.parse::<IpAddr>().ok())
+                        && !matches!(a, IpAddr::V6(x) if iopkt_base::zone::is_scoped(&x))
+                        && c.servers.iter().filter(|s| s.is_ipv4() == a.is_ipv4()).count() < MAX_SERVERS
                     {
                         c.servers.push(a);
                     }
@@ -96,14 +97,15 @@ mod tests {
 
     #[test]
     fn the_files_words() {
-        let t = "# c\nnameserver 10.0.0.1 ; x\nnameserver fe80::1\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n\
+        let t = "# c\nnameserver 10.0.0.1 ; x\nnameserver fe80::1\nnameserver 2001:db8::53\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n\
                  nameserver 10.0.0.4\ndomain old.test\nsearch a.test b.test.\noptions ndots:2 timeout:1 attempts:99 rotate\n";
         let c = Conf::parse("x".into(), t);
-        assert_eq!(c.servers, [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 3]].map(Ipv4Addr::from));
+        let want = ["10.0.0.1", "2001:db8::53", "10.0.0.2", "10.0.0.3"];
+        assert_eq!(c.servers, want.map(|a| a.parse::<IpAddr>().expect("address")));
         assert_eq!((c.ndots, c.timeout, c.attempts), (2, Duration::from_secs(1), 5));
         assert_eq!(c.candidates("www"), ["www.a.test", "www.b.test", "www"]);
         assert_eq!(c.candidates("a.b.c"), ["a.b.c", "a.b.c.a.test", "a.b.c.b.test"]);
         assert_eq!(c.candidates("www."), ["www."]);
-        assert_eq!(Conf::parse("x".into(), "nameserver\noptions\n").servers, [] as [Ipv4Addr; 0]);
+        assert_eq!(Conf::parse("x".into(), "nameserver\noptions\n").servers, [] as [IpAddr; 0]);
     }
 }

@@ -1,5 +1,5 @@
 //! Names by DNS, asked through the stack itself: a stub resolver (RFC 1035 section 7) over io-pkt's own UDP, and TCP for
-//! answers that do not fit. Not done: IPv6 addresses and servers, EDNS, DNSSEC, caching.
+//! answers that do not fit. Not done: servers of link-local scope, EDNS, DNSSEC, caching.
 
 mod conf;
 mod wire;
@@ -7,7 +7,7 @@ mod wire;
 pub use conf::Conf;
 use iopkt_client::{Session, TcpStream, UdpSocket};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use wire::Answer;
 
@@ -20,7 +20,7 @@ pub trait Exchange {
     /// The server cannot be reached.
     fn udp(
         &mut self,
-        server: Ipv4Addr,
+        server: IpAddr,
         question: &[u8],
         wait: Duration,
         good: &dyn Fn(&[u8]) -> bool,
@@ -30,7 +30,7 @@ pub trait Exchange {
     ///
     /// # Errors
     /// As [`Exchange::udp`], and the time is over.
-    fn tcp(&mut self, server: Ipv4Addr, question: &[u8], wait: Duration) -> io::Result<Vec<u8>>;
+    fn tcp(&mut self, server: IpAddr, question: &[u8], wait: Duration) -> io::Result<Vec<u8>>;
 
     /// A number for the next question that nobody can guess.
     fn id(&mut self) -> u16;
@@ -43,7 +43,7 @@ pub enum Error {
     NoServer(String),
     /// The name does not exist.
     Unknown,
-    /// It exists, without an IPv4 address.
+    /// It exists, without an address of the family.
     NoAddress,
     /// No server answered: what the last one met.
     NoAnswer(String),
@@ -52,7 +52,7 @@ pub enum Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Error::NoServer(path) => write!(f, "not in /etc/hosts, and {path} names no IPv4 name server"),
+            Error::NoServer(path) => write!(f, "not in /etc/hosts, and {path} names no name server"),
             Error::Unknown => f.write_str("Unknown host"),
             Error::NoAddress => f.write_str("No address associated with name"),
             Error::NoAnswer(why) => write!(f, "Host name lookup failure: {why}"),
@@ -60,22 +60,43 @@ impl std::fmt::Display for Error {
     }
 }
 
-/// The addresses of a name.
+/// The IPv4 addresses of a name.
 ///
 /// # Errors
 /// See [`Error`].
 pub fn addresses(x: &mut dyn Exchange, c: &Conf, name: &str) -> Result<Vec<Ipv4Addr>, Error> {
+    find(x, c, name, wire::A, |a| if let Answer::Found(l, ..) = a { l } else { Vec::new() })
+}
+
+/// The IPv6 addresses of a name.
+///
+/// # Errors
+/// See [`Error`].
+pub fn addresses6(x: &mut dyn Exchange, c: &Conf, name: &str) -> Result<Vec<Ipv6Addr>, Error> {
+    find(x, c, name, wire::AAAA, |a| if let Answer::Found(_, _, l) = a { l } else { Vec::new() })
+}
+
+fn find<T>(
+    x: &mut dyn Exchange,
+    c: &Conf,
+    name: &str,
+    ty: u16,
+    list: impl Fn(Answer) -> Vec<T>,
+) -> Result<Vec<T>, Error> {
     if c.servers.is_empty() {
         return Err(Error::NoServer(c.path.display().to_string()));
     }
     let mut best = Error::Unknown;
     for full in c.candidates(name) {
-        match ask(x, c, &full, wire::A) {
-            Ok(Answer::Found(list, _)) if !list.is_empty() => return Ok(list),
-            Ok(Answer::Found(..)) => best = Error::NoAddress,
-            Ok(_) => {}
-            // Who does not answer for one domain will not for the next.
-            Err(e) => return Err(e),
+        // Who does not answer for one domain will not for the next.
+        let got = ask(x, c, &full, ty)?;
+        let found = matches!(got, Answer::Found(..));
+        let l = list(got);
+        if !l.is_empty() {
+            return Ok(l);
+        }
+        if found {
+            best = Error::NoAddress;
         }
     }
     Err(best)
@@ -88,7 +109,7 @@ pub fn addresses(x: &mut dyn Exchange, c: &Conf, name: &str) -> Result<Vec<Ipv4A
 pub fn name_of(x: &mut dyn Exchange, c: &Conf, a: Ipv4Addr) -> Result<Option<String>, Error> {
     let [p, q, r, s] = a.octets();
     match ask(x, c, &format!("{s}.{r}.{q}.{p}.in-addr.arpa"), wire::PTR)? {
-        Answer::Found(_, name) => Ok(name.filter(|n| !n.is_empty())),
+        Answer::Found(_, name, _) => Ok(name.filter(|n| !n.is_empty())),
         _ => Ok(None),
     }
 }
@@ -138,14 +159,18 @@ pub struct Net<'a>(pub &'a Session);
 impl Exchange for Net<'_> {
     fn udp(
         &mut self,
-        server: Ipv4Addr,
+        server: IpAddr,
         question: &[u8],
         wait: Duration,
         good: &dyn Fn(&[u8]) -> bool,
     ) -> io::Result<Option<Vec<u8>>> {
-        let s = UdpSocket::bind(self.0, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))?;
+        let any = match server {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let s = UdpSocket::bind(self.0, SocketAddr::new(any, 0))?;
         // Connected: only this server is heard, and a port that nobody has is told.
-        s.connect(Some(SocketAddr::new(server.into(), 53)))?;
+        s.connect(Some(SocketAddr::new(server, 53)))?;
         s.send(question)?;
         let (end, mut buf) = (Instant::now() + wait, vec![0; 65_536]);
         loop {
@@ -163,8 +188,8 @@ impl Exchange for Net<'_> {
         }
     }
 
-    fn tcp(&mut self, server: Ipv4Addr, question: &[u8], wait: Duration) -> io::Result<Vec<u8>> {
-        let mut s = TcpStream::connect_timeout(self.0, SocketAddr::new(server.into(), 53), wait)?;
+    fn tcp(&mut self, server: IpAddr, question: &[u8], wait: Duration) -> io::Result<Vec<u8>> {
+        let mut s = TcpStream::connect_timeout(self.0, SocketAddr::new(server, 53), wait)?;
         s.set_read_timeout(Some(wait))?;
         let mut m = (question.len() as u16).to_be_bytes().to_vec();
         m.extend_from_slice(question);
@@ -192,14 +217,14 @@ mod tests {
 
     /// Servers by address.
     struct Far {
-        answers: Vec<(Ipv4Addr, Server)>,
-        asked: Vec<(Ipv4Addr, bool)>,
+        answers: Vec<(IpAddr, Server)>,
+        asked: Vec<(IpAddr, bool)>,
     }
 
     impl Exchange for Far {
         fn udp(
             &mut self,
-            server: Ipv4Addr,
+            server: IpAddr,
             q: &[u8],
             _: Duration,
             good: &dyn Fn(&[u8]) -> bool,
@@ -208,7 +233,7 @@ mod tests {
             let f = self.answers.iter().find(|a| a.0 == server).expect("a server of ours").1;
             Ok(f(q).filter(|m| good(m)))
         }
-        fn tcp(&mut self, server: Ipv4Addr, q: &[u8], _: Duration) -> io::Result<Vec<u8>> {
+        fn tcp(&mut self, server: IpAddr, q: &[u8], _: Duration) -> io::Result<Vec<u8>> {
             self.asked.push((server, true));
             Ok(reply(q, 0, &[(None, wire::A, vec![10, 0, 0, 9])]))
         }
@@ -219,10 +244,21 @@ mod tests {
 
     fn far(answers: &[Server]) -> (Far, Conf) {
         let answers: Vec<_> =
-            answers.iter().enumerate().map(|(i, f)| (Ipv4Addr::new(10, 0, 0, i as u8), *f)).collect();
+            answers.iter().enumerate().map(|(i, f)| (Ipv4Addr::new(10, 0, 0, i as u8).into(), *f)).collect();
         let mut c = Conf::parse("/r/resolv.conf".into(), "search a.test");
         c.servers = answers.iter().map(|a| a.0).collect();
         (Far { answers, asked: Vec::new() }, c)
+    }
+
+    #[test]
+    fn addresses_of_ipv6_and_their_servers() {
+        let (mut x, mut c) = far(&[|q| Some(reply(q, 0, &[(None, wire::AAAA, vec![0x20; 16])]))]);
+        let server: IpAddr = "2001:db8::53".parse().expect("address");
+        x.answers[0].0 = server;
+        c.servers = vec![server];
+        assert_eq!(addresses6(&mut x, &c, "www."), Ok(vec![Ipv6Addr::from([0x20; 16])]));
+        assert_eq!(x.asked, [(server, false)]);
+        assert_eq!(addresses(&mut x, &c, "www."), Err(Error::NoAddress));
     }
 
     #[test]
@@ -247,13 +283,13 @@ mod tests {
         let (mut x, mut c) = far(&[]);
         c.servers.clear();
         let e = addresses(&mut x, &c, "www").expect_err("no server").to_string();
-        assert_eq!(e, "not in /etc/hosts, and /r/resolv.conf names no IPv4 name server");
+        assert_eq!(e, "not in /etc/hosts, and /r/resolv.conf names no name server");
     }
 
     #[test]
     fn what_does_not_fit_comes_by_tcp() {
         let (mut x, c) = far(&[|q| Some(reply(q, 0x200, &[]))]);
         assert_eq!(addresses(&mut x, &c, "www."), Ok(vec![Ipv4Addr::new(10, 0, 0, 9)]));
-        assert_eq!(x.asked, [(Ipv4Addr::new(10, 0, 0, 0), false), (Ipv4Addr::new(10, 0, 0, 0), true)]);
+        assert_eq!(x.asked, [(IpAddr::from([10, 0, 0, 0]), false), (IpAddr::from([10, 0, 0, 0]), true)]);
     }
 }

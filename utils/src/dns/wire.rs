@@ -1,10 +1,11 @@
 //! DNS messages (RFC 1035): one question out, an answer taken apart. Nothing here can panic: every length is checked
 //! before it is used, compression pointers only lead back and are followed a bounded number of times.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Record types.
 pub const A: u16 = 1;
+pub const AAAA: u16 = 28;
 const CNAME: u16 = 5;
 /// Names of addresses.
 pub const PTR: u16 = 12;
@@ -16,7 +17,7 @@ const MAX_ALIASES: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The name exists; the addresses (may be none), or for PTR the name.
-    Found(Vec<Ipv4Addr>, Option<String>),
+    Found(Vec<Ipv4Addr>, Option<String>, Vec<Ipv6Addr>),
     /// No such name (NXDOMAIN).
     NoName,
     /// The server could not or would not tell (its response code).
@@ -78,7 +79,12 @@ pub fn answer(question: &[u8], m: &[u8]) -> Option<Answer> {
     let mine = || records.iter().filter(|r| r.ty == ty && r.owner.eq_ignore_ascii_case(&owner));
     let addrs = mine().filter(|_| ty == A).filter_map(|r| m.get(r.data..r.data + r.len)?.try_into().ok());
     let names = mine().filter(|_| ty == PTR).find_map(|r| name(m, r.data));
-    Some(Answer::Found(addrs.map(|b: [u8; 4]| b.into()).collect(), names.map(|n| n.0)))
+    let six = mine().filter(|_| ty == AAAA).filter_map(|r| m.get(r.data..r.data + r.len)?.try_into().ok());
+    Some(Answer::Found(
+        addrs.map(|b: [u8; 4]| b.into()).collect(),
+        names.map(|n| n.0),
+        six.map(|b: [u8; 16]| b.into()).collect(),
+    ))
 }
 
 struct Record {
@@ -173,7 +179,8 @@ pub(super) mod tests {
     #[test]
     fn addresses_aliases_and_names() {
         let q = question(7, "www.test", A).expect("name");
-        let found = |a: &[[u8; 4]]| Some(Answer::Found(a.iter().map(|x| (*x).into()).collect(), None));
+        let found =
+            |a: &[[u8; 4]]| Some(Answer::Found(a.iter().map(|x| (*x).into()).collect(), None, vec![]));
         let m = reply(
             &q,
             0,
@@ -184,10 +191,10 @@ pub(super) mod tests {
         assert_eq!(answer(&q, &m), found(&[[1; 4]]));
         let p = question(7, "1.0.0.10.in-addr.arpa", PTR).expect("name");
         let m = reply(&p, 0, &[(None, PTR, encoded("modem.test"))]);
-        assert_eq!(answer(&p, &m), Some(Answer::Found(vec![], Some("modem.test".into()))));
+        assert_eq!(answer(&p, &m), Some(Answer::Found(vec![], Some("modem.test".into()), vec![])));
         // A name is not for the terminal to obey.
         let m = reply(&p, 0, &[(None, PTR, vec![3, 27, b'c', b'x', 0])]);
-        assert_eq!(answer(&p, &m), Some(Answer::Found(vec![], Some("?cx".into()))));
+        assert_eq!(answer(&p, &m), Some(Answer::Found(vec![], Some("?cx".into()), vec![])));
     }
 
     #[test]
@@ -196,7 +203,7 @@ pub(super) mod tests {
         assert_eq!(answer(&q, &reply(&q, 3, &[])), Some(Answer::NoName));
         assert_eq!(answer(&q, &reply(&q, 2, &[])), Some(Answer::Refused(2)));
         assert_eq!(answer(&q, &reply(&q, 0x200, &[])), Some(Answer::Truncated));
-        assert_eq!(answer(&q, &reply(&q, 0, &[])), Some(Answer::Found(vec![], None)));
+        assert_eq!(answer(&q, &reply(&q, 0, &[])), Some(Answer::Found(vec![], None, vec![])));
         let other = question(8, "x.test", A).expect("name");
         let elsewhere = question(7, "y.test", A).expect("name");
         assert_eq!(answer(&q, &reply(&other, 0, &[])), None, "another id");
@@ -214,7 +221,7 @@ pub(super) mod tests {
         m[7] = 1;
         let at = m.len() as u8;
         m.extend_from_slice(&[0xc0, at, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(answer(&q, &m), Some(Answer::Found(vec![], None)));
+        assert_eq!(answer(&q, &m), Some(Answer::Found(vec![], None, vec![])));
     }
 
     proptest! {
