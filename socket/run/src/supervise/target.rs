@@ -167,6 +167,18 @@ pub fn scatter(tid: i32, iov: &[libc::iovec], data: &[u8]) -> Result<usize, Errn
     Ok(done)
 }
 
+/// Whether a thread may do what a capability of this number allows, or has the supervisor's own user: what it would be let do if it
+/// asked the stack itself.
+pub fn may(tid: i32, cap: u32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return true };
+    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
+    let bits = field("CapEff:").and_then(|v| u64::from_str_radix(v, 16).ok());
+    // SAFETY: always succeeds.
+    let me = unsafe { libc::geteuid() };
+    let uid = field("Uid:").and_then(|v| v.split_whitespace().nth(1)).and_then(|v| v.parse::<u32>().ok());
+    bits.is_none_or(|b| b >> cap & 1 != 0) || uid == Some(me)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Signals, pending};
@@ -185,16 +197,4 @@ mod tests {
         assert_eq!(pending(&status(2, 4, 2, 6)), None);
         assert_eq!(pending(""), None);
     }
-}
-
-/// Whether a thread may do what a capability of this number allows, or has the supervisor's own user: what it would be let do if it
-/// asked the stack itself.
-pub fn may(tid: i32, cap: u32) -> bool {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return true };
-    let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
-    let bits = field("CapEff:").and_then(|v| u64::from_str_radix(v, 16).ok());
-    // SAFETY: always succeeds.
-    let me = unsafe { libc::geteuid() };
-    let uid = field("Uid:").and_then(|v| v.split_whitespace().nth(1)).and_then(|v| v.parse::<u32>().ok());
-    bits.is_none_or(|b| b >> cap & 1 != 0) || uid == Some(me)
 }
