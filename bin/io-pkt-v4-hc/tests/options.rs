@@ -409,3 +409,11 @@ fn the_stack_is_a_directory_with_a_name_for_each_family() {
         iopkt_client::Session::open_at(&dir.join(f)).unwrap();
     }
 }
+
+#[test]
+fn it_does_not_carry_ipv6() {
+    let b = std::fs::read(env!("CARGO_BIN_EXE_io-pkt-v4-hc")).unwrap();
+    // Names of functions as the compiler writes them: the crate's behind its length.
+    let has = |name: &[u8]| b.windows(name.len()).any(|w| w == name);
+    assert!(has(b"10iopkt_inet") && !has(b"11iopkt_inet6"));
+}

@@ -41,3 +41,11 @@ fn it_runs_and_refuses_what_it_has_not() {
     }
     std::fs::remove_dir_all(root.dir()).unwrap();
 }
+
+#[test]
+fn it_does_not_carry_ipv6() {
+    let b = std::fs::read(env!("CARGO_BIN_EXE_io-pkt-v4")).unwrap();
+    // Names of functions as the compiler writes them: the crate's behind its length.
+    let has = |name: &[u8]| b.windows(name.len()).any(|w| w == name);
+    assert!(has(b"10iopkt_inet") && !has(b"11iopkt_inet6"));
+}

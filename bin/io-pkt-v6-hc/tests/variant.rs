@@ -47,3 +47,10 @@ fn it_speaks_both_families() {
     }
     std::fs::remove_dir_all(root.dir()).unwrap();
 }
+
+#[test]
+fn it_carries_ipv6() {
+    // What the other variants' tests look for is there to be found.
+    let b = std::fs::read(env!("CARGO_BIN_EXE_io-pkt-v6-hc")).unwrap();
+    assert!(b.windows(13).any(|w| w == b"11iopkt_inet6"));
+}
