@@ -27,6 +27,10 @@ const ROUTER_SOLICIT: u8 = 133;
 /// RFC 4861 section 10.
 const INITIAL: u32 = 3;
 const INITIAL_INTERVAL: u64 = 16;
+/// MAX_FINAL_RTR_ADVERTISEMENTS (RFC 4861 6.2.5): one may be lost.
+const FINAL: u32 = 3;
+/// Between two of them.
+const FINAL_DELAY: Duration = Duration::from_millis(100);
 const MIN_DELAY: Duration = Duration::from_secs(3);
 const MAX_RA_DELAY_MS: u32 = 500;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -147,8 +151,15 @@ pub fn run(
         }
     }
     // What is over is said (6.2.5).
-    for l in &mut links {
-        let _ = advertise(s, &sock, l, o, true);
+    for n in 0..FINAL {
+        if n > 0 {
+            std::thread::sleep(FINAL_DELAY);
+        }
+        for l in &links {
+            if let Err(e) = advertise(s, &sock, l, o, true) {
+                eprintln!("rtadvd: {}: {}", l.name, e.message);
+            }
+        }
     }
     Ok(0)
 }
