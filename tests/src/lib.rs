@@ -7,5 +7,6 @@ pub mod guest;
 pub mod lab;
 pub mod modem;
 pub mod netns;
+pub mod nginx;
 
 pub use lab::{Lab, Proc, until};

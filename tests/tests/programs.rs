@@ -1,6 +1,6 @@
 //! Unmodified programs on the stack: dynamic, static, Go; clients and servers.
 
-use iopkt_tests::{Lab, modem};
+use iopkt_tests::{Lab, modem, nginx};
 use std::time::Duration;
 
 const BYTES: &str = "5000000";
@@ -73,21 +73,10 @@ fn servers_and_clients_meet_on_loopback() {
 fn nginx_with_workers_and_redis() {
     let mut lab = Lab::new("nginx");
     modem::loopback(&mut lab, "io-pkt-v4-hc");
-    let w = lab.work().display().to_string();
-    std::fs::write(
-        lab.work().join("nginx.conf"),
-        format!(
-            "user root; worker_processes 2; pid {w}/nginx.pid; error_log {w}/error.log; daemon off;\n\
-             events {{ worker_connections 256; }}\n\
-             http {{ access_log off; client_body_temp_path {w}; proxy_temp_path {w}; fastcgi_temp_path {w};\n\
-             uwsgi_temp_path {w}; scgi_temp_path {w};\n\
-             server {{ listen 127.0.0.1:8080; root {w}; sendfile on; }} }}\n"
-        ),
-    )
-    .expect("write nginx.conf");
+    let nginx = nginx::configure(&lab, "listen 127.0.0.1:8080;");
     lab.sh("head -c 3000000 /dev/urandom > blob");
     let want = lab.sh("md5sum < blob | cut -d' ' -f1");
-    lab.spawn(&format!("io-pkt-run nginx -c {w}/nginx.conf"));
+    lab.spawn(&format!("io-pkt-run {nginx}"));
     lab.wait(Duration::from_secs(60), "io-pkt-run curl -sS -o /dev/null http://127.0.0.1:8080/blob");
     for _ in 0..5 {
         assert_eq!(lab.sh("io-pkt-run curl -sS http://127.0.0.1:8080/blob | md5sum | cut -d' ' -f1"), want);

@@ -1,6 +1,6 @@
 //! Unmodified programs over IPv6: clients and servers on ::1, and what falls back to IPv4.
 
-use iopkt_tests::{Lab, modem};
+use iopkt_tests::{Lab, modem, nginx};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -9,21 +9,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn web_servers_and_clients_of_both_families() {
     let mut lab = Lab::new("web6");
     modem::loopback(&mut lab, "io-pkt-v6-hc");
-    let w = lab.work().display().to_string();
-    std::fs::write(
-        lab.work().join("nginx.conf"),
-        format!(
-            "user root; worker_processes 2; pid {w}/nginx.pid; error_log {w}/error.log; daemon off;\n\
-             events {{ worker_connections 256; }}\n\
-             http {{ access_log off; client_body_temp_path {w}; proxy_temp_path {w}; fastcgi_temp_path {w};\n\
-             uwsgi_temp_path {w}; scgi_temp_path {w};\n\
-             server {{ listen [::1]:8080; listen [::]:8081 ipv6only=off; root {w}; sendfile on; }} }}\n"
-        ),
-    )
-    .expect("write nginx.conf");
+    let nginx = nginx::configure(&lab, "listen [::1]:8080; listen [::]:8081 ipv6only=off;");
     lab.sh("head -c 2000000 /dev/urandom > blob; echo '127.0.0.1 both.test\n::1 both.test' > hosts");
     let want = lab.sh("md5sum < blob | cut -d' ' -f1");
-    lab.spawn(&format!("io-pkt-run nginx -c {w}/nginx.conf"));
+    lab.spawn(&format!("io-pkt-run {nginx}"));
     lab.wait(LIMIT, "io-pkt-run curl -6 -sS -o /dev/null 'http://[::1]:8080/blob'");
     for way in ["--preload-only", "--seccomp-only", ""] {
         for url in ["http://[::1]:8080/blob", "http://[::1]:8081/blob", "http://127.0.0.1:8081/blob"] {

@@ -4,7 +4,7 @@ use crate::addr;
 use crate::getopt;
 use crate::names::Names;
 use crate::resolve;
-use crate::tool::{Failure, Outcome, Stack, ask, odd, print, print_json};
+use crate::tool::{Failure, Outcome, Stack, ask, each_line, odd, print, print_json};
 use iopkt_ctl::{ArpEntry, Reply, Request};
 use std::net::Ipv4Addr;
 
@@ -29,7 +29,7 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
     // getopt ends at the first operand; BSD's synopsis has `-d -a` and `-a -d`.
     let names = Names::new(f.has('n'));
     if let Some(file) = f.value('f') {
-        return from_file(s, file);
+        return each_line("arp", file, |w| set(s, w));
     }
     if f.has('s') {
         return set(s, &f.rest);
@@ -145,22 +145,6 @@ fn entry(words: &[String]) -> Result<ArpEntry, Failure> {
         }
     }
     Ok(e)
-}
-
-/// The lines of a file, each as the words of -s. All are tried.
-fn from_file(s: &mut dyn Stack, file: &str) -> Outcome {
-    let text = std::fs::read_to_string(file).map_err(|e| Failure::new(format!("{file}: {e}")))?;
-    let mut bad = Vec::new();
-    for (n, l) in text.lines().enumerate() {
-        let words: Vec<String> =
-            l.split('#').next().unwrap_or("").split_whitespace().map(str::to_string).collect();
-        if !words.is_empty()
-            && let Err(e) = set(s, &words)
-        {
-            bad.push(format!("{file}:{}: {}", n + 1, e.message.lines().next().unwrap_or("")));
-        }
-    }
-    if bad.is_empty() { Ok(0) } else { Err(Failure::new(bad.join("\narp: "))) }
 }
 
 /// One entry: `? (10.0.0.1) at 02:00:00:00:00:01 on ecm0`.

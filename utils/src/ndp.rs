@@ -3,7 +3,7 @@
 use crate::addr;
 use crate::getopt::{self, Parsed};
 use crate::resolve;
-use crate::tool::{Failure, Outcome, Stack, ask, odd, pages, print, print_json};
+use crate::tool::{Failure, Outcome, Stack, ask, each_line, odd, pages, print, print_json};
 use iopkt_ctl::{NdEntry, NdIface, NdPrefix, NdReply, NdRequest, NdRouter, NdState, Reply, Request, nd6};
 use std::fmt::Write;
 use std::net::Ipv6Addr;
@@ -48,7 +48,7 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
         None => one(s, &f),
         Some('s') => set(s, &f.rest),
         Some('d') => delete(s, &f.rest),
-        Some('f') => none().and_then(|()| from_file(s, f.value('f').unwrap_or(""))),
+        Some('f') => none().and_then(|()| each_line("ndp", f.value('f').unwrap_or(""), |w| set(s, w))),
         Some('i') => settings(s, f.value('i').unwrap_or(""), &f.rest, f.has('J')),
         Some('I') => default_interface(s, &f.rest),
         Some(m) => {
@@ -248,22 +248,6 @@ fn set(s: &mut dyn Stack, words: &[String]) -> Outcome {
         Reply::Ok => Ok(0),
         r => Err(odd(&r)),
     }
-}
-
-/// The lines of a file, each as the words of -s. All are tried.
-fn from_file(s: &mut dyn Stack, file: &str) -> Outcome {
-    let text = std::fs::read_to_string(file).map_err(|e| Failure::new(format!("{file}: {e}")))?;
-    let mut bad = Vec::new();
-    for (n, l) in text.lines().enumerate() {
-        let words: Vec<String> =
-            l.split('#').next().unwrap_or("").split_whitespace().map(str::to_string).collect();
-        if !words.is_empty()
-            && let Err(e) = set(s, &words)
-        {
-            bad.push(format!("{file}:{}: {}", n + 1, e.message.lines().next().unwrap_or("")));
-        }
-    }
-    if bad.is_empty() { Ok(0) } else { Err(Failure::new(bad.join("\nndp: "))) }
 }
 
 fn prefixes(s: &mut dyn Stack, json: bool) -> Outcome {

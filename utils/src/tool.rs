@@ -103,6 +103,26 @@ pub fn print(s: &str) -> Outcome {
     }
 }
 
+/// The lines of a file, each as words (what is behind a # is none), given to `each`. All are tried; the failures are told together, with
+/// their lines, by `tool`'s name.
+///
+/// # Errors
+/// The file cannot be read, or a line failed.
+pub fn each_line(tool: &str, file: &str, mut each: impl FnMut(&[String]) -> Outcome) -> Outcome {
+    let text = std::fs::read_to_string(file).map_err(|e| Failure::new(format!("{file}: {e}")))?;
+    let mut bad = Vec::new();
+    for (n, l) in text.lines().enumerate() {
+        let words: Vec<String> =
+            l.split('#').next().unwrap_or("").split_whitespace().map(str::to_string).collect();
+        if !words.is_empty()
+            && let Err(e) = each(&words)
+        {
+            bad.push(format!("{file}:{}: {}", n + 1, e.message.lines().next().unwrap_or("")));
+        }
+    }
+    if bad.is_empty() { Ok(0) } else { Err(Failure::new(bad.join(&format!("\n{tool}: ")))) }
+}
+
 #[cfg(test)]
 pub(crate) mod fake {
     //! A stack that answers from a script.

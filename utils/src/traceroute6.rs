@@ -313,8 +313,7 @@ pub fn run(session: &Session, o: &Options) -> Outcome {
             dead += u32::from(matches!(what, Said::Dead(..)));
             let space = if flag.is_empty() { "" } else { " " };
             say(&format!("  {ms:.3} ms{space}{flag}"))?;
-            let name: Option<String> = None;
-            probes.push(serde_json::json!({ "address": shown(from), "name": name, "ms": ms, "ttl": ttl, "flag": flag }));
+            probes.push(serde_json::json!({ "address": shown(from), "name": null, "ms": ms, "ttl": ttl, "flag": flag }));
         }
         say("\n")?;
         doc.push(serde_json::json!({ "ttl": hops, "probes": probes }));

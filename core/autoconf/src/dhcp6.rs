@@ -530,7 +530,7 @@ impl Reply {
                     let good = a.filter(|a| !a.is_multicast() && !a.is_unspecified());
                     r.dns.extend(good.take(MAX_ITEMS - r.dns.len().min(MAX_ITEMS)));
                 }
-                opt::DOMAINS => r.domains = crate::names::domains(o, MAX_ITEMS),
+                opt::DOMAINS => r.domains = iopkt_wire::domains::domains(o, MAX_ITEMS),
                 opt::REFRESH => r.refresh = word(o, 0),
                 // RFC 8415 21.24: others are ignored.
                 opt::SOL_MAX_RT => r.sol_max = word(o, 0).filter(|s| (60..=86_400).contains(s)),

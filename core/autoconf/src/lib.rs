@@ -16,4 +16,3 @@ extern crate alloc;
 pub mod dhcp;
 pub mod dhcp6;
 pub mod linklocal;
-mod names;

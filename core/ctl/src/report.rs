@@ -89,6 +89,26 @@ pub struct RouteInfo {
     pub locks: u32,
 }
 
+impl RouteInfo {
+    /// A route to this prefix of which nothing else is said.
+    pub fn to(dst: IpAddr, prefix_len: u8) -> RouteInfo {
+        RouteInfo {
+            dst,
+            prefix_len,
+            gateway: None,
+            ifname: None,
+            flags: 0,
+            mtu: 0,
+            refs: 0,
+            used: 0,
+            src: None,
+            ifindex: 0,
+            link: None,
+            locks: 0,
+        }
+    }
+}
+
 /// The one metric of a route that this stack keeps (NetBSD's `RTV_MTU`).
 pub const RTV_MTU: u32 = 0x1;
 

@@ -3,38 +3,9 @@
 use crate::Inet;
 use core::net::{IpAddr, Ipv4Addr};
 use iopkt_mbuf::{Mbuf, flags};
-use iopkt_stack::{IpInfo, LO0, Layers, Stat, Why};
+use iopkt_stack::{IpInfo, LO0, Layers, Plain, Stat, Why};
 use iopkt_wire::icmp4::{ty, unreach};
 use iopkt_wire::ipv4::{Bad, HEADER_LEN, Header, proto};
-
-/// What is known of the ends of the packet that came last: that they are good, and that it is for us alone. Trains of
-/// packets between the same ends are judged once, as long as nothing changes that the judgement came from.
-#[derive(Default)]
-pub(crate) struct Plain {
-    version: u64,
-    ifindex: u32,
-    flags: u32,
-    /// Source and destination.
-    ends: Option<(Ipv4Addr, Ipv4Addr)>,
-}
-
-/// The marks of a packet that the judgement looks at.
-const LINK: u32 = flags::BCAST | flags::MCAST | flags::LOOP;
-
-impl Plain {
-    fn of(l: &Layers<'_>, h: &Header, m: &Mbuf) -> Plain {
-        let (version, ends) = (l.net.version(), Some((h.src, h.dst)));
-        Plain { version, ifindex: m.ifindex(), flags: m.flags() & LINK, ends }
-    }
-
-    #[inline]
-    fn is(&self, l: &Layers<'_>, h: &Header, m: &Mbuf) -> bool {
-        self.ends == Some((h.src, h.dst))
-            && self.ifindex == m.ifindex()
-            && self.flags == m.flags() & LINK
-            && self.version == l.net.version()
-    }
-}
 
 impl Inet {
     pub(crate) fn ip_input(&mut self, l: &mut Layers<'_>, mut m: Mbuf) {
@@ -44,7 +15,7 @@ impl Inet {
             Err(bad) => return bad_header(l, m, bad),
         };
         m.truncate(h.total_len);
-        let known = self.plain.is(l, &h, &m);
+        let known = self.plain.is(l, h.src, h.dst, &m);
         if !known && let Err(why) = check_addresses(l, &h, &m) {
             l.cx.counters.inc(Stat::IpBadAddress);
             return l.cx.drop(m, why);
@@ -54,7 +25,7 @@ impl Inet {
             return l.cx.drop(m, Why::NotForUs);
         };
         if !known && !group {
-            self.plain = Plain::of(l, &h, &m);
+            self.plain = Plain::of(l, h.src, h.dst, &m);
         }
         // Who is above sees none of them. [RFC9293 MUST-50]
         if h.header_len > HEADER_LEN && !self.input_options(l, &h, &mut m) {

@@ -25,13 +25,13 @@ mod reass;
 mod tunables;
 
 use arp::Arp;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use errors::ErrorLimit;
 use igmp::Igmp;
 use iopkt_base::{Instant, Keyed};
 use iopkt_ctl::{Reply, Request};
 use iopkt_mbuf::Mbuf;
-use iopkt_stack::{Change, Domain, Family, IpOut, Layers, Redirects};
+use iopkt_stack::{Change, Domain, Family, IpOut, Layers, Plain, Redirects};
 use iopkt_wire::ethernet::{TYPE_ARP, TYPE_IPV4};
 use output::Idents;
 use reass::Fragments;
@@ -50,7 +50,7 @@ pub struct Inet {
     igmp: Igmp,
     redirects: Redirects,
     /// Ends of the packet that came last, if it was a plain one for us.
-    plain: input::Plain,
+    plain: Plain<Ipv4Addr>,
     /// The way of the packet that went last.
     way: iopkt_stack::Way,
     /// Earliest of what ARP, IGMP and redirects wait for; reckoned whenever one of them may have changed,
@@ -74,7 +74,7 @@ impl Inet {
             limit: ErrorLimit::default(),
             igmp: Igmp::default(),
             redirects: Redirects::default(),
-            plain: input::Plain::default(),
+            plain: Plain::default(),
             way: iopkt_stack::Way::default(),
             next: Instant::FAR,
         }

@@ -8,20 +8,7 @@ use iopkt_stack::sockets::SockId;
 use iopkt_wire::ipv4::Header;
 
 fn via(gateway: &str) -> RouteInfo {
-    RouteInfo {
-        dst: ip("192.168.9.0"),
-        prefix_len: 24,
-        gateway: Some(ip(gateway)),
-        ifname: None,
-        flags: 0,
-        mtu: 0,
-        refs: 0,
-        used: 0,
-        src: None,
-        ifindex: 0,
-        link: None,
-        locks: 0,
-    }
+    RouteInfo { gateway: Some(ip(gateway)), ..RouteInfo::to(ip("192.168.9.0"), 24) }
 }
 
 fn set(h: &mut Host, s: SockId, level: i32, name: i32, value: &[u8]) {

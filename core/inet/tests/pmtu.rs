@@ -11,20 +11,7 @@ const ME: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const GW: [u8; 6] = [2, 0, 0, 0, 0, 254];
 
 fn default_route(gw: &str) -> RouteInfo {
-    RouteInfo {
-        dst: ip("0.0.0.0"),
-        prefix_len: 0,
-        gateway: Some(ip(gw)),
-        ifname: None,
-        flags: 0,
-        mtu: 0,
-        refs: 0,
-        used: 0,
-        src: None,
-        ifindex: 0,
-        link: None,
-        locks: 0,
-    }
+    RouteInfo { gateway: Some(ip(gw)), ..RouteInfo::to(ip("0.0.0.0"), 0) }
 }
 
 fn host() -> (Host, Instant) {

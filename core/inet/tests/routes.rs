@@ -7,20 +7,7 @@ use iopkt_ctl::{AddrInfo, Reply, Request, RouteInfo, iff, rtf};
 use iopkt_stack::{RtKind, RtNote, Shard, Why};
 
 fn route(dst: &str, plen: u8, gw: Option<&str>) -> RouteInfo {
-    RouteInfo {
-        dst: ip(dst),
-        prefix_len: plen,
-        gateway: gw.map(ip),
-        ifname: None,
-        flags: 0,
-        mtu: 0,
-        refs: 0,
-        used: 0,
-        src: None,
-        ifindex: 0,
-        link: None,
-        locks: 0,
-    }
+    RouteInfo { gateway: gw.map(ip), ..RouteInfo::to(ip(dst), plen) }
 }
 
 fn errno(r: Reply) -> Option<Errno> {

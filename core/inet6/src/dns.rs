@@ -9,6 +9,7 @@ use core::net::Ipv6Addr;
 use iopkt_base::{Duration, Instant, zone};
 use iopkt_ctl::NdDns;
 use iopkt_stack::Layers;
+use iopkt_wire::domains;
 use iopkt_wire::nd::INFINITE;
 
 /// Most servers, and most domains, of an interface.
@@ -84,7 +85,7 @@ impl Inet6 {
         secs: u32,
         b: &[u8],
     ) {
-        for name in domains(b) {
+        for name in domains::domains(b, usize::MAX) {
             self.dns.told(l.cx.now, ifindex, router, What::Domain(name), secs);
         }
     }
@@ -106,60 +107,5 @@ impl Inet6 {
             })
         };
         self.dns.0.iter().filter_map(of).collect()
-    }
-}
-
-/// The names in a search list option: labels with their lengths, each name ended by a zero, zeros behind the last (RFC 8106 5.2). What
-/// is no name of a host ends the list: nothing of it may reach a file or a terminal.
-fn domains(mut b: &[u8]) -> Vec<String> {
-    let mut out = Vec::new();
-    while b.first().is_some_and(|n| *n != 0) {
-        let mut name = String::new();
-        loop {
-            let Some((n, rest)) = b.split_first() else { return out };
-            let Some((label, rest)) = rest.split_at_checked(usize::from(*n)).filter(|_| *n < 64) else {
-                return out;
-            };
-            b = rest;
-            if label.is_empty() {
-                break;
-            }
-            let good = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
-            if !label.iter().all(good) || name.len() + label.len() > 253 {
-                return out;
-            }
-            if !name.is_empty() {
-                name.push('.');
-            }
-            name.extend(label.iter().map(|c| char::from(*c)));
-        }
-        out.push(name);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn names_are_read_up_to_the_first_that_is_none() {
-        assert_eq!(
-            domains(b"\x07example\x03com\0\x03lan\0\0\0\0\0"),
-            [String::from("example.com"), "lan".into()]
-        );
-        assert_eq!(domains(b"\x03lan\0\x03a\nb\0"), ["lan"]);
-        assert!(domains(b"\xc0\x01").is_empty() && domains(b"\x05ab").is_empty() && domains(b"").is_empty());
-        assert!(domains(b"\x03lan").is_empty(), "not ended");
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_safe(b in proptest::collection::vec(any::<u8>(), 0..300)) {
-            for d in domains(&b) {
-                prop_assert!(!d.is_empty() && d.bytes().all(|c| c.is_ascii_graphic()));
-            }
-        }
     }
 }

@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::zone;
 use iopkt_ctl::AddrState;
 use iopkt_mbuf::{Mbuf, flags};
-use iopkt_stack::{IpInfo, LO0, Layers, Why};
+use iopkt_stack::{IpInfo, LO0, Layers, Plain, Why};
 use iopkt_wire::icmp6::{param, ty, unreach};
 use iopkt_wire::ipv6::{Bad, HEADER_LEN, Header, Upper, next};
 
@@ -23,35 +23,6 @@ pub(crate) struct Packet {
     pub group: bool,
 }
 
-/// What is known of the ends of the packet that came last: that they are good, and that it is for us alone. Trains of
-/// packets between the same ends are judged once, as long as nothing changes that the judgement came from.
-#[derive(Default)]
-pub(crate) struct Plain {
-    version: u64,
-    ifindex: u32,
-    flags: u32,
-    /// Source and destination, as on the wire.
-    ends: Option<(Ipv6Addr, Ipv6Addr)>,
-}
-
-/// The marks of a packet that the judgement looks at.
-const LINK: u32 = flags::BCAST | flags::MCAST | flags::LOOP;
-
-impl Plain {
-    fn of(l: &Layers<'_>, h: &Header, m: &Mbuf) -> Plain {
-        let (version, ends) = (l.net.version(), Some((h.src, h.dst)));
-        Plain { version, ifindex: m.ifindex(), flags: m.flags() & LINK, ends }
-    }
-
-    #[inline]
-    fn is(&self, l: &Layers<'_>, h: &Header, m: &Mbuf) -> bool {
-        self.ends == Some((h.src, h.dst))
-            && self.ifindex == m.ifindex()
-            && self.flags == m.flags() & LINK
-            && self.version == l.net.version()
-    }
-}
-
 impl Inet6 {
     pub(crate) fn ip6_input(&mut self, l: &mut Layers<'_>, mut m: Mbuf) {
         self.stats.inc(Stat6::Total);
@@ -65,7 +36,7 @@ impl Inet6 {
             return l.cx.drop(m, Why::IfDown);
         }
         let mut p = Packet { h, src: zone::embed(h.src, i), dst: zone::embed(h.dst, i), group: false };
-        if !self.plain.is(l, &h, &m) {
+        if !self.plain.is(l, h.src, h.dst, &m) {
             if !addresses_may_be(l, &p, &m) {
                 self.stats.inc(Stat6::BadScope);
                 return l.cx.drop(m, Why::BadAddress);
@@ -80,7 +51,7 @@ impl Inet6 {
             }
             // What Neighbour Discovery may say, others may not.
             if !p.group && h.next != next::ICMP6 {
-                self.plain = Plain::of(l, &h, &m);
+                self.plain = Plain::of(l, h.src, h.dst, &m);
             }
         }
         // Nearly all have no extension header.

@@ -42,7 +42,7 @@ use iopkt_base::{Instant, zone};
 use iopkt_ctl::{IfKind, Reply, Request, nd6};
 use iopkt_mbuf::Mbuf;
 use iopkt_stack::neigh::NdTimes;
-use iopkt_stack::{Change, Domain, Family, IfAddr, IpOut, LO0, Layers, Life, Redirects};
+use iopkt_stack::{Change, Domain, Family, IfAddr, IpOut, LO0, Layers, Life, Plain, Redirects};
 use iopkt_wire::ethernet::TYPE_IPV6;
 use mld::Mld;
 use reass::Fragments;
@@ -77,7 +77,7 @@ pub struct Inet6 {
     stable: Option<iopkt_base::Keyed>,
     /// Addresses that were found to be duplicates, by interface and prefix: the next one is another.
     tries: BTreeMap<(u32, u64), u8>,
-    plain: input::Plain,
+    plain: Plain<Ipv6Addr>,
     way: iopkt_stack::Way,
     /// Earliest of what its parts wait for, but for reassembly.
     next: Instant,
@@ -107,7 +107,7 @@ impl Inet6 {
             default_if: 0,
             stable: None,
             tries: BTreeMap::new(),
-            plain: input::Plain::default(),
+            plain: Plain::default(),
             way: iopkt_stack::Way::default(),
             next: Instant::FAR,
         }

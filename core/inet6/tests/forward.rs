@@ -145,18 +145,9 @@ fn what_never_goes_on() {
     assert!(near.is_empty() && far.is_empty());
     // A blackhole is silent.
     let dead = iopkt_ctl::RouteInfo {
-        dst: a6("2001:db8:dead::").into(),
-        prefix_len: 48,
         gateway: Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-        ifname: None,
         flags: iopkt_ctl::rtf::BLACKHOLE | iopkt_ctl::rtf::UP,
-        mtu: 0,
-        refs: 0,
-        used: 0,
-        src: None,
-        ifindex: 0,
-        link: None,
-        locks: 0,
+        ..iopkt_ctl::RouteInfo::to(a6("2001:db8:dead::").into(), 48)
     };
     assert_eq!(r.w.hosts[0].ctl(iopkt_ctl::Request::AddRoute(dead.clone())), iopkt_ctl::Reply::Ok);
     let (near, far) = r.pass(NEAR.0, "2001:db8:dead::1", 64, 10);

@@ -11,6 +11,7 @@ pub mod arp;
 pub mod checksum;
 pub mod dhcp;
 pub mod dns;
+pub mod domains;
 pub mod ethernet;
 pub mod icmp4;
 pub mod icmp6;

@@ -104,20 +104,7 @@ impl World {
     }
 
     fn default_route(&mut self, dst: IpAddr) -> Result<(), String> {
-        let r = RouteInfo {
-            dst,
-            prefix_len: 0,
-            gateway: None,
-            ifname: Some("tun0".into()),
-            flags: 0,
-            mtu: 0,
-            refs: 0,
-            used: 0,
-            src: None,
-            ifindex: 0,
-            link: None,
-            locks: 0,
-        };
+        let r = RouteInfo { ifname: Some("tun0".into()), ..RouteInfo::to(dst, 0) };
         self.control(&Request::AddRoute(r))
     }
 

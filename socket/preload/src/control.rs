@@ -333,7 +333,7 @@ pub extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
     match ops::shutdown(&mut Stack, fd, how) {
         Ok(()) => {
             if how != libc::SHUT_RD {
-                crate::passing::ended_here(fd);
+                crate::ends::ended_here(fd);
             }
             0
         }

@@ -18,6 +18,7 @@
 
 mod control;
 mod datagram;
+mod ends;
 mod fresh;
 mod interfaces;
 mod nodes;

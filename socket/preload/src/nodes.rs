@@ -202,10 +202,10 @@ pub unsafe extern "C" fn write(fd: c_int, buf: *const c_void, len: usize) -> lib
             return length(Err(e));
         }
         if !OPENED.load(Ordering::Relaxed) {
-            return crate::passing::written(fd, real::write(fd, buf, len), len);
+            return crate::ends::written(fd, real::write(fd, buf, len), len);
         }
         match datagram::pair(fd) {
-            None => crate::passing::written(fd, real::write(fd, buf, len), len),
+            None => crate::ends::written(fd, real::write(fd, buf, len), len),
             // Of a BPF device each one: few are sent, and every error counts.
             Some(p) if read_length(&p).is_some() => {
                 if len > MAX_PAYLOAD {

@@ -183,3 +183,26 @@ pub const SIOCOUTQ: u32 = 0x5411;
 /// `struct ifreq`: name of 16 bytes, union of 24.
 pub const IFREQ_LEN: usize = 40;
 pub const IFNAMSIZ: usize = 16;
+
+/// Whether an ioctl(2) changes an interface: root and the user of io-pkt may.
+pub const fn changes_interface(what: u32) -> bool {
+    matches!(
+        what,
+        SIOCSIFFLAGS
+            | SIOCSIFADDR
+            | SIOCSIFDSTADDR
+            | SIOCSIFBRDADDR
+            | SIOCSIFNETMASK
+            | SIOCSIFMETRIC
+            | SIOCSIFMTU
+            | SIOCDIFADDR
+            | SIOCAIFADDR
+            | SIOCIFCREATE
+            | SIOCIFDESTROY
+            | SIOCSIFCAP
+            | SIOCSIFMEDIA
+            | SIOCZIFDATA
+            | SIOCADDMULTI
+            | SIOCDELMULTI
+    )
+}

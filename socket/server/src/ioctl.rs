@@ -40,7 +40,7 @@ impl<H: Host> Server<H> {
             _ => {
                 let mut ifr = [0; IFREQ_LEN];
                 ifr.copy_from_slice(payload.get(..IFREQ_LEN).ok_or(Errno::EINVAL)?);
-                if crate::ioctl_set::changes(what) {
+                if changes_interface(what) {
                     let uid = self.sessions.get(k as usize).map(|s| s.cred.uid);
                     if uid.is_none_or(|u| u != 0 && u != self.cfg.uid) {
                         return Err(Errno::EPERM);

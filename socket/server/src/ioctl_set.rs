@@ -7,29 +7,6 @@ use iopkt_ctl::{AddrInfo, AddrState, IFF_USER, Ifconf, Reply, Request, iff};
 use iopkt_sockproto::linux::*;
 use iopkt_stack::Shard;
 
-/// Whether a request changes something: root and the user of io-pkt may.
-pub(crate) fn changes(what: u32) -> bool {
-    matches!(
-        what,
-        SIOCSIFFLAGS
-            | SIOCSIFADDR
-            | SIOCSIFDSTADDR
-            | SIOCSIFBRDADDR
-            | SIOCSIFNETMASK
-            | SIOCSIFMETRIC
-            | SIOCSIFMTU
-            | SIOCDIFADDR
-            | SIOCAIFADDR
-            | SIOCIFCREATE
-            | SIOCIFDESTROY
-            | SIOCSIFCAP
-            | SIOCSIFMEDIA
-            | SIOCZIFDATA
-            | SIOCADDMULTI
-            | SIOCDELMULTI
-    )
-}
-
 /// Linux's interface flags (netdevice(7)) that a user may change, in BSD's numbers.
 const FLAGS: [(u16, u32); 5] =
     [(0x1, iff::UP), (0x4, iff::DEBUG), (0x80, iff::NOARP), (0x100, iff::PROMISC), (0x200, iff::ALLMULTI)];

@@ -37,18 +37,10 @@ fn route(name: &str, r: &Route) -> RouteInfo {
     let via = !r.gateway.is_unspecified();
     let host = if r.prefix_len == 32 { rtf::HOST } else { 0 };
     RouteInfo {
-        dst: r.to.into(),
-        prefix_len: r.prefix_len,
         gateway: via.then_some(IpAddr::V4(r.gateway)),
         ifname: (!via).then(|| name.into()),
         flags: rtf::STATIC | host | if via { rtf::GATEWAY } else { 0 },
-        mtu: 0,
-        refs: 0,
-        used: 0,
-        src: None,
-        ifindex: 0,
-        link: None,
-        locks: 0,
+        ..RouteInfo::to(r.to.into(), r.prefix_len)
     }
 }
 

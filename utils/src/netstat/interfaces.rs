@@ -41,20 +41,7 @@ pub fn table(list: &[Ifconf], groups: &[GroupInfo], look: Look, names: &Names) -
         };
         row("<Link>", &if i.mac == [0; 6] { String::new() } else { crate::addr::mac(&i.mac) });
         for ad in &i.addrs {
-            let r = RouteInfo {
-                dst: ad.addr,
-                prefix_len: ad.prefix_len,
-                gateway: None,
-                ifname: None,
-                flags: 0,
-                mtu: 0,
-                refs: 0,
-                used: 0,
-                src: None,
-                ifindex: 0,
-                link: None,
-                locks: 0,
-            };
+            let r = RouteInfo::to(ad.addr, ad.prefix_len);
             row(&destination(&r, names), &names.host(ad.addr));
         }
         for g in groups.iter().filter(|g| g.ifname == i.name) {

@@ -6,10 +6,8 @@ use std::time::{Duration, Instant};
 use iopkt_shim::{ident, ops, sys};
 use iopkt_sockproto::PairName;
 use iopkt_sockproto::linux::{
-    IFREQ_LEN, PACKET_RX_RING, SIOCADDMULTI, SIOCAIFADDR, SIOCDELMULTI, SIOCDIFADDR, SIOCGIFINDEX,
-    SIOCGIFNAME, SIOCIFCREATE, SIOCIFDESTROY, SIOCINQ, SIOCSIFADDR, SIOCSIFBRDADDR, SIOCSIFCAP,
-    SIOCSIFDSTADDR, SIOCSIFFLAGS, SIOCSIFMEDIA, SIOCSIFMETRIC, SIOCSIFMTU, SIOCSIFNETMASK, SIOCZIFDATA,
-    SOCK_TYPE_MASK, SOL_PACKET,
+    IFREQ_LEN, PACKET_RX_RING, SIOCGIFINDEX, SIOCGIFNAME, SIOCINQ, SOCK_TYPE_MASK, SOL_PACKET,
+    changes_interface,
 };
 
 use super::notif::Call;
@@ -27,26 +25,6 @@ const RESERVED: u16 = 1024;
 const CAP_NET_BIND_SERVICE: u32 = 10;
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
-/// Requests that change an interface.
-const CHANGES: [u32; 16] = [
-    SIOCSIFFLAGS,
-    SIOCSIFADDR,
-    SIOCSIFDSTADDR,
-    SIOCSIFBRDADDR,
-    SIOCSIFNETMASK,
-    SIOCSIFMETRIC,
-    SIOCSIFMTU,
-    SIOCADDMULTI,
-    SIOCDELMULTI,
-    SIOCDIFADDR,
-    SIOCIFCREATE,
-    SIOCIFDESTROY,
-    SIOCSIFCAP,
-    SIOCZIFDATA,
-    SIOCAIFADDR,
-    SIOCSIFMEDIA,
-];
-
 const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
 const HUP: u32 = (libc::EPOLLHUP | libc::EPOLLRDHUP | libc::EPOLLERR) as u32;
@@ -316,7 +294,7 @@ impl Supervisor {
             return Ok(Outcome::GoOn);
         }
         let (tid, at) = (call.tid, call.args[2]);
-        if CHANGES.contains(&request) && !target::may(tid, CAP_NET_ADMIN) {
+        if changes_interface(request) && !target::may(tid, CAP_NET_ADMIN) {
             return Err(libc::EPERM);
         }
         match ops::ioctl_shape(request) {
