@@ -12,6 +12,15 @@
 //! Limits: entries (`Config::max_neighbours`), half of them unresolved at most; packets held per entry
 //! (`Config::neighbour_hold`) and altogether (four per entry allowed).
 
+mod list;
+mod nd;
+mod proxy;
+mod timers;
+mod times;
+
+pub use list::Listed;
+pub use times::{DELAY, KEEP, NdTimes, REACHABLE, RETRY, TRIES};
+
 use crate::counters::{Stat, Why};
 use crate::cx::Cx;
 use crate::hash::{KeyedMap, KeyedState};
@@ -20,43 +29,11 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use iopkt_base::{Duration, Instant, Keyed};
-use iopkt_ctl::NdState;
 use iopkt_mbuf::Mbuf;
-
-/// Between two solicitations for one address (RFC 1122 2.3.2.1; RFC 4861 RETRANS_TIMER).
-pub const RETRY: Duration = Duration::from_secs(1);
-/// Solicitations before giving up (RFC 4861 MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT).
-pub const TRIES: u8 = 3;
-/// An entry counts as reachable this long after it was confirmed (RFC 4861 REACHABLE_TIME).
-pub const REACHABLE: Duration = Duration::from_secs(30);
-/// How long an upper layer has to confirm an IPv6 neighbour before it is polled (RFC 4861 DELAY_FIRST_PROBE_TIME).
-pub const DELAY: Duration = Duration::from_secs(5);
-/// An entry that nobody uses is forgotten (BSD's `arpt_keep`).
-pub const KEEP: Duration = Duration::from_secs(1200);
 
 /// How long the answer about the neighbour that was asked for last is given again without a look at the table: what
 /// `used` of its entry may lag behind.
 const RECENT: Duration = Duration::from_secs(1);
-
-/// Times of Neighbour Discovery on a link (RFC 4861 6.3.2), and whether neighbours are polled there at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NdTimes {
-    /// An entry counts as reachable this long after it was confirmed.
-    pub reachable: Duration,
-    /// Between two solicitations.
-    pub retry: Duration,
-    /// Neighbours that are used are polled (NUD).
-    pub nud: bool,
-}
-
-/// What holds for IPv4, and for IPv6 where nothing else was said.
-const USUAL: NdTimes = NdTimes { reachable: REACHABLE, retry: RETRY, nud: true };
-
-impl Default for NdTimes {
-    fn default() -> NdTimes {
-        USUAL
-    }
-}
 
 /// Interface and address.
 pub type Key = (u32, IpAddr);
@@ -129,40 +106,6 @@ pub struct Learned {
     pub refused: bool,
 }
 
-/// One entry, for listings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Interface.
-    pub ifindex: u32,
-    /// Address.
-    pub ip: IpAddr,
-    /// Link-level address; `None` while incomplete.
-    pub mac: Option<[u8; 6]>,
-    /// Never expires.
-    pub permanent: bool,
-    /// Answered for others.
-    pub published: bool,
-    /// Only answered for others, not used by this stack (`arp -s ... pub pro`).
-    pub proxy: bool,
-    /// When it will be forgotten if nobody uses it.
-    pub expires: Instant,
-    /// Where it stands, in `ndp`'s words.
-    pub state: NdState,
-    /// When it was heard of last.
-    pub confirmed: Instant,
-    /// Questions that were not answered.
-    pub asked: u8,
-}
-
-/// Most entries that are only answered for.
-const MAX_PROXIES: usize = 1024;
-
-/// Without confirmation for this long, a neighbour that was polled is gone. An IPv6 entry may be stale from the start: what
-/// counts is that nothing came while it was polled.
-fn silence(ip: &IpAddr, t: NdTimes) -> Duration {
-    if ip.is_ipv6() { t.retry * u32::from(TRIES) } else { REACHABLE }
-}
-
 /// The cache.
 pub struct Neighbours {
     pub(crate) map: KeyedMap<Key, Entry>,
@@ -195,25 +138,6 @@ impl Neighbours {
             proxies: BTreeMap::new(),
             times: BTreeMap::new(),
         }
-    }
-
-    /// The times of a link from now on.
-    pub fn set_times(&mut self, ifindex: u32, t: NdTimes) {
-        self.recent = None;
-        if t == USUAL {
-            self.times.remove(&ifindex);
-        } else {
-            self.times.insert(ifindex, t);
-        }
-    }
-
-    /// The times of a link of IPv6.
-    pub fn times(&self, ifindex: u32) -> NdTimes {
-        self.times.get(&ifindex).copied().unwrap_or(USUAL)
-    }
-
-    fn times_of(&self, key: &Key) -> NdTimes {
-        if self.times.is_empty() || key.1.is_ipv4() { USUAL } else { self.times(key.0) }
     }
 
     /// Number of entries.
@@ -355,18 +279,6 @@ impl Neighbours {
         }
     }
 
-    pub(crate) fn arm(&mut self, key: Key, at: Instant) {
-        if let Some(e) = self.map.get_mut(&key) {
-            if e.timer != Instant::FAR {
-                self.timers.remove(&(e.timer, key));
-            }
-            e.timer = at;
-            if at != Instant::FAR {
-                self.timers.insert((at, key));
-            }
-        }
-    }
-
     /// A neighbour's address was heard.
     pub fn learn(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, mac: [u8; 6], how: Learn) -> Learned {
         self.recent = None;
@@ -439,33 +351,6 @@ impl Neighbours {
         Some(out)
     }
 
-    /// Answers for another host without using the entry. False at the limit.
-    pub fn set_proxy(&mut self, key: Key, mac: [u8; 6]) -> bool {
-        let room = self.proxies.len() < MAX_PROXIES || self.proxies.contains_key(&key);
-        if room {
-            self.proxies.insert(key, mac);
-        }
-        room
-    }
-
-    /// The entries that are only answered for.
-    pub fn proxies(&self) -> impl Iterator<Item = &Key> {
-        self.proxies.keys()
-    }
-
-    /// Removes the entries that are only answered for and for which `f` is true; whether there were any.
-    pub fn remove_proxies(&mut self, f: impl Fn(&Key) -> bool) -> bool {
-        let before = self.proxies.len();
-        self.proxies.retain(|k, _| !f(k));
-        self.proxies.len() != before
-    }
-
-    /// Link-level address of a published (proxied) entry.
-    pub fn published(&self, ifindex: u32, ip: IpAddr) -> Option<[u8; 6]> {
-        let both = self.map.get(&(ifindex, ip)).filter(|e| e.published).map(|e| e.mac);
-        both.or_else(|| self.proxies.get(&(ifindex, ip)).copied())
-    }
-
     /// Link-level address of an entry that is resolved.
     pub fn get(&self, ifindex: u32, ip: IpAddr) -> Option<[u8; 6]> {
         self.map.get(&(ifindex, ip)).filter(|e| e.state != State::Incomplete).map(|e| e.mac)
@@ -496,76 +381,6 @@ impl Neighbours {
         }
     }
 
-    /// Does what is due.
-    pub fn tick(&mut self, cx: &mut Cx) {
-        while let Some((at, key)) = self.timers.first().copied()
-            && at <= cx.now
-        {
-            self.fire(cx, key);
-        }
-    }
-
-    fn fire(&mut self, cx: &mut Cx, key: Key) {
-        self.recent = None;
-        let t = self.times_of(&key);
-        let Some(e) = self.map.get_mut(&key) else {
-            // Cannot be: entry and timer go together. Taking the timer away keeps the turn finite all the same.
-            self.timers.retain(|t| t.1 != key);
-            return;
-        };
-        match e.state {
-            State::Incomplete | State::Probe if e.tries < TRIES => {
-                e.tries += 1;
-                let unicast = (e.state == State::Probe).then_some(e.mac);
-                self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast });
-                self.arm(key, cx.now + t.retry);
-            }
-            State::Incomplete => {
-                cx.counters.inc(Stat::ArpTimeouts);
-                let held = core::mem::take(&mut e.held);
-                self.held -= held.len();
-                self.unreachable.extend(held.into_iter().map(|m| Unreachable {
-                    ifindex: key.0,
-                    target: key.1,
-                    m,
-                }));
-                self.remove(cx, key, Why::NoNeighbour);
-            }
-            State::Probe if cx.now.since(e.confirmed) >= silence(&key.1, t) => {
-                // It does not answer any more: the next packet asks everybody, or goes another way.
-                cx.counters.inc(Stat::ArpTimeouts);
-                self.remove(cx, key, Why::NoNeighbour);
-                if key.1.is_ipv6() {
-                    self.lost.push_back(key);
-                }
-            }
-            // Nobody confirmed it since it was used.
-            State::Delay if cx.now.since(e.confirmed) >= DELAY => {
-                e.state = State::Probe;
-                e.tries = 1;
-                let mac = e.mac;
-                self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast: Some(mac) });
-                self.arm(key, cx.now + t.retry);
-            }
-            State::Reachable | State::Stale | State::Delay | State::Probe => {
-                if cx.now.since(e.used.max(e.confirmed)) >= KEEP {
-                    self.remove(cx, key, Why::NoNeighbour);
-                } else {
-                    if e.state != State::Stale {
-                        e.state = State::Reachable;
-                    }
-                    let at = e.used.max(e.confirmed) + KEEP;
-                    self.arm(key, at);
-                }
-            }
-        }
-    }
-
-    /// When [`Neighbours::tick`] wants to be called next.
-    pub fn deadline(&self) -> Instant {
-        self.timers.first().map_or(Instant::FAR, |t| t.0)
-    }
-
     /// The next question to send for this family.
     pub fn next_solicit(&mut self, family: Family) -> Option<Solicit> {
         let at = self.solicits.iter().position(|s| Family::of(&s.target) == family)?;
@@ -581,45 +396,5 @@ impl Neighbours {
     /// The next IPv6 neighbour that was known and does not answer any more.
     pub fn next_lost(&mut self) -> Option<Key> {
         self.lost.pop_front()
-    }
-
-    /// All entries, in order of interface and address.
-    pub fn list(&self) -> Vec<Listed> {
-        let mut v: Vec<Listed> = self
-            .map
-            .iter()
-            .map(|(k, e)| Listed {
-                ifindex: k.0,
-                ip: k.1,
-                mac: (e.state != State::Incomplete).then_some(e.mac),
-                permanent: e.permanent,
-                published: e.published,
-                proxy: false,
-                expires: if e.permanent { Instant::FAR } else { e.used.max(e.confirmed) + KEEP },
-                state: match e.state {
-                    State::Incomplete => NdState::Incomplete,
-                    State::Reachable => NdState::Reachable,
-                    State::Stale => NdState::Stale,
-                    State::Delay => NdState::Delay,
-                    State::Probe => NdState::Probe,
-                },
-                confirmed: e.confirmed,
-                asked: if matches!(e.state, State::Incomplete | State::Probe) { e.tries } else { 0 },
-            })
-            .collect();
-        v.extend(self.proxies.iter().map(|(k, mac)| Listed {
-            ifindex: k.0,
-            ip: k.1,
-            mac: Some(*mac),
-            permanent: true,
-            published: true,
-            proxy: true,
-            expires: Instant::FAR,
-            state: NdState::Stale,
-            confirmed: Instant::FAR,
-            asked: 0,
-        }));
-        v.sort_unstable_by_key(|l| (l.ip, l.ifindex, l.proxy));
-        v
     }
 }
