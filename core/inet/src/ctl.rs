@@ -15,7 +15,14 @@ impl Inet {
             Request::DelArp { ip, ifname, proxy } => {
                 Some(del_arp(l, ip.map(IpAddr::V4), ifname.as_deref(), *proxy))
             }
-            Request::Sysctl { name, value } => self.t.sysctl(name, value.as_deref()),
+            Request::Sysctl { name, value } => {
+                let was = self.t.ttl;
+                let r = self.t.sysctl(name, value.as_deref());
+                if self.t.ttl != was {
+                    l.net.interfaces_mut().for_each(|i| i.hops.0 = self.t.ttl);
+                }
+                r
+            }
             _ => None,
         }
     }

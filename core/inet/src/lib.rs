@@ -139,6 +139,9 @@ impl Domain for Inet {
     fn changed(&mut self, l: &mut Layers<'_>, c: Change) {
         match c {
             Change::Attached(i) => {
+                if let Some(x) = l.net.iface_mut(i) {
+                    x.hops.0 = self.t.ttl;
+                }
                 // RFC 1122 3.3.7: a host that can receive multicast is a member of all-hosts.
                 let _ = l.net.join_group(l.cx, i, ALL_HOSTS);
             }

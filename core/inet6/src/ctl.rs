@@ -35,9 +35,12 @@ impl Inet6 {
     }
 
     fn sysctl(&mut self, l: &mut Layers<'_>, name: &str, value: Option<&str>) -> Option<Reply> {
-        let was = self.t.forwarding;
+        let was = (self.t.forwarding, self.t.hlim);
         let r = self.t.sysctl(name, value);
-        self.set_forwarding(l, was);
+        self.set_forwarding(l, was.0);
+        if self.t.hlim != was.1 {
+            self.set_hops(l);
+        }
         match (r, name) {
             (Some(Reply::Sysctl(mut list)), "") => {
                 if let Some(Reply::Sysctl(mine)) = self.secret(SECRET, None) {
@@ -321,7 +324,7 @@ impl Inet6 {
                 ifname: i.name.clone(),
                 link_mtu: self.link_mtu(i.index).unwrap_or(i.mtu),
                 max_mtu: i.mtu,
-                hop_limit: if s.hop_limit == 0 { self.t.hlim } else { s.hop_limit },
+                hop_limit: i.default_hops(false),
                 base_reachable: s.base,
                 reachable: s.reachable,
                 retrans: s.retrans,

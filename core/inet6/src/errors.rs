@@ -71,7 +71,8 @@ impl Inet6 {
             return l.cx.mbufs.free(e);
         }
         icmp6::Header { ty, code, rest: word.to_be_bytes() }.emit(e.as_mut_slice(), zone::strip(from), h.src);
-        send(l.cx, from, src, self.t.hlim, 0, e);
+        let hops = l.net.default_hops(ifindex, false);
+        send(l.cx, from, src, hops, 0, e);
     }
 }
 

@@ -52,10 +52,11 @@ impl Inet6 {
         m.trim_front(usize::from(info.hdr_len));
         let reply = Header { ty: ty::ECHO_REPLY, code: 0, rest: h.rest };
         reply.emit(m.as_mut_slice(), zone::strip(from), zone::strip(to));
+        let hops = l.net.default_hops(m.ifindex(), false);
         m.clear_flags(u32::MAX);
         m.set_ifindex(0);
         self.stats.inc(Stat6::IcmpReflected);
-        errors::send(l.cx, from, to, self.t.hlim, 0, m);
+        errors::send(l.cx, from, to, hops, 0, m);
     }
 
     /// An error about a packet of ours. False when it cannot be one.

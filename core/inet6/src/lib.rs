@@ -125,6 +125,7 @@ impl Inet6 {
         let flags = self.first_flags();
         if let Some(x) = l.net.iface_mut(i) {
             x.nd6 = flags;
+            x.hops.1 = self.t.hlim;
         }
         // RFC 4291 2.8; the limit of groups is not reached by the first one.
         let _ = l.net.join_group(l.cx, i, zone::embed(ALL_NODES, i).into());

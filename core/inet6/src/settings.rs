@@ -55,9 +55,8 @@ impl Inet6 {
     pub(crate) fn link_times(&mut self, l: &mut Layers<'_>, ifindex: u32, ra: &RouterAdvert) {
         let s = self.ifs.entry(ifindex).or_default();
         s.adverts += 1;
-        if ra.hop_limit != 0 {
-            s.hop_limit = ra.hop_limit;
-        }
+        let other_hops =
+            ra.hop_limit != 0 && core::mem::replace(&mut s.hop_limit, ra.hop_limit) != ra.hop_limit;
         let said = |v: u32| (v != 0).then(|| v.clamp(MIN_MS, MAX_MS));
         let before = (s.base, s.retrans);
         if let Some(r) = said(ra.retrans) {
@@ -68,6 +67,17 @@ impl Inet6 {
         }
         if before != (s.base, s.retrans) {
             self.set_times(l, ifindex);
+        }
+        if other_hops {
+            self.set_hops(l);
+        }
+    }
+
+    /// Hops of what is sent without saying: what routers ask for on that link (RFC 4861 6.3.4), else `net.inet6.ip6.hlim`.
+    pub(crate) fn set_hops(&self, l: &mut Layers<'_>) {
+        for i in l.net.interfaces_mut() {
+            let asked = self.ifs.get(&i.index).map_or(0, |s| s.hop_limit);
+            i.hops.1 = if asked == 0 { self.t.hlim } else { asked };
         }
     }
 

@@ -18,6 +18,9 @@ pub const MAX_GROUPS: usize = 1024;
 /// the bursts of a large TCP window).
 pub const TX_LIMIT: usize = 2048;
 
+/// Hops of packets when nobody said anything (IANA's recommended default).
+pub const DEFAULT_HOPS: u8 = 64;
+
 /// What a device says of itself when it is attached.
 #[derive(Clone, Debug)]
 pub struct IfAttach {
@@ -218,6 +221,8 @@ pub struct Interface {
     pub node: Option<crate::tun::Node>,
     /// Settings of Neighbour Discovery ([`iopkt_ctl::nd6`]).
     pub nd6: u32,
+    /// Hops of unicast packets whose sender did not say: IPv4, IPv6. The domains put their settings here.
+    pub hops: (u8, u8),
 }
 
 impl Interface {
@@ -236,6 +241,12 @@ impl Interface {
     /// Up, and the link not known to be down.
     pub fn is_usable(&self) -> bool {
         self.is_up() && self.link != LinkState::Down
+    }
+
+    /// Hops of packets by it whose sender did not say.
+    #[inline]
+    pub fn default_hops(&self, v4: bool) -> u8 {
+        if v4 { self.hops.0 } else { self.hops.1 }
     }
 
     /// Primary address of a family.

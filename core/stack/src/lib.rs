@@ -27,7 +27,6 @@ pub mod iface;
 mod join;
 mod listen;
 pub mod neigh;
-mod neigh_nd;
 mod net;
 mod net_addr;
 mod net_told;

@@ -4,7 +4,7 @@ use crate::Why;
 use crate::cx::{Cx, DevOp};
 use crate::domain::Change;
 use crate::hash::{KeyedMap, KeyedState};
-use crate::iface::{IfAddr, IfAttach, Interface, Life, MAX_GROUPS};
+use crate::iface::{DEFAULT_HOPS, IfAddr, IfAttach, Interface, Life, MAX_GROUPS};
 use crate::neigh::Neighbours;
 use crate::packet::Family;
 use crate::pmtu::PmtuCache;
@@ -156,6 +156,12 @@ impl Net {
     /// Index of the interface that has this address, 0 for none.
     pub fn if_with_addr(&self, a: IpAddr) -> u32 {
         self.locals.get(&a).and_then(|v| v.first()).copied().unwrap_or(0)
+    }
+
+    /// Hops of packets by an interface whose sender did not say.
+    #[inline]
+    pub fn default_hops(&self, ifindex: u32, v4: bool) -> u8 {
+        self.iface(ifindex).map_or(DEFAULT_HOPS, |i| i.default_hops(v4))
     }
 
     /// Primary address of this family of an interface.
@@ -476,5 +482,6 @@ fn loopback(index: u32, name: String) -> Interface {
         tx: VecDeque::new(),
         node: None,
         nd6: 0,
+        hops: (DEFAULT_HOPS, DEFAULT_HOPS),
     }
 }

@@ -91,6 +91,8 @@ pub struct Path {
     pub broadcast: bool,
     /// Destination is on the link (no gateway).
     pub on_link: bool,
+    /// Hops of packets whose sender did not say.
+    pub hops: u8,
 }
 
 /// An error that the network reported about a packet of ours (ICMP), or that the link found (no ARP answer).

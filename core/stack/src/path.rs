@@ -237,6 +237,7 @@ impl Net {
             local: h.kind == HopKind::Local,
             broadcast: h.kind == HopKind::Broadcast,
             on_link: h.next == dst,
+            hops: self.default_hops(h.ifindex, dst.is_ipv4()),
         })
     }
 }

@@ -376,7 +376,7 @@ pub(crate) fn shape(
         src: p.src,
         dst,
         proto,
-        ttl: opts.ttl.unwrap_or_else(|| s.ttl_for(dst)),
+        ttl: opts.ttl.unwrap_or_else(|| s.ttl_for(dst, p.hops)),
         tos: opts.tos.unwrap_or(o.class(v4)),
         df,
         oif: if forced { p.ifindex } else { 0 },

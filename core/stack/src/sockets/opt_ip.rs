@@ -6,7 +6,7 @@
 use super::Sockets;
 use super::mcast::Mreq;
 use super::options::{int_or_byte, put, put_int_or_byte};
-use super::sock::{DEFAULT_TTL, Sock, pmtudisc};
+use super::sock::{Sock, pmtudisc};
 use super::types::{SockId, SockType};
 use crate::cx::Cx;
 use crate::net::Net;
@@ -183,7 +183,7 @@ impl Sockets {
         }
         let v = match name {
             ip::TOS => i32::from(o.tos),
-            ip::TTL => i32::from(o.ttl.unwrap_or(DEFAULT_TTL)),
+            ip::TTL => i32::from(o.ttl.unwrap_or_else(|| super::opt_ip6::used_hops(s, net, true))),
             ip::MINTTL => i32::from(o.min_ttl),
             ip::HDRINCL => i32::from(o.hdrincl && s.ty == SockType::Raw),
             ip::OPTIONS => return Ok(put(out, &o.ip_options)),

@@ -7,10 +7,10 @@
 use super::Sockets;
 use super::ext6::{self, Ext6};
 use super::options::{flag, int, put, put_int};
-use super::sock::{DEFAULT_TTL, Opts, Sock, pmtudisc};
+use super::sock::{Opts, Sock, pmtudisc};
 use super::types::{SockId, SockType, proto};
 use crate::cx::Cx;
-use crate::net::Net;
+use crate::net::{LO0, Net};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -229,9 +229,9 @@ impl Opts6 {
 }
 
 impl Opts {
-    /// The options' values for packets to an address of either family: hop limit, traffic class, path MTU discovery.
-    pub fn hop_limit(&self, v4: bool) -> u8 {
-        if v4 { self.ttl } else { self.v6.hops }.unwrap_or(DEFAULT_TTL)
+    /// IP_TTL or IPV6_UNICAST_HOPS; `None` for what the interface says.
+    pub fn hop_limit(&self, v4: bool) -> Option<u8> {
+        if v4 { self.ttl } else { self.v6.hops }
     }
 
     /// IP_TOS or IPV6_TCLASS.
@@ -268,6 +268,13 @@ impl Opts {
 /// A number in a range; an `int` at least.
 fn range(v: &[u8], lo: i32, hi: i32) -> Result<i32> {
     int(v).and_then(|n| if (lo..=hi).contains(&n) { Ok(n) } else { Err(Errno::EINVAL) })
+}
+
+/// The hops that packets of a socket get whose options do not say: those of the way to its peer, else the stack's own.
+pub(super) fn used_hops(s: &Sock, net: &Net, v4: bool) -> u8 {
+    let to = s.remote.map(|r| r.ip()).filter(|a| a.is_ipv4() == v4);
+    let hop = to.and_then(|a| net.hop(a, s.opt.bound_dev, false).ok());
+    net.default_hops(hop.map_or(LO0, |h| h.ifindex), v4)
 }
 
 /// -1 for the default.
@@ -391,7 +398,7 @@ impl Sockets {
             return Ok(put_int(out, i32::from(o.v6.flag(name))));
         }
         let v = match name {
-            ip6::UNICAST_HOPS => i32::from(o.v6.hops.unwrap_or(DEFAULT_TTL)),
+            ip6::UNICAST_HOPS => i32::from(o.v6.hops.unwrap_or_else(|| used_hops(s, net, false))),
             ip6::MULTICAST_HOPS => i32::from(o.v6.mcast_hops),
             ip6::MULTICAST_IF => o.v6.mcast_if as i32,
             ip6::UNICAST_IF => o.v6.unicast_if.to_be() as i32,

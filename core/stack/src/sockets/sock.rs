@@ -328,15 +328,12 @@ impl Sock {
         joined.map_or(all, |g| g.filter.hears(source))
     }
 
-    /// Effective TTL for a destination.
-    pub fn ttl_for(&self, dst: IpAddr) -> u8 {
+    /// Effective TTL for a destination; `default` where no option says.
+    pub fn ttl_for(&self, dst: IpAddr, default: u8) -> u8 {
         match (dst.is_multicast(), dst.is_ipv4()) {
             (true, true) => self.opt.mcast_ttl,
             (true, false) => self.opt.v6.mcast_hops,
-            (false, v4) => self.opt.hop_limit(v4),
+            (false, v4) => self.opt.hop_limit(v4).unwrap_or(default),
         }
     }
 }
-
-/// `net.inet.ip.ttl`.
-pub(crate) const DEFAULT_TTL: u8 = 64;

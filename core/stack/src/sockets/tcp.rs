@@ -49,6 +49,8 @@ pub(crate) struct Conn {
     pub local: bool,
     /// Interface of the path when it was opened.
     pub ifindex: u32,
+    /// Hops of its segments where the socket's options do not say, as that interface had it when it was last asked.
+    pub hops: u8,
     /// When the program wrote last, while the machine may hold memory for it.
     pub wrote: Option<Instant>,
     /// The listener that it came by, until a program accepts it.
@@ -90,6 +92,7 @@ impl Conn {
             overhead,
             local: path.local,
             ifindex: path.ifindex,
+            hops: path.hops,
             wrote: None,
             parent: None,
             queued: false,

@@ -64,7 +64,7 @@ impl Sockets {
         let p = Packet { proto: proto::TCP, src: a.remote, dst: a.local, ifindex: info.ifindex };
         // [RFC9293 MUST-42]
         match self.demux.find(&self.table, &p) {
-            None => self.no_connection(cx, &a, m),
+            None => self.no_connection(cx, net, &a, m),
             Some(slot) if self.table.at(slot).is_some_and(|s| s.is_listening()) => {
                 self.listener_input(cx, net, slot, &a, m, None);
             }
@@ -118,33 +118,34 @@ impl Sockets {
             Some(l) if self.table.at(l).is_some_and(|s| s.is_listening()) => {
                 self.listener_input(cx, net, l, a, m, Some(above));
             }
-            _ => self.no_connection(cx, a, m),
+            _ => self.no_connection(cx, net, a, m),
         }
     }
 
     /// CLOSED: everything but a reset is answered with one (RFC 9293 section 3.10.7.1).
-    pub(super) fn no_connection(&mut self, cx: &mut Cx, a: &Arrived, m: Mbuf) {
+    pub(super) fn no_connection(&mut self, cx: &mut Cx, net: &Net, a: &Arrived, m: Mbuf) {
+        let hops = net.default_hops(m.ifindex(), a.local.is_ipv4());
         cx.drop(m, Why::NoSocket);
         self.stats.tcp.no_socket += 1;
         // At the pace at which they are answered: a scan must not fill the log.
         let first = a.seg.flags.has(Flags::SYN) && !a.seg.flags.has(Flags::ACK);
-        if self.reset(cx, a) && first && self.tune.log_refused {
+        if self.reset(cx, a, hops) && first && self.tune.log_refused {
             cx.log(5, alloc::format!("Connection attempt to TCP {} from {}", a.local, a.remote));
         }
     }
 
     /// Sends the reset that answers a segment; whether there was one to send.
-    pub(super) fn reset(&mut self, cx: &mut Cx, a: &Arrived) -> bool {
+    fn reset(&mut self, cx: &mut Cx, a: &Arrived, hops: u8) -> bool {
         let Some(seg) = iopkt_tcp::listen::reset(&a.seg, a.len).filter(|_| self.rst_allowed(cx)) else {
             return false;
         };
         self.stats.tcp.resets_sent += 1;
-        self.bare(cx, a, &seg);
+        self.bare(cx, a, &seg, hops);
         true
     }
 
     /// Sends a segment that belongs to no connection, in answer to `a`.
-    pub(super) fn bare(&mut self, cx: &mut Cx, a: &Arrived, seg: &SegOut<'_>) {
+    pub(super) fn bare(&mut self, cx: &mut Cx, a: &Arrived, seg: &SegOut<'_>, ttl: u8) {
         let Some(mut m) = cx.mbufs.alloc() else { return };
         let (src, dst) = (a.local.ip(), a.remote.ip());
         let sum = pseudo(src, dst, proto::TCP, seg.len() as u32);
@@ -156,7 +157,7 @@ impl Sockets {
             src,
             dst,
             proto: proto::TCP,
-            ttl: super::sock::DEFAULT_TTL,
+            ttl,
             tos: 0,
             df: true,
             oif: 0,

@@ -312,13 +312,15 @@ impl Sockets {
     /// Answers a SYN without remembering it.
     fn send_cookie(&mut self, cx: &mut Cx, net: &Net, slot: u32, a: &Arrived, m: Mbuf) {
         cx.drop(m, Why::Handled);
-        let Some((cfg, _)) = self.child_config(cx, net, slot, a) else { return };
-        if let Some(Sock { body: Body::Listen(l), .. }) = self.table.at_mut(slot) {
+        let Some((cfg, path)) = self.child_config(cx, net, slot, a) else { return };
+        let mut hops = path.hops;
+        if let Some(Sock { body: Body::Listen(l), opt, .. }) = self.table.at_mut(slot) {
             l.cookies_at = Some(cx.now);
+            hops = opt.hop_limit(a.local.is_ipv4()).unwrap_or(hops);
         }
         self.stats.tcp.cookies_sent += 1;
         let seg = cookie::syn_ack(&cx.secret, cx.now, &cfg, a.local, a.remote, &a.seg);
-        self.bare(cx, a, &seg);
+        self.bare(cx, a, &seg, hops);
     }
 
     /// An ACK that belongs to no connection: a cookie that comes back makes one, anything else is reset.
@@ -329,14 +331,14 @@ impl Sockets {
         let full = l.ready.len() > l.backlog;
         // Cookies are only guessed at while some may be under way.
         if l.cookies_at.is_none_or(|t| cx.now.since(t) > COOKIE_LIFE) {
-            return self.no_connection(cx, a, m);
+            return self.no_connection(cx, net, a, m);
         }
         let Some((cfg, path)) = self.child_config(cx, net, slot, a) else {
             return cx.drop(m, Why::NoRoute);
         };
         let Some((tcb, out)) = cookie::check(&cx.secret, cx.now, &cfg, a.local, a.remote, &a.seg) else {
             self.stats.tcp.cookies_bad += 1;
-            return self.no_connection(cx, a, m);
+            return self.no_connection(cx, net, a, m);
         };
         if full {
             self.stats.tcp.listen_overflow += 1;

@@ -67,7 +67,9 @@ impl Sockets {
                     let v4 = remote.is_some_and(|r| r.is_ipv4());
                     let (sum, tso) =
                         if v4 { (IFCAP_TCP4CSUM, IFCAP_TSO4) } else { (IFCAP_TCP6CSUM, IFCAP_TSO6) };
-                    let i = net.iface(c.ifindex).filter(|_| !c.local);
+                    let i = net.iface(c.ifindex);
+                    c.hops = i.map_or(c.hops, |i| i.default_hops(v4));
+                    let i = i.filter(|_| !c.local);
                     // Nobody cuts behind extension headers but the stack itself.
                     let tso = if v4 || opt.v6.wire.is_empty() { tso } else { 0 };
                     c.tcb.set_tso_max(match i {
@@ -107,7 +109,7 @@ impl Sockets {
         // The two ECN bits of a stream are the machine's (RFC 3168), whatever IP_TOS said.
         // [RFC9293 MUST-49] [RFC9293 MUST-48] [RFC9293 SHLD-21] [RFC9293 SHLD-22]
         let v4 = dst.is_ipv4();
-        let (ttl, tos) = (opt.hop_limit(v4), opt.class(v4) & !3);
+        let (ttl, tos) = (opt.hop_limit(v4).unwrap_or(c.hops), opt.class(v4) & !3);
         // [RFC1191 3]
         let df = !matches!(opt.discover(v4), pmtudisc::DONT | pmtudisc::OMIT);
         let (oif, dontroute, txprio) = (opt.bound_dev, opt.dontroute, opt.txprio);
