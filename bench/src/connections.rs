@@ -9,7 +9,7 @@ use crate::procfs;
 use crate::programs::{self, Skip};
 use crate::report::{Better, Row, Stat, Table};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 /// `__serve ADDR PORT`: answers for ever.
@@ -17,13 +17,13 @@ pub const SERVER: &str = "__serve";
 /// `__connect ADDR PORT CLIENTS SECONDS`: prints what came of it.
 pub const CLIENT: &str = "__connect";
 
-const PORT: u16 = 7010;
+pub const PORT: u16 = 7010;
 const LEN: usize = 64;
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn address(args: &[String]) -> Result<SocketAddr, String> {
     let [addr, port, ..] = args else { return Err("needs an address and a port".into()) };
-    let addr: Ipv4Addr = addr.parse().map_err(|e| format!("{addr}: {e}"))?;
+    let addr: IpAddr = addr.parse().map_err(|e| format!("{addr}: {e}"))?;
     Ok((addr, port.parse().map_err(|e| format!("{port}: {e}"))?).into())
 }
 

@@ -14,7 +14,7 @@ usage: iopkt-bench [options] all|memory|instructions|size|start|idle|tcp|bulk|la
   bulk      iperf3 over TAP with and without offloads, beside the kernel over veth, gVisor, slirp4netns and smoltcp
   latency   64-byte request and response, redis, ping
   connections  how many a second, 64 bytes each, beside the kernel over veth and gVisor
-  families  IPv6 beside IPv4 over TAP, and over the kernel's veth: iperf3, request and response
+  families  IPv6 beside IPv4 over TAP, and over the kernel's veth: iperf3, request and response, connections, local programs
   local     two programs on one stack over lo0: iperf3, TCP and UDP, beside the kernel's lo
   lossy     CUBIC over a cable that delays and loses, beside the kernel's (not in all)
   all       all of them

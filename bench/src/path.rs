@@ -105,7 +105,7 @@ impl Path {
         Path::set_up(kind, o, false)
     }
 
-    /// A way with both families: [`Kind::Tap`] or [`Kind::Veth`].
+    /// A way with both families: [`Kind::Tap`], [`Kind::TapPlain`] or [`Kind::Veth`].
     pub fn dual(kind: Kind, o: &Options) -> Path {
         let p = Path::set_up(kind, o, true);
         // Duplicate address detection takes a second.
