@@ -25,10 +25,13 @@ impl Names {
 
     /// A host.
     pub fn host(&self, a: IpAddr) -> String {
-        match a {
-            IpAddr::V4(v4) if !self.numeric => host_of(v4).unwrap_or_else(|| a.to_string()),
-            _ => a.to_string(),
-        }
+        self.zoned(a, None)
+    }
+
+    /// A host, behind its address the zone where it has one.
+    pub fn zoned(&self, a: IpAddr, zone: Option<&str>) -> String {
+        let named = if self.numeric { None } else { host_of(a) };
+        named.unwrap_or_else(|| crate::addr::zoned(a, zone))
     }
 
     /// A port of `tcp` or `udp`.

@@ -4,7 +4,7 @@ use crate::addr::{inet_aton, inet_network};
 use crate::dns::{self, Conf, Exchange};
 use iopkt_client::Session;
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// The IPv4 address that a user means.
@@ -73,7 +73,7 @@ impl<'a> Names<'a> {
         if let Some(n) = self.known.get(&a) {
             return n.clone();
         }
-        let mut n = host_of(a);
+        let mut n = host_of(a.into());
         if n.is_none() && !conf.servers.is_empty() {
             match dns::name_of(&mut dns::Net(self.session), conf, a) {
                 Ok(found) => n = found,
@@ -86,14 +86,14 @@ impl<'a> Names<'a> {
 }
 
 /// The name of an address in /etc/hosts.
-pub fn host_of(a: Ipv4Addr) -> Option<String> {
+pub fn host_of(a: IpAddr) -> Option<String> {
     find_name(&std::fs::read_to_string("/etc/hosts").ok()?, a)
 }
 
-fn find_name(text: &str, a: Ipv4Addr) -> Option<String> {
+fn find_name(text: &str, a: IpAddr) -> Option<String> {
     text.lines().find_map(|l| {
         let mut words = l.split('#').next().unwrap_or("").split_whitespace();
-        let here = inet_aton(words.next()?)? == a;
+        let here = crate::addr::parse(words.next()?)? == a;
         words.next().filter(|_| here).map(str::to_string)
     })
 }
@@ -178,8 +178,8 @@ mod tests {
         assert_eq!(find(t, "modem", inet_aton), Some(Ipv4Addr::new(10, 0, 0, 1)));
         assert_eq!(find(t, "localhost", inet_aton), Some(Ipv4Addr::LOCALHOST));
         assert_eq!(find(t, "no", inet_aton), None);
-        assert_eq!(find_name(t, Ipv4Addr::new(10, 0, 0, 1)).as_deref(), Some("Modem"));
-        assert_eq!(find_name(t, Ipv4Addr::new(1, 2, 3, 4)), None);
+        assert_eq!(find_name(t, IpAddr::from([10, 0, 0, 1])).as_deref(), Some("Modem"));
+        assert_eq!(find_name(t, IpAddr::from([1, 2, 3, 4])), None);
         assert_eq!(find(t, "six", inet_aton), None);
         let six = |name| find(t, name, |a| a.parse::<Ipv6Addr>().ok());
         assert_eq!((six("six"), six("no")), (Some(Ipv6Addr::LOCALHOST), None));

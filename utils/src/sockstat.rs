@@ -141,8 +141,8 @@ fn of_socket(
         pid,
         fd,
         proto: if k.family == 6 { format!("{}6", k.proto) } else { k.proto.clone() },
-        local: endpoint(Some(k.local), &k.proto, names),
-        foreign: endpoint(k.remote, &k.proto, names),
+        local: endpoint(Some(k.local), k.zone.as_deref(), &k.proto, names),
+        foreign: endpoint(k.remote, k.zone.as_deref(), &k.proto, names),
     };
     match holders.get(&k.ino).filter(|_| k.ino != 0) {
         Some(l) => l.iter().map(|h| row(h.uid, node(&h.command), h.pid, Some(h.fd))).collect(),
@@ -240,6 +240,7 @@ mod tests {
             id: 1,
             ino,
             uid: 0,
+            zone: None,
         }
     }
 

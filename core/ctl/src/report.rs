@@ -87,6 +87,9 @@ pub struct RouteInfo {
     pub link: Option<[u8; 6]>,
     /// Metrics that the network may not change (`route -lock`): [`RTV_MTU`] or 0.
     pub locks: u32,
+    /// The link of a destination of link-local scope, which is not `ifname` where the address is our own (that is on lo0). On a request
+    /// `None` means `ifname`.
+    pub zone: Option<String>,
 }
 
 impl RouteInfo {
@@ -105,6 +108,7 @@ impl RouteInfo {
             ifindex: 0,
             link: None,
             locks: 0,
+            zone: None,
         }
     }
 }
@@ -167,6 +171,8 @@ pub struct SockInfo {
     pub ino: u64,
     /// User that made it.
     pub uid: u32,
+    /// The link of its addresses of link-local scope, if it has any.
+    pub zone: Option<String>,
 }
 
 /// One named counter.

@@ -65,6 +65,7 @@ impl Inet6 {
         else {
             return;
         };
+        self.stats.error(ty, code);
         let quote = b.len().min(MIN_MTU - ipv6::HEADER_LEN - HEADER_LEN);
         let Some(mut e) = l.cx.mbufs.alloc_len(HEADER_LEN + quote) else { return };
         if e.append(HEADER_LEN).is_none() || !e.extend_from_slice(&b[..quote]) {

@@ -132,6 +132,7 @@ impl Inet6 {
         let room = MIN_MTU - HEADER_LEN - b.len();
         nd::push_redirected(&mut b, m.as_slice(), room);
         self.stats.inc(Stat6::RedirectsOut);
+        self.stats.error(ty::REDIRECT, 0);
         debug_assert_eq!(HOPS, 255);
         self.nd_send(l, h.ifindex, from, p.src, b);
     }

@@ -24,6 +24,7 @@ impl Inet6 {
                 return l.cx.drop(m, Why::BadIcmp);
             }
         };
+        self.stats.icmp(h.ty, false);
         // Sockets see every message before we take it apart.
         let Some(m) = l.sockets.input(l.cx, l.net, info, m) else { return };
         let ok = match h.ty {
@@ -32,6 +33,7 @@ impl Inet6 {
             ty::NEIGHBOR_ADVERT => self.na_input(l, p, &h, hl, &m),
             ty::ROUTER_ADVERT => self.ra_input(l, p, &h, hl, &m),
             ty::REDIRECT => self.redirect_input(l, p, &h, hl, &m),
+            ty::ROUTER_SOLICIT if self.t.forwarding => self.rs_input(l, p, &h, hl, &m),
             ty::MLD_QUERY | ty::MLD_REPORT | ty::MLD2_REPORT | ty::MLD_DONE => {
                 self.mld_input(l, p, &h, hl, &m)
             }

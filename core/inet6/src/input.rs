@@ -30,6 +30,7 @@ impl Inet6 {
             Ok(h) => h,
             Err(bad) => return self.bad_header(l, m, bad),
         };
+        self.stats.header(h.next, 1);
         m.truncate(HEADER_LEN + h.payload_len);
         let i = m.ifindex();
         if !self.disabled.is_empty() && self.disabled.contains(&i) {
@@ -106,6 +107,7 @@ impl Inet6 {
         if with_it > 0 {
             self.stats.add(Stat6::Total, with_it);
             self.stats.add(Stat6::Delivered, with_it);
+            self.stats.header(upper.proto, with_it);
         }
         let Some(m) = left else { return };
         if upper.proto == next::UDP {

@@ -298,7 +298,7 @@ impl Inet6 {
             Some(IpAddr::V6(a)) => a,
             _ => Ipv6Addr::UNSPECIFIED,
         };
-        let Some(m) = nd::packet(l, from, to, 1, b) else { return };
+        let Some(m) = nd::packet(l, &mut self.stats, from, to, 1, b) else { return };
         let Some(m) = with_alert(l, m) else { return };
         self.stats.inc(Stat6::MldReportsOut);
         let mtu = l.net.iface(ifindex).map_or(0, |i| i.mtu);

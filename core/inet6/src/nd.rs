@@ -4,6 +4,7 @@
 //! ([`iopkt_stack::neigh`]), our own addresses are `dad`'s, routers `router`'s.
 
 use crate::input::Packet;
+use crate::stats::Stats;
 use crate::{ALL_NODES, Inet6, Stat6};
 use alloc::format;
 use alloc::vec::Vec;
@@ -34,10 +35,14 @@ struct Options {
     nonce: Option<[u8; 6]>,
 }
 
-fn read(b: &[u8], ty: u8) -> Option<Options> {
+fn read(b: &[u8], ty: u8, stats: &mut Stats) -> Option<Options> {
     let mut o = Options::default();
     for x in nd::options(b) {
-        match x.ok()? {
+        let Ok(x) = x else {
+            stats.inc(Stat6::NdBadOptions);
+            return None;
+        };
+        match x {
             Opt::SourceLink(m) if ty == opt::SOURCE_LINK => o.link = Some(m),
             Opt::TargetLink(m) if ty == opt::TARGET_LINK => o.link = Some(m),
             Opt::Nonce(n) => o.nonce = n.first_chunk().copied(),
@@ -59,7 +64,7 @@ impl Inet6 {
         m: &Mbuf,
     ) -> bool {
         self.stats.inc(Stat6::NsIn);
-        let Some((target, o)) = ns(p, h, &m.as_slice()[hl + HEADER_LEN..]) else {
+        let Some((target, o)) = ns(p, h, &m.as_slice()[hl + HEADER_LEN..], &mut self.stats) else {
             self.stats.inc(Stat6::BadNs);
             return false;
         };
@@ -141,7 +146,8 @@ impl Inet6 {
         let body = &m.as_slice()[hl + HEADER_LEN..];
         let good = p.h.hop_limit == HOPS && h.code == 0 && !(p.group && f.solicited);
         let parsed = nd::target(body).filter(|(t, _)| good && !t.is_multicast());
-        let Some((target, o)) = parsed.and_then(|(t, rest)| Some((t, read(rest, opt::TARGET_LINK)?))) else {
+        let whole = parsed.and_then(|(t, rest)| Some((t, read(rest, opt::TARGET_LINK, &mut self.stats)?)));
+        let Some((target, o)) = whole else {
             self.stats.inc(Stat6::BadNa);
             return false;
         };
@@ -168,6 +174,30 @@ impl Inet6 {
                     self.router_is_host(l, ifindex, target);
                 }
             }
+        }
+        true
+    }
+
+    /// A router hears a host ask for routers: what it says of itself is learned (RFC 4861 6.2.6); the answer is the daemon's. False when
+    /// it is none to be believed (6.1.1).
+    pub(crate) fn rs_input(
+        &mut self,
+        l: &mut Layers<'_>,
+        p: &Packet,
+        h: &Header,
+        hl: usize,
+        m: &Mbuf,
+    ) -> bool {
+        let o = read(&m.as_slice()[hl + HEADER_LEN..], opt::SOURCE_LINK, &mut self.stats);
+        let nobody = p.src.is_unspecified();
+        let good = p.h.hop_limit == HOPS && h.code == 0;
+        let Some(o) = o.filter(|o| good && !(nobody && o.link.is_some())) else {
+            self.stats.inc(Stat6::BadRs);
+            return false;
+        };
+        if let Some(link) = o.link {
+            let got = l.net.neigh.heard(l.cx, m.ifindex(), p.src.into(), link);
+            self.learned(l, m.ifindex(), p.src, link, got);
         }
         true
     }
@@ -245,7 +275,7 @@ impl Inet6 {
         to: Ipv6Addr,
         b: Vec<u8>,
     ) {
-        let Some(m) = packet(l, from, to, HOPS, b) else { return };
+        let Some(m) = packet(l, &mut self.stats, from, to, HOPS, b) else { return };
         let kind = if to.is_multicast() { HopKind::Multicast } else { HopKind::Unicast };
         let mtu = l.net.iface(ifindex).map_or(0, |i| i.mtu);
         let h = Hop { ifindex, next: to.into(), src: None, mtu, kind, route: None };
@@ -262,7 +292,7 @@ impl Inet6 {
         mac: [u8; 6],
         b: Vec<u8>,
     ) {
-        let Some(m) = packet(l, from, to, HOPS, b) else { return };
+        let Some(m) = packet(l, &mut self.stats, from, to, HOPS, b) else { return };
         self.ether_output(l, ifindex, mac, m);
     }
 }
@@ -270,6 +300,7 @@ impl Inet6 {
 /// A whole packet of an ICMPv6 message (checksum zero).
 pub(crate) fn packet(
     l: &mut Layers<'_>,
+    stats: &mut Stats,
     from: Ipv6Addr,
     to: Ipv6Addr,
     hops: u8,
@@ -277,6 +308,7 @@ pub(crate) fn packet(
 ) -> Option<Mbuf> {
     let (src, dst) = (zone::strip(from), zone::strip(to));
     let h = Header::parse_unchecked(&b)?;
+    stats.icmp(h.ty, true);
     h.emit(&mut b, src, dst);
     let ip = ipv6::Header {
         traffic_class: 0,
@@ -294,10 +326,10 @@ pub(crate) fn packet(
 }
 
 /// Reads a solicitation and checks it (RFC 4861 7.1.1).
-fn ns(p: &Packet, h: &Header, body: &[u8]) -> Option<(Ipv6Addr, Options)> {
+fn ns(p: &Packet, h: &Header, body: &[u8], stats: &mut Stats) -> Option<(Ipv6Addr, Options)> {
     debug_assert_eq!(h.ty, ty::NEIGHBOR_SOLICIT);
     let (target, rest) = nd::target(body)?;
-    let o = read(rest, opt::SOURCE_LINK)?;
+    let o = read(rest, opt::SOURCE_LINK, stats)?;
     let from_nobody = p.src.is_unspecified();
     let good = p.h.hop_limit == HOPS
         && h.code == 0

@@ -9,7 +9,7 @@ use iopkt_stack::sockets::read_wire;
 use iopkt_stack::{Hop, HopKind, IcmpErr, IpOut, LO0, Layers, Why, ether, gso};
 use iopkt_wire::ethernet::TYPE_IPV6;
 use iopkt_wire::icmp6::{ty, unreach};
-use iopkt_wire::ipv6::{HEADER_LEN, Header, MAX_LEN};
+use iopkt_wire::ipv6::{HEADER_LEN, Header, MAX_LEN, next};
 
 impl Inet6 {
     pub(crate) fn ip6_output(&mut self, l: &mut Layers<'_>, o: IpOut) {
@@ -46,6 +46,11 @@ impl Inet6 {
             return self.output_raw(l, h, o);
         }
         self.stats.inc(Stat6::OutLocal);
+        if o.proto == next::ICMP6
+            && let Some(ty) = o.m.as_slice().first()
+        {
+            self.stats.icmp(*ty, true);
+        }
         let (first, label, ext) = read_wire(&o.options).unwrap_or((o.proto, None, &[]));
         if HEADER_LEN + ext.len() + o.m.len() > MAX_LEN {
             l.cx.drop_all(o.rest, Why::BadLength);

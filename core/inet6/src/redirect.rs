@@ -36,6 +36,7 @@ impl Inet6 {
             return false;
         };
         let Ok(options) = nd::options(options).collect::<Result<alloc::vec::Vec<_>, ()>>() else {
+            self.stats.inc(Stat6::NdBadOptions);
             self.stats.inc(Stat6::BadRedirect);
             return false;
         };

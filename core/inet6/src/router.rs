@@ -162,6 +162,7 @@ impl Inet6 {
         let parsed = RouterAdvert::parse(h.rest, body).filter(|_| good);
         let options = parsed.and_then(|(_, o)| nd::options(o).collect::<Result<Vec<_>, ()>>().ok());
         let (Some((ra, _)), Some(options)) = (parsed, options) else {
+            self.stats.add(Stat6::NdBadOptions, parsed.is_some().into());
             self.stats.inc(Stat6::BadRa);
             return false;
         };

@@ -1,8 +1,12 @@
 //! Counters of the domain, in `netstat -s`'s words. They live here and not in the shard, so that a variant without IPv6 does not
 //! list them.
 
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use iopkt_ctl::Counter;
+use iopkt_wire::icmp6::{param, timxceed, ty, unreach};
+use iopkt_wire::ipv6::next;
 
 macro_rules! stats {
     ($($name:ident = $group:literal $text:literal,)*) => {
@@ -49,7 +53,6 @@ stats! {
     IcmpBadLength = "icmp6" "{} messages with bad length",
     IcmpReflected = "icmp6" "{} message responses generated",
     IcmpPmtuChanges = "icmp6" "{} path MTU changes",
-    NdTooManyOptions = "icmp6" "{} messages with too many ND options",
     NdBadOptions = "icmp6" "{} messages with bad ND options",
     BadNs = "icmp6" "{} bad neighbor solicitation messages",
     BadNa = "icmp6" "{} bad neighbor advertisement messages",
@@ -70,13 +73,44 @@ stats! {
     MldReportsOut = "mld" "{} reports sent",
 }
 
+/// Errors by what they say, in netstat's words.
+const ERRORS: [&str; 13] = [
+    "no route",
+    "administratively prohibited",
+    "beyond scope",
+    "address unreachable",
+    "port unreachable",
+    "packet too big",
+    "time exceed transit",
+    "time exceed reassembly",
+    "erroneous header field",
+    "unrecognized next header",
+    "unrecognized option",
+    "redirect",
+    "unknown",
+];
+
 /// The counters of a domain.
 #[derive(Clone, Debug)]
-pub struct Stats([u64; ALL.len()]);
+pub struct Stats {
+    events: [u64; ALL.len()],
+    /// Packets by the header that follows the fixed one.
+    headers: [u64; 256],
+    /// ICMPv6 messages by type: that came, that went.
+    icmp_in: [u64; 256],
+    icmp_out: [u64; 256],
+    errors: [u64; ERRORS.len()],
+}
 
 impl Default for Stats {
     fn default() -> Stats {
-        Stats([0; ALL.len()])
+        Stats {
+            events: [0; ALL.len()],
+            headers: [0; 256],
+            icmp_in: [0; 256],
+            icmp_out: [0; 256],
+            errors: [0; ERRORS.len()],
+        }
     }
 }
 
@@ -90,12 +124,38 @@ impl Stats {
     /// Counts `n` events.
     #[inline]
     pub fn add(&mut self, s: Stat6, n: u64) {
-        self.0[s as usize] += n;
+        self.events[s as usize] += n;
     }
 
     /// Events counted.
     pub fn get(&self, s: Stat6) -> u64 {
-        self.0[s as usize]
+        self.events[s as usize]
+    }
+
+    /// Counts packets whose fixed header names `next`.
+    #[inline]
+    pub fn header(&mut self, next: u8, n: u64) {
+        self.headers[usize::from(next)] += n;
+    }
+
+    /// Counts an ICMPv6 message of a type.
+    #[inline]
+    pub fn icmp(&mut self, ty: u8, out: bool) {
+        let h = if out { &mut self.icmp_out } else { &mut self.icmp_in };
+        h[usize::from(ty)] += 1;
+    }
+
+    /// Counts an error that is to be sent.
+    pub fn error(&mut self, t: u8, code: u8) {
+        let what = match (t, code) {
+            (ty::UNREACHABLE, unreach::NO_ROUTE..=unreach::PORT) => usize::from(code),
+            (ty::TOO_BIG, _) => 5,
+            (ty::TIME_EXCEEDED, timxceed::HOP_LIMIT | timxceed::REASSEMBLY) => 6 + usize::from(code),
+            (ty::PARAM_PROBLEM, param::HEADER..=param::OPTION) => 8 + usize::from(code),
+            (ty::REDIRECT, _) => 11,
+            _ => 12,
+        };
+        self.errors[what] += 1;
     }
 
     /// All of them as data, in netstat's order.
@@ -105,6 +165,72 @@ impl Stats {
             text: (*text).into(),
             value: *value,
         };
-        ALL.iter().zip(&self.0).map(row).collect()
+        let mut v: Vec<Counter> = ALL.iter().zip(&self.events).map(row).collect();
+        let mut histogram = |group: &str, title: &str, of: &[u64], name: &dyn Fn(u8) -> String| {
+            v.extend(of.iter().enumerate().filter(|x| *x.1 != 0).map(|(i, value)| Counter {
+                group: group.into(),
+                text: format!("{title}: {}: {{}}", name(i as u8)),
+                value: *value,
+            }));
+        };
+        histogram("ip6", "input histogram", &self.headers, &header_name);
+        histogram("icmp6", "output histogram", &self.icmp_out, &icmp_name);
+        histogram("icmp6", "input histogram", &self.icmp_in, &icmp_name);
+        let error = |i: u8| ERRORS[usize::from(i)].into();
+        histogram("icmp6", "histogram of error messages to be generated", &self.errors, &error);
+        v
     }
+}
+
+/// netstat's name of a next header; a number where it has none.
+fn header_name(n: u8) -> String {
+    let name = match n {
+        next::HOP_BY_HOP => "hop by hop",
+        1 => "ICMP",
+        4 => "IP",
+        next::TCP => "TCP",
+        next::UDP => "UDP",
+        41 => "IP6",
+        next::ROUTING => "routing",
+        next::FRAGMENT => "fragment",
+        50 => "ESP",
+        51 => "AH",
+        next::ICMP6 => "ICMP6",
+        next::NONE => "no next header",
+        next::DEST_OPTS => "destination option",
+        89 => "OSPF",
+        103 => "PIM",
+        132 => "SCTP",
+        136 => "UDP-Lite",
+        _ => return format!("#{n}"),
+    };
+    name.into()
+}
+
+/// netstat's name of a type of ICMPv6; a number where it has none.
+fn icmp_name(t: u8) -> String {
+    let name = match t {
+        ty::UNREACHABLE => "unreach",
+        ty::TOO_BIG => "packet too big",
+        ty::TIME_EXCEEDED => "time exceed",
+        ty::PARAM_PROBLEM => "parameter problem",
+        ty::ECHO => "echo",
+        ty::ECHO_REPLY => "echo reply",
+        ty::MLD_QUERY => "multicast listener query",
+        ty::MLD_REPORT => "multicast listener report",
+        ty::MLD_DONE => "multicast listener done",
+        ty::ROUTER_SOLICIT => "router solicitation",
+        ty::ROUTER_ADVERT => "router advertisement",
+        ty::NEIGHBOR_SOLICIT => "neighbor solicitation",
+        ty::NEIGHBOR_ADVERT => "neighbor advertisement",
+        ty::REDIRECT => "redirect",
+        138 => "router renumbering",
+        ty::NODE_QUERY => "node information request",
+        ty::NODE_REPLY => "node information reply",
+        141 => "inverse neighbor solicitation",
+        142 => "inverse neighbor advertisement",
+        ty::MLD2_REPORT => "MLDv2 listener report",
+        _ => return format!("#{t}"),
+    };
+    name.into()
 }

@@ -104,7 +104,11 @@ fn transfer(p: &mut Pair, n: usize) -> u64 {
     }
     assert!(got == data, "{} of {n} bytes, sent {sent}, or others than were sent", got.len());
     let stats = p.hosts[0].s.sockets.stats();
-    let again = stats.iter().find(|c| c.text.contains("data packets retransmitted")).unwrap().value;
+    let again = stats
+        .iter()
+        .find(|c| c.group == "tcp6" && c.text.contains("data packets retransmitted"))
+        .unwrap()
+        .value;
     for (h, id) in p.hosts.iter_mut().zip([c, s]) {
         h.s.sockets.close(&mut h.s.cx, &mut h.s.net, id, false);
     }

@@ -2,16 +2,26 @@
 
 use crate::cx::Cx;
 use crate::domain::Layers;
+use crate::packet::Family;
 use crate::shard::Shard;
 use crate::sockets::Sockets;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use iopkt_base::{Errno, zone};
 use iopkt_ctl::{Counter, GroupInfo, ProtoStats, Reply, Request};
 
 /// Entries in one page of a listing: about 100 bytes each, so that a page fits a message.
 pub(crate) const PAGE: usize = 256;
+
+/// The interface that is the zone of an address, by number.
+fn scope(a: &SocketAddr) -> Option<u32> {
+    match a {
+        SocketAddr::V6(a) if a.scope_id() != 0 => Some(a.scope_id()),
+        _ => None,
+    }
+}
 
 impl Shard {
     /// Answers a configuration request; `None` for one that the runtime must answer (loading, drivers, the
@@ -43,7 +53,11 @@ impl Shard {
             | Request::GetRoute { .. }
             | Request::FlushRoutes => Some(self.ctl_route(r)),
             Request::Sockets { cursor } => {
-                let (list, next) = self.sockets.list(*cursor, PAGE);
+                let (mut list, next) = self.sockets.list(*cursor, PAGE);
+                for s in &mut list {
+                    let zone = scope(&s.local).or_else(|| s.remote.as_ref().and_then(scope));
+                    s.zone = zone.and_then(|z| self.net.ifname(z)).map(Into::into);
+                }
                 Some(Reply::Sockets { list, next })
             }
             Request::Stats => Some(Reply::Stats(self.stats())),
@@ -122,6 +136,7 @@ impl Shard {
         let mut all = self.cx.counters.report();
         // What a family counts itself stands behind what all count.
         let Shard { cx, net, sockets, domains, .. } = self;
+        let six = domains.iter().any(|d| d.family() == Family::V6);
         for d in domains.iter_mut() {
             if let Some(Reply::Stats(s)) = d.ctl(&mut Layers { cx, net, sockets }, &Request::Stats) {
                 all.extend(s.counters);
@@ -129,7 +144,7 @@ impl Shard {
         }
         let (tail, mut counters): (Vec<Counter>, Vec<Counter>) =
             all.into_iter().partition(|c| c.group == "arp" || c.group == "drop");
-        counters.extend(self.sockets.stats());
+        counters.extend(self.sockets.stats().into_iter().filter(|c| six || !c.group.ends_with('6')));
         counters.extend(tail);
         let s = self.cx.mbufs.pool().stats();
         let mut mbuf = |text: &str, value: u64| {

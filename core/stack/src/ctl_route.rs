@@ -59,6 +59,7 @@ impl Shard {
                 ifindex: n.ifindex,
                 link: n.mac,
                 locks: 0,
+                zone: zone_of(&self.net, n.ip),
             });
         }
         all.sort_by_key(|r| (r.dst.is_ipv6(), r.dst, r.prefix_len));
@@ -69,8 +70,10 @@ impl Shard {
     /// A request with the zone of the named interface in its addresses of link-local scope.
     fn zoned(&self, i: &RouteInfo) -> RouteInfo {
         let named = i.ifname.as_deref().map_or(0, |n| self.net.ifindex_of(n));
-        let of = |a: IpAddr| if zone::of_ip(&a) == 0 { zone::embed_ip(a, named) } else { a };
-        RouteInfo { dst: of(i.dst), gateway: i.gateway.map(of), src: i.src.map(of), ..i.clone() }
+        let zone = i.zone.as_deref().map_or(named, |n| self.net.ifindex_of(n));
+        let to = |a: IpAddr, zone| if zone::of_ip(&a) == 0 { zone::embed_ip(a, zone) } else { a };
+        let of = |a: IpAddr| to(a, named);
+        RouteInfo { dst: to(i.dst, zone), gateway: i.gateway.map(of), src: i.src.map(of), ..i.clone() }
     }
 
     /// Checks a request and completes it: the interface follows from the gateway, or from the name.
@@ -222,5 +225,11 @@ pub(crate) fn info(net: &Net, r: &Route) -> RouteInfo {
         ifindex: r.ifindex,
         link: None,
         locks: r.locks,
+        zone: zone_of(net, r.dst),
     }
+}
+
+/// The name of the interface that an address's zone is.
+fn zone_of(net: &Net, a: IpAddr) -> Option<alloc::string::String> {
+    net.ifname(zone::of_ip(&a)).map(Into::into)
 }

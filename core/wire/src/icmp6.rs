@@ -7,7 +7,7 @@ use core::net::Ipv6Addr;
 /// Length of the header that all types share (the last 4 bytes differ in meaning).
 pub const HEADER_LEN: usize = 8;
 
-/// Types (RFC 4443, 4861, 2710, 3810, 4286).
+/// Types (RFC 4443, 4861, 2710, 3810, 4286, 4620).
 #[allow(missing_docs)]
 pub mod ty {
     pub const UNREACHABLE: u8 = 1;
@@ -24,6 +24,8 @@ pub mod ty {
     pub const NEIGHBOR_SOLICIT: u8 = 135;
     pub const NEIGHBOR_ADVERT: u8 = 136;
     pub const REDIRECT: u8 = 137;
+    pub const NODE_QUERY: u8 = 139;
+    pub const NODE_REPLY: u8 = 140;
     pub const MLD2_REPORT: u8 = 143;
 }
 

@@ -32,7 +32,11 @@ impl World {
     /// Counters with Linux's names, those that the stack has.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let all = self.shard.sockets.stats();
-        let value = |text: &str| all.iter().find(|c| c.group == "tcp" && c.text == text).map(|c| c.value);
+        // Linux counts both versions of IP as one.
+        let value = |text: &str| {
+            let of = all.iter().filter(|c| c.group.starts_with("tcp") && c.text == text);
+            of.map(|c| c.value).reduce(|a, b| a + b)
+        };
         NAMES.iter().filter_map(|(name, text)| Some((*name, value(text)?))).collect()
     }
 }

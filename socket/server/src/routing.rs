@@ -460,6 +460,7 @@ fn route_info(shard: &Shard, m: &RtMsg) -> Result<RouteInfo> {
         ifindex: 0,
         link: None,
         locks: body.locks as u32 & RTV_MTU,
+        zone: None,
     })
 }
 

@@ -207,7 +207,7 @@ fn show_stats(s: &mut dyn Stack, f: &Parsed, family: Option<Family>) -> Outcome 
             return Err(Failure::new(format!("{p}: unknown or uninstrumented protocol")));
         }
     }
-    let six = |g: &str| matches!(g, "ip6" | "icmp6" | "mld" | "tcp6" | "udp6");
+    let six = |g: &str| matches!(g, "ip6" | "icmp6" | "mld" | "tcp6" | "udp6" | "raw6");
     match family {
         Some(Family::Inet6) => st.counters.retain(|c| six(&c.group)),
         Some(Family::Inet) => st.counters.retain(|c| !six(&c.group)),

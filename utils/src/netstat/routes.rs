@@ -19,8 +19,10 @@ pub fn destination(r: &RouteInfo, names: &Names) -> String {
             format!("{}/{}", parts.join("."), r.prefix_len)
         }
         IpAddr::V6(a) if r.prefix_len == 0 && a.is_unspecified() => "default".into(),
-        IpAddr::V6(_) if r.prefix_len == 128 => zoned(r.dst, r.ifname.as_deref()),
-        IpAddr::V6(_) => format!("{}/{}", zoned(r.dst, r.ifname.as_deref()), r.prefix_len),
+        IpAddr::V6(_) => {
+            let of = zoned(r.dst, r.zone.as_deref().or(r.ifname.as_deref()));
+            if r.prefix_len == 128 { of } else { format!("{of}/{}", r.prefix_len) }
+        }
     }
 }
 
@@ -135,6 +137,7 @@ mod tests {
             ifindex: 2,
             link: None,
             locks: 0,
+            zone: None,
         }
     }
 

@@ -1,15 +1,16 @@
 //! `netstat`, `netstat -a`: sockets; those of AF_LOCAL are the kernel's, with their path below the stack's root.
 
+use crate::addr::zoned;
 use crate::names::Names;
 use iopkt_ctl::SockInfo;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// `10.0.0.5.22`, `*.22`, `*.*`: the port follows the address after a dot.
-pub fn endpoint(a: Option<SocketAddr>, proto: &str, names: &Names) -> String {
+/// `10.0.0.5.22`, `fe80::1%ecm0.22`, `*.22`, `*.*`: the port follows the address after a dot.
+pub fn endpoint(a: Option<SocketAddr>, zone: Option<&str>, proto: &str, names: &Names) -> String {
     let Some(a) = a else { return "*.*".into() };
-    let host = if a.ip().is_unspecified() { "*".to_string() } else { names.host(a.ip()) };
+    let host = if a.ip().is_unspecified() { "*".to_string() } else { names.zoned(a.ip(), zone) };
     if a.port() == 0 { format!("{host}.*") } else { format!("{host}.{}", names.port(a.port(), proto)) }
 }
 
@@ -34,8 +35,8 @@ pub fn table(list: &[SockInfo], all: bool, ids: bool, six: bool, names: &Names) 
             "{proto:<5} {:>6} {:>6}  {:<22} {:<22} {}",
             s.recv_q,
             s.send_q,
-            endpoint(Some(s.local), &s.proto, names),
-            endpoint(s.remote, &s.proto, names),
+            endpoint(Some(s.local), s.zone.as_deref(), &s.proto, names),
+            endpoint(s.remote, s.zone.as_deref(), &s.proto, names),
             s.state
         );
         if ids {
@@ -49,12 +50,16 @@ pub fn table(list: &[SockInfo], all: bool, ids: bool, six: bool, names: &Names) 
 /// -P: everything about one socket.
 pub fn one(s: &SockInfo) -> String {
     let mut o = format!("PCB {:x}:\n", s.id);
-    let remote = s.remote.map_or_else(|| "none".into(), |r| r.to_string());
+    let shown = |a: SocketAddr| match a {
+        SocketAddr::V6(x) => format!("[{}]:{}", zoned(a.ip(), s.zone.as_deref()), x.port()),
+        SocketAddr::V4(x) => x.to_string(),
+    };
+    let remote = s.remote.map_or_else(|| "none".into(), shown);
     for (what, v) in [
         ("protocol", s.proto.clone()),
         ("family", if s.family == 6 { "inet6".into() } else { "inet".into() }),
         ("state", if s.state.is_empty() { "-".into() } else { s.state.clone() }),
-        ("local address", s.local.to_string()),
+        ("local address", shown(s.local)),
         ("foreign address", remote),
         ("receive queue", format!("{} bytes", s.recv_q)),
         ("send queue", format!("{} bytes", s.send_q)),
@@ -139,14 +144,18 @@ mod tests {
             id: 0x10_0000_0002,
             ino: 7,
             uid: 0,
+            zone: None,
         }];
         let t = table(&l, true, false, false, &n);
         assert!(t.starts_with(
             "Active Internet connections (including servers)\nProto Recv-Q Send-Q  Local Address"
         ));
         assert!(t.contains("10.0.0.5.22 ") && t.contains("10.0.0.1.5000 ") && t.ends_with("ESTABLISHED\n"));
-        assert_eq!(endpoint("0.0.0.0:80".parse().ok(), "tcp", &n), "*.80");
-        assert_eq!(endpoint(None, "tcp", &n), "*.*");
+        assert_eq!(endpoint("0.0.0.0:80".parse().ok(), None, "tcp", &n), "*.80");
+        assert_eq!(endpoint("[::]:80".parse().ok(), None, "tcp", &n), "*.80");
+        assert_eq!(endpoint("[fe80::1]:80".parse().ok(), Some("ecm0"), "tcp", &n), "fe80::1%ecm0.80");
+        assert_eq!(endpoint("[2001:db8::1]:80".parse().ok(), Some("ecm0"), "tcp", &n), "2001:db8::1.80");
+        assert_eq!(endpoint(None, None, "tcp", &n), "*.*");
         let t = table(&l, false, true, true, &n);
         assert!(t.starts_with("Active Internet6 connections\nPCB") && t.lines().count() == 2, "{t}");
         assert!(table(&l, false, true, false, &n).contains("\n1000000002 "));

@@ -3,8 +3,14 @@
 use iopkt_ctl::ProtoStats;
 use std::fmt::Write;
 
+/// Title of a histogram and what stands below it, of a text like `input histogram: echo: {}` or `histogram of errors: no route: {}`.
+fn histogram_of(text: &str) -> Option<(&str, &str)> {
+    let (title, rest) = text.split_once(": ")?;
+    (title.ends_with(" histogram") || title.starts_with("histogram ")).then_some((title, rest))
+}
+
 /// `netstat -s`: a title per protocol, an indented line per counter; a histogram (counters whose text begins
-/// `... histogram: `) is a title of its own with a line per kind that occurred, as BSD has it.
+/// `... histogram: ` or `histogram of ...: `) is a title of its own with a line per kind that occurred, as BSD has it.
 pub fn stats(st: &ProtoStats) -> String {
     let mut groups: Vec<&str> = Vec::new();
     for c in &st.counters {
@@ -17,11 +23,11 @@ pub fn stats(st: &ProtoStats) -> String {
         let _ = writeln!(o, "{group}:");
         let mut histogram = "";
         for c in st.counters.iter().filter(|c| c.group == group) {
-            let (title, text) = c.text.split_once(" histogram: ").unwrap_or(("", &c.text));
+            let (title, text) = histogram_of(&c.text).unwrap_or(("", &c.text));
             if title != histogram {
                 histogram = title;
                 if !title.is_empty() {
-                    let _ = writeln!(o, "\t{} histogram:", capital(title));
+                    let _ = writeln!(o, "\t{}:", capital(title));
                 }
             }
             if title.is_empty() {

@@ -82,7 +82,7 @@ pub fn parse(words: &[String]) -> Result<Words, Failure> {
     if let Some(n) = plain.get(2) {
         prefix_len = mask(n)?;
     }
-    let (mut gateway, mut ifname) = (None, m.ifp.clone().or(zone));
+    let (mut gateway, mut ifname) = (None, m.ifp.clone().or(zone.clone()));
     match plain.get(1) {
         // BSD takes an address of the interface here, or its name.
         Some(g) if m.iface => match addr::parse(g) {
@@ -119,6 +119,7 @@ pub fn parse(words: &[String]) -> Result<Words, Failure> {
         ifindex: 0,
         link: None,
         locks: if m.lock || m.lock_rest { RTV_MTU } else { 0 },
+        zone,
     };
     let dest = format!("{} {shown}", if is_host { "host" } else { "net" });
     Ok(Words { route, dest, gateway: plain.get(1).map(|g| (*g).to_string()) })

@@ -250,7 +250,7 @@ impl Sockets {
             self.demux.raws.retain(|i| *i != slot);
         }
         if let Body::Conn(c) = &s.body {
-            self.conn_gone(c);
+            self.conn_gone(c, s.local);
         }
         Some(s)
     }

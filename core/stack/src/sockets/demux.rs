@@ -151,11 +151,6 @@ impl Demux {
         &mut self.ports
     }
 
-    /// Connections entered.
-    pub fn conn_count(&self) -> usize {
-        self.conns.len()
-    }
-
     /// The socket connected so, if it may hear interface `ifindex`.
     #[inline]
     pub fn find_conn(&self, table: &Table, k: ConnKey, ifindex: u32) -> Option<u32> {

@@ -4,7 +4,7 @@ use super::ext6::{self, Ext6};
 use super::names::outward;
 use super::opt_ip6::ip6;
 use super::sock::{Sock, pmtudisc};
-use super::types::{Datagram, SendOpts, SockId, ev, proto};
+use super::types::{Datagram, SendOpts, SockId, SockType, ev, proto};
 use super::{Sockets, cork, mcast};
 use crate::counters::Why;
 use crate::cx::Cx;
@@ -31,7 +31,7 @@ pub(super) fn cost(m: &Mbuf) -> usize {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Like {
     src: IpAddr,
-    dst: IpAddr,
+    pub dst: IpAddr,
     proto: u8,
     ttl: u8,
     tos: u8,
@@ -124,7 +124,7 @@ impl Sockets {
             cx.drop(m, Why::NoSocket);
             return false;
         };
-        let (room, shut) = (s.opt.rcvbuf as usize, s.shut_rd);
+        let (room, shut, raw) = (s.opt.rcvbuf as usize, s.shut_rd, s.ty == SockType::Raw);
         let Ok(d) = s.dgram() else {
             cx.drop(m, Why::NoSocket);
             return false;
@@ -132,7 +132,12 @@ impl Sockets {
         // Like Linux, one datagram is taken as long as the buffer is not full yet.
         if shut || d.rx_bytes >= room || d.rx.len() > most {
             d.drops = d.drops.wrapping_add(u32::from(!shut));
-            self.stats.full += 1;
+            let of = self.stats.of(&info.src);
+            if raw {
+                of.raw.full += 1
+            } else {
+                of.udp.full += 1
+            }
             cx.drop(m, Why::SocketFull);
             return false;
         }

@@ -235,7 +235,7 @@ impl Sockets {
         if let (Some(l), Some(r)) = (learned, remote) {
             self.fast.learn(now, (local, r.ip()), &l);
             let (taken, fail) = c.tcb.info(now).fast_open;
-            let t = &mut self.stats.tcp;
+            let t = &mut self.stats.of(&local).tcp;
             t.fast_active += u64::from(taken);
             t.fast_active_fail += u64::from(
                 !taken && !matches!(fail, iopkt_tcp::FastOpenFail::None | iopkt_tcp::FastOpenFail::NoCookie),
@@ -273,7 +273,7 @@ impl Sockets {
         }
         if !room(l, now, max as usize) {
             // [RFC7413 5.1b]
-            self.stats.tcp.fast_overflow += 1;
+            self.stats.of(&a.remote.ip()).tcp.fast_overflow += 1;
             return Answer::Plain;
         }
         if on & bits::SERVER_NO_COOKIE != 0 || opt.tcp.fast.no_cookie {
@@ -284,7 +284,7 @@ impl Sockets {
         let make = |key| cookie(key, a.remote.ip(), a.local.ip(), f.exp);
         let Some(good) = make(&keys.primary) else { return Answer::Plain };
         if f.is_request() {
-            self.stats.tcp.fast_requests += 1;
+            self.stats.of(&a.remote.ip()).tcp.fast_requests += 1;
             return Answer::Offer(good);
         }
         // [RFC7413 4.2.2a]
@@ -295,7 +295,7 @@ impl Sockets {
         if old.is_some_and(|o| o.bytes() == f.bytes()) {
             return Answer::Accept(Some(good));
         }
-        self.stats.tcp.fast_passive_fail += 1;
+        self.stats.of(&a.remote.ip()).tcp.fast_passive_fail += 1;
         Answer::Offer(good)
     }
 

@@ -7,6 +7,7 @@
 
 use super::dgram::{max_transport, real_dst, send, way};
 use super::opt_ip6::filtered6;
+use super::report::RawStats;
 use super::sock::{Body, Sock};
 use super::types::{SendOpts, SockId, SockType, proto};
 use super::{Sockets, demux};
@@ -32,7 +33,7 @@ fn wants(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
     }
     let Body::Dgram(d) = &s.body else { return false };
     let ty = body.first().copied().unwrap_or(0);
-    if s.proto == proto::ICMP6 && filtered6(&d.icmp6_filter, ty) || !sum_is_good(s, info, body) {
+    if s.proto == proto::ICMP6 && filtered6(&d.icmp6_filter, ty) {
         return false;
     }
     // ICMP_FILTER knows the types below 32 (raw(7)).
@@ -40,12 +41,14 @@ fn wants(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
 }
 
 /// IPV6_CHECKSUM: what does not add up is not for the socket (RFC 3542 section 3.1).
-fn sum_is_good(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
-    if info.dst.is_ipv4() || s.opt.v6.checksum.is_none() {
+fn sum_is_good(s: &Sock, info: &IpInfo, body: &[u8], stats: &mut RawStats) -> bool {
+    if s.opt.v6.checksum.is_none() {
         return true;
     }
     let mut sum = pseudo(info.src, info.dst, s.proto, body.len() as u32);
     sum.add(body);
+    stats.summed += 1;
+    stats.bad_checksum += u64::from(!sum.is_valid());
     sum.is_valid()
 }
 
@@ -101,8 +104,13 @@ impl Sockets {
         );
         // RFC 3542: an IPv6 raw socket sees no network header.
         let shown = if info.dst.is_ipv4() { bytes } else { body };
-        self.stats.raw_delivered +=
-            self.deliver_copies(cx, &slots, SocketAddr::new(info.src, 0), info, shown, Some(m));
+        let raw = &mut self.stats.of(&info.src).raw;
+        raw.received += slots.len() as u64;
+        if info.dst.is_ipv6() {
+            slots.retain(|&i| self.table.at(i).is_some_and(|s| sum_is_good(s, info, body, raw)));
+        }
+        let n = self.deliver_copies(cx, &slots, SocketAddr::new(info.src, 0), info, shown, Some(m));
+        self.stats.of(&info.src).raw.delivered += n;
         let any = !slots.is_empty();
         self.scratch = slots;
         any
@@ -135,6 +143,7 @@ impl Sockets {
         if !s.opt.hdrincl {
             put_sum(s, path.src, dst, &mut m)?;
             let sent = send(s, cx, &path, dst, opts, s.proto, m);
+            self.stats.of(&dst).raw.sent += u64::from(sent.is_ok());
             if sent == Err(Errno::EMSGSIZE) {
                 self.too_long(cx, id, to, path.mtu);
             }
@@ -163,6 +172,7 @@ impl Sockets {
             m,
             rest: Default::default(),
         });
+        self.stats.of(&dst).raw.sent += 1;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::counters::Why;
 use crate::packet::Family;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use iopkt_base::Result;
 use iopkt_ctl::{Counter, SockInfo};
 use iopkt_tcp::State;
@@ -21,6 +22,8 @@ pub(crate) struct UdpStats {
     pub no_socket: u64,
     pub no_socket_mcast: u64,
     pub filtered: u64,
+    /// Datagrams that found a full receive buffer.
+    pub full: u64,
     pub delivered: u64,
     pub sent: u64,
 }
@@ -89,14 +92,39 @@ impl TcpStats {
     }
 }
 
+/// Counters of raw sockets: of copies, one for each socket that wants a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RawStats {
+    pub received: u64,
+    /// IPV6_CHECKSUM was looked at.
+    pub summed: u64,
+    pub bad_checksum: u64,
+    pub full: u64,
+    pub delivered: u64,
+    pub sent: u64,
+}
+
+/// Counters of the sockets' packets of one version of IP. A packet counts for the version it has, whatever its socket's family.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct VersionStats {
+    pub udp: UdpStats,
+    pub tcp: TcpStats,
+    pub raw: RawStats,
+}
+
 /// Counters of all sockets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stats {
-    pub udp: UdpStats,
-    pub tcp: TcpStats,
-    pub raw_delivered: u64,
-    /// Datagrams that found a full receive buffer.
-    pub full: u64,
+    v4: VersionStats,
+    v6: VersionStats,
+}
+
+impl Stats {
+    /// Those of the version that an address has.
+    #[inline]
+    pub fn of(&mut self, a: &IpAddr) -> &mut VersionStats {
+        if a.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
+    }
 }
 
 fn counter(group: &str, text: &str, value: u64) -> Counter {
@@ -127,70 +155,106 @@ impl Sockets {
         Ok(())
     }
 
-    /// Counters in the order and the words of `netstat -s`.
+    /// Counters in the order and the words of `netstat -s`, of both versions of IP.
     pub fn stats(&self) -> Vec<Counter> {
-        let u = &self.stats.udp;
-        let c = counter;
-        let mut sums = self.stats.tcp;
-        let live = (0..self.table.span()).filter_map(|i| self.table.at(i));
-        for s in live {
+        let mut all = self.stats;
+        // Connections of each version.
+        let mut now = [0; 2];
+        for s in (0..self.table.span()).filter_map(|i| self.table.at(i)) {
             if let Body::Conn(c) = &s.body {
-                sums.add(c.tcb.stats());
+                all.of(&s.local).tcp.add(c.tcb.stats());
+                now[usize::from(s.local.is_ipv6())] += u64::from(c.linked);
             }
         }
-        let t = &sums;
         let mut v = Vec::new();
+        tcp_rows(&mut v, "tcp", &all.v4.tcp, now[0]);
+        udp_rows(&mut v, "udp", &all.v4.udp);
+        tcp_rows(&mut v, "tcp6", &all.v6.tcp, now[1]);
+        udp_rows(&mut v, "udp6", &all.v6.udp);
+        raw_rows(&mut v, "raw6", &all.v6.raw);
         v.extend([
-            c("tcp", "{} packets sent", t.sent),
-            c("tcp", "{} bytes sent and acknowledged", t.bytes_acked),
-            c("tcp", "{} data packets retransmitted", t.retransmits),
-            c("tcp", "{} window probe packets", t.probes),
-            c("tcp", "{} packets received", t.received),
-            c("tcp", "{} bytes received in-sequence", t.bytes_in),
-            c("tcp", "{} duplicate acks", t.dup_acks),
-            c("tcp", "{} out-of-order packets", t.ooo),
-            c("tcp", "{} old duplicate packets (timestamps)", t.paws),
-            c("tcp", "{} retransmit timeouts", t.timeouts),
-            c("tcp", "{} challenge acks", t.challenges),
-            c("tcp", "{} data packets not kept for lack of memory", t.pressed),
-            c("tcp", "{} discarded for bad checksums", t.bad_checksum),
-            c("tcp", "{} discarded because packet too short", t.short),
-            c("tcp", "{} connection requests", t.active_opens),
-            c("tcp", "{} connections opened with data in the SYN", t.fast_active),
-            c("tcp", "{} SYNs whose data was not taken", t.fast_active_fail),
-            c("tcp", "{} connections accepted with data in the SYN", t.fast_passive),
-            c("tcp", "{} bad Fast Open cookies", t.fast_passive_fail),
-            c("tcp", "{} Fast Open cookies asked for", t.fast_requests),
-            c("tcp", "{} Fast Opens refused by a full queue", t.fast_overflow),
-            c("tcp", "{} connection accepts", t.accepts),
-            c("tcp", "{} dropped due to no socket", t.no_socket),
-            c("tcp", "{} resets sent for segments without a connection", t.resets_sent),
-            c("tcp", "{} resets suppressed by the rate limit", t.resets_limited),
-            c("tcp", "{} listen queue overflows", t.listen_overflow),
-            c("tcp", "{} SYN cookies sent", t.cookies_sent),
-            c("tcp", "{} SYN cookies accepted", t.cookies_good),
-            c("tcp", "{} bad SYN cookies", t.cookies_bad),
-            c("tcp", "{} connections reset on close", t.aborted_on_close),
-            c("tcp", "{} TIME_WAIT connections recycled", t.time_wait_overflow),
-            c("tcp", "{} ICMP errors about what is not in flight", t.icmp_stray),
-            c("tcp", "{} connections", self.demux.conn_count() as u64),
-            c("tcp", "{} connections without a process", self.orphans as u64),
-            c("udp", "{} datagrams received", u.received),
-            c("udp", "{} with incomplete header", u.short),
-            c("udp", "{} with bad data length field", u.bad_length),
-            c("udp", "{} with bad checksum", u.bad_checksum),
-            c("udp", "{} dropped due to no socket", u.no_socket),
-            c("udp", "{} broadcast/multicast datagrams dropped due to no socket", u.no_socket_mcast),
-            c("udp", "{} dropped by a socket filter or checksum coverage", u.filtered),
-            c("udp", "{} dropped due to full socket buffers", self.stats.full),
-            c("udp", "{} delivered", u.delivered),
-            c("udp", "{} datagrams output", u.sent),
-            c("socket", "{} ports in use", self.demux.port_count() as u64),
-            c("socket", "{} sockets open", self.table.len() as u64),
-            c("socket", "{} packets delivered to raw sockets", self.stats.raw_delivered),
+            counter("socket", "{} ports in use", self.demux.port_count() as u64),
+            counter("socket", "{} sockets open", self.table.len() as u64),
+            counter("socket", "{} connections without a process", self.orphans as u64),
+            counter(
+                "socket",
+                "{} packets delivered to raw sockets",
+                all.v4.raw.delivered + all.v6.raw.delivered,
+            ),
         ]);
         v
     }
+}
+
+fn rows(v: &mut Vec<Counter>, group: &str, list: &[(&str, u64)]) {
+    v.extend(list.iter().map(|(text, value)| counter(group, text, *value)));
+}
+
+fn tcp_rows(v: &mut Vec<Counter>, group: &str, t: &TcpStats, connections: u64) {
+    let list = [
+        ("{} packets sent", t.sent),
+        ("{} bytes sent and acknowledged", t.bytes_acked),
+        ("{} data packets retransmitted", t.retransmits),
+        ("{} window probe packets", t.probes),
+        ("{} packets received", t.received),
+        ("{} bytes received in-sequence", t.bytes_in),
+        ("{} duplicate acks", t.dup_acks),
+        ("{} out-of-order packets", t.ooo),
+        ("{} old duplicate packets (timestamps)", t.paws),
+        ("{} retransmit timeouts", t.timeouts),
+        ("{} challenge acks", t.challenges),
+        ("{} data packets not kept for lack of memory", t.pressed),
+        ("{} discarded for bad checksums", t.bad_checksum),
+        ("{} discarded because packet too short", t.short),
+        ("{} connection requests", t.active_opens),
+        ("{} connections opened with data in the SYN", t.fast_active),
+        ("{} SYNs whose data was not taken", t.fast_active_fail),
+        ("{} connections accepted with data in the SYN", t.fast_passive),
+        ("{} bad Fast Open cookies", t.fast_passive_fail),
+        ("{} Fast Open cookies asked for", t.fast_requests),
+        ("{} Fast Opens refused by a full queue", t.fast_overflow),
+        ("{} connection accepts", t.accepts),
+        ("{} dropped due to no socket", t.no_socket),
+        ("{} resets sent for segments without a connection", t.resets_sent),
+        ("{} resets suppressed by the rate limit", t.resets_limited),
+        ("{} listen queue overflows", t.listen_overflow),
+        ("{} SYN cookies sent", t.cookies_sent),
+        ("{} SYN cookies accepted", t.cookies_good),
+        ("{} bad SYN cookies", t.cookies_bad),
+        ("{} connections reset on close", t.aborted_on_close),
+        ("{} TIME_WAIT connections recycled", t.time_wait_overflow),
+        ("{} ICMP errors about what is not in flight", t.icmp_stray),
+        ("{} connections", connections),
+    ];
+    rows(v, group, &list);
+}
+
+fn udp_rows(v: &mut Vec<Counter>, group: &str, u: &UdpStats) {
+    let list = [
+        ("{} datagrams received", u.received),
+        ("{} with incomplete header", u.short),
+        ("{} with bad data length field", u.bad_length),
+        ("{} with bad checksum", u.bad_checksum),
+        ("{} dropped due to no socket", u.no_socket),
+        ("{} broadcast/multicast datagrams dropped due to no socket", u.no_socket_mcast),
+        ("{} dropped by a socket filter or checksum coverage", u.filtered),
+        ("{} dropped due to full socket buffers", u.full),
+        ("{} delivered", u.delivered),
+        ("{} datagrams output", u.sent),
+    ];
+    rows(v, group, &list);
+}
+
+fn raw_rows(v: &mut Vec<Counter>, group: &str, r: &RawStats) {
+    let list = [
+        ("{} messages received", r.received),
+        ("{} checksum calculations on inbound", r.summed),
+        ("{} messages with bad checksum", r.bad_checksum),
+        ("{} messages dropped due to full socket buffers", r.full),
+        ("{} delivered", r.delivered),
+        ("{} datagrams output", r.sent),
+    ];
+    rows(v, group, &list);
 }
 
 /// netstat's word for a state.
@@ -240,5 +304,6 @@ fn info(s: &Sock) -> SockInfo {
         id: u64::from(s.id.generation) << 32 | u64::from(s.id.index),
         ino: 0,
         uid: 0,
+        zone: None,
     }
 }

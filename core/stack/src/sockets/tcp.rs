@@ -268,7 +268,7 @@ impl Sockets {
         if taken > 0 {
             c.wrote = Some(cx.now);
         }
-        self.stats.tcp.active_opens += 1;
+        self.stats.of(&local).tcp.active_opens += 1;
         let s = self.table.get_mut(id)?;
         // [RFC9293 MUST-45]
         (s.local, s.lport, s.remote) = (local, lport, Some(remote));
@@ -347,6 +347,7 @@ impl Sockets {
         if !matches!(s.body, Body::Conn(_)) {
             return;
         }
+        let of = s.local;
         let old = core::mem::replace(&mut s.body, Body::Idle);
         s.remote = None;
         (s.shut_rd, s.shut_wr) = (false, false);
@@ -357,7 +358,7 @@ impl Sockets {
             s.local = super::sock::unspecified(s.family);
         }
         if let Body::Conn(c) = old {
-            self.conn_gone(&c);
+            self.conn_gone(&c, of);
         }
     }
 
@@ -392,11 +393,11 @@ impl Sockets {
     }
 
     /// Counts of a connection that is no more.
-    pub(super) fn conn_gone(&mut self, c: &Conn) {
+    pub(super) fn conn_gone(&mut self, c: &Conn, of: IpAddr) {
         if c.orphan && !c.time_wait {
             self.orphans -= 1;
         }
-        self.stats.tcp.add(c.tcb.stats());
+        self.stats.of(&of).tcp.add(c.tcb.stats());
         if let (Some(parent), Some(at)) = (c.parent, c.half_at) {
             self.leave_half(parent, at);
         }
@@ -507,9 +508,9 @@ impl Sockets {
         self.time_waits.push_back(id);
         while self.time_waits.len() > self.policy.max_tw as usize {
             let Some(old) = self.time_waits.pop_front() else { break };
-            let gone = |s: &Sock| matches!(&s.body, Body::Conn(c) if c.orphan && c.time_wait);
-            if self.table.get(old).is_ok_and(gone) {
-                self.stats.tcp.time_wait_overflow += 1;
+            let gone = |s: &&Sock| matches!(&s.body, Body::Conn(c) if c.orphan && c.time_wait);
+            if let Some(of) = self.table.get(old).ok().filter(gone).map(|s| s.local) {
+                self.stats.of(&of).tcp.time_wait_overflow += 1;
                 self.discard(cx, net, old.index);
             }
         }

@@ -202,6 +202,7 @@ impl Sockets {
     /// then a FIN, and the connection ends by itself.
     pub(super) fn tcp_close(&mut self, cx: &mut Cx, net: &mut Net, id: SockId, unread: bool) {
         let Ok(s) = self.table.get_mut(id) else { return };
+        let local = s.local;
         let Body::Conn(c) = &mut s.body else { return self.discard(cx, net, id.index) };
         let state = c.tcb.state();
         let full = self.orphans >= self.policy.max_orphans as usize;
@@ -216,7 +217,7 @@ impl Sockets {
             return;
         }
         if hard || full {
-            self.stats.tcp.aborted_on_close += 1;
+            self.stats.of(&local).tcp.aborted_on_close += 1;
         }
         let now = cx.now;
         let free = |m| cx.mbufs.free(m);

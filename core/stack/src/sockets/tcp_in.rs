@@ -10,7 +10,7 @@ use crate::cx::Cx;
 use crate::net::Net;
 use crate::packet::{IcmpErr, IpInfo, IpOut};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use iopkt_base::Duration;
 use iopkt_mbuf::Mbuf;
 use iopkt_tcp::{Csum, SegOut, Segment, Seq, State, what};
@@ -31,7 +31,7 @@ pub(crate) struct Arrived {
 impl Sockets {
     /// A received segment.
     pub(super) fn tcp_input(&mut self, cx: &mut Cx, net: &mut Net, info: &IpInfo, mut m: Mbuf) {
-        self.stats.tcp.received += 1;
+        self.stats.of(&info.src).tcp.received += 1;
         // [RFC9293 MUST-57] [RFC9293 MUST-63]
         // RFC 9293 section 3.10.7 (MUST-57): no connection is with a group.
         if info.dst.is_multicast()
@@ -46,12 +46,12 @@ impl Sockets {
             // [RFC9293 MUST-3]
             sum.add(m.as_slice());
             if !sum.is_valid() {
-                self.stats.tcp.bad_checksum += 1;
+                self.stats.of(&info.src).tcp.bad_checksum += 1;
                 return cx.drop(m, Why::BadTransportChecksum);
             }
         }
         let Ok((mut seg, sport, dport)) = Segment::from_mbuf(&mut m) else {
-            self.stats.tcp.short += 1;
+            self.stats.of(&info.src).tcp.short += 1;
             return cx.drop(m, Why::BadTransportHeader);
         };
         seg.ecn = info.tos & 3;
@@ -75,7 +75,7 @@ impl Sockets {
     fn conn_input(&mut self, cx: &mut Cx, net: &mut Net, slot: u32, a: &Arrived, mut m: Mbuf) {
         if self.accept_full(slot) {
             // The handshake may not end while the program does not accept; the peer will ask again.
-            self.stats.tcp.listen_overflow += 1;
+            self.stats.of(&a.remote.ip()).tcp.listen_overflow += 1;
             return cx.drop(m, Why::ListenOverflow);
         }
         let most = self.pressure.stream_max();
@@ -85,7 +85,7 @@ impl Sockets {
         let ahead = seg.seq != c.tcb.rcv_nxt();
         if !m.is_empty() && (c.tcb.readable() > most || (ahead && self.pressure >= Pressure::High)) {
             // The header still counts, the data will come again.
-            self.stats.tcp.pressed += 1;
+            self.stats.of(&a.remote.ip()).tcp.pressed += 1;
             m.truncate(0);
             seg.flags = seg.flags.without(Flags::FIN | Flags::PSH);
         }
@@ -126,7 +126,7 @@ impl Sockets {
     pub(super) fn no_connection(&mut self, cx: &mut Cx, net: &Net, a: &Arrived, m: Mbuf) {
         let hops = net.default_hops(m.ifindex(), a.local.is_ipv4());
         cx.drop(m, Why::NoSocket);
-        self.stats.tcp.no_socket += 1;
+        self.stats.of(&a.remote.ip()).tcp.no_socket += 1;
         // At the pace at which they are answered: a scan must not fill the log.
         let first = a.seg.flags.has(Flags::SYN) && !a.seg.flags.has(Flags::ACK);
         if self.reset(cx, a, hops) && first && self.tune.log_refused {
@@ -136,10 +136,12 @@ impl Sockets {
 
     /// Sends the reset that answers a segment; whether there was one to send.
     fn reset(&mut self, cx: &mut Cx, a: &Arrived, hops: u8) -> bool {
-        let Some(seg) = iopkt_tcp::listen::reset(&a.seg, a.len).filter(|_| self.rst_allowed(cx)) else {
+        let Some(seg) =
+            iopkt_tcp::listen::reset(&a.seg, a.len).filter(|_| self.rst_allowed(cx, &a.remote.ip()))
+        else {
             return false;
         };
-        self.stats.tcp.resets_sent += 1;
+        self.stats.of(&a.remote.ip()).tcp.resets_sent += 1;
         self.bare(cx, a, &seg, hops);
         true
     }
@@ -152,7 +154,7 @@ impl Sockets {
         if !seg.write(a.local.port(), a.remote.port(), &mut m, sum, Csum::Full) {
             return cx.drop(m, Why::NoMemory);
         }
-        self.stats.tcp.sent += 1;
+        self.stats.of(&src).tcp.sent += 1;
         cx.down.push_back(IpOut {
             src,
             dst,
@@ -170,7 +172,7 @@ impl Sockets {
         });
     }
 
-    fn rst_allowed(&mut self, cx: &Cx) -> bool {
+    fn rst_allowed(&mut self, cx: &Cx, to: &IpAddr) -> bool {
         let (since, n) = &mut self.rst_rate;
         if cx.now.since(*since) >= Duration::from_secs(1) {
             (*since, *n) = (cx.now, 0);
@@ -178,7 +180,7 @@ impl Sockets {
         *n += 1;
         let most = self.policy.rst_pps;
         if *n > most {
-            self.stats.tcp.resets_limited += 1;
+            self.stats.of(to).tcp.resets_limited += 1;
         }
         *n <= most
     }
@@ -194,7 +196,7 @@ impl Sockets {
         let recverr = s.opt.hears_errors(e.src.is_ipv4());
         let fixed = if e.src.is_ipv4() { 40 } else { 60 };
         let Body::Conn(c) = &mut s.body else { return };
-        self.stats.tcp.icmp_stray += u64::from(!c.tcb.is_in_flight(seq));
+        self.stats.of(&e.src).tcp.icmp_stray += u64::from(!c.tcb.is_in_flight(seq));
         let out = if e.mtu != 0 {
             let mss = e.mtu.saturating_sub(fixed).min(65_535) as u16;
             if c.tcb.is_in_flight(seq) {

@@ -147,14 +147,14 @@ impl Sockets {
             return cx.drop(m, Why::NoSocket);
         };
         if l.ready.len() > l.backlog {
-            self.stats.tcp.listen_overflow += 1;
+            self.stats.of(&a.remote.ip()).tcp.listen_overflow += 1;
             return cx.drop(m, Why::ListenOverflow);
         }
         // [RFC4987 3.4]
         let crowded = l.half.len() >= l.backlog.max(MIN_HALF_OPEN);
         match self.policy.syncookies {
             0 if crowded => {
-                self.stats.tcp.listen_overflow += 1;
+                self.stats.of(&a.remote.ip()).tcp.listen_overflow += 1;
                 return cx.drop(m, Why::ListenOverflow);
             }
             1 if crowded => return self.send_cookie(cx, net, slot, a, m),
@@ -211,7 +211,7 @@ impl Sockets {
                 return;
             }
         };
-        self.stats.tcp.fast_passive += 1;
+        self.stats.of(&a.remote.ip()).tcp.fast_passive += 1;
         let listener = self.table.at_mut(slot).and_then(|s| match &mut s.body {
             Body::Listen(l) => {
                 l.fast += 1;
@@ -288,7 +288,7 @@ impl Sockets {
     /// A child's handshake ended, or its first data came: it may move to the accept queue.
     pub(super) fn child_ready(&mut self, slot: u32, happened: u16) {
         let Some(s) = self.table.at_mut(slot) else { return };
-        let id = s.id;
+        let (id, local) = (s.id, s.local);
         let Body::Conn(c) = &mut s.body else { return };
         if happened & (what::READABLE | what::FIN) != 0 {
             c.deferred = None;
@@ -304,7 +304,7 @@ impl Sockets {
         }
         if let Ok(Sock { body: Body::Listen(l), .. }) = self.table.get_mut(parent) {
             l.ready.push_back(id);
-            self.stats.tcp.accepts += 1;
+            self.stats.of(&local).tcp.accepts += 1;
             self.raise(parent.index, ev::ACCEPT);
         }
     }
@@ -318,7 +318,7 @@ impl Sockets {
             l.cookies_at = Some(cx.now);
             hops = opt.hop_limit(a.local.is_ipv4()).unwrap_or(hops);
         }
-        self.stats.tcp.cookies_sent += 1;
+        self.stats.of(&a.remote.ip()).tcp.cookies_sent += 1;
         let seg = cookie::syn_ack(&cx.secret, cx.now, &cfg, a.local, a.remote, &a.seg);
         self.bare(cx, a, &seg, hops);
     }
@@ -337,18 +337,18 @@ impl Sockets {
             return cx.drop(m, Why::NoRoute);
         };
         let Some((tcb, out)) = cookie::check(&cx.secret, cx.now, &cfg, a.local, a.remote, &a.seg) else {
-            self.stats.tcp.cookies_bad += 1;
+            self.stats.of(&a.remote.ip()).tcp.cookies_bad += 1;
             return self.no_connection(cx, net, a, m);
         };
         if full {
-            self.stats.tcp.listen_overflow += 1;
+            self.stats.of(&a.remote.ip()).tcp.listen_overflow += 1;
             return cx.drop(m, Why::ListenOverflow);
         }
         let child = match self.child(cx.now, slot, a, tcb, &path) {
             Ok(c) => c,
             Err(why) => return cx.drop(m, why),
         };
-        self.stats.tcp.cookies_good += 1;
+        self.stats.of(&a.remote.ip()).tcp.cookies_good += 1;
         self.apply(cx, net, child, out);
         if m.is_empty() && !a.seg.flags.has(Flags::FIN) {
             return cx.mbufs.free(m);

@@ -156,7 +156,7 @@ impl Sockets {
             });
             true
         });
-        self.stats.tcp.sent += sent as u64;
+        self.stats.of(&dst).tcp.sent += sent as u64;
         let more = c.tcb.wants_output() && !starved;
         let next = c.tcb.deadline();
         self.tell_written(slot);

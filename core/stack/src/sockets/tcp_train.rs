@@ -2,7 +2,7 @@
 //! answered.
 
 use super::Sockets;
-use super::sock::Body;
+use super::sock::{Body, Sock};
 use crate::cx::Cx;
 use crate::net::Net;
 use iopkt_tcp::{Outcome, Seq};
@@ -24,7 +24,8 @@ impl Sockets {
             return;
         }
         let most = self.pressure.stream_max();
-        let Some(Body::Conn(c)) = self.table.at_mut(slot).map(|s| &mut s.body) else { return };
+        let Some(Sock { local, body: Body::Conn(c), .. }) = self.table.at_mut(slot) else { return };
+        let local = *local;
         let Cx { now, train, train_skip, mbufs, .. } = cx;
         let (skip, mut n, mut bytes) = (*train_skip, 0, 0);
         while let Some(f) = train.front() {
@@ -43,7 +44,7 @@ impl Sockets {
         if n == 0 {
             return;
         }
-        self.stats.tcp.received += n;
+        self.stats.of(&local).tcp.received += n;
         if let Some(i) = net.iface_io(ifindex) {
             i.counters.ipackets += n;
             i.counters.ibytes += u64::from(bytes) + n * skip as u64;

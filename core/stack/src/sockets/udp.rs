@@ -177,12 +177,12 @@ impl Sockets {
         info: &IpInfo,
         mut m: Mbuf,
     ) -> Option<Mbuf> {
-        self.stats.udp.received += 1;
+        self.stats.of(&info.src).udp.received += 1;
         let at = usize::from(info.hdr_len);
         let h = match parse(info, m.as_slice().get(at..).unwrap_or(&[])) {
             Ok(h) => h,
             Err(why) => {
-                self.stats.udp.bad(why);
+                self.stats.of(&info.src).udp.bad(why);
                 cx.drop(m, why);
                 return None;
             }
@@ -201,17 +201,18 @@ impl Sockets {
         }
         m.truncate(at + h.len);
         let Some(slot) = self.demux.find_in_group(&self.table, &p, &m.as_slice()[at + HEADER..]) else {
-            self.stats.udp.no_socket += 1;
+            self.stats.of(&info.src).udp.no_socket += 1;
             return Some(m);
         };
         if !self.table.at(slot).is_some_and(|s| passes(s, info, &mut m, &h)) {
-            self.stats.udp.filtered += 1;
+            self.stats.of(&info.src).udp.filtered += 1;
             cx.drop(m, Why::SocketFilter);
             return None;
         }
         let ext = self.headers_for(slot, info, &m);
         m.trim_front(at + HEADER);
-        self.stats.udp.delivered += u64::from(self.deliver(cx, slot, from, info, m, ext));
+        let got = self.deliver(cx, slot, from, info, m, ext);
+        self.stats.of(&info.src).udp.delivered += u64::from(got);
         if !cx.train.is_empty() && info.proto == proto::UDP {
             self.take_datagrams(cx, net, slot, from, info);
         }
@@ -225,13 +226,14 @@ impl Sockets {
         if !self.demux.raws.is_empty() || self.table.at(slot).is_none_or(each) {
             return;
         }
-        let (skip, mut n, mut bytes) = (cx.train_skip, 0, 0);
+        let (skip, mut n, mut bytes, mut taken) = (cx.train_skip, 0, 0, 0);
         while let Some(mut m) = cx.train.pop() {
             (n, bytes) = (n + 1, bytes + m.len() as u64);
             m.trim_front(skip);
-            self.stats.udp.delivered += u64::from(self.deliver(cx, slot, from, info, m, None));
+            taken += u64::from(self.deliver(cx, slot, from, info, m, None));
         }
-        self.stats.udp.received += n;
+        let u = &mut self.stats.of(&info.src).udp;
+        (u.received, u.delivered) = (u.received + n, u.delivered + taken);
         if let Some(i) = net.iface_io(info.ifindex) {
             i.counters.ipackets += n;
             i.counters.ibytes += bytes;
@@ -267,13 +269,14 @@ impl Sockets {
             let n = self.deliver_copies(cx, others, p.src, info, &m.as_slice()[at..], Some(&m));
             let ext = self.headers_for(*last, info, &m);
             m.trim_front(at);
-            self.stats.udp.delivered += n + u64::from(self.deliver(cx, *last, p.src, info, m, ext));
+            let got = n + u64::from(self.deliver(cx, *last, p.src, info, m, ext));
+            self.stats.of(&info.src).udp.delivered += got;
             None
         } else {
             if many {
-                self.stats.udp.no_socket_mcast += 1;
+                self.stats.of(&info.src).udp.no_socket_mcast += 1;
             } else {
-                self.stats.udp.no_socket += 1;
+                self.stats.of(&info.src).udp.no_socket += 1;
             }
             Some(m)
         };
@@ -300,7 +303,7 @@ impl Sockets {
             && opts.is_plain()
         {
             a.send(cx, m)?;
-            self.stats.udp.sent += 1;
+            self.stats.of(&a.like.dst).udp.sent += 1;
             return Ok(());
         }
         let to = to.or(s.remote).ok_or(Errno::EDESTADDRREQ)?;
@@ -366,7 +369,7 @@ impl Sockets {
             m.set_priority(s.opt.txprio);
             like.down(cx, options, m);
         }
-        self.stats.udp.sent += 1;
+        self.stats.of(&dst).udp.sent += 1;
         Ok(())
     }
 
