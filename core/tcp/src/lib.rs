@@ -70,6 +70,7 @@ mod timers;
 mod tlp;
 mod train;
 mod user;
+mod window;
 
 pub use config::{CcKind, Config, MSS_DEFAULT, MSS_MIN};
 pub use ecn::Ecn;

@@ -9,7 +9,7 @@ use crate::seq::Seq;
 use crate::tcb::{State, Tcb, dur};
 use crate::timers::Timer;
 use iopkt_base::{Duration, Instant};
-use iopkt_wire::tcp::{Flags, Options, SackBlocks, Timestamps};
+use iopkt_wire::tcp::{Flags, Options, Timestamps};
 
 /// Most records in flight for each KiB of send buffer, and the least: a bound for writers of single bytes.
 const RECORDS_PER_KIB: usize = 2;
@@ -501,112 +501,12 @@ impl Tcb {
     /// URG and the urgent pointer of a segment that begins at `start`: at the byte behind the urgent one, or as far as it
     /// reaches.
     #[inline]
-    fn urgent_field(&self, start: Seq) -> (Flags, u16) {
+    pub(crate) fn urgent_field(&self, start: Seq) -> (Flags, u16) {
         match self.snd.up {
             // [RFC9293 MUST-62] [RFC6093 3.1] [RFC6093 3.4]
             Some(up) if up.gt(start) => (Flags::URG, up.since(start).min(65535) as u16),
             _ => (Flags::NONE, 0),
         }
-    }
-
-    /// The options of a segment other than a SYN.
-    #[inline]
-    fn options(&self, now: Instant) -> Options {
-        let mut o = Options::NONE;
-        if self.ts.on {
-            // [RFC7323 3.2]
-            o.timestamps = Some(Timestamps { val: self.ts_now(now), ecr: self.ts.recent });
-        }
-        // [RFC2018 2] [RFC2018 4-all]
-        if self.sack_ok && (self.rcv.dsack.is_some() || !self.early.is_empty()) {
-            o.sack = self.sack_blocks();
-        }
-        o
-    }
-
-    fn sack_blocks(&self) -> SackBlocks {
-        let early = self.early.sack();
-        let Some((l, r)) = self.rcv.dsack else { return early };
-        // [RFC2883 4]
-        let mut b = SackBlocks::NONE;
-        b.push(l.0, r.0);
-        for (l, r) in early.as_slice() {
-            b.push(*l, *r);
-        }
-        b
-    }
-
-    /// The window field for a segment sent now, and the right edge it promises.
-    #[inline]
-    fn window(&self) -> (u16, Seq) {
-        let most = 65535u32 << self.rcv.scale;
-        // [RFC9293 SHLD-14]
-        let (offered, free) = (self.rcv.adv.since(self.rcv.nxt), self.rcv_free().min(most));
-        // Receiver's silly window avoidance: the edge moves by worthwhile steps. [RFC9293 MUST-39]
-        let step = (self.rcv.limit / 2).min(u32::from(self.rcv.mss));
-        let wnd = if free >= offered.saturating_add(step) || free == most { free } else { offered.min(most) };
-        let field = wnd >> self.rcv.scale;
-        (field as u16, self.rcv.nxt + (field << self.rcv.scale))
-    }
-
-    /// Whether a window update is worth a segment of its own: half the buffer, or two segments when the
-    /// window has become narrow. Else the next ACK carries it.
-    pub(crate) fn window_update_due(&self) -> bool {
-        let edge = self.rcv.nxt + self.rcv_free().min(65535 << self.rcv.scale);
-        let (gain, offered) = (edge.since(self.rcv.adv), self.rcv.adv.since(self.rcv.nxt));
-        let (limit, mss) = (self.rcv.limit.max(2), u32::from(self.rcv.mss));
-        let narrow = gain >= limit / 4 || offered <= limit / 8 || limit <= 8 * mss;
-        gain >= limit / 2 || (gain >= 2 * mss && narrow)
-    }
-
-    /// A segment that carries our ACK and window went out.
-    #[inline]
-    fn ack_went(&mut self, adv: Seq) {
-        self.rcv.adv = self.rcv.adv.max(adv);
-        self.rcv.last_ack = self.rcv.nxt;
-        if self.rcv.unacked > 0 {
-            self.rcv.quick = self.rcv.quick.saturating_sub(1);
-        }
-        self.rcv.unacked = 0;
-        self.rcv.pushed = false;
-        self.rcv.dsack = None;
-        self.owed.ack = false;
-        self.timers.stop(Timer::DelAck);
-        self.stats.segs_out += 1;
-    }
-
-    fn output_ack(&mut self, now: Instant, sink: &mut impl Sink) {
-        if self.owed.keep {
-            // [RFC9293 MAY-5] [RFC9293 MUST-26]
-            // [RFC9293 SHLD-12]
-            if !self.emit_ack(now, self.snd.una - 1, sink) {
-                return;
-            }
-            self.owed.keep = false;
-        }
-        if !self.owed.ack {
-            return;
-        }
-        for _ in 0..=self.owed.dups {
-            if !self.emit_ack(now, self.snd.nxt, sink) {
-                return;
-            }
-        }
-        self.owed.dups = 0;
-    }
-
-    fn emit_ack(&mut self, now: Instant, seq: Seq, sink: &mut impl Sink) -> bool {
-        let (window, adv) = self.window();
-        // Never ECT: a lost ACK would not be noticed. [RFC3168 6.1.4a]
-        let (urg, urgent) = self.urgent_field(seq);
-        let flags = Flags::ACK | self.ecn_flags(false) | urg;
-        let seg = SegOut { window, urgent, options: self.options(now), ..bare(seq, self.rcv.nxt, flags) };
-        if !sink.emit(&seg) {
-            self.snd.refused = true;
-            return false;
-        }
-        self.ack_went(adv);
-        true
     }
 
     /// Data waits, nothing is in flight, and the peer's window is why: probe it from time to time.

@@ -4,14 +4,16 @@
 //! is simulated (bus 1) or a remote bus came first; else it gets the next free one and keeps it. A bus id is that number,
 //! a dash, and the path of ports as it was.
 
+mod place;
+
 use crate::bus::BUSNUM;
 use crate::mail::{self, Mail, Post};
 use crate::remote::{self, Link};
 use crate::usbfs::{self, Device, Failure, Filter, Found, Manners, open};
 use iopkt_base::Instant;
-use iopkt_usbip::hdr::{ProtoError, Submit, Unlink, status};
 use iopkt_usbip::op::{Description, DeviceInfo, WatchEvent, st};
-use iopkt_usbip::server::Replies;
+pub use place::{Leftover, Place};
+use place::{Origin, State};
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -31,49 +33,6 @@ pub struct Policy {
     pub priority: Option<u8>,
 }
 
-/// Where a device really is.
-enum Origin {
-    /// Here.
-    Local(Box<Found>),
-    /// At a remote server: which one, and its bus id there.
-    Remote(usize, String),
-}
-
-/// What is going on with a device.
-enum State {
-    Free,
-    /// A thread opens (or imports) it.
-    Opening,
-    Local(Box<Device>),
-    Remote(Box<Link>),
-    /// A thread gives it back.
-    Closing,
-    /// It is to be given back as soon as the thread that has it is done.
-    Unwanted(Box<Device>),
-}
-
-/// A device that is there.
-pub struct Place {
-    /// Never used again.
-    pub id: u64,
-    /// Under our numbers.
-    pub info: DeviceInfo,
-    /// Connection (by its id) that has it, or waits for it.
-    pub owner: Option<u64>,
-    /// It is not there any more; it goes when the state allows.
-    gone: bool,
-    origin: Origin,
-    state: State,
-    /// What a client has read of its descriptors (remote ones).
-    learned: Description,
-    /// Lists of a stock server in a row that did not have it.
-    absent: u8,
-    /// Why the last import failed: a client that keeps asking does not fill the log.
-    complaint: String,
-    /// Version of its link, as the loop's epoll has it.
-    pub watched: Option<(bool, bool)>,
-}
-
 /// A remote server.
 struct Server {
     host: String,
@@ -88,30 +47,6 @@ pub enum Tell {
     Refused(u64, u32),
     /// The device went: end its URBs, close the connection.
     Gone(u64, Leftover),
-}
-
-/// What was open when a device went.
-pub enum Leftover {
-    /// Nothing.
-    Nothing,
-    /// A device of this machine.
-    Local(Box<Device>),
-    /// A connection to a remote server.
-    Remote(Box<Link>),
-}
-
-impl Leftover {
-    /// Ends every open URB.
-    pub fn abort(self, replies: &mut Replies) {
-        match self {
-            Leftover::Nothing => {}
-            Leftover::Local(mut d) => {
-                d.abort(replies);
-                drop(d.close());
-            }
-            Leftover::Remote(mut l) => l.relay.abort(replies),
-        }
-    }
 }
 
 /// All of them.
@@ -547,72 +482,5 @@ impl Places {
             (_, None) => "free".to_owned(),
         };
         format!("{}: {:04x}:{:04x} address {}, {state}, {how}", i.busid, i.vendor, i.product, i.devnum)
-    }
-}
-
-impl Place {
-    /// A URB of its client, with what followed the header.
-    ///
-    /// # Errors
-    /// The client does what it must not: end its connection.
-    pub fn submit(&mut self, s: &Submit, payload: &[u8], replies: &mut Replies) -> Result<(), ProtoError> {
-        match &mut self.state {
-            State::Local(d) => d.submit(s, payload, replies),
-            State::Remote(l) => l.relay.submit(s, payload)?,
-            _ => replies.complete(s.seqnum, status::ESHUTDOWN, 0, &[]),
-        }
-        Ok(())
-    }
-
-    /// A request to cancel one.
-    ///
-    /// # Errors
-    /// As [`Place::submit`].
-    pub fn unlink(&mut self, u: &Unlink, replies: &mut Replies) -> Result<(), ProtoError> {
-        match &mut self.state {
-            State::Local(d) => d.unlink(u, replies),
-            State::Remote(l) => l.relay.unlink(u)?,
-            _ => replies.unlinked(u.seqnum, false),
-        }
-        Ok(())
-    }
-
-    /// The open device of this machine.
-    pub fn local(&mut self) -> Option<&mut Device> {
-        match &mut self.state {
-            State::Local(d) => Some(d),
-            _ => None,
-        }
-    }
-
-    /// The open device of a remote server.
-    pub fn link(&mut self) -> Option<&mut Link> {
-        match &mut self.state {
-            State::Remote(l) => Some(l),
-            _ => None,
-        }
-    }
-
-    /// Whether its client should not be read from.
-    pub fn is_congested(&self) -> bool {
-        match &self.state {
-            State::Local(d) => d.is_congested(),
-            State::Remote(l) => l.relay.is_congested(),
-            _ => false,
-        }
-    }
-
-    /// A device that waited for a change to end goes on to be given back.
-    pub fn settled_unwanted(&mut self, b: usbfs::Back) {
-        self.state = match std::mem::replace(&mut self.state, State::Free) {
-            State::Unwanted(mut d) => {
-                d.settled_unwanted(b);
-                match d.close() {
-                    Ok(()) => State::Closing,
-                    Err(d) => State::Unwanted(d),
-                }
-            }
-            other => other,
-        };
     }
 }
