@@ -101,6 +101,13 @@ fn a_router_configures_the_interface() {
     lab.sh("ping6 -c 1 2001:db8:7::1");
     assert!(lab.sh("ndp -an").contains("%tapk0"), "the router is known");
     assert!(lab.sh("netstat -s -f inet6").contains(" router advertisements received"));
+    assert!(lab.sh("netstat -s -p icmp6").contains("\tInput histogram:\n\t\techo reply: 1\n"));
+    let one = lab.sh("netstat -s -I tapk0");
+    assert!(one.contains("ip6 on tapk0:\n") && one.contains("\t\trouter advertisement: "), "{one}");
+    let own = lab.sh("ifconfig tapk0 | sed -n 's/.*inet6 \\(fe80::[^ ]*\\) .*/\\1/p'");
+    assert!(routes.contains(&format!("\n{} ", own.trim())), "{own} {routes}");
+    assert!(lab.sh("netstat -g").contains(" ff02::1%tapk0\n"));
+    assert!(lab.sh("netstat -ian").contains(" fe80::%tapk0/64 "));
     lab.sh("rtsold -1 tapk0");
     let conf = std::fs::read_to_string(lab.root().join("etc/resolv.conf")).expect("resolv.conf");
     assert!(conf.contains("search example.com\nnameserver 2001:db8::53\n"), "{conf}");

@@ -73,6 +73,12 @@ pub fn mask_of(len: u8) -> u32 {
     if len == 0 { 0 } else { u32::MAX << (32 - u32::from(len.min(32))) }
 }
 
+/// The network of an address: its bits behind `len` are zero.
+pub fn network6(a: Ipv6Addr, len: u8) -> Ipv6Addr {
+    let mask = u128::MAX.checked_shl(128 - u32::from(len.min(128))).unwrap_or(0);
+    Ipv6Addr::from_bits(a.to_bits() & mask)
+}
+
 /// An address with its zone, if it is of a kind that has one: `fe80::1%ecm0` (RFC 4007 11).
 pub fn zoned(a: IpAddr, ifname: Option<&str>) -> String {
     match (a, ifname) {

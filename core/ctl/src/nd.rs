@@ -268,6 +268,11 @@ pub enum NdRequest {
     },
     /// Servers and domains that routers told.
     Dns,
+    /// Counters of one interface; answered with [`crate::Reply::Stats`].
+    Counters {
+        /// Interface.
+        name: String,
+    },
     /// The interface on whose link everybody is who cannot be reached otherwise (`ndp -I`).
     Default {
         /// `None` reads; an empty name takes it away.
@@ -285,6 +290,7 @@ impl NdRequest {
                 | NdRequest::Routers
                 | NdRequest::Interfaces { .. }
                 | NdRequest::Dns
+                | NdRequest::Counters { .. }
                 | NdRequest::Default { name: None }
         )
     }

@@ -125,6 +125,10 @@ pub struct GroupInfo {
     pub group: IpAddr,
     /// Memberships of sockets and of the stack itself.
     pub refs: u32,
+    /// What is heard of it, all users together: all but `sources`, or with false these alone (RFC 3376, RFC 3810).
+    pub exclude: bool,
+    /// See `exclude`.
+    pub sources: Vec<IpAddr>,
 }
 
 /// One ARP entry.

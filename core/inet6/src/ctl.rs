@@ -100,6 +100,10 @@ impl Inet6 {
             }
             NdRequest::Solicit { name } => self.solicit(l, name),
             NdRequest::Dns => nd(NdReply::Dns(self.dns_list(l))),
+            NdRequest::Counters { name } => match l.net.ifindex_of(name) {
+                0 => Reply::err(Errno::ENXIO),
+                i => Reply::Stats(ProtoStats { counters: self.per_if.report(i) }),
+            },
             NdRequest::Default { name } => self.default_interface(l, name.as_deref()),
         }
     }

@@ -6,6 +6,7 @@
 //! Groups are not forwarded: there is no multicast routing. A router believes neither advertisements nor redirects.
 
 use crate::ext::judge_first;
+use crate::ifstats::IfStat;
 use crate::input::Packet;
 use crate::nd::HOPS;
 use crate::{ALL_ROUTERS, Inet6, Stat6};
@@ -84,6 +85,7 @@ impl Inet6 {
         if gso::unit(&m, HEADER_LEN) > h.mtu as usize {
             self.icmp6_error(l, &m, ty::TOO_BIG, 0, h.mtu);
             self.stats.inc(Stat6::CantForward);
+            self.per_if.add(m.ifindex(), IfStat::TooBig, 1);
             return l.cx.drop(m, Why::NeedsFragmenting);
         }
         if h.ifindex == m.ifindex() && self.t.redirect {
@@ -92,6 +94,7 @@ impl Inet6 {
         m.as_mut_slice()[7] -= 1;
         m.clear_flags(flags::CSUM_OK);
         self.stats.inc(Stat6::Forwarded);
+        self.per_if.add(h.ifindex, IfStat::Forwarded, 1);
         if let Some((plen, gw)) = h.route {
             l.net.routes.count_use(h.next, plen, gw, h.ifindex, 1);
         }
@@ -100,6 +103,7 @@ impl Inet6 {
 
     fn no_way_on(&mut self, l: &mut Layers<'_>, code: u8, m: Mbuf) {
         self.stats.inc(Stat6::CantForward);
+        self.per_if.add(m.ifindex(), IfStat::NoRoute, 1);
         self.icmp6_error(l, &m, ty::UNREACHABLE, code, 0);
         l.cx.drop(m, Why::NoRoute);
     }

@@ -1,5 +1,6 @@
 //! Fragmentation of what we send (RFC 8200 section 4.5): only the source does it, and only when the transport did not forbid it.
 
+use crate::ifstats::IfStat;
 use crate::{Inet6, Stat6};
 use alloc::vec::Vec;
 use iopkt_mbuf::Mbuf;
@@ -20,6 +21,7 @@ impl Inet6 {
         let room = (h.mtu as usize).saturating_sub(whole + FRAGMENT_LEN) & !7;
         if room == 0 || b.len() < whole {
             self.stats.inc(Stat6::CantFragment);
+            self.per_if.add(h.ifindex, IfStat::CantFragment, 1);
             return l.cx.drop(m, Why::NeedsFragmenting);
         }
         // Nobody may guess the next one (RFC 7739): a counter with a random start and random steps.
@@ -55,6 +57,8 @@ impl Inet6 {
         }
         self.stats.inc(Stat6::Fragmented);
         self.stats.add(Stat6::OutFragments, pieces.len() as u64);
+        self.per_if.add(h.ifindex, IfStat::Fragmented, 1);
+        self.per_if.add(h.ifindex, IfStat::OutFragments, pieces.len() as u64);
         l.cx.mbufs.free(m);
         for p in pieces {
             self.link_output(l, h, p);

@@ -25,6 +25,7 @@ impl Inet6 {
             }
         };
         self.stats.icmp(h.ty, false);
+        self.per_if.icmp(info.ifindex, h.ty, false);
         // Sockets see every message before we take it apart.
         let Some(m) = l.sockets.input(l.cx, l.net, info, m) else { return };
         let ok = match h.ty {

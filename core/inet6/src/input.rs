@@ -1,6 +1,7 @@
 //! IP input: checks, whose it is, extension headers, delivery.
 
 use crate::ext::Walk;
+use crate::ifstats::IfStat;
 use crate::{Inet6, Stat6};
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::zone;
@@ -33,6 +34,7 @@ impl Inet6 {
         self.stats.header(h.next, 1);
         m.truncate(HEADER_LEN + h.payload_len);
         let i = m.ifindex();
+        self.per_if.add(i, IfStat::Received, 1);
         if !self.disabled.is_empty() && self.disabled.contains(&i) {
             return l.cx.drop(m, Why::IfDown);
         }
@@ -40,6 +42,7 @@ impl Inet6 {
         if !self.plain.is(l, h.src, h.dst, &m) {
             if !addresses_may_be(l, &p, &m) {
                 self.stats.inc(Stat6::BadScope);
+                self.per_if.add(i, IfStat::BadAddress, 1);
                 return l.cx.drop(m, Why::BadAddress);
             }
             match for_us(l, &p, &m) {
@@ -47,6 +50,7 @@ impl Inet6 {
                 None if self.t.forwarding => return self.forward(l, &p, m),
                 None => {
                     self.stats.inc(Stat6::CantForward);
+                    self.per_if.add(i, IfStat::BadAddress, 1);
                     return l.cx.drop(m, Why::NotForUs);
                 }
             }
@@ -85,6 +89,10 @@ impl Inet6 {
     /// A packet for this host whose extension headers are done.
     fn deliver(&mut self, l: &mut Layers<'_>, p: &Packet, upper: Upper, m: Mbuf) {
         self.stats.inc(Stat6::Delivered);
+        self.per_if.add(m.ifindex(), IfStat::Delivered, 1);
+        if p.group {
+            self.per_if.add(m.ifindex(), IfStat::Multicast, 1);
+        }
         let info = IpInfo {
             src: p.src.into(),
             dst: p.dst.into(),
@@ -108,6 +116,8 @@ impl Inet6 {
             self.stats.add(Stat6::Total, with_it);
             self.stats.add(Stat6::Delivered, with_it);
             self.stats.header(upper.proto, with_it);
+            self.per_if.add(info.ifindex, IfStat::Received, with_it);
+            self.per_if.add(info.ifindex, IfStat::Delivered, with_it);
         }
         let Some(m) = left else { return };
         if upper.proto == next::UDP {
@@ -116,6 +126,7 @@ impl Inet6 {
             }
             return l.cx.drop(m, Why::NoSocket);
         }
+        self.per_if.add(m.ifindex(), IfStat::UnknownProto, 1);
         // RFC 8200 section 4: a next header that is not known; the pointer is where it is named.
         self.icmp6_error(l, &m, ty::PARAM_PROBLEM, param::NEXT_HEADER, upper.named_at as u32);
         l.cx.drop(m, Why::NoProtocol);
@@ -128,6 +139,8 @@ impl Inet6 {
             Bad::Header => (Stat6::BadVersion, Why::BadIpHeader),
         };
         self.stats.inc(stat);
+        self.per_if.add(m.ifindex(), IfStat::Received, 1);
+        self.per_if.add(m.ifindex(), IfStat::BadHeader, 1);
         l.cx.drop(m, why);
     }
 }

@@ -20,6 +20,7 @@ mod ext;
 mod forward;
 mod fragment;
 mod icmp;
+mod ifstats;
 mod input;
 mod link;
 mod mld;
@@ -60,6 +61,8 @@ pub struct Inet6 {
     t: Tunables,
     /// Counters, in netstat's words.
     pub stats: Stats,
+    /// Counters of each interface.
+    per_if: ifstats::PerIf,
     reass: Option<Fragments>,
     limit: ErrorLimit,
     ident: Option<u32>,
@@ -94,6 +97,7 @@ impl Inet6 {
         Inet6 {
             t,
             stats: Stats::default(),
+            per_if: ifstats::PerIf::default(),
             reass: None,
             limit: ErrorLimit::default(),
             ident: None,
@@ -122,6 +126,7 @@ impl Inet6 {
     /// An interface arrived: what every node listens to, and lo0's own addresses.
     fn attached(&mut self, l: &mut Layers<'_>, i: u32) {
         l.net.source6 = Some(select::source);
+        self.per_if.attached(i);
         let flags = self.first_flags();
         if let Some(x) = l.net.iface_mut(i) {
             x.nd6 = flags;

@@ -6,7 +6,7 @@
 //! All-nodes and groups of interface-local scope are never reported (RFC 3810 6). Bounded by the groups of the interfaces.
 
 use crate::input::Packet;
-use crate::{ALL_NODES, ALL_ROUTERS, Inet6, Stat6, nd, slaac};
+use crate::{ALL_NODES, ALL_ROUTERS, Inet6, Stat6, slaac};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
@@ -298,7 +298,7 @@ impl Inet6 {
             Some(IpAddr::V6(a)) => a,
             _ => Ipv6Addr::UNSPECIFIED,
         };
-        let Some(m) = nd::packet(l, &mut self.stats, from, to, 1, b) else { return };
+        let Some(m) = self.packet(l, ifindex, (from, to), 1, b) else { return };
         let Some(m) = with_alert(l, m) else { return };
         self.stats.inc(Stat6::MldReportsOut);
         let mtu = l.net.iface(ifindex).map_or(0, |i| i.mtu);

@@ -275,7 +275,7 @@ impl Inet6 {
         to: Ipv6Addr,
         b: Vec<u8>,
     ) {
-        let Some(m) = packet(l, &mut self.stats, from, to, HOPS, b) else { return };
+        let Some(m) = self.packet(l, ifindex, (from, to), HOPS, b) else { return };
         let kind = if to.is_multicast() { HopKind::Multicast } else { HopKind::Unicast };
         let mtu = l.net.iface(ifindex).map_or(0, |i| i.mtu);
         let h = Hop { ifindex, next: to.into(), src: None, mtu, kind, route: None };
@@ -292,37 +292,38 @@ impl Inet6 {
         mac: [u8; 6],
         b: Vec<u8>,
     ) {
-        let Some(m) = packet(l, &mut self.stats, from, to, HOPS, b) else { return };
+        let Some(m) = self.packet(l, ifindex, (from, to), HOPS, b) else { return };
         self.ether_output(l, ifindex, mac, m);
     }
-}
 
-/// A whole packet of an ICMPv6 message (checksum zero).
-pub(crate) fn packet(
-    l: &mut Layers<'_>,
-    stats: &mut Stats,
-    from: Ipv6Addr,
-    to: Ipv6Addr,
-    hops: u8,
-    mut b: Vec<u8>,
-) -> Option<Mbuf> {
-    let (src, dst) = (zone::strip(from), zone::strip(to));
-    let h = Header::parse_unchecked(&b)?;
-    stats.icmp(h.ty, true);
-    h.emit(&mut b, src, dst);
-    let ip = ipv6::Header {
-        traffic_class: 0,
-        flow_label: 0,
-        payload_len: b.len(),
-        next: ipv6::next::ICMP6,
-        hop_limit: hops,
-        src,
-        dst,
-    };
-    let mut m = l.cx.mbufs.alloc_len(ipv6::HEADER_LEN + b.len())?;
-    ip.emit(m.append(ipv6::HEADER_LEN)?);
-    m.extend_from_slice(&b);
-    Some(m)
+    /// A whole packet of an ICMPv6 message (checksum zero) for an interface, `ends` being source and destination.
+    pub(crate) fn packet(
+        &mut self,
+        l: &mut Layers<'_>,
+        ifindex: u32,
+        ends: (Ipv6Addr, Ipv6Addr),
+        hops: u8,
+        mut b: Vec<u8>,
+    ) -> Option<Mbuf> {
+        let (src, dst) = (zone::strip(ends.0), zone::strip(ends.1));
+        let h = Header::parse_unchecked(&b)?;
+        self.stats.icmp(h.ty, true);
+        self.per_if.icmp(ifindex, h.ty, true);
+        h.emit(&mut b, src, dst);
+        let ip = ipv6::Header {
+            traffic_class: 0,
+            flow_label: 0,
+            payload_len: b.len(),
+            next: ipv6::next::ICMP6,
+            hop_limit: hops,
+            src,
+            dst,
+        };
+        let mut m = l.cx.mbufs.alloc_len(ipv6::HEADER_LEN + b.len())?;
+        ip.emit(m.append(ipv6::HEADER_LEN)?);
+        m.extend_from_slice(&b);
+        Some(m)
+    }
 }
 
 /// Reads a solicitation and checks it (RFC 4861 7.1.1).

@@ -1,5 +1,6 @@
 //! IP output: header, flow label, the way, multicast copies, fragments or refusal.
 
+use crate::ifstats::IfStat;
 use crate::link::report;
 use crate::{Inet6, Stat6};
 use core::net::{IpAddr, Ipv6Addr};
@@ -46,10 +47,12 @@ impl Inet6 {
             return self.output_raw(l, h, o);
         }
         self.stats.inc(Stat6::OutLocal);
+        self.per_if.add(h.ifindex, IfStat::Sent, 1);
         if o.proto == next::ICMP6
             && let Some(ty) = o.m.as_slice().first()
         {
             self.stats.icmp(*ty, true);
+            self.per_if.icmp(h.ifindex, *ty, true);
         }
         let (first, label, ext) = read_wire(&o.options).unwrap_or((o.proto, None, &[]));
         if HEADER_LEN + ext.len() + o.m.len() > MAX_LEN {
@@ -90,6 +93,7 @@ impl Inet6 {
         mut rest: Chain,
     ) {
         self.stats.add(Stat6::OutLocal, rest.len() as u64);
+        self.per_if.add(h.ifindex, IfStat::Sent, rest.len() as u64);
         let link = ether::Train::to(l, h, TYPE_IPV6).filter(|_| hdr.hop_limit > 0);
         let mut template = [0; HEADER_LEN];
         hdr.emit(&mut template);
@@ -174,6 +178,7 @@ impl Inet6 {
         // Pieces that are too big for the path as it has become are made anew, whatever they allow.
         if df || m.meta().gso_type != 0 {
             self.stats.inc(Stat6::CantFragment);
+            self.per_if.add(h.ifindex, IfStat::CantFragment, 1);
             report(l, m.as_slice(), h.ifindex, Errno::EMSGSIZE, h.mtu);
             return l.cx.drop(m, Why::NeedsFragmenting);
         }

@@ -4,6 +4,7 @@
 //! (RFC 6946). The first piece must hold the whole chain of headers (RFC 7112). A datagram that is not complete after 60 s ends
 //! with "time exceeded" if its first piece is here.
 
+use crate::ifstats::IfStat;
 use crate::input::Packet;
 use crate::{Inet6, Stat6};
 use core::net::Ipv6Addr;
@@ -39,6 +40,7 @@ impl Inet6 {
         mut m: Mbuf,
     ) -> Option<Mbuf> {
         self.stats.inc(Stat6::Fragments);
+        self.per_if.add(m.ifindex(), IfStat::Fragments, 1);
         let f = Fragment::parse(&m.as_slice()[at..])?;
         // A pending or verified checksum says nothing about a piece.
         m.clear_flags(flags::CSUM_OK | flags::CSUM_PARTIAL);
@@ -87,7 +89,10 @@ impl Inet6 {
             Put::Waits => {}
             Put::Whole(d) => {
                 let whole = join(l.cx, d);
-                self.stats.add(Stat6::Reassembled, whole.is_some().into());
+                if let Some(m) = &whole {
+                    self.stats.inc(Stat6::Reassembled);
+                    self.per_if.add(m.ifindex(), IfStat::Reassembled, 1);
+                }
                 return whole;
             }
             Put::NoRoom | Put::Duplicate => self.stats.inc(Stat6::FragDropped),

@@ -166,20 +166,28 @@ impl Stats {
             value: *value,
         };
         let mut v: Vec<Counter> = ALL.iter().zip(&self.events).map(row).collect();
-        let mut histogram = |group: &str, title: &str, of: &[u64], name: &dyn Fn(u8) -> String| {
-            v.extend(of.iter().enumerate().filter(|x| *x.1 != 0).map(|(i, value)| Counter {
-                group: group.into(),
-                text: format!("{title}: {}: {{}}", name(i as u8)),
-                value: *value,
-            }));
-        };
-        histogram("ip6", "input histogram", &self.headers, &header_name);
-        histogram("icmp6", "output histogram", &self.icmp_out, &icmp_name);
-        histogram("icmp6", "input histogram", &self.icmp_in, &icmp_name);
+        histogram(&mut v, "ip6", "input histogram", &self.headers, &header_name);
+        histogram(&mut v, "icmp6", "output histogram", &self.icmp_out, &icmp_name);
+        histogram(&mut v, "icmp6", "input histogram", &self.icmp_in, &icmp_name);
         let error = |i: u8| ERRORS[usize::from(i)].into();
-        histogram("icmp6", "histogram of error messages to be generated", &self.errors, &error);
+        histogram(&mut v, "icmp6", "histogram of error messages to be generated", &self.errors, &error);
         v
     }
+}
+
+/// A line for each kind that occurred.
+pub(crate) fn histogram(
+    v: &mut Vec<Counter>,
+    group: &str,
+    title: &str,
+    of: &[u64],
+    name: &dyn Fn(u8) -> String,
+) {
+    v.extend(of.iter().enumerate().filter(|x| *x.1 != 0).map(|(i, value)| Counter {
+        group: group.into(),
+        text: format!("{title}: {}: {{}}", name(i as u8)),
+        value: *value,
+    }));
 }
 
 /// netstat's name of a next header; a number where it has none.
@@ -208,7 +216,7 @@ fn header_name(n: u8) -> String {
 }
 
 /// netstat's name of a type of ICMPv6; a number where it has none.
-fn icmp_name(t: u8) -> String {
+pub(crate) fn icmp_name(t: u8) -> String {
     let name = match t {
         ty::UNREACHABLE => "unreach",
         ty::TOO_BIG => "packet too big",

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use iopkt_ctl::{Counter, Reply, Request};
+use iopkt_ctl::{Counter, NdRequest, Reply, Request};
 use iopkt_stack::sockets::SockType;
 use iopkt_wire::icmp6::ty;
 
@@ -97,5 +97,31 @@ fn raw_sockets_have_a_block_of_their_own() {
     assert_eq!(of(&l, "raw6", "{} datagrams output"), 1);
     assert_eq!((of(&r, "raw6", "{} messages received"), of(&r, "raw6", "{} delivered")), (1, 1));
     assert_eq!(of(&r, "ip6", "input histogram: #200: {}"), 1);
+    w.end();
+}
+
+#[test]
+fn interfaces_have_counters_of_their_own() {
+    let mut w = Wire::pair();
+    let to = w.hosts[1].link_local();
+    let s = w.hosts[0].socket(SockType::Dgram, 58);
+    w.hosts[0].send(s, to, 0, &[ty::ECHO, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+    w.run(100);
+    let mut on =
+        |h: usize, name: &str| match w.hosts[h].ctl(Request::Nd(NdRequest::Counters { name: name.into() })) {
+            Reply::Stats(s) => s.counters,
+            r => panic!("{r:?}"),
+        };
+    let (a, b, lo) = (on(0, "eth0"), on(1, "eth0"), on(1, "lo0"));
+    assert_eq!(of(&a, "ip6", "{} datagrams sent from an upper layer protocol"), 1);
+    assert_eq!(of(&a, "icmp6", "output histogram: echo: {}"), 1);
+    assert_eq!(of(&b, "icmp6", "input histogram: echo: {}"), 1);
+    assert_eq!(of(&b, "icmp6", "output histogram: neighbor advertisement: {}"), 1);
+    // The echo and a solicitation, which went to a group.
+    assert!(of(&b, "ip6", "{} total input datagrams") >= 2);
+    assert!(of(&b, "ip6", "{} multicast datagrams received") >= 1);
+    assert_eq!(of(&lo, "ip6", "{} total input datagrams"), 0);
+    let r = w.hosts[0].ctl(Request::Nd(NdRequest::Counters { name: "nope0".into() }));
+    assert!(matches!(r, Reply::Err { .. }));
     w.end();
 }

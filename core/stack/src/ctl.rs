@@ -122,10 +122,15 @@ impl Shard {
         self.net
             .interfaces()
             .flat_map(|i| {
-                i.groups.iter().map(|(group, refs)| GroupInfo {
-                    ifname: i.name.clone(),
-                    group: zone::strip_ip(*group),
-                    refs: *refs,
+                i.groups.iter().map(|(group, refs)| {
+                    let filter = self.net.group_filter(i.index, *group);
+                    GroupInfo {
+                        ifname: i.name.clone(),
+                        group: zone::strip_ip(*group),
+                        refs: *refs,
+                        exclude: filter.exclude,
+                        sources: filter.sources.iter().map(|s| zone::strip_ip(*s)).collect(),
+                    }
                 })
             })
             .collect()

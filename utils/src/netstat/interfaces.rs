@@ -1,9 +1,11 @@
 //! `netstat -i`, `-I`, `-w`: interfaces and what passed them.
 
 use super::routes::destination;
+use crate::addr::zoned;
 use crate::names::Names;
 use iopkt_ctl::{GroupInfo, IfCounters, Ifconf, RouteInfo};
 use std::fmt::Write;
+use std::net::IpAddr;
 
 /// Lines between two headings of `-w`.
 const SCREEN: usize = 21;
@@ -41,22 +43,30 @@ pub fn table(list: &[Ifconf], groups: &[GroupInfo], look: Look, names: &Names) -
         };
         row("<Link>", &if i.mac == [0; 6] { String::new() } else { crate::addr::mac(&i.mac) });
         for ad in &i.addrs {
-            let r = RouteInfo::to(ad.addr, ad.prefix_len);
-            row(&destination(&r, names), &names.host(ad.addr));
+            let mut r = RouteInfo::to(ad.addr, ad.prefix_len);
+            r.zone = Some(i.name.clone());
+            row(&destination(&r, names), &names.zoned(ad.addr, Some(&i.name)));
         }
         for g in groups.iter().filter(|g| g.ifname == i.name) {
-            let _ = writeln!(o, "{:<28} {}", "", g.group);
+            let _ = writeln!(o, "{:<28} {:<19} (refs: {})", "", zoned(g.group, Some(&i.name)), g.refs);
         }
     }
     o
 }
 
-/// `netstat -g`: the groups that interfaces listen to.
+/// `netstat -g`: the groups that interfaces listen to, and of which sources (by IGMP and MLD).
 pub fn groups(list: &[GroupInfo]) -> String {
     let mut o = String::from("Multicast groups\n");
     let _ = writeln!(o, "{:<10} {:>6} Group", "Interface", "Refs");
     for g in list {
-        let _ = writeln!(o, "{:<10} {:>6} {}", g.ifname, g.refs, g.group);
+        let group = zoned(g.group, Some(&g.ifname));
+        let _ = write!(o, "{:<10} {:>6} {group}", g.ifname, g.refs);
+        if !g.exclude || !g.sources.is_empty() {
+            let sources: Vec<String> = g.sources.iter().map(IpAddr::to_string).collect();
+            let _ =
+                write!(o, " {} {{{}}}", if g.exclude { "exclude" } else { "include" }, sources.join(", "));
+        }
+        o.push('\n');
     }
     o
 }
@@ -193,13 +203,42 @@ mod tests {
         assert_eq!(l[0], ["Name", "Mtu", "Network", "Address", "Ipkts", "Ierrs", "Opkts", "Oerrs", "Colls"]);
         assert_eq!(l[1], ["ecm0", "1500", "<Link>", "02:00:00:00:00:01", "7", "0", "0", "0", "0"]);
         assert_eq!(l[2], ["ecm0", "1500", "10.0.0/24", "10.0.0.5", "7", "0", "0", "0", "0"]);
-        let g = GroupInfo { ifname: "ecm0".into(), group: "224.0.0.1".parse().expect("address"), refs: 1 };
+        let g = GroupInfo {
+            ifname: "ecm0".into(),
+            group: "224.0.0.1".parse().expect("address"),
+            refs: 1,
+            exclude: true,
+            sources: vec![],
+        };
         let t = table(&[ifc("ecm0", 7)], std::slice::from_ref(&g), Look { bytes: true, drops: true }, &names);
         assert!(
             t.contains("Ibytes") && t.contains("Drops") && t.contains("700") && t.contains("224.0.0.1"),
             "{t}"
         );
         assert_eq!(groups(&[g]), "Multicast groups\nInterface    Refs Group\necm0            1 224.0.0.1\n");
+    }
+
+    #[test]
+    fn rows_of_ipv6_have_their_zones() {
+        let names = Names::new(true);
+        let mut i = ifc("ecm0", 7);
+        i.addrs[0] = AddrInfo { addr: "fe80::1".parse().expect("address"), prefix_len: 64, ..i.addrs[0] };
+        let g = GroupInfo {
+            ifname: "ecm0".into(),
+            group: "ff02::fb".parse().expect("address"),
+            refs: 2,
+            exclude: false,
+            sources: vec!["2001:db8::1".parse().expect("address")],
+        };
+        let t = table(&[i], std::slice::from_ref(&g), Look::default(), &names);
+        assert!(
+            t.contains(" fe80::%ecm0/64 fe80::1%ecm0 ") && t.contains(" ff02::fb%ecm0       (refs: 2)\n"),
+            "{t}"
+        );
+        assert_eq!(
+            groups(&[g]),
+            "Multicast groups\nInterface    Refs Group\necm0            2 ff02::fb%ecm0 include {2001:db8::1}\n"
+        );
     }
 
     #[test]

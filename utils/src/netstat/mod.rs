@@ -18,6 +18,7 @@ pub const USAGE: &str = "usage: netstat [-Aan] [-f family] [--json]            s
        netstat -w seconds [-bd] [-I interface] [--json]  their traffic as it passes
        netstat -s[s] [-f family] [-p protocol] [--json]  counters
        netstat -p protocol [--json]                    counters of one protocol
+       netstat -s -I interface [-p protocol] [--json]  IPv6's counters of one interface
        netstat -m [--json]                             packet memory
        netstat -g [--json]                             multicast groups
        netstat -P pcb [--json]                         one socket (-A names them)
@@ -79,6 +80,7 @@ pub fn run(s: &mut dyn Stack, args: &[String]) -> Outcome {
     match () {
         () if routes => show_routes(s, &f, family, fib.flatten(), &names),
         () if f.has('w') => watch(s, &f),
+        () if f.has('s') && f.has('I') => show_interface_stats(s, &f, family),
         () if traffic => show_interfaces(s, &f, &names),
         () if f.has('g') => show_groups(s, &f),
         () if f.has('s') || f.has('m') || f.has('p') => show_stats(s, &f, family),
@@ -221,6 +223,29 @@ fn show_stats(s: &mut dyn Stack, f: &Parsed, family: Option<Family>) -> Outcome 
         st = ProtoStats { counters: st.counters.into_iter().filter(|c| c.value != 0).collect() };
     }
     if f.has('J') { print_json(&st) } else { print(&stats::stats(&st)) }
+}
+
+/// -I IF -s: IPv6 counts for each interface what it did there.
+fn show_interface_stats(s: &mut dyn Stack, f: &Parsed, family: Option<Family>) -> Outcome {
+    let name = f.value('I').unwrap_or("");
+    if family.is_some_and(|x| x != Family::Inet6) {
+        return Err(Failure::new("counters of one interface are IPv6's alone (-f inet6), or -I without -s"));
+    }
+    let r = ask(s, name, &Request::Nd(iopkt_ctl::NdRequest::Counters { name: name.into() }))?;
+    let Reply::Stats(mut st) = r else { return Err(odd(&r)) };
+    if let Some(p) = f.value('p') {
+        st.counters.retain(|c| c.group == p);
+        if st.counters.is_empty() {
+            return Err(Failure::new(format!("{p}: no per-interface counters of that protocol")));
+        }
+    }
+    if f.has('J') {
+        return print_json(&st);
+    }
+    for c in &mut st.counters {
+        c.group = format!("{} on {name}", c.group);
+    }
+    print(&stats::stats(&st))
 }
 
 /// All sockets, page by page.

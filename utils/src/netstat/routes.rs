@@ -1,6 +1,6 @@
 //! `netstat -r`, `route show`: the routing table.
 
-use crate::addr::{mask_of, zoned};
+use crate::addr::{mask_of, network6, zoned};
 use crate::names::Names;
 use iopkt_ctl::{RTV_MTU, RouteInfo, rtf};
 use std::fmt::Write;
@@ -19,8 +19,8 @@ pub fn destination(r: &RouteInfo, names: &Names) -> String {
             format!("{}/{}", parts.join("."), r.prefix_len)
         }
         IpAddr::V6(a) if r.prefix_len == 0 && a.is_unspecified() => "default".into(),
-        IpAddr::V6(_) => {
-            let of = zoned(r.dst, r.zone.as_deref().or(r.ifname.as_deref()));
+        IpAddr::V6(a) => {
+            let of = zoned(network6(a, r.prefix_len).into(), r.zone.as_deref().or(r.ifname.as_deref()));
             if r.prefix_len == 128 { of } else { format!("{of}/{}", r.prefix_len) }
         }
     }
@@ -163,6 +163,20 @@ mod tests {
         assert_eq!(words(6)[0], "192.168.1/24");
         assert_eq!(words(7)[0], "10.0.0.9");
         assert!(!t.contains("Internet6"));
+    }
+
+    #[test]
+    fn zones_are_those_of_the_destination() {
+        let names = Names::new(true);
+        let mut own = route("fe80::ff:fe00:1", 128, None, rtf::UP | rtf::HOST);
+        (own.ifname, own.zone) = (Some("lo0".into()), Some("ecm0".into()));
+        assert_eq!(destination(&own, &names), "fe80::ff:fe00:1%ecm0");
+        assert_eq!(destination(&route("fe80::", 64, None, rtf::UP), &names), "fe80::%ecm0/64");
+        assert_eq!(destination(&route("2001:db8::5", 32, None, rtf::UP), &names), "2001:db8::/32");
+        assert_eq!(destination(&route("::", 0, Some("fe80::1"), rtf::UP), &names), "default");
+        let t =
+            route_table(&[route("::", 0, Some("fe80::1"), rtf::UP | rtf::GATEWAY)], Some(6), &names, false);
+        assert!(t.contains("fe80::1%ecm0") && t.starts_with("Routing tables\n\nInternet6:\n"), "{t}");
     }
 
     #[test]
