@@ -1,8 +1,8 @@
 //! `dhcp6c`: configures an interface by DHCPv6. The machine is [`iopkt_autoconf::dhcp6`]; this is its place in the world.
 
-use crate::dhcp::replace_resolv_conf;
 use crate::dns::text_of;
 use crate::getopt;
+use crate::resolvconf::{Entry, Part, Place, Source, Told};
 use crate::tool::{Failure, Outcome, Stack, ask, odd};
 use iopkt_autoconf::dhcp6::{
     ALL_SERVERS, Action6, CLIENT_PORT, Client6, Config6, Given, Lease6, SERVER_PORT,
@@ -10,7 +10,6 @@ use iopkt_autoconf::dhcp6::{
 use iopkt_base::{Instant, Rng};
 use iopkt_client::{Session, UdpSocket};
 use iopkt_ctl::{AddrInfo, AddrLife, AddrState, IfKind, Ifconf, NdRequest, Reply, Request, in6};
-use std::fmt::Write;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -133,12 +132,13 @@ pub fn run(
         Config6 { duid, iaid, address: !o.names_only && !o.no_address, prefix: o.prefix, rapid: o.rapid };
     let mut c = Client6::new(cfg, Rng::new(seed), now());
     let to = SocketAddr::V6(SocketAddrV6::new(ALL_SERVERS, SERVER_PORT, 0, i.index));
-    let mut w = World { o, held: Lease6::default(), ready: false };
+    let mut w = World { o, held: Lease6::default(), ready: false, names: None };
     let mut buf = vec![0; 2048];
     let mut ending = false;
     loop {
         if !ending && (stop() || o.once && w.ready) {
             if o.keep || o.once || c.lease().is_none() {
+                w.leave();
                 return Ok(i32::from(!w.ready));
             }
             ending = true;
@@ -186,6 +186,7 @@ struct World<'a> {
     o: &'a Options,
     held: Lease6,
     ready: bool,
+    names: Option<Part>,
 }
 
 impl World<'_> {
@@ -224,6 +225,7 @@ impl World<'_> {
             Action6::Lost(l) => {
                 self.remove(s, &l);
                 self.held = Lease6::default();
+                self.names = None;
             }
             Action6::Send(_) => {}
         }
@@ -239,19 +241,22 @@ impl World<'_> {
         }
     }
 
-    fn names(&self, l: &Lease6) {
-        if self.o.no_resolv || l.dns.is_empty() {
+    /// Our part of resolv.conf(5) of this stack.
+    fn names(&mut self, l: &Lease6) {
+        if self.o.no_resolv || (l.dns.is_empty() && self.names.is_none()) {
             return;
         }
-        let mut t = format!("# by DHCPv6 on {}\n", self.o.interface);
-        if !l.domains.is_empty() {
-            let _ = writeln!(t, "search {}", l.domains.join(" "));
-        }
-        for d in &l.dns {
-            let _ = writeln!(t, "nameserver {}", crate::addr::zoned((*d).into(), Some(&self.o.interface)));
-        }
-        if let Err(e) = replace_resolv_conf(&t) {
-            eprintln!("dhcp6c: etc/resolv.conf: {e}");
+        let server = |a: &Ipv6Addr| Entry::plain(crate::addr::zoned((*a).into(), Some(&self.o.interface)));
+        let told = Told {
+            servers: l.dns.iter().map(server).collect(),
+            domains: l.domains.iter().map(|d| Entry::plain(d.as_str())).collect(),
+        };
+        let part = match self.names.take() {
+            Some(p) => Ok(p),
+            None => Part::take(&Place::find(), &self.o.interface, Source::Dhcp6),
+        };
+        if let Err(e) = part.and_then(|p| self.names.insert(p).tell(told)) {
+            eprintln!("dhcp6c: {e}");
         }
     }
 
@@ -268,7 +273,22 @@ impl World<'_> {
         }
     }
 
+    /// The end; what was given is good without us until its time is over.
+    fn leave(&mut self) {
+        let Some(part) = self.names.take().filter(|_| self.ready) else { return };
+        let valid = self.held.addrs.iter().chain(&self.held.prefixes).map(|g| g.valid).max();
+        let left = match valid {
+            Some(u32::MAX) => None,
+            // Names alone: as long as nobody would have asked again (RFC 8415 21.23).
+            v => Some(u64::from(v.unwrap_or(86_400))),
+        };
+        if let Err(e) = part.keep(left) {
+            eprintln!("dhcp6c: {e}");
+        }
+    }
+
     fn undo(&mut self, s: &mut dyn Stack) {
+        self.names = None;
         let l = std::mem::take(&mut self.held);
         self.remove(s, &l);
     }

@@ -22,6 +22,7 @@ pub mod netstat;
 pub mod nicinfo;
 pub mod ping;
 pub mod ping6;
+pub mod resolvconf;
 pub mod resolve;
 pub mod route;
 pub mod rtadvd;

@@ -142,14 +142,14 @@ mod tests {
         impl Exchange for Nobody {
             fn udp(
                 &mut self,
-                _: std::net::IpAddr,
+                _: &dns::Server,
                 _: &[u8],
                 _: Duration,
                 _: &dyn Fn(&[u8]) -> bool,
             ) -> std::io::Result<Option<Vec<u8>>> {
                 Ok(None)
             }
-            fn tcp(&mut self, _: std::net::IpAddr, _: &[u8], _: Duration) -> std::io::Result<Vec<u8>> {
+            fn tcp(&mut self, _: &dns::Server, _: &[u8], _: Duration) -> std::io::Result<Vec<u8>> {
                 Err(std::io::ErrorKind::TimedOut.into())
             }
             fn id(&mut self) -> u16 {

@@ -110,7 +110,8 @@ fn run_rtsol(name: &str, s: &mut dyn Stack, args: &[String]) -> Outcome {
     if name == "rtsol" {
         return rtsol::run(s, args, &mut pause);
     }
-    rtsol::run_daemon(s, args, &mut pause, &mut |text| dhcp::replace_resolv_conf(text))
+    let mut w = rtsol::daemon::Real { pause: &mut pause, parts: std::collections::BTreeMap::new() };
+    rtsol::daemon::run(s, args, &mut w)
 }
 
 fn run_rtadvd(args: &[String]) -> Outcome {

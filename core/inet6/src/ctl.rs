@@ -36,8 +36,12 @@ impl Inet6 {
 
     fn sysctl(&mut self, l: &mut Layers<'_>, name: &str, value: Option<&str>) -> Option<Reply> {
         let was = (self.t.forwarding, self.t.hlim);
+        let believed = self.t.accept_rtadv && !was.0;
         let r = self.t.sysctl(name, value);
         self.set_forwarding(l, was.0);
+        if !believed && self.t.accept_rtadv && !self.t.forwarding {
+            self.solicit_all(l);
+        }
         if self.t.hlim != was.1 {
             self.set_hops(l);
         }

@@ -32,6 +32,7 @@ mod router;
 mod select;
 mod settings;
 mod slaac;
+mod solicit;
 mod stats;
 mod tunables;
 

@@ -1,5 +1,5 @@
 //! Routers and what they advertise (RFC 4861 section 6.3, RFC 4191): default routers by preference, prefixes on the link, more
-//! specific routes, the link's MTU; and asking for it.
+//! specific routes, the link's MTU. Asking for it is [`crate::solicit`].
 //!
 //! Believed only where `net.inet6.ip6.accept_rtadv` is set, from a link-local address, with hop limit 255. Routes that come of it
 //! have the origin `Advertised` and end with their lifetimes. The table is bounded (RFC 6104 3.2: a flood of advertisements must not fill
@@ -8,23 +8,21 @@
 use crate::ctl::left;
 use crate::input::Packet;
 use crate::nd::HOPS;
-use crate::{ALL_ROUTERS, Inet6, Stat6, slaac};
+use crate::solicit::Asking;
+use crate::{Inet6, Stat6, slaac};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Duration, Instant, zone};
-use iopkt_ctl::{AddrState, IfKind, NdPrefix, NdRouter, rtf};
+use iopkt_ctl::{NdPrefix, NdRouter, rtf};
 use iopkt_mbuf::Mbuf;
 use iopkt_stack::route::{Origin, Route};
 use iopkt_stack::{Layers, prefix};
 use iopkt_wire::icmp6::{HEADER_LEN, Header};
 use iopkt_wire::ipv6::MIN_MTU;
-use iopkt_wire::nd::{self, INFINITE, Opt, Preference, RouterAdvert, opt};
+use iopkt_wire::nd::{self, INFINITE, Opt, Preference, RouterAdvert};
 
-/// Solicitations, and the time between them (RFC 4861 section 10).
-const SOLICITS: u32 = 3;
-const SOLICIT_INTERVAL: Duration = Duration::from_secs(4);
 /// Most routers that are remembered as those of a prefix.
 const MAX_OF_PREFIX: usize = 8;
 
@@ -60,18 +58,12 @@ struct Pfx {
     detached: bool,
 }
 
-/// Solicitations that an interface still sends.
-struct Asking {
-    left: u32,
-    next: Instant,
-}
-
 /// All that was advertised.
 #[derive(Default)]
 pub(crate) struct Routers {
     ways: Vec<Way>,
     prefixes: Vec<Pfx>,
-    asking: BTreeMap<u32, Asking>,
+    pub(crate) asking: Asking,
     mtu: BTreeMap<u32, u32>,
     /// When an address or a way ends.
     age: Option<Instant>,
@@ -79,72 +71,23 @@ pub(crate) struct Routers {
 
 impl Routers {
     pub fn deadline(&self) -> Instant {
-        let ask = self.asking.values().map(|a| a.next).min().unwrap_or(Instant::FAR);
-        ask.min(self.age.unwrap_or(Instant::FAR))
+        self.asking.deadline().min(self.age.unwrap_or(Instant::FAR))
     }
 
     pub fn detach(&mut self, ifindex: u32) {
         self.ways.retain(|w| w.ifindex != ifindex);
         self.prefixes.retain(|p| p.ifindex != ifindex);
-        self.asking.remove(&ifindex);
+        self.asking.forget(ifindex);
         self.mtu.remove(&ifindex);
     }
 }
 
 impl Inet6 {
-    /// The link-local address of an interface is good: routers may be asked.
-    pub(crate) fn solicit_routers(&mut self, l: &mut Layers<'_>, ifindex: u32) {
-        let ethernet = l.net.iface(ifindex).is_some_and(|i| i.kind == IfKind::Ethernet);
-        if ethernet && self.accepts(l, ifindex) {
-            self.routers.asking.insert(ifindex, Asking { left: SOLICITS, next: l.cx.now });
-            self.reckon();
-        }
-    }
-
-    /// The link came or went: what was told on it may not hold any more, but it is kept for its time.
-    pub(crate) fn routers_link(&mut self, l: &mut Layers<'_>, ifindex: u32, usable: bool) {
-        if !usable {
-            self.routers.asking.remove(&ifindex);
-        } else if self.t.dad_count == 0 {
-            self.solicit_routers(l, ifindex);
-        }
-    }
-
     pub(crate) fn routers_tick(&mut self, l: &mut Layers<'_>) {
-        let now = l.cx.now;
-        let due: Vec<u32> = self.routers.asking.iter().filter(|a| a.1.next <= now).map(|a| *a.0).collect();
-        for ifindex in due {
-            self.send_router_solicit(l, ifindex);
-        }
-        if self.routers.age.is_some_and(|t| t <= now) {
+        self.solicit_tick(l);
+        if self.routers.age.is_some_and(|t| t <= l.cx.now) {
             self.age(l);
         }
-    }
-
-    fn send_router_solicit(&mut self, l: &mut Layers<'_>, ifindex: u32) {
-        let Some(a) = self.routers.asking.get_mut(&ifindex) else { return };
-        a.left -= 1;
-        a.next = l.cx.now + SOLICIT_INTERVAL;
-        if a.left == 0 {
-            self.routers.asking.remove(&ifindex);
-        }
-        let to = zone::embed(ALL_ROUTERS, ifindex);
-        let Some(mac) = l.net.iface(ifindex).map(|i| i.mac) else { return };
-        let from = l.net.iface(ifindex).and_then(|i| i.addrs.iter().find(|a| slaac::is_link_local(&a.addr)));
-        let (from, good) = match from.map(|a| (a.addr, a.state)) {
-            Some((IpAddr::V6(a), AddrState::Valid)) => (a, true),
-            // From nobody, or from an address that may be another's still: then nothing may be said of who we are (RFC 4429 3.2).
-            Some((IpAddr::V6(a), AddrState::Tentative)) if from.is_some_and(|x| x.life.optimistic) => {
-                (a, false)
-            }
-            _ => (Ipv6Addr::UNSPECIFIED, false),
-        };
-        let mut b = nd::router_solicit();
-        if good {
-            nd::push_link(&mut b, opt::SOURCE_LINK, mac);
-        }
-        self.stats.inc(Stat6::RsOut);
-        self.nd_send(l, ifindex, from, to, b);
     }
 
     /// An advertisement. False when it is none to be believed.
@@ -170,8 +113,10 @@ impl Inet6 {
         if !self.accepts(l, ifindex) {
             return true;
         }
-        // Whoever advertises need not be asked any more (6.3.7).
-        self.routers.asking.remove(&ifindex);
+        if ra.lifetime != 0 {
+            // A default router was found (RFC 7559 section 2); others may be wanted still.
+            self.routers.asking.forget(ifindex);
+        }
         self.link_times(l, ifindex, &ra);
         for o in &options {
             match o {

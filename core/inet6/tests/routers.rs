@@ -31,19 +31,53 @@ fn advertise(w: &mut Wire, from: &str, lifetime: u16, preference: Preference, re
 }
 
 #[test]
-fn routers_are_asked_for_three_times_or_until_one_answers() {
+fn routers_are_asked_for_until_one_answers() {
+    // RFC 7559: at 0, 4, 12, 28, 60 s, each blurred by a tenth.
     let mut w = host(Tunables::default());
-    w.run(20_000);
+    w.run(80_000);
     let asked = w.sent(0, ty::ROUTER_SOLICIT);
-    assert_eq!(asked.len(), 3);
+    assert_eq!(asked.len(), 5);
     assert_eq!((asked[0][7], &asked[0][24..40]), (255, &a6("ff02::2").octets()[..]));
+    // No default router is none, whatever else it tells.
+    advertise(&mut w, R1, 0, Preference::Medium, |_| ());
+    w.run(60_000);
+    assert_eq!(w.sent(0, ty::ROUTER_SOLICIT).len(), 6);
+    // From the beginning when the link comes back; never while it is away.
+    w.hosts[0].link(false);
+    w.run(4_000_000);
+    assert_eq!(w.sent(0, ty::ROUTER_SOLICIT).len(), 6);
+    w.hosts[0].link(true);
+    w.run(4000);
+    assert_eq!(w.sent(0, ty::ROUTER_SOLICIT).len(), 7);
+    advertise(&mut w, R1, 1800, Preference::Medium, |_| ());
+    w.run(4_000_000);
+    assert_eq!(w.sent(0, ty::ROUTER_SOLICIT).len(), 7);
+    // One an hour at last, when nobody ever answers.
     w.hosts[0].link(false);
     w.run(100);
     w.hosts[0].link(true);
-    w.run(3000);
-    advertise(&mut w, R1, 1800, Preference::Medium, |_| ());
-    w.run(20_000);
-    assert_eq!(w.sent(0, ty::ROUTER_SOLICIT).len(), 4);
+    w.run(86_400_000);
+    let n = w.sent(0, ty::ROUTER_SOLICIT).len() - 7;
+    assert!((30..=40).contains(&n), "{n}");
+    w.end();
+}
+
+#[test]
+fn who_begins_to_believe_routers_asks_for_them() {
+    let mut w = Wire::new(vec![Host::with(
+        1,
+        Tunables { forwarding: true, accept_rtadv: true, ..Tunables::default() },
+    )]);
+    w.hosts[0].up();
+    w.run(10_000);
+    assert_eq!(w.sent(0, ty::ROUTER_SOLICIT).len(), 0, "a router asks nobody");
+    w.hosts[0].sysctl("net.inet6.ip6.forwarding", "0");
+    w.run(1000);
+    assert_eq!(w.sent(0, ty::ROUTER_SOLICIT).len(), 1);
+    // And who does not believe any more is silent.
+    w.hosts[0].sysctl("net.inet6.ip6.accept_rtadv", "0");
+    w.run(60_000);
+    assert_eq!(w.sent(0, ty::ROUTER_SOLICIT).len(), 1);
     w.end();
 }
 

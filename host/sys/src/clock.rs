@@ -9,6 +9,12 @@ pub fn monotonic() -> Instant {
     Instant::from_nanos((t.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(t.tv_nsec as u64))
 }
 
+/// CLOCK_BOOTTIME: as [`monotonic`], and goes on while the machine sleeps.
+pub fn boottime() -> Instant {
+    let t = clock_gettime(ClockId::Boottime);
+    Instant::from_nanos((t.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(t.tv_nsec as u64))
+}
+
 /// CLOCK_REALTIME: time since 1970-01-01 00:00 UTC, zero when the clock is set before that.
 pub fn realtime() -> Duration {
     let t = clock_gettime(ClockId::Realtime);

@@ -3,12 +3,14 @@
 use super::{Options, place};
 use crate::addr::mask_of;
 use crate::conn::Conn;
+use crate::resolvconf::{Entry, Part, Place, Source, Told};
 use crate::tool::{Failure, Stack, ask};
 use iopkt_autoconf::dhcp::{Lease, Route};
+use iopkt_base::Instant;
 use iopkt_ctl::{AddrInfo, AddrState, Ifconf, Reply, Request, RouteInfo, rtf};
 use iopkt_slog::{Severity, Sink};
+use iopkt_sys::clock;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The script, below the stack's root.
@@ -21,6 +23,8 @@ pub struct Applied {
     routes: Vec<RouteInfo>,
     /// The MTU before.
     mtu: Option<u32>,
+    /// Our part of resolv.conf.
+    names: Option<Part>,
 }
 
 fn address(l: &Lease) -> AddrInfo {
@@ -59,7 +63,7 @@ impl Applied {
         let name = i.name.clone();
         let add = Request::AddAddr { name: name.clone(), addr: address(l), replace: !o.alias };
         ask(conn, &format!("{name}: {}", l.addr), &add)?;
-        let mut a = Applied { name, lease: l.clone(), routes: Vec::new(), mtu: None };
+        let mut a = Applied { name, lease: l.clone(), routes: Vec::new(), mtu: None, names: None };
         if let Some(mtu) = l.mtu.map(u32::from).filter(|m| *m < i.mtu) {
             match ask(conn, &a.name, &Request::SetMtu { name: a.name.clone(), mtu }) {
                 Ok(_) => a.mtu = Some(i.mtu),
@@ -127,20 +131,40 @@ impl Applied {
         if let Some(mtu) = self.mtu {
             let _ = conn.ask(&Request::SetMtu { name: self.name.clone(), mtu });
         }
-        if !o.no_resolv && !self.lease.dns.is_empty() {
-            let _ = std::fs::remove_file(place("/etc/resolv.conf"));
-        }
+        self.names = None;
         self.script(o, why, sink);
     }
 
-    /// resolv.conf(5) of this stack.
-    fn resolv(&self, o: &Options, sink: &Sink) {
-        if o.no_resolv || self.lease.dns.is_empty() {
+    /// Our part of resolv.conf(5) of this stack.
+    fn resolv(&mut self, o: &Options, sink: &Sink) {
+        if o.no_resolv || (self.lease.dns.is_empty() && self.names.is_none()) {
             return;
         }
-        let path = place("/etc/resolv.conf");
-        if let Err(e) = replace(&path, &resolv_conf(&self.lease, &self.name, o.no_domain)) {
-            sink.line(Severity::Warning, &format!("{}: {e}", path.display()));
+        if let Err(e) = self.tell(o) {
+            sink.line(Severity::Warning, &e);
+        }
+    }
+
+    fn tell(&mut self, o: &Options) -> Result<(), String> {
+        let l = &self.lease;
+        let domain = l.domain.as_ref().filter(|_| !o.no_domain && !l.dns.is_empty());
+        let told = Told {
+            servers: l.dns.iter().map(|s| Entry::plain(s.to_string())).collect(),
+            domains: domain.map(|d| Entry::plain(d.as_str())).into_iter().collect(),
+        };
+        let part = match self.names.take() {
+            Some(p) => p,
+            None => Part::take(&Place::find(), &self.name, Source::Dhcp)?,
+        };
+        self.names.insert(part).tell(told)
+    }
+
+    /// The end, and everything stays as it is.
+    pub fn leave(self, sink: &Sink) {
+        let left = self.lease.end.since(clock::monotonic()).as_secs();
+        let left = (self.lease.end != Instant::FAR).then_some(left);
+        if let Some(Err(e)) = self.names.map(|p| p.keep(left)) {
+            sink.line(Severity::Warning, &e);
         }
     }
 
@@ -172,33 +196,4 @@ impl Applied {
             Err(e) => sink.line(Severity::Warning, &format!("{}: {e}", path.display())),
         }
     }
-}
-
-fn resolv_conf(l: &Lease, name: &str, no_domain: bool) -> String {
-    let mut text = format!("# from dhcp.client on {name}\n");
-    if let Some(d) = l.domain.as_ref().filter(|_| !no_domain) {
-        text += &format!("domain {d}\n");
-    }
-    for s in &l.dns {
-        text += &format!("nameserver {s}\n");
-    }
-    text
-}
-
-/// Writes a file so that no reader sees half of it.
-/// Puts a text into resolv.conf(5) of this stack.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn replace_resolv_conf(text: &str) -> std::io::Result<()> {
-    replace(&place("/etc/resolv.conf"), text)
-}
-
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    let new = path.with_extension("new");
-    std::fs::write(&new, text)?;
-    std::fs::rename(&new, path)
 }

@@ -10,7 +10,6 @@ mod options;
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, ask, odd, print};
 use apply::Applied;
-pub use apply::replace_resolv_conf;
 use frame::Heard;
 use iopkt_autoconf::dhcp::{Action, Client, Config, Why};
 use iopkt_base::Instant;
@@ -169,6 +168,8 @@ impl<'a> Service<'a> {
             if let Some(signal) = self.signals.next() {
                 if signal != libc::SIGPWR {
                     self.give_back();
+                } else if let Some(a) = self.applied.take() {
+                    a.leave(self.sink);
                 }
                 return Ok(0);
             }

@@ -10,13 +10,47 @@ const MAX_SERVERS: usize = 3;
 /// Most domains that are tried.
 const MAX_SEARCH: usize = 6;
 
+/// A server; one of link-local scope with the interface behind which it is (RFC 4007 section 11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its address.
+    pub addr: IpAddr,
+    /// Name or number of the interface.
+    pub zone: Option<String>,
+}
+
+impl Server {
+    /// As resolv.conf(5) has it. A link-local address without a zone may be anybody's: none.
+    fn parse(s: &str) -> Option<Server> {
+        if let Ok(addr) = s.parse::<IpAddr>() {
+            let whose = matches!(addr, IpAddr::V6(x) if iopkt_base::zone::is_scoped(&x));
+            return (!whose).then_some(Server { addr, zone: None });
+        }
+        let (a, zone) = crate::addr::parse6(s)?;
+        Some(Server { addr: a.into(), zone: zone.map(str::to_string) })
+    }
+}
+
+impl From<IpAddr> for Server {
+    fn from(addr: IpAddr) -> Server {
+        Server { addr, zone: None }
+    }
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.addr)?;
+        self.zone.as_ref().map_or(Ok(()), |z| write!(f, "%{z}"))
+    }
+}
+
 /// Whom to ask, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conf {
     /// Where it comes from, for messages.
     pub path: PathBuf,
     /// Servers.
-    pub servers: Vec<IpAddr>,
+    pub servers: Vec<Server>,
     /// Domains that are appended to a name.
     pub search: Vec<String>,
     /// A name with so many dots is first tried as it stands.
@@ -50,12 +84,12 @@ impl Conf {
             let mut w = l.split(['#', ';']).next().unwrap_or("").split_whitespace();
             match w.next() {
                 Some("nameserver") => {
-                    // Of each family: a stack that speaks one alone must not miss its own. Those with a zone are left out.
-                    if let Some(a) = w.next().and_then(|a| a.parse::<IpAddr>().ok())
-                        && !matches!(a, IpAddr::V6(x) if iopkt_base::zone::is_scoped(&x))
-                        && c.servers.iter().filter(|s| s.is_ipv4() == a.is_ipv4()).count() < MAX_SERVERS
+                    // Of each family: a stack that speaks one alone must not miss its own.
+                    let of = |s: &Server| s.addr.is_ipv4();
+                    if let Some(s) = w.next().and_then(Server::parse)
+                        && c.servers.iter().filter(|x| of(x) == of(&s)).count() < MAX_SERVERS
                     {
-                        c.servers.push(a);
+                        c.servers.push(s);
                     }
                 }
                 // The last one counts.
@@ -97,15 +131,17 @@ mod tests {
 
     #[test]
     fn the_files_words() {
-        let t = "# c\nnameserver 10.0.0.1 ; x\nnameserver fe80::1\nnameserver 2001:db8::53\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n\
+        let t = "# c\nnameserver 10.0.0.1 ; x\nnameserver fe80::1\nnameserver fe80::1%ecm0\nnameserver 2001:db8::53\nnameserver 10.0.0.2\nnameserver 10.0.0.3\n\
                  nameserver 10.0.0.4\ndomain old.test\nsearch a.test b.test.\noptions ndots:2 timeout:1 attempts:99 rotate\n";
         let c = Conf::parse("x".into(), t);
-        let want = ["10.0.0.1", "2001:db8::53", "10.0.0.2", "10.0.0.3"];
-        assert_eq!(c.servers, want.map(|a| a.parse::<IpAddr>().expect("address")));
+        let want = ["10.0.0.1", "fe80::1%ecm0", "2001:db8::53", "10.0.0.2", "10.0.0.3"];
+        assert_eq!(c.servers.iter().map(Server::to_string).collect::<Vec<_>>(), want);
         assert_eq!((c.ndots, c.timeout, c.attempts), (2, Duration::from_secs(1), 5));
         assert_eq!(c.candidates("www"), ["www.a.test", "www.b.test", "www"]);
         assert_eq!(c.candidates("a.b.c"), ["a.b.c", "a.b.c.a.test", "a.b.c.b.test"]);
         assert_eq!(c.candidates("www."), ["www."]);
-        assert_eq!(Conf::parse("x".into(), "nameserver\noptions\n").servers, [] as [IpAddr; 0]);
+        assert_eq!(Conf::parse("x".into(), "nameserver\noptions\n").servers, [] as [Server; 0]);
+        assert_eq!(Server::parse("10.0.0.1%ecm0"), None);
+        assert_eq!(Server::parse("2001:db8::1%ecm0"), None);
     }
 }

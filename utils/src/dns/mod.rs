@@ -1,13 +1,13 @@
 //! Names by DNS, asked through the stack itself: a stub resolver (RFC 1035 section 7) over io-pkt's own UDP, and TCP for
-//! answers that do not fit. Not done: servers of link-local scope, EDNS, DNSSEC, caching.
+//! answers that do not fit. Not done: EDNS, DNSSEC, caching.
 
 mod conf;
 mod wire;
 
-pub use conf::Conf;
+pub use conf::{Conf, Server};
 use iopkt_client::{Session, TcpStream, UdpSocket};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 use wire::Answer;
 
@@ -20,7 +20,7 @@ pub trait Exchange {
     /// The server cannot be reached.
     fn udp(
         &mut self,
-        server: IpAddr,
+        server: &Server,
         question: &[u8],
         wait: Duration,
         good: &dyn Fn(&[u8]) -> bool,
@@ -30,7 +30,7 @@ pub trait Exchange {
     ///
     /// # Errors
     /// As [`Exchange::udp`], and the time is over.
-    fn tcp(&mut self, server: IpAddr, question: &[u8], wait: Duration) -> io::Result<Vec<u8>>;
+    fn tcp(&mut self, server: &Server, question: &[u8], wait: Duration) -> io::Result<Vec<u8>>;
 
     /// A number for the next question that nobody can guess.
     fn id(&mut self) -> u16;
@@ -121,11 +121,11 @@ fn ask(x: &mut dyn Exchange, c: &Conf, name: &str, ty: u16) -> Result<Answer, Er
         for server in &c.servers {
             let Some(q) = wire::question(x.id(), name, ty) else { return Ok(Answer::NoName) };
             let good = |m: &[u8]| wire::answer(&q, m).is_some();
-            let mut got = x.udp(*server, &q, c.timeout, &good);
+            let mut got = x.udp(server, &q, c.timeout, &good);
             if let Ok(Some(m)) = &got
                 && wire::answer(&q, m) == Some(Answer::Truncated)
             {
-                got = x.tcp(*server, &q, c.timeout).map(Some);
+                got = x.tcp(server, &q, c.timeout).map(Some);
             }
             match got.map(|m| m.and_then(|m| wire::answer(&q, &m))) {
                 Ok(Some(a @ (Answer::Found(..) | Answer::NoName))) => return Ok(a),
@@ -156,21 +156,36 @@ pub fn text_of_if(e: &io::Error) -> String {
 /// [`Exchange`] over a session's sockets.
 pub struct Net<'a>(pub &'a Session);
 
+impl Net<'_> {
+    /// Where a server is asked; the zone's name becomes the interface's number of this moment.
+    fn address(&self, server: &Server) -> io::Result<SocketAddr> {
+        let (IpAddr::V6(a), Some(zone)) = (server.addr, server.zone.as_deref()) else {
+            return Ok(SocketAddr::new(server.addr, 53));
+        };
+        let scope = match zone.parse::<u32>() {
+            Ok(n) => n,
+            Err(_) => crate::ping6::scope(self.0, a, Some(zone)).map_err(io::Error::other)?,
+        };
+        Ok(SocketAddrV6::new(a, 53, 0, scope).into())
+    }
+}
+
 impl Exchange for Net<'_> {
     fn udp(
         &mut self,
-        server: IpAddr,
+        server: &Server,
         question: &[u8],
         wait: Duration,
         good: &dyn Fn(&[u8]) -> bool,
     ) -> io::Result<Option<Vec<u8>>> {
-        let any = match server {
+        let to = self.address(server)?;
+        let any = match server.addr {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         let s = UdpSocket::bind(self.0, SocketAddr::new(any, 0))?;
         // Connected: only this server is heard, and a port that nobody has is told.
-        s.connect(Some(SocketAddr::new(server, 53)))?;
+        s.connect(Some(to))?;
         s.send(question)?;
         let (end, mut buf) = (Instant::now() + wait, vec![0; 65_536]);
         loop {
@@ -188,8 +203,8 @@ impl Exchange for Net<'_> {
         }
     }
 
-    fn tcp(&mut self, server: IpAddr, question: &[u8], wait: Duration) -> io::Result<Vec<u8>> {
-        let mut s = TcpStream::connect_timeout(self.0, SocketAddr::new(server, 53), wait)?;
+    fn tcp(&mut self, server: &Server, question: &[u8], wait: Duration) -> io::Result<Vec<u8>> {
+        let mut s = TcpStream::connect_timeout(self.0, self.address(server)?, wait)?;
         s.set_read_timeout(Some(wait))?;
         let mut m = (question.len() as u16).to_be_bytes().to_vec();
         m.extend_from_slice(question);
@@ -213,28 +228,28 @@ mod tests {
     use super::*;
 
     /// What a server does with a question.
-    type Server = fn(&[u8]) -> Option<Vec<u8>>;
+    type Does = fn(&[u8]) -> Option<Vec<u8>>;
 
     /// Servers by address.
     struct Far {
-        answers: Vec<(IpAddr, Server)>,
+        answers: Vec<(IpAddr, Does)>,
         asked: Vec<(IpAddr, bool)>,
     }
 
     impl Exchange for Far {
         fn udp(
             &mut self,
-            server: IpAddr,
+            server: &Server,
             q: &[u8],
             _: Duration,
             good: &dyn Fn(&[u8]) -> bool,
         ) -> io::Result<Option<Vec<u8>>> {
-            self.asked.push((server, false));
-            let f = self.answers.iter().find(|a| a.0 == server).expect("a server of ours").1;
+            self.asked.push((server.addr, false));
+            let f = self.answers.iter().find(|a| a.0 == server.addr).expect("a server of ours").1;
             Ok(f(q).filter(|m| good(m)))
         }
-        fn tcp(&mut self, server: IpAddr, q: &[u8], _: Duration) -> io::Result<Vec<u8>> {
-            self.asked.push((server, true));
+        fn tcp(&mut self, server: &Server, q: &[u8], _: Duration) -> io::Result<Vec<u8>> {
+            self.asked.push((server.addr, true));
             Ok(reply(q, 0, &[(None, wire::A, vec![10, 0, 0, 9])]))
         }
         fn id(&mut self) -> u16 {
@@ -242,11 +257,11 @@ mod tests {
         }
     }
 
-    fn far(answers: &[Server]) -> (Far, Conf) {
-        let answers: Vec<_> =
+    fn far(answers: &[Does]) -> (Far, Conf) {
+        let answers: Vec<(IpAddr, Does)> =
             answers.iter().enumerate().map(|(i, f)| (Ipv4Addr::new(10, 0, 0, i as u8).into(), *f)).collect();
         let mut c = Conf::parse("/r/resolv.conf".into(), "search a.test");
-        c.servers = answers.iter().map(|a| a.0).collect();
+        c.servers = answers.iter().map(|a| a.0.into()).collect();
         (Far { answers, asked: Vec::new() }, c)
     }
 
@@ -255,7 +270,7 @@ mod tests {
         let (mut x, mut c) = far(&[|q| Some(reply(q, 0, &[(None, wire::AAAA, vec![0x20; 16])]))]);
         let server: IpAddr = "2001:db8::53".parse().expect("address");
         x.answers[0].0 = server;
-        c.servers = vec![server];
+        c.servers = vec![server.into()];
         assert_eq!(addresses6(&mut x, &c, "www."), Ok(vec![Ipv6Addr::from([0x20; 16])]));
         assert_eq!(x.asked, [(server, false)]);
         assert_eq!(addresses(&mut x, &c, "www."), Err(Error::NoAddress));
