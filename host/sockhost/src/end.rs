@@ -210,10 +210,12 @@ impl End {
     pub fn messages(&self, out: &mut [u8], slot: usize, lens: &mut Vec<usize>) -> Result<bool> {
         let slots = (out.len() / slot).min(mmsg::MOST);
         let mut got = [0; mmsg::MOST];
-        let n = match mmsg::recv_many(&self.fd, out, slot, &mut got) {
+        let n = match past_reset(|| {
+            mmsg::recv_many(&self.fd, out, slot, &mut got).map_err(|e| iopkt_sys::errno(&e))
+        }) {
             Ok(n) => n,
-            Err(e) if iopkt_sys::errno(&e) == Errno::EAGAIN => return Ok(false),
-            Err(e) => return Err(iopkt_sys::errno(&e)),
+            Err(Errno::EAGAIN) => return Ok(false),
+            Err(e) => return Err(e),
         };
         let mut list = &got[..n];
         // Of a program that has hung up, the end of the queue looks like empty messages without end.
@@ -239,10 +241,19 @@ impl End {
     }
 }
 
+/// Reads past the ECONNRESET that stands once before everything else when the program ended with messages unread: what it had
+/// sent itself before is still in the queue.
+fn past_reset<T>(mut read: impl FnMut() -> Result<T>) -> Result<T> {
+    match read() {
+        Err(Errno::ECONNRESET) => read(),
+        r => r,
+    }
+}
+
 /// The next message of a SEQPACKET socket. An empty one and the end look the same to recv(2): it is the end
 /// when the peer has hung up and nothing is left.
 pub(crate) fn next_message(fd: BorrowedFd<'_>, out: &mut [u8], flags: RecvFlags) -> Result<Option<usize>> {
-    match take(fd, out, flags) {
+    match past_reset(|| take(fd, out, flags)) {
         Err(Errno::EAGAIN) => Ok(None),
         Ok(0) if hung_up(fd) && readable(fd) == 0 => Ok(None),
         r => r.map(Some),
@@ -283,6 +294,27 @@ mod tests {
         assert_eq!((e.read(&mut out), &out[..4]), (Ok((4, false)), &b"more"[..]));
         assert_eq!((e.settle(), readable(&e.fd)), (Ok(false), 1));
         assert_eq!(e.read(&mut out), Ok((0, false)));
+    }
+
+    #[test]
+    fn what_was_sent_last_survives_messages_that_were_never_read() {
+        use rustix::net::SocketType;
+        for many in [true, false] {
+            let (ours, theirs) = iopkt_sys::unix::pair(SocketType::SEQPACKET).unwrap();
+            give(ours.as_fd(), b"never read").unwrap();
+            give(theirs.as_fd(), b"last").unwrap();
+            give(theirs.as_fd(), b"words").unwrap();
+            drop(theirs);
+            let (e, mut out) = (End::new(ours, 0, false, 0, 0), vec![0; 64]);
+            if many {
+                let mut lens = Vec::new();
+                assert_eq!((e.messages(&mut out, 16, &mut lens), lens), (Ok(false), vec![4, 5]));
+            } else {
+                for want in [Some(4), Some(5), None] {
+                    assert_eq!(next_message(e.fd.as_fd(), &mut out, RecvFlags::empty()), Ok(want));
+                }
+            }
+        }
     }
 
     #[test]
