@@ -86,7 +86,7 @@ fn a_router_configures_the_interface() {
     lab.wait(MINUTE, "rtsol -d tapk0");
     lab.wait(MINUTE, "ndp -r | grep -q 'fe80::.*%tapk0 if=tapk0, flags=O, pref=high, expire='");
     let p = lab.sh("ndp -p");
-    assert!(p.contains("2001:db8:7::/64 if=tapk0\nflags=LA vltime=60000, pltime=30000, expire=16h"), "{p}");
+    assert!(p.contains("2001:db8:7::/64 if=tapk0\nflags=LAO vltime=60000, pltime=30000, expire=16h"), "{p}");
     assert!(p.contains("  advertised by\n    fe80::") && p.contains(", ref=2\n"), "{p}");
     let i = lab.sh("ndp -i tapk0");
     assert!(i.starts_with("linkmtu=1400, maxmtu=1500, curhlim=61, basereachable=20s0ms, reachable="), "{i}");
@@ -129,7 +129,7 @@ fn neighbours_by_hand() {
     let mac = ns.exec("cat /sys/class/net/k0/address");
     let a = lab.sh("ndp -a");
     assert!(
-        a.starts_with("Neighbor                             Linklayer Address  Netif Expire    S Flgs"),
+        a.starts_with("Neighbor                             Linklayer Address  Netif Expire    S Flags"),
         "{a}"
     );
     let of = |who: &str| {

@@ -63,11 +63,11 @@ pub mod nd6 {
     /// Every bit with its word, in the order in which `ndp -i` prints them.
     pub const NAMES: &[(u32, &str)] = &[
         (NUD, "nud"),
-        (ACCEPT_RTADV, "accept_rtadv"),
-        (PREFER_SOURCE, "prefer_source"),
         (DISABLED, "disabled"),
-        (AUTO_LINKLOCAL, "auto_linklocal"),
+        (ACCEPT_RTADV, "accept_rtadv"),
         (OVERRIDE_RTADV, "override_rtadv"),
+        (AUTO_LINKLOCAL, "auto_linklocal"),
+        (PREFER_SOURCE, "prefer_source"),
     ];
 }
 
@@ -253,6 +253,10 @@ pub enum NdRequest {
         clear: u32,
         /// New base of the reachable time, milliseconds.
         base_reachable: Option<u32>,
+        /// New time between solicitations, milliseconds.
+        retrans: Option<u32>,
+        /// New hop limit of packets.
+        hop_limit: Option<u8>,
     },
     /// Forgets all routers, or all prefixes with the addresses made of them.
     Flush {
