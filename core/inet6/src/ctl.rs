@@ -1,5 +1,6 @@
 //! Questions and orders about IPv6: what `ndp`, `rtsol`, `ifconfig ... inet6` and `netstat -s` ask.
 
+use crate::settings::{MAX_MS, MIN_MS};
 use crate::{Inet6, nd, slaac};
 use alloc::format;
 use alloc::vec::Vec;
@@ -95,8 +96,8 @@ impl Inet6 {
             NdRequest::Prefixes => nd(NdReply::Prefixes(self.prefix_list(l))),
             NdRequest::Routers => nd(NdReply::Routers(self.router_list(l))),
             NdRequest::Interfaces { name } => self.nd_interfaces(l, name.as_deref()),
-            NdRequest::Set { name, set, clear, base_reachable } => {
-                self.nd_set(l, name, *set, *clear, *base_reachable)
+            NdRequest::Set { name, set, clear, base_reachable, retrans, hop_limit } => {
+                self.nd_set(l, name, (*set, *clear), (*base_reachable, *retrans), *hop_limit)
             }
             NdRequest::Flush { routers, prefixes } => {
                 self.flush(l, *routers, *prefixes);
@@ -344,7 +345,14 @@ impl Inet6 {
         Reply::Nd(NdReply::Interfaces(list))
     }
 
-    fn nd_set(&mut self, l: &mut Layers<'_>, name: &str, set: u32, clear: u32, base: Option<u32>) -> Reply {
+    fn nd_set(
+        &mut self,
+        l: &mut Layers<'_>,
+        name: &str,
+        (set, clear): (u32, u32),
+        (base, retrans): (Option<u32>, Option<u32>),
+        hop_limit: Option<u8>,
+    ) -> Reply {
         let i = l.net.ifindex_of(name);
         let known = nd6::NAMES.iter().fold(0, |f, n| f | n.0);
         if l.net.iface(i).is_none() {
@@ -353,12 +361,20 @@ impl Inet6 {
         if (set | clear) & !known != 0 {
             return Reply::err(Errno::EINVAL);
         }
-        if let Some(b) = base {
-            if !(100..=3_600_000).contains(&b) {
-                return Reply::why(Errno::EINVAL, "basereachable: from 100 to 3600000 milliseconds");
+        for (what, v) in [("basereachable", base), ("retrans", retrans)] {
+            if v.is_some_and(|v| !(MIN_MS..=MAX_MS).contains(&v)) {
+                let why = format!("{what}: from {MIN_MS} to {MAX_MS} milliseconds");
+                return Reply::why(Errno::EINVAL, why);
             }
-            self.ifs.entry(i).or_default().base = b;
+        }
+        let s = self.ifs.entry(i).or_default();
+        (s.base, s.retrans) = (base.unwrap_or(s.base), retrans.unwrap_or(s.retrans));
+        s.hop_limit = hop_limit.unwrap_or(s.hop_limit);
+        if base.is_some() || retrans.is_some() {
             self.set_times(l, i);
+        }
+        if hop_limit.is_some() {
+            self.set_hops(l);
         }
         self.set_flags(l, i, set, clear);
         Reply::Ok

@@ -12,8 +12,8 @@ use iopkt_wire::nd::RouterAdvert;
 
 /// What a router may ask for, milliseconds: below, questions become a flood (Linux's least too); above, nobody is ever missed
 /// (RFC 4861 6.2.1: MAX_REACHABLE_TIME).
-const MIN_MS: u32 = 100;
-const MAX_MS: u32 = 3_600_000;
+pub(crate) const MIN_MS: u32 = 100;
+pub(crate) const MAX_MS: u32 = 3_600_000;
 
 /// Neighbour Discovery on an interface.
 #[derive(Clone, Copy, Debug)]

@@ -20,10 +20,10 @@ pub(super) fn prefix(p: &NdPrefix) -> String {
     // L and A as advertised; O: there is a route to it by the link.
     let flags: String =
         [(p.on_link, 'L'), (p.autonomous, 'A'), (p.on_link && !p.detached, 'O'), (p.detached, 'D')]
-        .iter()
-        .filter(|f| f.0)
-        .map(|f| f.1)
-        .collect();
+            .iter()
+            .filter(|f| f.0)
+            .map(|f| f.1)
+            .collect();
     let expire = match p.expires {
         None => "Never".into(),
         Some(0) => "expired".into(),

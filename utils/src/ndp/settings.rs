@@ -53,7 +53,10 @@ fn change(name: &str, words: &[String]) -> Result<NdRequest, Failure> {
 /// Flags of BSDs that this stack has not: each with the way to what it is for.
 const NOT_HERE: &[(&str, &str)] = &[
     ("dont_set_ifroute", "prefixes of this stack always have their route; advertise them without L instead"),
-    ("no_radr", "routers of an interface are not believed without their routes; -accept_rtadv turns both off"),
+    (
+        "no_radr",
+        "routers of an interface are not believed without their routes; -accept_rtadv turns both off",
+    ),
     ("no_dad", "duplicate detection is net.inet6.ip6.dad_count's (0 turns it off)"),
     ("no_prefer_iface", "addresses are chosen by RFC 6724; prefer_source prefers an interface's"),
     ("ignorena", "a link without neighbour discovery is one with -arp (ifconfig)"),

@@ -107,7 +107,8 @@ fn prefixes_routers_and_interfaces() {
 
 #[test]
 fn what_is_asked_of_the_stack() {
-    let mut f = Fake::default();
+    let shown = || Reply::Nd(NdReply::Interfaces(Vec::new()));
+    let mut f = Fake::with([Reply::Ok, Reply::Ok, shown(), Reply::Ok, shown()]);
     assert_eq!(go(&mut f, "-s fe80::7%ecm0 2:0:0:0:0:7 temp proxy"), Ok(0));
     assert!(
         matches!(&f.asked[0], Request::Nd(NdRequest::Add(e)) if !e.permanent && e.proxy && e.ifname.as_deref() == Some("ecm0"))
@@ -123,10 +124,10 @@ fn what_is_asked_of_the_stack() {
     };
     assert_eq!(f.asked[1], Request::Nd(want));
     assert_eq!(go(&mut f, "-i ecm0 -- -disabled"), Ok(0));
-    assert!(matches!(f.asked[2], Request::Nd(NdRequest::Set { clear: nd6::DISABLED, .. })));
+    assert!(matches!(f.asked[3], Request::Nd(NdRequest::Set { clear: nd6::DISABLED, .. })));
     assert_eq!(go(&mut f, "-d 2001:db8::1"), Ok(0));
     assert_eq!(go(&mut f, "-I delete"), Ok(0));
-    assert_eq!(f.asked[4], Request::Nd(NdRequest::Default { name: Some(String::new()) }));
+    assert_eq!(f.asked[6], Request::Nd(NdRequest::Default { name: Some(String::new()) }));
     let mut f = Fake::with([Reply::Nd(NdReply::Neighbours { list: vec![router_entry()], next: 0 })]);
     assert_eq!(go(&mut f, "fe80::2").unwrap_err().message, "fe80::2 (fe80::2) -- no entry");
     let mut f = Fake::default();
@@ -137,6 +138,10 @@ fn what_is_asked_of_the_stack() {
         "-a -p",
         "-a x",
         "-i ecm0 bogus",
+        "-i ecm0 no_radr",
+        "-i ecm0 curhlim=0",
+        "-i ecm0 retrans=x",
+        "-i ecm0 linkmtu=1400",
         "-A 0",
         "-d",
         "10.0.0.1",
