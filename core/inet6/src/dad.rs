@@ -12,7 +12,7 @@ use alloc::format;
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Duration, Instant, zone};
 use iopkt_ctl::{AddrState, IfKind};
-use iopkt_stack::Layers;
+use iopkt_stack::{Layers, Why};
 use iopkt_wire::nd;
 
 /// Between solicitations (RFC 4861 RETRANS_TIMER).
@@ -33,6 +33,8 @@ pub(crate) struct Dad {
     probes: BTreeMap<(u32, Ipv6Addr), Probe>,
     /// Interfaces whose link carries.
     usable: BTreeSet<u32>,
+    /// Addresses that may not be sources now, with their interfaces: another may have them, or has.
+    unsure: BTreeMap<Ipv6Addr, u32>,
 }
 
 impl Dad {
@@ -42,7 +44,14 @@ impl Dad {
 
     pub fn detach(&mut self, ifindex: u32) {
         self.probes.retain(|k, _| k.0 != ifindex);
+        self.unsure.retain(|_, i| *i != ifindex);
         self.usable.remove(&ifindex);
+    }
+
+    /// Whether nothing may be sent from this address: a connection may have it since before its link went and came.
+    #[inline]
+    pub fn is_unsure(&self, a: &Ipv6Addr) -> bool {
+        !self.unsure.is_empty() && self.unsure.contains_key(a)
     }
 
     /// Whether a solicitation is our own that came back.
@@ -66,9 +75,24 @@ impl Inet6 {
             return;
         }
         let usable = i.is_usable();
-        l.net.set_addr_state(ifindex, a.into(), AddrState::Tentative);
+        self.set_state(l, ifindex, a, AddrState::Tentative);
         self.probe(l, ifindex, a, usable);
         self.dad_tick(l);
+    }
+
+    fn set_state(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr, state: AddrState) {
+        l.net.set_addr_state(ifindex, a.into(), state);
+        let of = l.net.iface(ifindex).and_then(|i| i.addrs.iter().find(|x| x.addr == a));
+        let sure = match state {
+            AddrState::Valid => true,
+            AddrState::Tentative => of.is_some_and(|x| x.life.optimistic),
+            AddrState::Duplicated => false,
+        };
+        if sure {
+            self.dad.unsure.remove(&a);
+        } else {
+            self.dad.unsure.insert(a, ifindex);
+        }
     }
 
     fn probe(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr, usable: bool) {
@@ -81,6 +105,9 @@ impl Inet6 {
     /// An address went.
     pub(crate) fn dad_forget(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
         self.dad.probes.remove(&(ifindex, a));
+        if self.dad.unsure.get(&a) == Some(&ifindex) {
+            self.dad.unsure.remove(&a);
+        }
         l.net.leave_group(l.cx, ifindex, group(a, ifindex));
     }
 
@@ -90,6 +117,9 @@ impl Inet6 {
         if was == usable {
             return;
         }
+        // The link that comes back may be another one; and what waited for a neighbour is not to go out by addresses that are asked
+        // for anew by then.
+        l.net.neigh.remove_if(l.cx, Why::IfDown, |k, fixed| k.0 == ifindex && k.1.is_ipv6() && !fixed);
         if !usable {
             self.dad
                 .probes
@@ -104,7 +134,7 @@ impl Inet6 {
         let addrs: alloc::vec::Vec<IpAddr> = i.addrs.iter().filter(again).map(|x| x.addr).collect();
         for a in addrs {
             if let (IpAddr::V6(a), true) = (a, self.t.dad_count > 0) {
-                l.net.set_addr_state(ifindex, a.into(), AddrState::Tentative);
+                self.set_state(l, ifindex, a, AddrState::Tentative);
                 self.probe(l, ifindex, a, true);
             }
         }
@@ -120,7 +150,7 @@ impl Inet6 {
             let Some(p) = self.dad.probes.get_mut(&(ifindex, a)) else { continue };
             if p.left == 0 {
                 self.dad.probes.remove(&(ifindex, a));
-                l.net.set_addr_state(ifindex, a.into(), AddrState::Valid);
+                self.set_state(l, ifindex, a, AddrState::Valid);
                 if slaac::is_link_local(&IpAddr::V6(a)) {
                     self.solicit_routers(l, ifindex);
                 }
@@ -149,7 +179,7 @@ impl Inet6 {
     ) {
         self.stats.inc(Stat6::DadDuplicates);
         self.dad.probes.remove(&(ifindex, a));
-        l.net.set_addr_state(ifindex, a.into(), AddrState::Duplicated);
+        self.set_state(l, ifindex, a, AddrState::Duplicated);
         let who = mac.map_or_else(|| "another node".into(), |m| hex(&m));
         let name = l.net.ifname(ifindex).unwrap_or("?");
         let line = format!("{name}: DAD detected duplicate IPv6 address {}: {who} has it", zone::strip(a));

@@ -29,6 +29,8 @@ impl Inet6 {
         // Sockets see every message before we take it apart.
         let Some(m) = l.sockets.input(l.cx, l.net, info, m) else { return };
         let ok = match h.ty {
+            // Nobody who is on the link cuts them; who is not would pass what looks at frames (RFC 6980 5).
+            ty::ROUTER_SOLICIT..=ty::REDIRECT if p.cut => self.cut_discovery(h.ty),
             ty::ECHO => return self.reflect(l, info, &h, m),
             ty::NEIGHBOR_SOLICIT => self.ns_input(l, p, &h, hl, &m),
             ty::NEIGHBOR_ADVERT => self.na_input(l, p, &h, hl, &m),
@@ -42,6 +44,18 @@ impl Inet6 {
             _ => true,
         };
         l.cx.drop(m, if ok { Why::Handled } else { Why::BadIcmp });
+    }
+
+    /// Counts a message of Neighbour Discovery that came with a fragment header.
+    fn cut_discovery(&mut self, t: u8) -> bool {
+        self.stats.inc(match t {
+            ty::ROUTER_SOLICIT => Stat6::BadRs,
+            ty::ROUTER_ADVERT => Stat6::BadRa,
+            ty::NEIGHBOR_SOLICIT => Stat6::BadNs,
+            ty::NEIGHBOR_ADVERT => Stat6::BadNa,
+            _ => Stat6::BadRedirect,
+        });
+        false
     }
 
     /// Answers an echo request with its own content, in its own buffer (RFC 4443 4.2: to a group from an address of the interface).

@@ -22,6 +22,8 @@ pub(crate) struct Packet {
     pub dst: Ipv6Addr,
     /// To a group.
     pub group: bool,
+    /// It came with a fragment header.
+    pub cut: bool,
 }
 
 impl Inet6 {
@@ -38,7 +40,8 @@ impl Inet6 {
         if !self.disabled.is_empty() && self.disabled.contains(&i) {
             return l.cx.drop(m, Why::IfDown);
         }
-        let mut p = Packet { h, src: zone::embed(h.src, i), dst: zone::embed(h.dst, i), group: false };
+        let mut p =
+            Packet { h, src: zone::embed(h.src, i), dst: zone::embed(h.dst, i), group: false, cut: false };
         if !self.plain.is(l, h.src, h.dst, &m) {
             if !addresses_may_be(l, &p, &m) {
                 self.stats.inc(Stat6::BadScope);
@@ -77,7 +80,7 @@ impl Inet6 {
         let Ok(h) = Header::parse(m.as_slice()) else { return l.cx.drop(m, Why::BadIpHeader) };
         let i = m.ifindex();
         let (src, dst) = (zone::embed(h.src, i), zone::embed(h.dst, i));
-        let p = Packet { h, src, dst, group: h.dst.is_multicast() };
+        let p = Packet { h, src, dst, group: h.dst.is_multicast(), cut: true };
         match self.walk(l, &p, m) {
             Walk::Upper(upper, m) => self.deliver(l, &p, upper, m),
             // A fragment in a fragment was cut by somebody who plays.

@@ -73,9 +73,14 @@ impl Inet6 {
         let state = l.net.iface(ifindex).and_then(|i| i.addrs.iter().find(|a| a.addr == target)).copied();
         let asks_for_itself = p.src.is_unspecified();
         if state.is_some_and(|a| a.state == AddrState::Tentative) {
-            // RFC 4862 5.4.3: somebody else tries the address too, unless it is our own that came back (RFC 7527).
-            if asks_for_itself && !self.dad.is_ours(ifindex, target, o.nonce) {
+            // RFC 4862 5.4.3: somebody else tries the address too, unless it is our own that came back (RFC 7527 4.2): that one is
+            // answered least of all, or the answer came back too and were another's.
+            if asks_for_itself && self.dad.is_ours(ifindex, target, o.nonce) {
+                return true;
+            }
+            if asks_for_itself {
                 self.dad_duplicate(l, ifindex, target, o.link);
+                return true;
             }
             if !state.is_some_and(|a| a.life.optimistic) {
                 return true;

@@ -40,6 +40,10 @@ impl Inet6 {
             self.stats.inc(Stat6::BadScope);
             return self.no_way(l, o, Errno::EADDRNOTAVAIL);
         }
+        if out && self.dad.is_unsure(&src) && !o.hdrincl {
+            l.cx.drop_all(o.rest, Why::BadAddress);
+            return l.cx.drop(o.m, Why::BadAddress);
+        }
         if let Some((plen, gw)) = h.route {
             l.net.routes.count_use(o.dst, plen, gw, h.ifindex, 1 + o.rest.len() as u64);
         }

@@ -113,6 +113,12 @@ impl Inet6 {
         if !self.accepts(l, ifindex) {
             return true;
         }
+        // Who speaks is there.
+        self.routers
+            .ways
+            .iter_mut()
+            .filter(|w| (w.ifindex, w.router) == (ifindex, p.src))
+            .for_each(|w| w.lost = false);
         if ra.lifetime != 0 {
             // A default router was found (RFC 7559 section 2); others may be wanted still.
             self.routers.asking.forget(ifindex);
@@ -281,6 +287,12 @@ impl Inet6 {
         let mut ways = self.routers.ways.clone();
         // One that does not answer is worse than any that may (6.3.6).
         ways.sort_by(|a, b| a.lost.cmp(&b.lost).then(b.preference.cmp(&a.preference)));
+        // One that answers and knows less of the destination is better than one that does not answer (RFC 4191 3.2).
+        let all = ways.clone();
+        let leads = |w: &Way, to: &Way| {
+            w.plen < to.plen && prefix::contains(w.prefix.into(), w.plen, to.prefix.into())
+        };
+        ways.retain(|w| !w.lost || !all.iter().any(|x| !x.lost && leads(x, w)));
         let mtu = |i: u32| self.routers.mtu.get(&i).copied().unwrap_or(0);
         let on_link = |net: Ipv6Addr, plen: u8, i: u32| {
             let mut r = Route::on_link(net.into(), plen, i, None, Origin::Advertised);
