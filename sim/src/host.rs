@@ -38,6 +38,12 @@ pub struct Host {
     batch: Vec<Mbuf>,
 }
 
+impl AsMut<Shard> for Host {
+    fn as_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+}
+
 impl Host {
     /// Host `n` with 10.0.0.`n`/24.
     ///

@@ -16,6 +16,7 @@ pub mod script;
 mod seeds;
 mod snapshot;
 mod stream;
+pub mod v6;
 mod world;
 
 pub use host::{Host, sa};

@@ -1,7 +1,7 @@
 //! A stream from one host to another, checked byte by byte.
 
-use crate::host::Host;
 use iopkt_base::Errno;
+use iopkt_stack::Shard;
 use iopkt_stack::sockets::SockId;
 
 /// Byte `i` of the stream of this seed: any loss, repetition or exchange shows.
@@ -48,7 +48,7 @@ impl Flow {
     ///
     /// # Panics
     /// A byte is not the one that was sent, or there are more than were sent: the invariant of a stream.
-    pub fn step(&mut self, hosts: &mut [Host]) {
+    pub fn step<H: AsMut<Shard>>(&mut self, hosts: &mut [H]) {
         self.write(&mut hosts[self.from.0]);
         self.read(&mut hosts[self.to.0]);
     }
@@ -57,23 +57,23 @@ impl Flow {
     ///
     /// # Panics
     /// As [`Flow::step`].
-    pub fn step_between(&mut self, hosts: [&mut Host; 2]) {
+    pub fn step_between<H: AsMut<Shard>>(&mut self, hosts: [&mut H; 2]) {
         self.write(hosts[self.from.0]);
         self.read(hosts[self.to.0]);
     }
 
     /// The writer's part of [`Flow::step`].
-    pub fn write(&mut self, host: &mut Host) {
+    pub fn write<H: AsMut<Shard>>(&mut self, host: &mut H) {
         self.more(host);
         if self.written == self.total && !self.shut {
-            let s = &mut host.shard;
+            let s = host.as_mut();
             self.shut = s.sockets.shutdown(&mut s.cx, self.from.1, 1).is_ok();
         }
     }
 
     /// The same without saying that it was all.
-    pub fn more(&mut self, host: &mut Host) {
-        let s = &mut host.shard;
+    pub fn more<H: AsMut<Shard>>(&mut self, host: &mut H) {
+        let s = host.as_mut();
         let id = self.from.1;
         let mut chunk = [0; 4096];
         while self.error.is_none() && self.written < self.total {
@@ -97,8 +97,8 @@ impl Flow {
     ///
     /// # Panics
     /// As [`Flow::step`].
-    pub fn read(&mut self, host: &mut Host) {
-        let s = &mut host.shard;
+    pub fn read<H: AsMut<Shard>>(&mut self, host: &mut H) {
+        let s = host.as_mut();
         let id = self.to.1;
         loop {
             let mut n = 0;
