@@ -42,6 +42,11 @@ impl Inet6 {
         self.stats.inc(Stat6::Fragments);
         self.per_if.add(m.ifindex(), IfStat::Fragments, 1);
         let f = Fragment::parse(&m.as_slice()[at..])?;
+        // RFC 8200 section 4: hop-by-hop options stand right behind the fixed header or nowhere.
+        if f.offset == 0 && f.next == next::HOP_BY_HOP {
+            self.icmp6_error(l, &m, ty::PARAM_PROBLEM, param::NEXT_HEADER, at as u32);
+            return self.no_piece(l, m);
+        }
         // A pending or verified checksum says nothing about a piece.
         m.clear_flags(flags::CSUM_OK | flags::CSUM_PARTIAL);
         let n = m.len() - at - FRAGMENT_LEN;

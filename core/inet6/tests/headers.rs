@@ -147,6 +147,17 @@ fn malformed_pieces_are_told() {
     b.extend([next::ICMP6, 1, 1, 4, 0, 0, 0, 0]);
     send(&mut w, next::FRAGMENT, &b);
     assert_eq!(problems(&w).pop(), Some((param::FIRST_FRAGMENT, 0)), "not all headers (RFC 7112)");
+    let late = |more, id| {
+        let mut b = Fragment { next: next::HOP_BY_HOP, offset: 0, more, id }.emit().to_vec();
+        b.extend([next::ICMP6, 0, 1, 4, 0, 0, 0, 0]);
+        b.extend(&e);
+        b
+    };
+    for (id, more) in [(4, true), (5, false)] {
+        send(&mut w, next::FRAGMENT, &late(more, id));
+        assert_eq!(problems(&w).pop(), Some((param::NEXT_HEADER, 40)), "hop-by-hop options in a fragment");
+    }
+    assert_eq!(w.sent(0, ty::ECHO_REPLY).len(), 0);
     w.end();
 }
 
