@@ -154,3 +154,55 @@ fn servers_of_a_link_are_asked_by_our_tools() {
     let (_, why) = lab.sh_fails("ping6 -c 1 www.test");
     assert!(why.contains("fe80::1%nope0") && why.contains("not configured"), "{why}");
 }
+
+/// A program that asks libc, or Go, for the addresses of a name.
+const ASK_C: &str = "#include <stdio.h>\n#include <netdb.h>\n#include <arpa/inet.h>\n#include <netinet/in.h>\n\
+int main(int n, char **v) { struct addrinfo h = { .ai_family = AF_INET6, .ai_socktype = SOCK_STREAM }, *r; char b[64];\n\
+int e = getaddrinfo(v[1], 0, &h, &r); if (e) { puts(gai_strerror(e)); return 1; }\n\
+puts(inet_ntop(AF_INET6, &((struct sockaddr_in6 *)r->ai_addr)->sin6_addr, b, sizeof b)); return n - 2; }\n";
+const ASK_GO: &str = "package main\nimport (\"fmt\"; \"net\"; \"os\")\nfunc main() { l, e := net.LookupHost(os.Args[1]); fmt.Println(l, e) }\n";
+
+#[test]
+fn programs_ask_the_servers_of_the_stack() {
+    let mut lab = Lab::new("v6resolvrun");
+    let ns = start(&mut lab);
+    // The only server of names is a link-local address, as a router told it.
+    let server = dnsmasq(
+        &lab,
+        &ns,
+        &["--dhcp-range=2001:db8::,ra-stateless", "--dhcp-option=option6:dns-server,[fe80::]"],
+    );
+    lab.spawn("rtsold tapk0");
+    wait(&lab, "told by the router", |t| t.contains("nameserver fe80::") && t.contains("%tapk0\n"));
+    lab.wait(MINUTE, "ifconfig tapk0 | grep autoconf > a; grep -q 2001:db8:: a && ! grep -q tentative a");
+    std::fs::write(lab.work().join("ask.c"), ASK_C).expect("source");
+    std::fs::write(lab.work().join("ask.go"), ASK_GO).expect("source");
+    lab.sh("cc -o glibc ask.c && cc -static -o glibc-static ask.c 2> /dev/null; musl-gcc -static -o musl-static ask.c && musl-gcc -o musl ask.c && \
+            CGO_ENABLED=0 GOCACHE=$PWD/cache GO111MODULE=off go build -o go ask.go");
+    let all = |lab: &Lab, what: &str| {
+        // The preload library is glibc's: musl's dynamic programs take the supervisor alone.
+        for line in [
+            "./glibc www.test",
+            "--seccomp-only ./glibc www.test",
+            "./glibc-static www.test",
+            "--seccomp-only ./musl www.test",
+            "./musl-static www.test",
+            "./go www.test",
+        ] {
+            let out = lab.sh(&format!("io-pkt-run {line} || true"));
+            assert!(out.contains("2001:db8::1"), "{what}, {line}: {out} {}", server.output());
+        }
+    };
+    all(&lab, "by a link-local address");
+    assert!(server.output().contains("from fe80::"), "{}", server.output());
+    // A program that lives while servers change sees what there is: here the global address, told by hand.
+    let line = "io-pkt-run sh -c 'grep -c fe80::.*%tapk0 /etc/resolv.conf; echo nameserver 2001:db8::1 > $IO_PKT_ROOT/etc/n; \
+                mv $IO_PKT_ROOT/etc/n $IO_PKT_ROOT/etc/resolv.conf; cat /etc/resolv.conf; ./musl-static www.test'";
+    assert_eq!(lab.sh(line), "1\nnameserver 2001:db8::1\n2001:db8::1\n");
+    all(&lab, "by a global address");
+    // The system's file is as it was, and seen on request.
+    assert_eq!(lab.sh("io-pkt-run --system-names cat /etc/resolv.conf"), lab.sh("cat /etc/resolv.conf"));
+    assert!(!lab.sh("cat /etc/resolv.conf").contains("2001:db8::1"));
+    lab.sh("rm $IO_PKT_ROOT/etc/resolv.conf");
+    assert_eq!(lab.sh("io-pkt-run cat /etc/resolv.conf"), lab.sh("cat /etc/resolv.conf"));
+}

@@ -14,6 +14,7 @@ Its IPv4, IPv6 and packet sockets are io-pkt's, and so are /dev/bpf, /dev/tunN a
   --seccomp-only   only the supervisor: slower, but the program's environment stays as it is
   --front          stay the program's parent and pass signals on, also where it is not needed
                    (it is where Yama's ptrace_scope is 1 and you are not root)
+  --system-names   the program's /etc/resolv.conf is the system's, also where the stack has one (and you are root)
   --help           print this
   --version        print the version
 
@@ -56,6 +57,8 @@ pub struct Args {
     pub verbose: bool,
     /// `--front`.
     pub front: bool,
+    /// `--system-names`.
+    pub system_names: bool,
     /// `--preload-only`, `--seccomp-only`.
     pub ways: Ways,
     /// The program as it was named.
@@ -84,6 +87,7 @@ where
     use lexopt::Arg::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(args);
     let (mut verbose, mut front, mut preload, mut seccomp) = (false, false, false, false);
+    let mut system_names = false;
     let program = loop {
         match parser.next().map_err(|e| e.to_string())? {
             Some(Short('v')) => verbose = true,
@@ -92,6 +96,7 @@ where
             Some(Long("preload-only")) => preload = true,
             Some(Long("seccomp-only")) => seccomp = true,
             Some(Long("front")) => front = true,
+            Some(Long("system-names")) => system_names = true,
             Some(Value(v)) => break v,
             Some(other) => return Err(other.unexpected().to_string()),
             None => return Err("no program given".into()),
@@ -104,7 +109,7 @@ where
         (false, true) => Ways::Seccomp,
         (false, false) => Ways::Both,
     };
-    Ok(Command::Run(Args { verbose, front, ways, program, args }))
+    Ok(Command::Run(Args { verbose, front, system_names, ways, program, args }))
 }
 
 #[cfg(test)]

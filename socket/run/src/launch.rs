@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::args::{Args, Ways};
-use crate::{EX_OSERR, Failure, filter, os, program, supervise};
+use crate::{EX_OSERR, Failure, filter, names, os, program, supervise};
 
 /// All that is needed to start the program, made before the first fork.
 pub struct Plan {
@@ -17,6 +17,8 @@ pub struct Plan {
     pub socket: iopkt_shim::path::Path,
     /// `-v`.
     pub verbose: bool,
+    /// The stack's resolv.conf, if the program shall see it.
+    names: Option<PathBuf>,
     argv: Vec<CString>,
     env: Vec<CString>,
 }
@@ -61,11 +63,18 @@ impl Plan {
             .iter()
             .map(|(k, v)| c(&[k.as_bytes(), b"=", v.as_bytes()].concat()))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Plan { path, socket, verbose: args.verbose, argv, env })
+        let names = if args.system_names { None } else { names::of_stack(socket.bytes()) };
+        Ok(Plan { path, socket, verbose: args.verbose, names, argv, env })
     }
 
     /// Becomes the program. Returns only on failure.
     pub fn exec(&self) -> Failure {
+        if let Some(own) = &self.names
+            && let Err(e) = names::show(own)
+            && self.verbose
+        {
+            os::say(&format!("{}: not shown as /etc/resolv.conf: {e}", own.display()));
+        }
         let Ok(path) = CString::new(self.path.as_os_str().as_bytes()) else {
             return Failure(127, "the path holds a NUL byte".into());
         };

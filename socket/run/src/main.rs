@@ -11,6 +11,7 @@ mod args;
 mod filter;
 mod front;
 mod launch;
+mod names;
 mod os;
 mod program;
 mod supervise;
