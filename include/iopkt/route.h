@@ -13,6 +13,9 @@
  * each bit of its `addrs` field, in the order of the bits, each padded to a multiple of 8 bytes. Numbers are in the
  * byte order of the machine, addresses and ports in network order. What BSD calls u_long has 64 bits here.
  *
+ * A link-local address of IPv6 has the index of its interface inside, in bytes 2 and 3 (network order), as in NetBSD's
+ * messages (KAME's form); sin6_scope_id is 0 in messages, and is understood in requests.
+ *
  * Requests (RTM_ADD, RTM_DELETE, RTM_CHANGE, RTM_GET, RTM_LOCK) are answered by a message to all routing sockets, the
  * sender's included, with rtm_pid and rtm_seq of the request. RTF_DONE says that it was carried out; otherwise
  * rtm_errno says why not (write(2) itself cannot). Changes are for root and the user of io-pkt (EACCES).
@@ -78,7 +81,7 @@ struct iopkt_rt_metrics {
     uint64_t rmx_locks;
     uint64_t rmx_mtu;
     uint64_t rmx_hopcount;
-    uint64_t rmx_expire;
+    uint64_t rmx_expire; /* seconds since 1970 */
     uint64_t rmx_recvpipe;
     uint64_t rmx_sendpipe;
     uint64_t rmx_ssthresh;
@@ -141,6 +144,16 @@ struct iopkt_if_msghdr {
     struct iopkt_if_data ifm_data;
 };
 
+/* Of an IPv6 address. RTM_NEWADDR comes when it is new, tentative where duplicate detection runs, and again when that has ended. */
+#define IOPKT_IN6_IFF_ANYCAST 0x1
+#define IOPKT_IN6_IFF_TENTATIVE 0x2
+#define IOPKT_IN6_IFF_DUPLICATED 0x4
+#define IOPKT_IN6_IFF_DETACHED 0x8
+#define IOPKT_IN6_IFF_DEPRECATED 0x10
+#define IOPKT_IN6_IFF_NODAD 0x20
+#define IOPKT_IN6_IFF_AUTOCONF 0x40
+#define IOPKT_IN6_IFF_TEMPORARY 0x80
+
 struct iopkt_ifa_msghdr {
     uint16_t ifam_msglen;
     uint8_t ifam_version;
@@ -150,7 +163,7 @@ struct iopkt_ifa_msghdr {
     uint16_t ifam_index;
     uint16_t ifam_pad;
     int32_t ifam_metric;
-    int32_t ifam_pad2;
+    int32_t ifam_addrflags; /* of an IPv6 address: IOPKT_IN6_IFF_* */
 };
 
 #define IOPKT_IFAN_ARRIVAL 0

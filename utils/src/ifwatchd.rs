@@ -4,9 +4,10 @@
 use crate::conn::Conn;
 use crate::getopt;
 use crate::tool::{Failure, Outcome, Stack, print};
+use iopkt_base::zone;
 use iopkt_client::RouteSocket;
 use iopkt_client::rtmsg::{LINK_STATE_DOWN, LINK_STATE_UP, RtBody, RtMsg, rtm};
-use iopkt_ctl::{Ifconf, LinkState, Reply, Request, iff};
+use iopkt_ctl::{AddrInfo, Ifconf, LinkState, Reply, Request, iff, in6};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -125,7 +126,8 @@ impl Watch {
             };
             self.known.insert(i.index as u16, (i.name.clone(), carrier));
             if !inhibit && i.flags & iff::UP != 0 {
-                jobs.extend(i.addrs.iter().map(|a| up_down(true, &i.name, a.addr, a.peer)));
+                let ready = |a: &&AddrInfo| i.life(&a.addr).is_none_or(|l| l.flags & in6::NOT_READY == 0);
+                jobs.extend(i.addrs.iter().filter(ready).map(|a| up_down(true, &i.name, a.addr, a.peer)));
             }
         }
         jobs
@@ -146,6 +148,10 @@ impl Watch {
                 }
                 let gone = self.known.remove(index);
                 gone.map(|(n, _)| vec![Job::new(Event::Departure, &n)]).unwrap_or_default()
+            }
+            // An address is up when duplicate detection found nobody; of its end another message tells.
+            RtBody::Addr { addr_flags, .. } if m.ty == rtm::NEWADDR && addr_flags & in6::NOT_READY != 0 => {
+                Vec::new()
             }
             RtBody::Addr { index, .. } => {
                 let (Some((name, _)), Some(a)) = (self.known.get(index), m.addrs.ifa) else {
@@ -191,11 +197,12 @@ fn is_broadcast(a: IpAddr, len: u8, brd: Option<IpAddr>) -> bool {
 }
 
 fn up_down(up: bool, name: &str, a: IpAddr, peer: Option<IpAddr>) -> Job {
+    let shown = |a: IpAddr| crate::addr::zoned(zone::strip_ip(a), Some(name));
     Job {
         event: if up { Event::Up } else { Event::Down },
         name: name.into(),
-        addr: a.to_string(),
-        dest: peer.map_or_else(String::new, |p| p.to_string()),
+        addr: shown(a),
+        dest: peer.map_or_else(String::new, shown),
     }
 }
 
@@ -285,7 +292,7 @@ mod tests {
     fn addr(ty: u8, index: u16, a: &str, brd: Option<&str>) -> RtMsg {
         let brd = brd.map(|b| b.parse().expect("address"));
         let addrs = Addrs { ifa: a.parse().ok(), netmask: Some(24), brd, ..Addrs::default() };
-        RtMsg { ty, body: RtBody::Addr { index, flags: 0, metric: 0 }, addrs }
+        RtMsg { ty, body: RtBody::Addr { index, flags: 0, metric: 0, addr_flags: 0 }, addrs }
     }
 
     fn info(index: u16, link_state: u32) -> RtMsg {
@@ -311,6 +318,13 @@ mod tests {
         let j = w.hear(&addr(rtm::DELADDR, 2, "10.0.0.5", Some("10.0.0.6")));
         assert_eq!((j[0].event, j[0].args()[4]), (Event::Down, "10.0.0.6"));
         assert!(w.hear(&addr(rtm::NEWADDR, 3, "10.0.0.5", None)).is_empty());
+        // Of IPv6, when nobody else has it; a link-local one with its zone.
+        let mut m = addr(rtm::NEWADDR, 2, "fe80:2::1", None);
+        let RtBody::Addr { addr_flags, .. } = &mut m.body else { panic!("{m:?}") };
+        *addr_flags = in6::TENTATIVE;
+        assert!(w.hear(&m).is_empty());
+        let j = w.hear(&addr(rtm::NEWADDR, 2, "fe80:2::1", None));
+        assert_eq!(j[0].args(), ["ecm0", "/dev/null", "9600", "fe80::1%ecm0", ""]);
         assert_eq!(w.hear(&info(2, LINK_STATE_UP))[0].event, Event::Carrier);
         assert!(w.hear(&info(2, LINK_STATE_UP)).is_empty(), "no change of the carrier");
         assert_eq!(w.hear(&info(2, LINK_STATE_DOWN))[0].event, Event::NoCarrier);

@@ -18,6 +18,8 @@ pub mod in6 {
     pub const TEMPORARY: u32 = 0x80;
     /// May be used while duplicate detection runs (RFC 4429); NetBSD has no such bit.
     pub const OPTIMISTIC: u32 = 0x100;
+    /// With one of these an address is not to be used (yet): NetBSD's `IN6_IFF_NOTREADY`.
+    pub const NOT_READY: u32 = TENTATIVE | DUPLICATED | DETACHED;
     /// Every bit with its word, in the order in which `ifconfig` prints them.
     pub const NAMES: &[(u32, &str)] = &[
         (ANYCAST, "anycast"),

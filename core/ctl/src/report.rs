@@ -90,6 +90,30 @@ pub struct RouteInfo {
     /// The link of a destination of link-local scope, which is not `ifname` where the address is our own (that is on lo0). On a request
     /// `None` means `ifname`.
     pub zone: Option<String>,
+    /// Who put it there. Ignored on a request.
+    pub origin: RouteOrigin,
+    /// Seconds until it ends by itself, `None` for never. Ignored on a request.
+    pub expires: Option<u32>,
+    /// Router preference (RFC 4191): -1 low, 0 medium, 1 high. Ignored on a request.
+    pub preference: i8,
+}
+
+/// Who put a route into the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RouteOrigin {
+    /// An address of an interface: the network that it is in.
+    Connected,
+    /// An own address.
+    Local,
+    /// A user or a program.
+    #[default]
+    Static,
+    /// An ICMP redirect.
+    Redirect,
+    /// A router's advertisement.
+    Advertised,
+    /// A neighbour of a network ([`rtf::LLINFO`]).
+    Neighbour,
 }
 
 impl RouteInfo {
@@ -109,6 +133,9 @@ impl RouteInfo {
             link: None,
             locks: 0,
             zone: None,
+            origin: RouteOrigin::Static,
+            expires: None,
+            preference: 0,
         }
     }
 }

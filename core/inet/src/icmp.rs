@@ -191,9 +191,10 @@ impl Inet {
         let mut r = Route::on_link(dst, 32, info.ifindex, None, Origin::Redirect);
         r.gateway = Some(gw);
         r.flags |= rtf::GATEWAY | rtf::DYNAMIC;
+        let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
+        r.expires = until;
         if l.net.routes.add(r.clone()).is_ok() {
             l.net.tell_route(l.cx, RtKind::Redirect, &r, Some(info.src));
-            let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
             self.redirects.note(dst, until);
             self.reckon();
         }

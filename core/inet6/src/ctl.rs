@@ -159,6 +159,7 @@ impl Inet6 {
             if let Some(a) = l.net.iface_mut(i).and_then(|f| f.addrs.iter_mut().find(|a| a.addr == own)) {
                 a.life = new;
             }
+            l.net.tell_life(l.cx, i, own);
             if let (true, IpAddr::V6(a)) =
                 (life.flags & in6::TENTATIVE != 0 || was.anycast != new.anycast, own)
             {

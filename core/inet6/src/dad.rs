@@ -81,7 +81,7 @@ impl Inet6 {
     }
 
     fn set_state(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr, state: AddrState) {
-        l.net.set_addr_state(ifindex, a.into(), state);
+        l.net.set_addr_state(l.cx, ifindex, a.into(), state);
         let of = l.net.iface(ifindex).and_then(|i| i.addrs.iter().find(|x| x.addr == a));
         let sure = match state {
             AddrState::Valid => true,

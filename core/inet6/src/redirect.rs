@@ -65,9 +65,10 @@ impl Inet6 {
             r.gateway = Some(target.into());
             r.flags |= rtf::GATEWAY;
         }
+        let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
+        r.expires = until;
         if l.net.routes.add(r.clone()).is_ok() {
             l.net.tell_route(l.cx, RtKind::Redirect, &r, Some(p.src.into()));
-            let until = l.cx.now + Duration::from_secs(self.t.redirtimeout.into());
             self.redirects.note(dst.into(), until);
             self.reckon();
         }

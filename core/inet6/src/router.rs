@@ -307,11 +307,17 @@ impl Inet6 {
                 r.mtu = mtu(w.ifindex);
                 r.gateway = Some(w.router.into());
                 r.flags |= rtf::GATEWAY | rtf::DYNAMIC;
+                r.expires = w.until;
+                r.preference = match w.preference {
+                    Preference::Low => -1,
+                    Preference::Medium => 0,
+                    Preference::High => 1,
+                };
                 r
             })
             .collect();
         let near = self.routers.prefixes.iter().filter(|p| p.on_link && !p.detached);
-        want.extend(near.map(|p| on_link(p.prefix, p.plen, p.ifindex)));
+        want.extend(near.map(|p| Route { expires: p.until, ..on_link(p.prefix, p.plen, p.ifindex) }));
         // `ndp -I`: without a router everybody is taken to be on that link.
         if self.default_if != 0 && !ways.iter().any(|w| w.plen == 0) {
             want.push(on_link(Ipv6Addr::UNSPECIFIED, 0, self.default_if));

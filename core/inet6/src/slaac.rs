@@ -100,12 +100,14 @@ impl Inet6 {
         let Some(i) = l.net.iface_mut(ifindex) else { return };
         let mac = i.mac;
         let (mut any, mut temporary, mut count) = (false, false, 0);
+        let mut told = alloc::vec::Vec::new();
         for a in i.addrs.iter_mut().filter(|a| a.life.autoconf) {
             count += 1;
             if !prefix::contains(p.prefix.into(), 64, a.addr) {
                 continue;
             }
             any = true;
+            told.push(a.addr);
             if a.life.temporary {
                 // Never longer than they were made for (RFC 8981 3.4).
                 temporary |= !a.life.deprecated;
@@ -122,6 +124,9 @@ impl Inet6 {
             }
             a.life.preferred = preferred;
             a.life.deprecated = preferred <= now;
+        }
+        for a in told {
+            l.net.tell_life(l.cx, ifindex, a);
         }
         if p.valid == 0 || count + 2 > self.t.maxifprefixes as usize {
             return;
@@ -167,6 +172,7 @@ impl Inet6 {
     pub(crate) fn age_addresses(&mut self, l: &mut Layers<'_>) -> Instant {
         let now = l.cx.now;
         let (mut gone, mut renew) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
+        let mut aged = alloc::vec::Vec::new();
         let mut next = Instant::FAR;
         for i in l.net.interfaces_mut() {
             let index = i.index;
@@ -186,11 +192,16 @@ impl Inet6 {
                     if renewed && a.life.preferred > now {
                         renew.push((index, a.addr, a.life.valid));
                     }
-                    a.life.deprecated = true;
+                    if !core::mem::replace(&mut a.life.deprecated, true) {
+                        aged.push((index, a.addr));
+                    }
                 } else {
                     next = next.min(turn);
                 }
             }
+        }
+        for (i, a) in aged {
+            l.net.tell_life(l.cx, i, a);
         }
         for (i, a) in gone {
             let _ = l.net.del_addr(l.cx, i, a);

@@ -10,8 +10,8 @@ use crate::shard::Shard;
 use alloc::format;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
-use iopkt_base::{Errno, Result, zone};
-use iopkt_ctl::{RTV_MTU, Reply, Request, RouteInfo, rtf};
+use iopkt_base::{Errno, Instant, Result, zone};
+use iopkt_ctl::{RTV_MTU, Reply, Request, RouteInfo, RouteOrigin, rtf};
 
 impl Shard {
     pub(crate) fn ctl_route(&mut self, r: &Request) -> Reply {
@@ -35,7 +35,7 @@ impl Shard {
     /// table has them.
     fn list_routes(&self, cursor: usize) -> Reply {
         let mut all: Vec<RouteInfo> =
-            self.net.routes.sorted().into_iter().map(|r| info(&self.net, r)).collect();
+            self.net.routes.sorted().into_iter().map(|r| info(&self.net, r, self.cx.now)).collect();
         let neighbours = self.net.neigh.list();
         // BSD's reference count of a network: the host routes that were cloned from it.
         for r in all.iter_mut().filter(|r| r.flags & rtf::CLONING != 0) {
@@ -47,19 +47,13 @@ impl Shard {
             let mut flags = rtf::UP | rtf::HOST | rtf::LLINFO;
             flags |= if n.permanent { rtf::STATIC } else { rtf::CLONED };
             all.push(RouteInfo {
-                dst: zone::strip_ip(n.ip),
-                prefix_len: prefix::max_len(n.ip),
-                gateway: None,
                 ifname: Some(name.into()),
                 flags,
-                mtu: 0,
-                refs: 0,
-                used: 0,
-                src: None,
                 ifindex: n.ifindex,
                 link: n.mac,
-                locks: 0,
                 zone: zone_of(&self.net, n.ip),
+                origin: RouteOrigin::Neighbour,
+                ..RouteInfo::to(zone::strip_ip(n.ip), prefix::max_len(n.ip))
             });
         }
         all.sort_by_key(|r| (r.dst.is_ipv6(), r.dst, r.prefix_len));
@@ -186,11 +180,11 @@ impl Shard {
             let full = prefix::max_len(dst);
             let local = Route::on_link(dst, full, LO0, Some(dst), Origin::Local);
             let r = self.net.routes.exact(dst, full).first().unwrap_or(&local);
-            return Reply::Routes { list: alloc::vec![info(&self.net, r)], next: 0 };
+            return Reply::Routes { list: alloc::vec![info(&self.net, r, self.cx.now)], next: 0 };
         }
         let up = |r: &Route| self.net.iface(r.ifindex).is_some_and(|i| i.is_up());
         match self.net.routes.lookup(dst, up).route {
-            Some(r) => Reply::Routes { list: alloc::vec![info(&self.net, r)], next: 0 },
+            Some(r) => Reply::Routes { list: alloc::vec![info(&self.net, r, self.cx.now)], next: 0 },
             None => Reply::why(Errno::ESRCH, "not in table"),
         }
     }
@@ -207,7 +201,7 @@ fn answer(r: Result<()>) -> Reply {
     }
 }
 
-pub(crate) fn info(net: &Net, r: &Route) -> RouteInfo {
+pub(crate) fn info(net: &Net, r: &Route, now: Instant) -> RouteInfo {
     RouteInfo {
         dst: zone::strip_ip(r.dst),
         prefix_len: r.plen,
@@ -226,6 +220,16 @@ pub(crate) fn info(net: &Net, r: &Route) -> RouteInfo {
         link: None,
         locks: r.locks,
         zone: zone_of(net, r.dst),
+        origin: match r.origin {
+            Origin::Connected => RouteOrigin::Connected,
+            Origin::Local => RouteOrigin::Local,
+            Origin::Static => RouteOrigin::Static,
+            Origin::Redirect => RouteOrigin::Redirect,
+            Origin::Advertised => RouteOrigin::Advertised,
+        },
+        expires: (r.expires != Instant::FAR)
+            .then(|| r.expires.since(now).as_secs().min(u32::MAX.into()) as u32),
+        preference: r.preference,
     }
 }
 

@@ -60,5 +60,5 @@ pub use packet::{Family, IcmpErr, IpInfo, IpOut, Path};
 pub use path::{Hop, HopKind, Way};
 pub use plain::Plain;
 pub use redirects::Redirects;
-pub use rtnote::{By, RtKind, RtNote, RtQueue};
+pub use rtnote::{AddrNote, By, RtKind, RtNote, RtQueue};
 pub use shard::Shard;

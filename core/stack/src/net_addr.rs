@@ -9,7 +9,7 @@ use crate::{Why, prefix};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use iopkt_base::{Errno, Result};
-use iopkt_ctl::{AddrState, IfKind, iff, rtf};
+use iopkt_ctl::{IfKind, iff, rtf};
 
 impl Net {
     /// Adds an address. The interface goes up with its first one.
@@ -130,15 +130,6 @@ impl Net {
                 }
                 None => {}
             }
-        }
-    }
-
-    /// Marks where an address stands with duplicate detection.
-    pub fn set_addr_state(&mut self, ifindex: u32, a: IpAddr, state: AddrState) {
-        if let Some(i) = self.iface_mut(ifindex)
-            && let Some(x) = i.addrs.iter_mut().find(|x| x.addr == a)
-        {
-            x.state = state;
         }
     }
 }

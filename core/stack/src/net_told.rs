@@ -3,13 +3,14 @@
 use crate::ctl_if::{addr_info, ifconf};
 use crate::ctl_route::info;
 use crate::cx::{Cx, Note};
-use crate::iface::IfAddr;
+use crate::iface::{IfAddr, Interface};
 use crate::net::Net;
 use crate::route::{Origin, Route};
-use crate::rtnote::{RtKind, RtNote};
+use crate::rtnote::{AddrNote, RtKind, RtNote};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use iopkt_ctl::AddrState;
 
 impl Net {
     /// Flags, link, MTU or metric of an interface changed.
@@ -30,15 +31,41 @@ impl Net {
 
     pub(crate) fn tell_addr(&self, cx: &mut Cx, ifindex: u32, a: &IfAddr, added: bool) {
         cx.note(if added { Note::NewAddr(ifindex) } else { Note::DelAddr(ifindex) });
+        self.note_addr(cx, ifindex, a, if added { AddrNote::Added } else { AddrNote::Removed });
+    }
+
+    fn note_addr(&self, cx: &mut Cx, ifindex: u32, a: &IfAddr, what: AddrNote) {
         if let Some(i) = self.iface(ifindex) {
             let now = cx.now;
-            cx.rt.push(|_| RtNote::Addr { added, iface: Box::new(ifconf(i, now)), addr: addr_info(a) });
+            cx.rt.push(|_| RtNote::Addr { what, iface: Box::new(ifconf(i, now)), addr: addr_info(a) });
+        }
+    }
+
+    /// Lifetimes or flags of an address are other ones than before.
+    pub fn tell_life(&self, cx: &mut Cx, ifindex: u32, a: IpAddr) {
+        if let Some(x) = self.iface(ifindex).and_then(|i| i.addrs.iter().find(|x| x.addr == a)) {
+            self.note_addr(cx, ifindex, x, AddrNote::Life);
+        }
+    }
+
+    /// Marks where an address stands with duplicate detection, and tells of its end.
+    pub fn set_addr_state(&mut self, cx: &mut Cx, ifindex: u32, a: IpAddr, state: AddrState) {
+        let of = |i: &mut Interface| {
+            let x = i.addrs.iter_mut().find(|x| x.addr == a)?;
+            Some((core::mem::replace(&mut x.state, state), *x))
+        };
+        if let Some((was, x)) = self.iface_mut(ifindex).and_then(of)
+            && was != state
+        {
+            let checked = state != AddrState::Tentative;
+            self.note_addr(cx, ifindex, &x, if checked { AddrNote::Checked } else { AddrNote::Life });
         }
     }
 
     /// Something happened to a route.
     pub fn tell_route(&self, cx: &mut Cx, kind: RtKind, r: &Route, author: Option<IpAddr>) {
-        cx.rt.push(|by| RtNote::Route { kind, route: Box::new(info(self, r)), author, by });
+        let now = cx.now;
+        cx.rt.push(|by| RtNote::Route { kind, route: Box::new(info(self, r, now)), author, by });
     }
 
     /// A route was looked for and not found.

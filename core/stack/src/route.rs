@@ -10,7 +10,7 @@ use crate::hash::{KeyedMap, KeyedState};
 use crate::prefix;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use iopkt_base::{Errno, Keyed, Result};
+use iopkt_base::{Errno, Instant, Keyed, Result};
 use iopkt_ctl::rtf;
 
 /// Most routes in a table.
@@ -54,6 +54,10 @@ pub struct Route {
     pub src: Option<IpAddr>,
     /// Who put it there.
     pub origin: Origin,
+    /// When it ends by itself; its maker sees to that.
+    pub expires: Instant,
+    /// Router preference (RFC 4191): -1 low, 0 medium, 1 high. The order of insertion is what counts.
+    pub preference: i8,
 }
 
 /// The table.
@@ -221,6 +225,8 @@ impl Route {
             used: 0,
             src,
             origin,
+            expires: Instant::FAR,
+            preference: 0,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing is made while nobody listens. The queue is bounded: who lists the tables again after a loss has
 //! everything, which is why a loss is reported (ENOBUFS) and not waited for.
 
+use crate::neigh::Listed;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -47,6 +48,15 @@ pub enum RtNote {
     Miss(IpAddr),
     /// Flags, link state, MTU or metric of an interface changed; the interface as it is now.
     IfInfo(Box<Ifconf>),
+    /// A neighbour is new, changed, or is gone (`None`).
+    Neigh {
+        /// Interface.
+        ifindex: u32,
+        /// Its address, with its zone.
+        ip: IpAddr,
+        /// As it is now.
+        now: Option<Listed>,
+    },
     /// An interface arrived or departed.
     IfAnnounce {
         /// Its index.
@@ -56,15 +66,28 @@ pub enum RtNote {
         /// Departed otherwise.
         arrived: bool,
     },
-    /// An address was added to or removed from an interface.
+    /// Something happened to an address of an interface.
     Addr {
-        /// Removed otherwise.
-        added: bool,
+        /// What.
+        what: AddrNote,
         /// The interface as it is now.
         iface: Box<Ifconf>,
         /// The address.
         addr: AddrInfo,
     },
+}
+
+/// What happened to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddrNote {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// Duplicate detection ended.
+    Checked,
+    /// Its lifetimes or flags are other ones.
+    Life,
 }
 
 /// Whose request a change follows from.

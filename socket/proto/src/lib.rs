@@ -28,6 +28,7 @@ mod rw;
 
 pub mod bpf;
 pub mod linux;
+mod rtaddr;
 pub mod rtmsg;
 
 pub use addr::Addr;

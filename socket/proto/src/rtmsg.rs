@@ -3,7 +3,12 @@
 //! One message of the pair is one routing message: a header that depends on the type, then socket addresses in
 //! the order of their bits in the `addrs` field, each padded to a multiple of eight bytes. All numbers are in the byte
 //! order of the machine but those inside socket addresses. `u_long` is 64 bits on every machine.
+//!
+//! Link-local addresses of IPv6 have their zone inside, in KAME's form ([`iopkt_base::zone`]), as NetBSD's programs expect it; in a request
+//! `sin6_scope_id` says it as well.
 
+use crate::rtaddr::decode_addrs;
+pub use crate::rtaddr::{Addrs, BSD_AF_INET, BSD_AF_INET6, BSD_AF_LINK, LinkAddr, Sa, if_name, rta};
 use crate::rw::{get, get_i32, get_u16, get_u32, get_u64, put};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -42,26 +47,6 @@ pub mod rtm {
     ];
 }
 
-/// Bits of `addrs` (`RTA_*`).
-#[allow(missing_docs)]
-pub mod rta {
-    pub const DST: u32 = 0x1;
-    pub const GATEWAY: u32 = 0x2;
-    pub const NETMASK: u32 = 0x4;
-    pub const GENMASK: u32 = 0x8;
-    pub const IFP: u32 = 0x10;
-    pub const IFA: u32 = 0x20;
-    pub const AUTHOR: u32 = 0x40;
-    pub const BRD: u32 = 0x80;
-}
-
-/// AF_INET of socket addresses in messages.
-pub const BSD_AF_INET: u8 = 2;
-/// AF_LINK.
-pub const BSD_AF_LINK: u8 = 18;
-/// AF_INET6 as QNX and NetBSD number it.
-pub const BSD_AF_INET6: u8 = 24;
-
 /// `ifm_data.ifi_link_state`: the driver cannot tell.
 pub const LINK_STATE_UNKNOWN: u32 = 0;
 /// No carrier.
@@ -79,64 +64,6 @@ pub const IFA_HDR: usize = 24;
 pub const ANN_HDR: usize = 24;
 /// Longest message that [`RtMsg::encode`] makes: the longest header and eight addresses.
 pub const RT_MAX: usize = IF_HDR + 8 * 32;
-
-/// `sockaddr_dl`: an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LinkAddr {
-    /// Index.
-    pub index: u16,
-    /// Type (`IFT_ETHER` 6, `IFT_LOOP` 24, `IFT_PPP` 23).
-    pub ty: u8,
-    /// Name, filled with zeros.
-    pub name: [u8; 16],
-    /// Link-level address.
-    pub mac: Option<[u8; 6]>,
-}
-
-impl LinkAddr {
-    /// The name as text.
-    pub fn name(&self) -> &str {
-        text(&self.name)
-    }
-}
-
-/// One socket address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sa {
-    /// `sockaddr_in`, `sockaddr_in6`.
-    Ip(IpAddr),
-    /// `sockaddr_dl`.
-    Link(LinkAddr),
-}
-
-impl Sa {
-    /// The IP address.
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Sa::Ip(a) => Some(*a),
-            Sa::Link(_) => None,
-        }
-    }
-}
-
-/// The addresses of a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Addrs {
-    /// Destination.
-    pub dst: Option<IpAddr>,
-    /// Gateway: an address, or the interface of an on-link route.
-    pub gateway: Option<Sa>,
-    /// Prefix length.
-    pub netmask: Option<u8>,
-    /// Interface.
-    pub ifp: Option<LinkAddr>,
-    /// Address of the interface.
-    pub ifa: Option<IpAddr>,
-    /// Who redirected.
-    pub author: Option<IpAddr>,
-    /// Broadcast address, or the peer of a point-to-point link.
-    pub brd: Option<IpAddr>,
-}
 
 /// `struct rt_msghdr`: ADD, DELETE, CHANGE, GET, LOSING, REDIRECT, MISS, LOCK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,6 +86,8 @@ pub struct RouteMsg {
     pub locks: u64,
     /// MTU in bytes, 0 for the interface's.
     pub mtu: u64,
+    /// When it ends by itself, seconds since 1970 (UTC); 0 for never.
+    pub expire: u64,
 }
 
 /// `struct if_data` as far as this stack has it, in the order of its fields from `ifi_mtu` on.
@@ -199,6 +128,8 @@ pub enum RtBody {
         flags: u32,
         /// Metric of the interface.
         metric: u32,
+        /// What is special about an IPv6 address (`IN6_IFF_*`).
+        addr_flags: u32,
     },
     /// IFANNOUNCE.
     Announce {
@@ -278,20 +209,6 @@ impl RtBytes {
     }
 }
 
-/// A text that ends at its first zero byte.
-fn text(b: &[u8]) -> &str {
-    let end = b.iter().position(|c| *c == 0).unwrap_or(b.len());
-    core::str::from_utf8(b.get(..end).unwrap_or(&[])).unwrap_or("")
-}
-
-/// A name in a field of 16 bytes, cut to 15.
-pub fn if_name(s: &str) -> [u8; 16] {
-    let mut b = [0; 16];
-    let n = s.len().min(15);
-    put(&mut b, 0, s.as_bytes().get(..n).unwrap_or(&[]));
-    b
-}
-
 impl RtMsg {
     /// A message about a route.
     pub fn route(ty: u8, msg: RouteMsg, addrs: Addrs) -> RtMsg {
@@ -325,6 +242,7 @@ impl RtMsg {
                 put(b, 32, &r.inits.to_ne_bytes());
                 put(b, 40, &r.locks.to_ne_bytes());
                 put(b, 48, &r.mtu.to_ne_bytes());
+                put(b, 64, &r.expire.to_ne_bytes());
                 o.n = RT_HDR;
             }
             RtBody::IfInfo { index, flags, data } => {
@@ -338,11 +256,12 @@ impl RtMsg {
                 }
                 o.n = IF_HDR;
             }
-            RtBody::Addr { index, flags, metric } => {
+            RtBody::Addr { index, flags, metric, addr_flags } => {
                 put(b, 4, &addrs.to_ne_bytes());
                 put(b, 8, &flags.to_ne_bytes());
                 put(b, 12, &index.to_ne_bytes());
                 put(b, 16, &metric.to_ne_bytes());
+                put(b, 20, &addr_flags.to_ne_bytes());
                 o.n = IFA_HDR;
             }
             RtBody::Announce { index, name, arrived } => {
@@ -411,6 +330,7 @@ impl RtMsg {
                     inits: get_u64(m, 32),
                     locks: get_u64(m, 40),
                     mtu: get_u64(m, 48),
+                    expire: get_u64(m, 64),
                 };
                 (RtBody::Route(r), get_u32(m, 12))
             }
@@ -428,80 +348,15 @@ impl RtMsg {
                 (RtBody::Announce { index: get_u16(m, 4), name: get(m, 6), arrived }, 0)
             }
             _ => {
-                let b = RtBody::Addr { index: get_u16(m, 12), flags: get_u32(m, 8), metric: get_u32(m, 16) };
+                let b = RtBody::Addr {
+                    index: get_u16(m, 12),
+                    flags: get_u32(m, 8),
+                    metric: get_u32(m, 16),
+                    addr_flags: get_u32(m, 20),
+                };
                 (b, get_u32(m, 4))
             }
         };
         Some((RtMsg { ty, body, addrs: decode_addrs(addrs, tail)? }, rest))
     }
-}
-
-/// Takes the addresses behind a header apart.
-fn decode_addrs(bits: u32, mut b: &[u8]) -> Option<Addrs> {
-    let mut parts: [&[u8]; 8] = [&[]; 8];
-    if bits >> 8 != 0 {
-        return None;
-    }
-    for (i, part) in parts.iter_mut().enumerate().filter(|(i, _)| bits >> i & 1 != 0) {
-        let _ = i;
-        let len = usize::from(*b.first()?);
-        // BSD's ROUNDUP: an address of length 0 (the mask of the default route) takes one unit.
-        let room = len.max(1).next_multiple_of(8);
-        *part = b.get(..len)?;
-        b = b.get(room..).unwrap_or(&[]);
-    }
-    let has = |bit: u32| bits & bit != 0;
-    let at = |bit: u32| parts[bit.trailing_zeros() as usize];
-    let ip = |bit: u32| if has(bit) { sa(at(bit)).map(|s| s.ip()) } else { Some(None) };
-    let mut a = Addrs { dst: ip(rta::DST)?, ..Addrs::default() };
-    a.ifa = ip(rta::IFA)?;
-    a.author = ip(rta::AUTHOR)?;
-    a.brd = ip(rta::BRD)?;
-    if has(rta::GATEWAY) {
-        a.gateway = Some(sa(at(rta::GATEWAY))?);
-    }
-    if has(rta::IFP) {
-        a.ifp = match sa(at(rta::IFP))? {
-            Sa::Link(l) => Some(l),
-            Sa::Ip(_) => None,
-        };
-    }
-    if has(rta::NETMASK) {
-        let v4 = a.dst.or(a.ifa).is_none_or(|d| d.is_ipv4());
-        a.netmask = Some(mask_len(at(rta::NETMASK), v4)?);
-    }
-    Some(a)
-}
-
-fn sa(b: &[u8]) -> Option<Sa> {
-    match (*b.get(1)?, b.len()) {
-        (BSD_AF_INET, 8..) => Some(Sa::Ip(IpAddr::V4(Ipv4Addr::from(get::<4>(b, 4))))),
-        (BSD_AF_INET6, 24..) => Some(Sa::Ip(IpAddr::V6(Ipv6Addr::from(get::<16>(b, 8))))),
-        (BSD_AF_LINK, 8..) => {
-            let (nlen, alen) = (usize::from(b[5]), usize::from(b[6]));
-            let name = b.get(8..8 + nlen)?;
-            let mut l = LinkAddr { index: get_u16(b, 2), ty: b[4], ..LinkAddr::default() };
-            let n = name.len().min(15);
-            put(&mut l.name, 0, name.get(..n)?);
-            l.mac = if alen == 6 { b.get(8 + nlen..8 + nlen + 6)?.try_into().ok() } else { None };
-            Some(Sa::Link(l))
-        }
-        _ => None,
-    }
-}
-
-/// A netmask may be cut behind its last byte that is not zero, and need not have a family (BSD's habit).
-fn mask_len(b: &[u8], v4: bool) -> Option<u8> {
-    let (at, n) = if v4 { (4, 4) } else { (8, 16) };
-    let mut ones = 0;
-    let mut ended = false;
-    for i in 0..n {
-        let byte = b.get(at + i).copied().unwrap_or(0);
-        if ended && byte != 0 || byte.leading_ones() + byte.trailing_zeros().min(8) < 8 {
-            return None;
-        }
-        ones += byte.leading_ones() as u8;
-        ended |= byte != 0xff;
-    }
-    Some(ones)
 }

@@ -195,10 +195,16 @@ mod routing {
 
     fn msg() -> impl Strategy<Value = RtMsg> {
         let route =
-            (1u8..=8, any::<[u16; 1]>(), any::<[u32; 2]>(), any::<[i32; 3]>(), any::<[u64; 3]>(), addrs())
-                .prop_map(|(ty, [index], [flags, used], [pid, seq, errno], [inits, locks, mtu], a)| {
-                    RtMsg::route(ty, RouteMsg { index, flags, pid, seq, errno, used, inits, locks, mtu }, a)
-                });
+            (1u8..=8, any::<[u16; 1]>(), any::<[u32; 2]>(), any::<[i32; 3]>(), any::<[u64; 4]>(), addrs())
+                .prop_map(
+                    |(ty, [index], [flags, used], [pid, seq, errno], [inits, locks, mtu, expire], a)| {
+                        RtMsg::route(
+                            ty,
+                            RouteMsg { index, flags, pid, seq, errno, used, inits, locks, mtu, expire },
+                            a,
+                        )
+                    },
+                );
         let info = (any::<u16>(), any::<u32>(), any::<[u8; 3]>(), any::<u32>(), any::<[u64; 14]>(), link())
             .prop_map(|(index, flags, [ty, addrlen, hdrlen], link_state, numbers, l)| RtMsg {
                 ty: rtm::IFINFO,
@@ -209,10 +215,10 @@ mod routing {
                 },
                 addrs: Addrs { ifp: Some(l), ..Addrs::default() },
             });
-        let addr = (any::<bool>(), any::<u16>(), any::<[u32; 2]>(), addrs()).prop_map(
-            |(new, index, [flags, metric], a)| RtMsg {
+        let addr = (any::<bool>(), any::<u16>(), any::<[u32; 3]>(), addrs()).prop_map(
+            |(new, index, [flags, metric, addr_flags], a)| RtMsg {
                 ty: if new { rtm::NEWADDR } else { rtm::DELADDR },
-                body: RtBody::Addr { index, flags, metric },
+                body: RtBody::Addr { index, flags, metric, addr_flags },
                 addrs: a,
             },
         );

@@ -480,8 +480,8 @@ impl<H: Host> Server<H> {
                 o.raw(&[0; 4]).raw(&index.to_ne_bytes()).raw(&[0; 4]).raw(&[0xff; 4]).text(3, name);
                 (GROUP_LINK, o.end())
             }
-            RtNote::Addr { added, iface, addr: a } => {
-                let ty = if *added { NEWADDR } else { DELADDR };
+            RtNote::Addr { what, iface, addr: a } => {
+                let ty = if *what == iopkt_stack::AddrNote::Removed { DELADDR } else { NEWADDR };
                 let group = v(a.addr.is_ipv4(), GROUP_IPV4_IFADDR, GROUP_IPV6_IFADDR);
                 (group, addr(ty, 0, 0, 0, iface, a))
             }
@@ -494,7 +494,7 @@ impl<H: Host> Server<H> {
                 let group = v(r.dst.is_ipv4(), GROUP_IPV4_ROUTE, GROUP_IPV6_ROUTE);
                 (group, route(ty, 0, 0, 0, r, false))
             }
-            RtNote::Miss(_) => return,
+            RtNote::Miss(_) | RtNote::Neigh { .. } => return,
         };
         for k in self.routing.clone() {
             let member =

@@ -21,7 +21,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use iopkt_base::{Errno, Result};
+use iopkt_base::{Errno, Result, zone};
 use iopkt_ctl::{RTV_MTU, Reply, Request, RouteInfo, rtf};
 use iopkt_sockproto::linux::*;
 use iopkt_sockproto::rtmsg::{RtBody, RtMsg, Sa, rtm};
@@ -199,7 +199,7 @@ impl<H: Host> Server<H> {
         let done = if m.ty != rtm::GET && !trusted {
             Err(Errno::EACCES)
         } else {
-            carry_out(shard, &RtMsg { body: RtBody::Route(body), ..m })
+            carry_out(shard, &RtMsg { body: RtBody::Route(body), ..m }, self.seconds(shard))
         };
         shard.cx.rt.by = By::default();
         let reply = match done {
@@ -217,10 +217,16 @@ impl<H: Host> Server<H> {
         done.map(drop)
     }
 
+    /// The wall clock.
+    fn seconds(&self, shard: &Shard) -> u64 {
+        self.host.wall(shard.cx.now) / 1_000_000_000
+    }
+
     /// Sends what the shard has to tell to all routing sockets.
     pub(crate) fn tell_routing(&mut self, shard: &mut Shard) {
+        let wall = self.seconds(shard);
         while let Some(n) = shard.cx.rt.pop() {
-            if let Some(m) = rtconv::message(shard, &n) {
+            if let Some(m) = rtconv::message(shard, &n, wall) {
                 self.tell_all(&m, None);
             }
             self.tell_netlink(shard, &n);
@@ -390,7 +396,7 @@ impl<H: Host> Server<H> {
 }
 
 /// Carries out a request; `Some`: the answer to tell, where nothing changed that tells by itself.
-fn carry_out(shard: &mut Shard, m: &RtMsg) -> Result<Option<RtMsg>> {
+fn carry_out(shard: &mut Shard, m: &RtMsg, wall: u64) -> Result<Option<RtMsg>> {
     let RtBody::Route(body) = &m.body else { return Err(Errno::EINVAL) };
     let dst = m.addrs.dst.ok_or(Errno::EINVAL)?;
     let info = route_info(shard, m)?;
@@ -404,10 +410,15 @@ fn carry_out(shard: &mut Shard, m: &RtMsg) -> Result<Option<RtMsg>> {
             return lock(shard, &info, locks).map(|()| None);
         }
         rtm::GET => {
+            // A destination without its zone: the named interface is it.
+            let ifp = m.addrs.ifp.map_or(0, |l| {
+                if l.name().is_empty() { l.index.into() } else { shard.net.ifindex_of(l.name()) }
+            });
+            let dst = if zone::of_ip(&dst) == 0 { zone::embed_ip(dst, ifp) } else { dst };
             return match shard.ctl(&Request::GetRoute { dst }) {
                 Some(Reply::Routes { list, .. }) => {
                     let found = list.first().ok_or(Errno::ESRCH)?;
-                    let mut r = rtconv::route(shard, rtm::GET, found, None);
+                    let mut r = rtconv::route(shard, rtm::GET, found, None, wall);
                     if let RtBody::Route(b) = &mut r.body {
                         (b.pid, b.seq) = (body.pid, body.seq);
                         b.flags |= rtf::DONE;
@@ -448,19 +459,13 @@ fn route_info(shard: &Shard, m: &RtMsg) -> Result<RouteInfo> {
     }
     let sets_mtu = body.inits & u64::from(RTV_MTU) != 0;
     Ok(RouteInfo {
-        dst,
-        prefix_len,
         gateway,
         ifname,
         flags: body.flags,
         mtu: if sets_mtu { u32::try_from(body.mtu).map_err(|_| Errno::EINVAL)? } else { 0 },
-        refs: 0,
-        used: 0,
         src: a.ifa.filter(|_| m.ty != rtm::DELETE),
-        ifindex: 0,
-        link: None,
         locks: body.locks as u32 & RTV_MTU,
-        zone: None,
+        ..RouteInfo::to(dst, prefix_len)
     })
 }
 

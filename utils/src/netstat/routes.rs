@@ -125,19 +125,13 @@ mod tests {
 
     fn route(dst: &str, len: u8, gw: Option<&str>, flags: u32) -> RouteInfo {
         RouteInfo {
-            dst: dst.parse().expect("address"),
-            prefix_len: len,
             gateway: gw.map(|g| g.parse().expect("address")),
             ifname: Some("ecm0".into()),
             flags,
-            mtu: 0,
             refs: 1,
             used: 12,
-            src: None,
             ifindex: 2,
-            link: None,
-            locks: 0,
-            zone: None,
+            ..RouteInfo::to(dst.parse().expect("address"), len)
         }
     }
 

@@ -3,11 +3,13 @@
 use crate::conn::Conn;
 use crate::names::Names;
 use crate::tool::{Failure, Outcome, print};
+use iopkt_base::zone;
 use iopkt_client::RouteSocket;
 use iopkt_client::rtmsg::{LINK_STATE_DOWN, LINK_STATE_UP, RtBody, RtMsg, Sa, rta, rtm};
-use iopkt_ctl::{iff, rtf};
+use iopkt_ctl::{iff, in6, rtf};
 use std::fmt::Write;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 
 /// Names of the bits of `addrs`.
 const ADDRS: &[(u32, &str)] = &[
@@ -102,8 +104,11 @@ pub fn text(m: &RtMsg, names: &Names) -> String {
             };
             let _ = write!(o, "if# {index}, link: {link}, flags: {}", bits(*flags, iff::NAMES));
         }
-        RtBody::Addr { flags, metric, .. } => {
+        RtBody::Addr { flags, metric, addr_flags, .. } => {
             let _ = write!(o, "metric {metric}, flags: {}", bits(*flags, rtf::NAMES));
+            if *addr_flags != 0 {
+                let _ = write!(o, ", address flags: {}", bits(*addr_flags, in6::NAMES));
+            }
         }
         RtBody::Announce { index, name, arrived } => {
             let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
@@ -118,6 +123,17 @@ pub fn text(m: &RtMsg, names: &Names) -> String {
     o
 }
 
+/// An address, with its zone by name where that is the message's interface, else by number.
+fn zoned(a: IpAddr, m: &RtMsg, names: &Names) -> String {
+    match zone::of_ip(&a) {
+        0 => names.host(a),
+        z => match &m.addrs.ifp {
+            Some(l) if u32::from(l.index) == z => crate::addr::zoned(zone::strip_ip(a), Some(l.name())),
+            _ => format!("{}%{z}", zone::strip_ip(a)),
+        },
+    }
+}
+
 /// Which addresses a message has, and their texts.
 fn addresses(m: &RtMsg, names: &Names) -> (u32, Vec<String>) {
     let a = &m.addrs;
@@ -128,8 +144,9 @@ fn addresses(m: &RtMsg, names: &Names) -> (u32, Vec<String>) {
             v.push(t);
         }
     };
+    let host = |x| zoned(x, m, names);
     let default = a.netmask == Some(0) && a.dst.is_some_and(|d| d.is_unspecified());
-    put(rta::DST, a.dst.map(|d| if default { "default".into() } else { names.host(d) }));
+    put(rta::DST, a.dst.map(|d| if default { "default".into() } else { host(d) }));
     let link = |l: &iopkt_client::rtmsg::LinkAddr| match (l.name(), &l.mac) {
         ("", _) => format!("link#{}", l.index),
         (n, None) => n.to_string(),
@@ -138,7 +155,7 @@ fn addresses(m: &RtMsg, names: &Names) -> (u32, Vec<String>) {
     put(
         rta::GATEWAY,
         a.gateway.as_ref().map(|g| match g {
-            Sa::Ip(g) => names.host(*g),
+            Sa::Ip(g) => host(*g),
             Sa::Link(l) => match &l.mac {
                 Some(m) => crate::addr::mac(m),
                 None => format!("link#{}", l.index),
@@ -155,9 +172,9 @@ fn addresses(m: &RtMsg, names: &Names) -> (u32, Vec<String>) {
         }),
     );
     put(rta::IFP, a.ifp.as_ref().map(link));
-    put(rta::IFA, a.ifa.map(|x| names.host(x)));
-    put(rta::AUTHOR, a.author.map(|x| names.host(x)));
-    put(rta::BRD, a.brd.map(|x| names.host(x)));
+    put(rta::IFA, a.ifa.map(host));
+    put(rta::AUTHOR, a.author.map(host));
+    put(rta::BRD, a.brd.map(host));
     (set, v)
 }
 
@@ -179,7 +196,9 @@ fn as_json(m: &RtMsg) -> serde_json::Value {
         RtBody::IfInfo { index, flags, data } => {
             serde_json::json!({ "index": index, "flags": list(*flags, iff::NAMES), "link": data.link_state, "mtu": data.numbers[0] })
         }
-        RtBody::Addr { index, metric, .. } => serde_json::json!({ "index": index, "metric": metric }),
+        RtBody::Addr { index, metric, addr_flags, .. } => {
+            serde_json::json!({ "index": index, "metric": metric, "address_flags": list(*addr_flags, in6::NAMES) })
+        }
         RtBody::Announce { index, name, arrived } => {
             let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
             serde_json::json!({ "index": index, "name": String::from_utf8_lossy(&name[..end]), "arrived": arrived })

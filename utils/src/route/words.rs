@@ -107,19 +107,14 @@ pub fn parse(words: &[String]) -> Result<Words, Failure> {
     }
     let shown = if prefix_len == 0 { "default" } else { dest };
     let route = RouteInfo {
-        dst,
-        prefix_len,
         gateway,
         ifname,
         flags: m.flags,
         mtu: m.mtu,
-        refs: 0,
-        used: 0,
         src: m.ifa,
-        ifindex: 0,
-        link: None,
         locks: if m.lock || m.lock_rest { RTV_MTU } else { 0 },
         zone,
+        ..RouteInfo::to(dst, prefix_len)
     };
     let dest = format!("{} {shown}", if is_host { "host" } else { "net" });
     Ok(Words { route, dest, gateway: plain.get(1).map(|g| (*g).to_string()) })

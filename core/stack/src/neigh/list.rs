@@ -1,6 +1,8 @@
 //! The neighbour cache as it is shown.
 
-use super::{KEEP, Neighbours, State};
+use super::{Entry, KEEP, Key, Neighbours, State};
+use crate::cx::Cx;
+use crate::rtnote::RtNote;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use iopkt_base::Instant;
@@ -27,35 +29,48 @@ pub struct Listed {
     pub state: NdState,
     /// When it was heard of last.
     pub confirmed: Instant,
+    /// When it was used last.
+    pub used: Instant,
     /// Questions that were not answered.
     pub asked: u8,
 }
 
+impl Entry {
+    fn listed(&self, k: Key) -> Listed {
+        Listed {
+            ifindex: k.0,
+            ip: k.1,
+            mac: (self.state != State::Incomplete).then_some(self.mac),
+            permanent: self.permanent,
+            published: self.published,
+            proxy: false,
+            expires: if self.permanent { Instant::FAR } else { self.used.max(self.confirmed) + KEEP },
+            state: match self.state {
+                State::Incomplete => NdState::Incomplete,
+                State::Reachable => NdState::Reachable,
+                State::Stale => NdState::Stale,
+                State::Delay => NdState::Delay,
+                State::Probe => NdState::Probe,
+            },
+            confirmed: self.confirmed,
+            used: self.used,
+            asked: if matches!(self.state, State::Incomplete | State::Probe) { self.tries } else { 0 },
+        }
+    }
+}
+
 impl Neighbours {
+    /// What routing sockets are told of an entry that changed or went.
+    pub(crate) fn tell(&self, cx: &mut Cx, key: Key) {
+        cx.rt.push(|_| {
+            let now = self.map.get(&key).map(|e| e.listed(key));
+            RtNote::Neigh { ifindex: key.0, ip: key.1, now }
+        });
+    }
+
     /// All entries, in order of interface and address.
     pub fn list(&self) -> Vec<Listed> {
-        let mut v: Vec<Listed> = self
-            .map
-            .iter()
-            .map(|(k, e)| Listed {
-                ifindex: k.0,
-                ip: k.1,
-                mac: (e.state != State::Incomplete).then_some(e.mac),
-                permanent: e.permanent,
-                published: e.published,
-                proxy: false,
-                expires: if e.permanent { Instant::FAR } else { e.used.max(e.confirmed) + KEEP },
-                state: match e.state {
-                    State::Incomplete => NdState::Incomplete,
-                    State::Reachable => NdState::Reachable,
-                    State::Stale => NdState::Stale,
-                    State::Delay => NdState::Delay,
-                    State::Probe => NdState::Probe,
-                },
-                confirmed: e.confirmed,
-                asked: if matches!(e.state, State::Incomplete | State::Probe) { e.tries } else { 0 },
-            })
-            .collect();
+        let mut v: Vec<Listed> = self.map.iter().map(|(k, e)| e.listed(*k)).collect();
         v.extend(self.proxies.iter().map(|(k, mac)| Listed {
             ifindex: k.0,
             ip: k.1,
@@ -66,6 +81,7 @@ impl Neighbours {
             expires: Instant::FAR,
             state: NdState::Stale,
             confirmed: Instant::FAR,
+            used: Instant::FAR,
             asked: 0,
         }));
         v.sort_unstable_by_key(|l| (l.ip, l.ifindex, l.proxy));

@@ -297,6 +297,7 @@ impl Neighbours {
             out.refused = e.mac != mac;
             return out;
         }
+        let changed = e.state != State::Reachable || e.mac != mac;
         if e.state == State::Incomplete {
             self.incomplete -= 1;
         } else if e.mac != mac && e.mac != [0; 6] {
@@ -309,6 +310,9 @@ impl Neighbours {
         self.held -= out.held.len();
         let at = e.used.max(cx.now) + KEEP;
         self.arm(key, at);
+        if changed {
+            self.tell(cx, key);
+        }
         out
     }
 
@@ -348,6 +352,7 @@ impl Neighbours {
         if permanent {
             self.arm(key, Instant::FAR);
         }
+        self.tell(cx, key);
         Some(out)
     }
 
@@ -368,6 +373,7 @@ impl Neighbours {
         for m in e.held {
             cx.drop(m, why);
         }
+        self.tell(cx, key);
         true
     }
 

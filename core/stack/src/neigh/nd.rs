@@ -21,6 +21,7 @@ impl Neighbours {
                     e.mac = mac;
                 }
                 self.arm(key, cx.now + KEEP);
+                self.tell(cx, key);
             }
             return out;
         };
@@ -33,6 +34,7 @@ impl Neighbours {
         }
         out.moved_from = Some(e.mac).filter(|_| e.state != State::Incomplete);
         self.settle(cx, key, mac, State::Stale, &mut out);
+        self.tell(cx, key);
         out
     }
 
@@ -59,6 +61,7 @@ impl Neighbours {
         if e.state == State::Incomplete {
             if let Some(mac) = mac {
                 self.settle(cx, key, mac, state, &mut out);
+                self.tell(cx, key);
             }
             return out;
         }
@@ -76,6 +79,7 @@ impl Neighbours {
             }
             None => {}
         }
+        self.tell(cx, key);
         out
     }
 
