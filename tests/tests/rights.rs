@@ -13,6 +13,13 @@ attempt('port 80', lambda: s.bind(('127.0.0.1', 80)))
 attempt('port 8080', lambda: socket.socket().bind(('127.0.0.1', 8080)))
 attempt('raw', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
 attempt('mtu', lambda: fcntl.ioctl(s, 0x8922, struct.pack('16si20x', b'lo0', 1500)))
+def netlink():
+    n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+    # RTM_NEWADDR of 127.9.9.9/32 on lo0, with NLM_F_ACK; the answer is an NLMSG_ERROR.
+    n.send(struct.pack('IHHII', 32, 20, 0x405, 1, 0) + struct.pack('BBBBI', 2, 32, 0, 0, 1) + struct.pack('HH4B', 8, 2, 127, 9, 9, 9))
+    e = -struct.unpack('i', n.recv(4096)[16:20])[0]
+    if e: raise OSError(e, 'netlink')
+attempt('netlink', netlink)
 "#;
 
 #[test]
@@ -26,8 +33,8 @@ fn who_gave_up_root_has_not_the_supervisors_rights() {
     lab.spawn("io-pkt-v4-hc --foreground");
     lab.wait(Duration::from_secs(60), "ifconfig lo0 | grep -q 'inet 127.0.0.1'");
     let all = lab.sh("io-pkt-run --seccomp-only /usr/bin/python3 try.py");
-    assert_eq!(all.trim(), "port 80 ok\nport 8080 ok\nraw ok\nmtu ok");
+    assert_eq!(all.trim(), "port 80 ok\nport 8080 ok\nraw ok\nmtu ok\nnetlink ok");
     let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups /usr/bin/python3 -";
     let few = lab.sh(&format!("io-pkt-run --seccomp-only {nobody} < try.py"));
-    assert_eq!(few.trim(), "port 80 EACCES\nport 8080 ok\nraw EPERM\nmtu EPERM");
+    assert_eq!(few.trim(), "port 80 EACCES\nport 8080 ok\nraw EPERM\nmtu EPERM\nnetlink EPERM");
 }

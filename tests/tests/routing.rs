@@ -148,12 +148,15 @@ fn unmodified_programs_see_the_stacks_interfaces() {
         assert!(routes.contains("default via 10.0.0.1 dev ecm0"), "{routes}");
         let get = ip("route get 8.8.8.8");
         assert!(get.contains("8.8.8.8 via 10.0.0.1 dev ecm0 src 10.0.0."), "{get}");
-        // What iproute2 can do by ioctl(2) it does so; netlink itself changes nothing.
+        // By ioctl(2), and by netlink itself.
         ip("link set ecm0 mtu 1400");
         assert!(lab.sh("ifconfig ecm0").contains("mtu 1400"));
         ip("link set ecm0 mtu 1500");
-        let (_, err) = lab.sh_fails(&format!("{way} ip route add 10.5.0.0/16 via 10.0.0.1"));
-        assert!(err.contains("not supported"), "{err}");
+        ip("route add 10.5.0.0/16 via 10.0.0.1");
+        assert!(lab.sh("netstat -rn").contains("10.5/16            10.0.0.1"), "{}", lab.sh("netstat -rn"));
+        ip("route del 10.5.0.0/16");
+        let (_, err) = lab.sh_fails(&format!("{way} ip route add 10.5.0.0/16 via 10.0.0.1 table 7"));
+        assert!(err.contains("one table of routes"), "{err}");
         let python = lab.sh(&format!(
             "{way} python3 -c 'import socket; print(socket.if_nameindex()); \
              print(socket.getaddrinfo(\"localhost\", 80, flags=socket.AI_ADDRCONFIG)[0][4])'"

@@ -67,10 +67,10 @@ fn an_address_that_is_no_longer_ours_takes_nothing() {
     };
     assert_eq!((ask(&mut w), ask(&mut w)), (3, 3));
     let h = &mut w.hosts[1].s;
-    h.net.set_addr_state(ETH, a6(B).into(), AddrState::Duplicated);
+    h.net.set_addr_state(&mut h.cx, ETH, a6(B).into(), AddrState::Duplicated);
     assert_eq!(ask(&mut w), 0);
     let h = &mut w.hosts[1].s;
-    h.net.set_addr_state(ETH, a6(B).into(), AddrState::Valid);
+    h.net.set_addr_state(&mut h.cx, ETH, a6(B).into(), AddrState::Valid);
     assert_eq!(ask(&mut w), 3);
     // The sender's address is ours too: nobody else may use it.
     w.hosts[1].addr(A, 64);

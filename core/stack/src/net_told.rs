@@ -56,9 +56,9 @@ impl Net {
         };
         if let Some((was, x)) = self.iface_mut(ifindex).and_then(of)
             && was != state
+            && state != AddrState::Tentative
         {
-            let checked = state != AddrState::Tentative;
-            self.note_addr(cx, ifindex, &x, if checked { AddrNote::Checked } else { AddrNote::Life });
+            self.note_addr(cx, ifindex, &x, AddrNote::Checked);
         }
     }
 

@@ -24,7 +24,7 @@ fn world() -> World {
             life: Life::default(),
         };
         h.net.add_addr(&mut h.cx, 2, a).expect("address");
-        h.net.set_addr_state(2, addr, AddrState::Valid);
+        h.net.set_addr_state(&mut h.cx, 2, addr, AddrState::Valid);
     }
     w
 }
@@ -205,7 +205,7 @@ fn link_local_addresses_need_their_interface() {
         let life = Life::default();
         let a = IfAddr { addr, plen: 64, broadcast: None, peer: None, state: AddrState::Valid, life };
         h.net.add_addr(&mut h.cx, 2, a).expect("address");
-        h.net.set_addr_state(2, addr, AddrState::Valid);
+        h.net.set_addr_state(&mut h.cx, 2, addr, AddrState::Valid);
     }
     let (s, c) = (socket(&mut w, B, SockType::Dgram, 0), socket(&mut w, A, SockType::Dgram, 0));
     assert_eq!(w.bind(B, s, sa6("[fe80::2]:7")), Err(Errno::EINVAL));

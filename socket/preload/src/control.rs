@@ -123,7 +123,7 @@ pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
         libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET | AF_ROUTE | libc::AF_NETLINK
             if domain != libc::AF_NETLINK || protocol == libc::NETLINK_ROUTE =>
         {
-            match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS | sockf::JOINS) {
+            match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS | sockf::JOINS, 0) {
                 Ok(fd) => {
                     datagram::notice(fd);
                     if kind & iopkt_sockproto::linux::SOCK_TYPE_MASK == libc::SOCK_STREAM {

@@ -27,8 +27,8 @@ ops! {
     /// Opens the session; the first message. args: `iopkt_ctl::VERSION` for who will send [`Op::Ctl`], else 0.
     /// Reply: payload [`crate::Hello`].
     Hello = 1,
-    /// socket(2). args: domain, type (with SOCK_NONBLOCK and SOCK_CLOEXEC), protocol, [`sockf`] bits.
-    /// Reply: fd.
+    /// socket(2). args: domain, type (with SOCK_NONBLOCK and SOCK_CLOEXEC), protocol, [`sockf`] bits, of a
+    /// routing socket the process that it is for (0: the session's own). Reply: fd.
     Socket = 2,
     /// bind(2). fd; addr.
     Bind = 3,
@@ -97,6 +97,8 @@ pub mod sockf {
     /// Whoever asks will make of a stream's end of file, and of a write that the pair refuses, what TCP would (SO_ERROR and TCP_INFO
     /// tell): the connection may be joined with another program's past the stack.
     pub const JOINS: i32 = 2;
+    /// A routing socket may ask and listen, and change nothing, whoever the session is: the caller of socket(2) has given up the right.
+    pub const LOOKS: i32 = 4;
 }
 
 /// Files of `/proc/net` (proc(5)) whose text a stack has for [`Op::Open`].

@@ -25,9 +25,9 @@ use iopkt_base::{Errno, Result, zone};
 use iopkt_ctl::{RTV_MTU, Reply, Request, RouteInfo, rtf};
 use iopkt_sockproto::linux::*;
 use iopkt_sockproto::rtmsg::{RtBody, RtMsg, Sa, rtm};
-use iopkt_sockproto::{DgramHdr, PairFamily, Rep, Req};
+use iopkt_sockproto::{DgramHdr, PairFamily, Rep, Req, sockf};
 use iopkt_stack::sockets::{SockId, SockType};
-use iopkt_stack::{By, Family, RtKind, Shard};
+use iopkt_stack::{AddrNote, By, Family, RtKind, RtNote, Shard};
 
 /// Messages that wait for a program which does not read.
 const QUEUE: usize = 512;
@@ -48,7 +48,7 @@ pub(crate) struct Routing {
     /// Whether its own requests' messages come back.
     loopback: bool,
     /// May change something.
-    trusted: bool,
+    pub trusted: bool,
     /// Who made it.
     pub pid: u32,
     /// Messages for which the pair had no room.
@@ -70,6 +70,11 @@ pub(crate) fn is_routing(domain: i32) -> bool {
     matches!(domain, AF_ROUTE | AF_NETLINK)
 }
 
+/// The process that a routing socket is made for: a supervisor asks for others.
+fn asking(cred: Cred, req: &Req) -> u32 {
+    u32::try_from(req.args[4]).ok().filter(|p| *p != 0).unwrap_or(cred.pid)
+}
+
 impl<H: Host> Server<H> {
     /// socket(2) of a routing socket.
     pub(crate) fn make_routing(&mut self, shard: &mut Shard, cred: Cred, req: &Req) -> Result<H::Fd> {
@@ -89,8 +94,8 @@ impl<H: Host> Server<H> {
             netlink: netlink.then(Netlink::default),
             family,
             loopback: true,
-            trusted: cred.uid == 0 || cred.uid == self.cfg.uid,
-            pid: cred.pid,
+            trusted: self.trusts(cred.uid) && req.args[3] & sockf::LOOKS == 0,
+            pid: asking(cred, req),
             out: VecDeque::new(),
         };
         let entry = self.socks.vacant_entry();
@@ -225,7 +230,16 @@ impl<H: Host> Server<H> {
     /// Sends what the shard has to tell to all routing sockets.
     pub(crate) fn tell_routing(&mut self, shard: &mut Shard) {
         let wall = self.seconds(shard);
-        while let Some(n) = shard.cx.rt.pop() {
+        while let Some(mut n) = shard.cx.rt.pop() {
+            if let RtNote::Addr { what: AddrNote::Added, iface, .. } = &mut n {
+                // It is tentative only since its domain has heard of it.
+                let name = Some(iface.name.clone());
+                if let Some(Reply::Interfaces(mut l)) = shard.ctl(&Request::Interfaces { name })
+                    && let Some(i) = l.pop()
+                {
+                    iface.lives = i.lives;
+                }
+            }
             if let Some(m) = rtconv::message(shard, &n, wall) {
                 self.tell_all(&m, None);
             }

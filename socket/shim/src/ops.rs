@@ -92,8 +92,15 @@ fn ask(rpc: &mut impl Rpc, fd: c_int, op: Op, args: [i32; 5], addr: Addr) -> Res
 }
 
 /// socket(2). The descriptor is close-on-exec; O_NONBLOCK is as `kind` asks. `flags` are `sockf` bits.
-pub fn socket(rpc: &mut impl Rpc, domain: c_int, kind: c_int, protocol: c_int, flags: i32) -> Result<c_int> {
-    let req = Req { args: [domain, kind, protocol, flags, 0], ..Req::new(Op::Socket, 0) };
+pub fn socket(
+    rpc: &mut impl Rpc,
+    domain: c_int,
+    kind: c_int,
+    protocol: c_int,
+    flags: i32,
+    pid: i32,
+) -> Result<c_int> {
+    let req = Req { args: [domain, kind, protocol, flags, pid], ..Req::new(Op::Socket, 0) };
     let a = checked(rpc, req, None, [&[], &[]], &mut [])?;
     let fd = a.fd.ok_or(libc::EPROTO)?;
     with_mode(fd, kind)

@@ -447,6 +447,6 @@ fn host(i: usize, seed: u64, cfg: Config, pool: &Pool) -> Shard {
         life: Life::default(),
     };
     s.net.add_addr(&mut s.cx, 2, a).expect("address");
-    s.net.set_addr_state(2, addr(i), AddrState::Valid);
+    s.net.set_addr_state(&mut s.cx, 2, addr(i), AddrState::Valid);
     s
 }

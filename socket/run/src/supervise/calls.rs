@@ -4,11 +4,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use iopkt_shim::{ident, ops, sys};
-use iopkt_sockproto::PairName;
 use iopkt_sockproto::linux::{
-    IFREQ_LEN, PACKET_RX_RING, SIOCGIFINDEX, SIOCGIFNAME, SIOCINQ, SOCK_TYPE_MASK, SOL_PACKET,
+    AF_ROUTE, IFREQ_LEN, PACKET_RX_RING, SIOCGIFINDEX, SIOCGIFNAME, SIOCINQ, SOCK_TYPE_MASK, SOL_PACKET,
     changes_interface,
 };
+use iopkt_sockproto::{PairName, sockf};
 
 use super::notif::Call;
 use super::target::{self, Errno};
@@ -130,14 +130,17 @@ impl Supervisor {
 
     fn socket(&mut self, call: &Call) -> Result<Outcome, Errno> {
         let kind = call.int(1);
-        // The session is the supervisor's, whose rights the caller may have given up.
-        if kind & SOCK_TYPE_MASK == libc::SOCK_RAW
-            && call.int(0) != libc::AF_NETLINK
-            && !target::may(call.tid, CAP_NET_RAW)
-        {
+        // The session is the supervisor's, whose rights the caller may have given up. Everybody may listen to routing sockets.
+        // They name the process that asks.
+        let (flags, pid) = if matches!(call.int(0), libc::AF_NETLINK | AF_ROUTE) {
+            let flags = if target::may(call.tid, CAP_NET_ADMIN) { 0 } else { sockf::LOOKS };
+            (flags, target::process(call.tid))
+        } else if kind & SOCK_TYPE_MASK == libc::SOCK_RAW && !target::may(call.tid, CAP_NET_RAW) {
             return Err(libc::EPERM);
-        }
-        let fd = ops::socket(&mut self.stack, call.int(0), kind, call.int(2), 0)?;
+        } else {
+            (0, 0)
+        };
+        let fd = ops::socket(&mut self.stack, call.int(0), kind, call.int(2), flags, pid)?;
         // SAFETY: a fresh descriptor, ours alone.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Outcome::Fd(fd, kind & libc::SOCK_CLOEXEC != 0))
@@ -281,7 +284,8 @@ impl Supervisor {
         if call.nr != libc::SYS_ioctl || ![SIOCGIFINDEX, SIOCGIFNAME].contains(&request) || !is_unix(fd) {
             return Ok(Outcome::GoOn);
         }
-        let asked = ops::socket(&mut self.stack, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0, 0)?;
+        let asked =
+            ops::socket(&mut self.stack, libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0, 0, 0)?;
         // SAFETY: a fresh descriptor, ours alone.
         let asked = unsafe { OwnedFd::from_raw_fd(asked) };
         self.ioctl(call, asked.as_raw_fd(), false)

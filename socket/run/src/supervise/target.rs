@@ -167,6 +167,13 @@ pub fn scatter(tid: i32, iov: &[libc::iovec], data: &[u8]) -> Result<usize, Errn
     Ok(done)
 }
 
+/// The process of a thread; 0 if it is gone.
+pub fn process(tid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let of = status.lines().find_map(|l| l.strip_prefix("Tgid:"));
+    of.and_then(|p| p.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Whether a thread may do what a capability of this number allows, or has the supervisor's own user: what it would be let do if it
 /// asked the stack itself.
 pub fn may(tid: i32, cap: u32) -> bool {

@@ -197,7 +197,7 @@ impl FakeStack {
     pub fn is_served(&self, port: u16) -> bool {
         use iopkt_shim::{ops, sys};
         let Some(mut c) = self.session() else { return false };
-        let Ok(fd) = ops::socket(&mut c, libc::AF_INET, libc::SOCK_STREAM, 0, 0) else { return false };
+        let Ok(fd) = ops::socket(&mut c, libc::AF_INET, libc::SOCK_STREAM, 0, 0, 0) else { return false };
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         let (to, n) = Addr::from(SocketAddr::new(LOOPBACK, port)).to_sockaddr();
         match ops::connect(&mut c, fd.as_raw_fd(), &to[..n], true) {
