@@ -84,4 +84,4 @@ pub use recvbuf::RecvQueue;
 pub use segment::{Csum, SegOut, Segment};
 pub use seq::Seq;
 pub use tcb::{State, Tcb};
-pub use user::Info;
+pub use user::{Info, Waits};

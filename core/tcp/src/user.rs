@@ -12,6 +12,19 @@ use crate::timers::Timer;
 use iopkt_base::{Duration, Errno, Instant, Result};
 use iopkt_mbuf::Mbuf;
 
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// An acknowledgment, before it sends again.
+    Retransmit,
+    /// A sign of life.
+    Keepalive,
+    /// The end of TIME-WAIT, or of an orphan.
+    TimeWait,
+    /// Room in the peer's window.
+    Window,
+}
+
 /// What TCP_INFO tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Info {
@@ -74,6 +87,8 @@ pub struct Info {
     pub ca_state: u8,
     /// Data in the SYN was taken (RFC 7413), by the peer or by us; if not, why.
     pub fast_open: (bool, FastOpenFail),
+    /// What the connection waits for, and how long still.
+    pub timer: Option<(Waits, Duration)>,
     /// Counters.
     pub stats: Stats,
 }
@@ -443,6 +458,20 @@ impl Tcb {
         self.soft
     }
 
+    /// The timer that a person wants to see: what is sent again, before what only asks whether anybody is there.
+    fn waits(&self, now: Instant) -> Option<(Waits, Duration)> {
+        let again = [Timer::Rexmt, Timer::Reorder, Timer::Probe].map(|t| self.timers.at(t)).into_iter().min();
+        let again = again.filter(|t| *t != Instant::FAR);
+        let (what, at) = match again {
+            Some(t) if self.outstanding() == 0 => (Waits::Window, t),
+            Some(t) => (Waits::Retransmit, t),
+            None if self.timers.is_set(Timer::TwoMsl) => (Waits::TimeWait, self.timers.at(Timer::TwoMsl)),
+            None if self.timers.is_set(Timer::Keep) => (Waits::Keepalive, self.timers.at(Timer::Keep)),
+            None => return None,
+        };
+        Some((what, at.since(now)))
+    }
+
     /// TCP_INFO.
     pub fn info(&self, now: Instant) -> Info {
         Info {
@@ -452,6 +481,7 @@ impl Tcb {
             ecn: (self.ecn.on, self.ecn.seen),
             scale: (self.snd.scale, self.rcv.scale),
             rto: self.rtt.rto(self.backoff),
+            timer: self.waits(now),
             rtt: (self.rtt.srtt(), self.rtt.var(), self.rtt.min()),
             snd_mss: self.seg_size(),
             rcv_mss: self.rcv.seg,

@@ -121,7 +121,8 @@ fn inheritable(fd: c_int, flags: c_int) -> c_int {
 pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     match domain {
         libc::AF_INET | libc::AF_INET6 | libc::AF_PACKET | AF_ROUTE | libc::AF_NETLINK
-            if domain != libc::AF_NETLINK || protocol == libc::NETLINK_ROUTE =>
+            if domain != libc::AF_NETLINK
+                || matches!(protocol, libc::NETLINK_ROUTE | libc::NETLINK_SOCK_DIAG) =>
         {
             match ops::socket(&mut Stack, domain, kind, protocol, sockf::STRIPS | sockf::JOINS, 0) {
                 Ok(fd) => {

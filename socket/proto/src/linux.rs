@@ -9,6 +9,8 @@ pub const AF_NETLINK: i32 = 16;
 /// here (`IOPKT_AF_ROUTE` of `include/iopkt/route.h`).
 pub const AF_ROUTE: i32 = 0x4011;
 pub const NETLINK_ROUTE: i32 = 0;
+/// netlink(7) about sockets (sock_diag(7)).
+pub const NETLINK_SOCK_DIAG: i32 = 4;
 pub const AF_PACKET: i32 = 17;
 
 pub const SOCK_STREAM: i32 = 1;

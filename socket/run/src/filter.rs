@@ -159,7 +159,7 @@ pub fn program() -> Vec<sock_filter> {
 
     // socket(domain, type, protocol): IPv4, IPv6, packet and routing sockets are the stack's. The kernel's netlink would show its own
     // interfaces, which this program cannot use.
-    a.jump(JEQ, libc::SYS_socket as u32, To::Next, To::Skip(9));
+    a.jump(JEQ, libc::SYS_socket as u32, To::Next, To::Skip(10));
     a.op(LD, arg(0, false));
     a.jump(JEQ, libc::AF_INET as u32, To::Magic, To::Next);
     a.jump(JEQ, libc::AF_INET6 as u32, To::Magic, To::Next);
@@ -168,6 +168,7 @@ pub fn program() -> Vec<sock_filter> {
     a.jump(JEQ, libc::AF_NETLINK as u32, To::Next, To::Allow);
     a.op(LD, arg(2, false));
     a.jump(JEQ, libc::NETLINK_ROUTE as u32, To::Magic, To::Next);
+    a.jump(JEQ, libc::NETLINK_SOCK_DIAG as u32, To::Magic, To::Next);
     a.op(RET, ALLOW);
 
     // sendto and recvfrom are also what send and recv are made of. With an address all six registers are used, so no
@@ -260,6 +261,7 @@ mod tests {
         let nl = libc::AF_NETLINK as u64;
         assert_eq!(ask(libc::SYS_socket, [nl, 3, 0, 0, 0, 0]), NOTIFY);
         assert_eq!(ask(libc::SYS_socket, [nl, 3, 0, 0, 0, MAGIC]), ALLOW);
+        assert_eq!(ask(libc::SYS_socket, [nl, 3, libc::NETLINK_SOCK_DIAG as u64, 0, 0, 0]), NOTIFY);
         assert_eq!(ask(libc::SYS_socket, [AF_ROUTE as u64, 3, 0, 0, 0, 0]), NOTIFY);
         assert_eq!(ask(libc::SYS_socket, [nl, 3, libc::NETLINK_AUDIT as u64, 0, 0, 0]), ALLOW);
     }

@@ -84,6 +84,7 @@ impl<H: Host> Server<H> {
         }
         let family = match req.args[2] {
             NETLINK_ROUTE => 0,
+            NETLINK_SOCK_DIAG if netlink => 0,
             _ if netlink => return Err(Errno::EPROTONOSUPPORT),
             AF_INET => 4,
             AF_INET6 | 24 => 6,
@@ -91,7 +92,7 @@ impl<H: Host> Server<H> {
         };
         self.may_have_socket(shard, cred.uid)?;
         let routing = Routing {
-            netlink: netlink.then(Netlink::default),
+            netlink: netlink.then(|| Netlink::new(req.args[2] == NETLINK_SOCK_DIAG)),
             family,
             loopback: true,
             trusted: self.trusts(cred.uid) && req.args[3] & sockf::LOOKS == 0,
@@ -394,9 +395,10 @@ impl<H: Host> Server<H> {
             (SOL_SOCKET, SO_TYPE) => SOCK_RAW,
             (SOL_SOCKET, SO_DOMAIN) if r.netlink.is_some() => AF_NETLINK,
             (SOL_SOCKET, SO_DOMAIN) => AF_ROUTE,
-            (SOL_SOCKET, SO_PROTOCOL) => match r.family {
-                4 => AF_INET,
-                6 => AF_INET6,
+            (SOL_SOCKET, SO_PROTOCOL) => match (&r.netlink, r.family) {
+                (Some(n), _) => n.protocol(),
+                (None, 4) => AF_INET,
+                (None, 6) => AF_INET6,
                 _ => 0,
             },
             (SOL_SOCKET, SO_SNDBUF | SO_RCVBUF) => 212_992,

@@ -57,6 +57,7 @@ mod udp;
 
 pub use errqueue::{SockErr, origin};
 pub use ext6::{Ext6, read_wire};
+pub use iopkt_tcp::Waits;
 pub use opt_ip6::mtu_info;
 pub use options::RecvWants;
 pub use tcp_marks::Written;

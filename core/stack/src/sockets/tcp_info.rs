@@ -119,3 +119,16 @@ fn fill(o: &mut Out, i: &Info) {
     o.u32(228, i.snd_wnd);
     o.u32(232, i.rcv_wnd);
 }
+
+impl super::Sockets {
+    /// What a connection waits for and how long still, and how often it has sent or asked in vain (`ss -o`).
+    pub fn timer(&self, id: super::SockId, now: Instant) -> Option<(iopkt_tcp::Waits, Duration, u8)> {
+        match &self.table.get(id).ok()?.body {
+            Body::Conn(c) => {
+                let i = c.tcb.info(now);
+                i.timer.map(|(what, left)| (what, left, i.retransmits))
+            }
+            _ => None,
+        }
+    }
+}

@@ -4,11 +4,14 @@
 //! What changes something ([`change`]) becomes a configuration request, as ifconfig, route and ndp make them, for root and the user of
 //! io-pkt. Everything else is answered with EOPNOTSUPP.
 //!
+//! Sockets of NETLINK_SOCK_DIAG share all but the messages ([`diag`]).
+//!
 //! A dump is made a page at a time, as fast as the program takes it, in messages of less than 4096 bytes (the
 //! buffer of glibc and Go).
 
 pub(crate) mod addr;
 mod change;
+mod diag;
 mod link;
 pub(crate) mod msg;
 mod neigh;
@@ -21,7 +24,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use iopkt_base::{Errno, Result};
 use iopkt_ctl::{Reply, Request, rtf};
-use iopkt_sockproto::linux::{AF_INET, AF_INET6};
+use iopkt_sockproto::linux::{AF_INET, AF_INET6, NETLINK_ROUTE, NETLINK_SOCK_DIAG};
 use iopkt_stack::{AddrNote, RtKind, RtNote, Shard};
 use msg::{
     HDR, Head, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR,
@@ -59,6 +62,8 @@ pub(crate) struct Netlink {
     /// `nl_pid`, 0 until it is bound.
     port: u32,
     groups: u32,
+    /// It is one of NETLINK_SOCK_DIAG, not of NETLINK_ROUTE.
+    diag: bool,
     /// Failures are explained (NETLINK_EXT_ACK).
     explains: bool,
     dump: Option<Dump>,
@@ -71,6 +76,8 @@ struct Dump {
     family: u8,
     /// Neighbours: those that are only answered for.
     proxies: bool,
+    /// Sockets: which.
+    sockets: Option<diag::Wanted>,
     seq: u32,
     /// Where the next page begins; `None`: the last one was made.
     next: Option<u32>,
@@ -78,6 +85,16 @@ struct Dump {
 }
 
 impl Netlink {
+    /// Of NETLINK_ROUTE, or of NETLINK_SOCK_DIAG.
+    pub fn new(diag: bool) -> Netlink {
+        Netlink { diag, ..Netlink::default() }
+    }
+
+    /// The protocol, as SO_PROTOCOL tells it.
+    pub fn protocol(&self) -> i32 {
+        if self.diag { NETLINK_SOCK_DIAG } else { NETLINK_ROUTE }
+    }
+
     pub fn bind(&mut self, port: u32, groups: u32) {
         (self.port, self.groups) = (if port == 0 { self.port } else { port }, groups);
     }
@@ -109,48 +126,6 @@ impl Netlink {
     }
 }
 
-impl Dump {
-    /// Makes the next page.
-    fn page(&mut self, shard: &mut Shard, port: u32) {
-        let Some(cursor) = self.next.take() else { return };
-        let wanted = |v4: bool| self.family == 0 || self.family == af(v4);
-        let head = |ty| Head { ty, flags: NLM_F_MULTI, seq: self.seq, port };
-        let list: Vec<Vec<u8>> = match self.ty {
-            GETLINK => {
-                let l = link::interfaces(shard, None).unwrap_or_default();
-                l.iter().map(|i| link::link(head(NEWLINK), i)).collect()
-            }
-            GETADDR => {
-                let stable = addr::stable(shard);
-                let all = link::interfaces(shard, None).unwrap_or_default();
-                let pairs = all.iter().flat_map(|i| i.addrs.iter().map(move |a| (i, a)));
-                let of = pairs.filter(|(_, a)| wanted(a.addr.is_ipv4()));
-                of.map(|(i, a)| addr::addr(head(NEWADDR), i, a, stable)).collect()
-            }
-            GETROUTE => match shard.ctl(&Request::Routes { cursor }) {
-                Some(Reply::Routes { list, next }) => {
-                    self.next = (next != 0).then_some(next);
-                    let main = list.iter().filter(|r| r.flags & rtf::LLINFO == 0 && wanted(r.dst.is_ipv4()));
-                    main.map(|r| route::route(head(NEWROUTE), shard, r, false)).collect()
-                }
-                _ => Vec::new(),
-            },
-            GETNEIGH => {
-                let routers = neigh::routers(shard);
-                let list = neigh::all(shard, self.family, self.proxies);
-                list.iter().map(|n| neigh::neigh(head(NEWNEIGH), shard, n, &routers)).collect()
-            }
-            _ => rule::rules(head(NEWRULE), self.family),
-        };
-        self.pending = pack(list);
-        if self.next.is_none() {
-            let mut o = Out::begin(head(NLMSG_DONE));
-            o.raw(&[0; 4]);
-            self.pending.push_back(o.end());
-        }
-    }
-}
-
 impl<H: Host> Server<H> {
     /// What a program wrote: one message or several.
     pub(crate) fn netlink_request(&mut self, shard: &mut Shard, k: u32, mut msg: &[u8]) -> Result<()> {
@@ -176,6 +151,9 @@ impl<H: Host> Server<H> {
         if ty < 16 {
             return;
         }
+        if n.diag {
+            return self.one_diag(shard, k, m, port);
+        }
         let listed = matches!(ty, GETLINK | GETADDR | GETROUTE | GETNEIGH | GETRULE);
         if listed && flags & NLM_F_DUMP != 0 {
             if n.dump.is_some() {
@@ -186,7 +164,15 @@ impl<H: Host> Server<H> {
                 _ => 0,
             };
             let proxies = ty == GETNEIGH && byte(body, 10) & neigh::PROXY != 0;
-            n.dump = Some(Dump { ty, family, proxies, seq, next: Some(0), pending: VecDeque::new() });
+            n.dump = Some(Dump {
+                ty,
+                family,
+                proxies,
+                sockets: None,
+                seq,
+                next: Some(0),
+                pending: VecDeque::new(),
+            });
             self.continue_dump(shard, k);
             return;
         }
@@ -220,6 +206,34 @@ impl<H: Host> Server<H> {
         }
     }
 
+    /// A request about sockets.
+    fn one_diag(&mut self, shard: &mut Shard, k: u32, m: &[u8], port: u32) {
+        let (ty, flags) = (u16::from_ne_bytes([m[4], m[5]]), u16::from_ne_bytes([m[6], m[7]]));
+        let seq = u32::from_ne_bytes([m[8], m[9], m[10], m[11]]);
+        let body = &m[HDR..];
+        let wanted = match ty {
+            diag::BY_FAMILY => diag::Wanted::parse(body),
+            _ => Err(Errno::EOPNOTSUPP),
+        };
+        let w = match wanted {
+            Ok(w) => w,
+            Err(e) => return self.netlink_error(k, m, port, Some(e), ""),
+        };
+        if flags & NLM_F_DUMP == 0 {
+            return match self.diag_one(shard, Head { ty, flags: 0, seq, port }, body) {
+                Ok(b) => self.put_routing(k, &b),
+                Err(e) => self.netlink_error(k, m, port, Some(e), ""),
+            };
+        }
+        let Some(n) = self.routing_mut(k).and_then(|r| r.netlink.as_mut()) else { return };
+        if n.dump.is_some() {
+            return self.netlink_error(k, m, port, Some(Errno::EBUSY), "");
+        }
+        let pending = VecDeque::new();
+        n.dump = Some(Dump { ty, family: 0, proxies: false, sockets: Some(w), seq, next: Some(0), pending });
+        self.continue_dump(shard, k);
+    }
+
     /// NLMSG_ERROR, which with 0 is the acknowledgement; `why` is for people.
     fn netlink_error(&mut self, k: u32, m: &[u8], port: u32, e: Option<Errno>, why: &str) {
         let seq = u32::from_ne_bytes([m[8], m[9], m[10], m[11]]);
@@ -235,6 +249,51 @@ impl<H: Host> Server<H> {
         self.put_routing(k, &o.end());
     }
 
+    /// Makes the next page.
+    fn next_page(&self, shard: &mut Shard, d: &mut Dump, port: u32) {
+        let Some(cursor) = d.next.take() else { return };
+        let wanted = |v4: bool| d.family == 0 || d.family == af(v4);
+        let head = |ty| Head { ty, flags: NLM_F_MULTI, seq: d.seq, port };
+        let list: Vec<Vec<u8>> = match (d.ty, d.sockets) {
+            (_, Some(w)) => {
+                let (list, next) = self.diag_page(shard, head(diag::BY_FAMILY), &w, cursor);
+                d.next = (next != 0).then_some(next);
+                list
+            }
+            (GETLINK, _) => {
+                let l = link::interfaces(shard, None).unwrap_or_default();
+                l.iter().map(|i| link::link(head(NEWLINK), i)).collect()
+            }
+            (GETADDR, _) => {
+                let stable = addr::stable(shard);
+                let all = link::interfaces(shard, None).unwrap_or_default();
+                let pairs = all.iter().flat_map(|i| i.addrs.iter().map(move |a| (i, a)));
+                let of = pairs.filter(|(_, a)| wanted(a.addr.is_ipv4()));
+                of.map(|(i, a)| addr::addr(head(NEWADDR), i, a, stable)).collect()
+            }
+            (GETROUTE, _) => match shard.ctl(&Request::Routes { cursor }) {
+                Some(Reply::Routes { list, next }) => {
+                    d.next = (next != 0).then_some(next);
+                    let main = list.iter().filter(|r| r.flags & rtf::LLINFO == 0 && wanted(r.dst.is_ipv4()));
+                    main.map(|r| route::route(head(NEWROUTE), shard, r, false)).collect()
+                }
+                _ => Vec::new(),
+            },
+            (GETNEIGH, _) => {
+                let routers = neigh::routers(shard);
+                let list = neigh::all(shard, d.family, d.proxies);
+                list.iter().map(|n| neigh::neigh(head(NEWNEIGH), shard, n, &routers)).collect()
+            }
+            _ => rule::rules(head(NEWRULE), d.family),
+        };
+        d.pending = pack(list);
+        if d.next.is_none() {
+            let mut o = Out::begin(head(NLMSG_DONE));
+            o.raw(&[0; 4]);
+            d.pending.push_back(o.end());
+        }
+    }
+
     /// Sends more of a listing; whether one is under way.
     pub(crate) fn continue_dump(&mut self, shard: &mut Shard, k: u32) -> bool {
         loop {
@@ -246,11 +305,15 @@ impl<H: Host> Server<H> {
                 return true;
             }
             let Some(m) = d.pending.front() else {
-                if d.next.is_none() {
+                let port = n.port;
+                let Some(mut d) = n.dump.take_if(|d| d.next.is_some()) else {
                     n.dump = None;
                     return false;
+                };
+                self.next_page(shard, &mut d, port);
+                if let Some(n) = self.routing_mut(k).and_then(|r| r.netlink.as_mut()) {
+                    n.dump = Some(d);
                 }
-                d.page(shard, n.port);
                 continue;
             };
             if self.host.send_msg(sk.end, &[], m) == Err(Errno::EAGAIN) {
@@ -299,8 +362,10 @@ impl<H: Host> Server<H> {
             RtNote::Miss(_) => return,
         };
         for k in self.routing.clone() {
-            let member =
-                self.routing_mut(k).and_then(|r| r.netlink.as_ref()).is_some_and(|n| n.groups & group != 0);
+            let member = self
+                .routing_mut(k)
+                .and_then(|r| r.netlink.as_ref())
+                .is_some_and(|n| !n.diag && n.groups & group != 0);
             if member {
                 self.put_routing(k, &m);
             }
