@@ -177,6 +177,8 @@ impl Inet6 {
                 }
                 if !f.router {
                     self.router_is_host(l, ifindex, target);
+                } else if f.solicited {
+                    self.router_found(l, ifindex, target);
                 }
             }
         }

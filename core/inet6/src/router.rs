@@ -113,12 +113,7 @@ impl Inet6 {
         if !self.accepts(l, ifindex) {
             return true;
         }
-        // Who speaks is there.
-        self.routers
-            .ways
-            .iter_mut()
-            .filter(|w| (w.ifindex, w.router) == (ifindex, p.src))
-            .for_each(|w| w.lost = false);
+        self.router_found(l, ifindex, p.src);
         if ra.lifetime != 0 {
             // A default router was found (RFC 7559 section 2); others may be wanted still.
             self.routers.asking.forget(ifindex);
@@ -284,9 +279,7 @@ impl Inet6 {
     /// Makes the routes: the best way to a prefix first, which is the one that is taken.
     fn lay(&mut self, l: &mut Layers<'_>) {
         self.judge_prefixes(l);
-        let mut ways = self.routers.ways.clone();
-        // One that does not answer is worse than any that may (6.3.6).
-        ways.sort_by(|a, b| a.lost.cmp(&b.lost).then(b.preference.cmp(&a.preference)));
+        let mut ways = self.ranked();
         // One that answers and knows less of the destination is better than one that does not answer (RFC 4191 3.2).
         let all = ways.clone();
         let leads = |w: &Way, to: &Way| {
@@ -325,12 +318,35 @@ impl Inet6 {
         l.net.replace_routes(l.cx, Origin::Advertised, want);
     }
 
-    /// A router that was used did not answer.
+    /// The ways, best first. One that does not answer is worse than any that may (6.3.6); those are tried in turn, whatever their
+    /// preference (RFC 4191 3.2).
+    fn ranked(&self) -> Vec<Way> {
+        let mut ways = self.routers.ways.clone();
+        let rank =
+            |w: &Way| (w.lost, core::cmp::Reverse(if w.lost { Preference::Medium } else { w.preference }));
+        ways.sort_by_key(rank);
+        ways
+    }
+
+    /// A router that was used did not answer: it goes behind all others.
     pub(crate) fn router_lost(&mut self, l: &mut Layers<'_>, ifindex: u32, who: IpAddr) {
         let IpAddr::V6(who) = who else { return };
-        let lost = |w: &&mut Way| w.ifindex == ifindex && w.router == who && !w.lost;
-        let n = self.routers.ways.iter_mut().filter(lost).map(|w| w.lost = true).count();
-        if n > 0 {
+        let ways = &mut self.routers.ways;
+        let (mut its, others): (Vec<Way>, Vec<Way>) =
+            ways.iter().copied().partition(|w| w.ifindex == ifindex && w.router == who);
+        if its.is_empty() {
+            return;
+        }
+        its.iter_mut().for_each(|w| w.lost = true);
+        *ways = others;
+        ways.append(&mut its);
+        self.lay(l);
+    }
+
+    /// A router answered, or spoke: it is there.
+    pub(crate) fn router_found(&mut self, l: &mut Layers<'_>, ifindex: u32, who: Ipv6Addr) {
+        let lost = |w: &&mut Way| w.ifindex == ifindex && w.router == who && w.lost;
+        if self.routers.ways.iter_mut().filter(lost).map(|w| w.lost = false).count() > 0 {
             self.lay(l);
         }
     }
@@ -400,8 +416,7 @@ impl Inet6 {
 
     /// The default routers, the one in use first.
     pub(crate) fn router_list(&self, l: &Layers<'_>) -> Vec<NdRouter> {
-        let mut ways: Vec<Way> = self.routers.ways.iter().filter(|w| w.plen == 0).copied().collect();
-        ways.sort_by(|a, b| a.lost.cmp(&b.lost).then(b.preference.cmp(&a.preference)));
+        let ways = self.ranked().into_iter().filter(|w| w.plen == 0);
         let of = |w: Way| {
             let preference = match w.preference {
                 Preference::Low => "low",
@@ -417,6 +432,6 @@ impl Inet6 {
                 expires: left(l.cx.now, w.until),
             })
         };
-        ways.into_iter().filter_map(of).collect()
+        ways.filter_map(of).collect()
     }
 }

@@ -73,9 +73,9 @@ impl Daemon {
         Daemon { node, ifindex, says, silent: false, sock, next, last: None, rng: Rng::new(seed) }
     }
 
-    /// Says what it has to say at once.
+    /// Says what it has to say at once: as soon as what it said last cannot be overtaken any more.
     pub fn now(&mut self, now: Instant) {
-        self.next = now;
+        self.next = self.last.map_or(now, |t| now.max(t + Duration::from_millis(300)));
     }
 
     pub(super) fn deadline(&self) -> Instant {
