@@ -156,10 +156,7 @@ impl Inet {
             return Some(now);
         }
         l.cx.counters.inc(Stat::IcmpPmtuChanges);
-        // Of a stream only when the segment is in flight, which the connection knows. [RFC5927 4.1]
-        if q.proto != 6 {
-            l.net.pmtu.lower(l.cx.now, dst, mtu);
-        }
+        // Noted when a socket knows the packet, of a stream when it is in flight. [RFC5927 4.1]
         Some(mtu)
     }
 

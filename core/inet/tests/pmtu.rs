@@ -14,7 +14,14 @@ fn default_route(gw: &str) -> RouteInfo {
     RouteInfo { gateway: Some(ip(gw)), ..RouteInfo::to(ip("0.0.0.0"), 0) }
 }
 
+/// A host with a socket whose port is 5000.
 fn host() -> (Host, Instant) {
+    let (mut h, t) = bare();
+    h.udp("10.0.0.1:5000");
+    (h, t)
+}
+
+fn bare() -> (Host, Instant) {
     let mut h = Host::new(1);
     assert_eq!(h.ctl(Request::AddRoute(default_route("10.0.0.254"))), Reply::Ok);
     let t = Instant::from_millis(10_000);
@@ -50,6 +57,21 @@ fn a_path_learns_and_forgets() {
 }
 
 #[test]
+fn about_what_no_socket_sent_nothing_is_believed() {
+    let (mut h, t) = bare();
+    let e = too_big(1400, 1500, true, "10.0.0.1", "192.0.2.7");
+    h.feed(t, &e);
+    assert_eq!((mtu(&h, "192.0.2.7"), h.s.net.pmtu.len()), (1500, 0), "forged");
+    h.udp("10.0.0.1:5001");
+    h.feed(t, &e);
+    assert_eq!(h.s.net.pmtu.len(), 0, "another port");
+    h.udp("10.0.0.1:5000");
+    h.feed(t, &e);
+    assert_eq!(mtu(&h, "192.0.2.7"), 1400);
+    h.end();
+}
+
+#[test]
 fn what_is_not_plausible_is_not_believed() {
     let (mut h, t) = host();
     h.feed(t, &too_big(1400, 1500, false, "10.0.0.1", "192.0.2.7")); // it could have been cut
@@ -79,7 +101,8 @@ fn a_router_that_does_not_say_gives_the_next_plateau() {
 
 #[test]
 fn datagrams_are_cut_to_the_path() {
-    let (mut h, t) = host();
+    let (mut h, t) = bare();
+    let s = h.udp("10.0.0.1:5000");
     h.feed(t, &too_big(600, 1500, true, "10.0.0.1", "192.0.2.7"));
     let e = iopkt_ctl::ArpEntry {
         ip: "10.0.0.254".parse().unwrap(),
@@ -91,7 +114,6 @@ fn datagrams_are_cut_to_the_path() {
         expires: None,
     };
     assert_eq!(h.ctl(Request::AddArp(e)), Reply::Ok);
-    let s = h.udp("10.0.0.1:5000");
     // What a socket asks not to be cut is up to it; by default a datagram larger than the path is cut.
     h.send(s, "192.0.2.7:9", &[1; 1400]).unwrap();
     let out = h.turn(t + Duration::from_secs(1), &mut vec![]);

@@ -11,7 +11,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Duration, Instant, zone};
-use iopkt_ctl::{AddrState, IfKind};
+use iopkt_ctl::{AddrState, IfKind, nd6};
 use iopkt_stack::{Layers, Why};
 use iopkt_wire::nd;
 
@@ -96,8 +96,10 @@ impl Inet6 {
     }
 
     fn probe(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr, usable: bool) {
-        // The link-local address is the first thing that an interface speaks of.
-        let wait = if slaac::is_link_local(&IpAddr::V6(a)) { l.cx.rng.below(MAX_DELAY_MS) } else { 0 };
+        // The link-local address is the first thing that an interface speaks of; one that follows a duplicate waits as well (RFC 7217
+        // section 6: IDGEN_DELAY).
+        let waits = slaac::is_link_local(&IpAddr::V6(a)) || self.is_another(ifindex, a);
+        let wait = if waits { l.cx.rng.below(MAX_DELAY_MS) } else { 0 };
         let next = if usable { l.cx.now + Duration::from_millis(wait.into()) } else { Instant::FAR };
         self.dad.probes.insert((ifindex, a), Probe { left: self.t.dad_count, next, nonce: None });
     }
@@ -185,6 +187,15 @@ impl Inet6 {
         let line = format!("{name}: DAD detected duplicate IPv6 address {}: {who} has it", zone::strip(a));
         l.cx.log(2, line);
         self.another(l, ifindex, a);
+        if self.is_of_hardware(l, ifindex, a) {
+            // Two stations with one link-level address: nothing of ours would work (RFC 4862 5.4.5).
+            let name = l.net.ifname(ifindex).unwrap_or("?");
+            let line = format!(
+                "{name}: its link-level address is another's too: IPv6 is disabled there (ndp -i {name} -- -disabled)"
+            );
+            l.cx.log(2, line);
+            self.set_flags(l, ifindex, nd6::DISABLED, 0);
+        }
         self.reckon();
     }
 }

@@ -60,7 +60,8 @@ impl Inet6 {
         }
         let ifindex = m.ifindex();
         let (src, dst) = (zone::embed(h.src, ifindex), IpAddr::V6(zone::embed(h.dst, ifindex)));
-        let ours = !group && l.net.is_local(dst, 0);
+        // [RFC4443 2.2]
+        let ours = !group && l.net.is_local(dst, 0) && !self.is_anycast(l, dst);
         let Some(IpAddr::V6(from)) = (if ours { Some(dst) } else { l.net.source_for(ifindex, src.into()) })
         else {
             return;

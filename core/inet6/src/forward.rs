@@ -45,6 +45,7 @@ impl Inet6 {
         for i in all {
             self.router_groups(l, i, on);
         }
+        self.subnet_routers(l);
     }
 
     /// A packet that is for nobody here.

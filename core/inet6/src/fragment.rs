@@ -24,9 +24,11 @@ impl Inet6 {
             self.per_if.add(h.ifindex, IfStat::CantFragment, 1);
             return l.cx.drop(m, Why::NeedsFragmenting);
         }
-        // Nobody may guess the next one (RFC 7739): a counter with a random start and random steps.
-        let id = self.ident.unwrap_or_else(|| l.cx.rng.next_u32()).wrapping_add(1 + l.cx.rng.below(64));
-        self.ident = Some(id);
+        // Nobody may guess the next one, also who sees others of ours: a keyed function of a counter and the ends (RFC 7739 section 5).
+        // [RFC7739 5] [RFC7739 4]
+        self.ident = self.ident.wrapping_add(1);
+        let (src, dst) = (hdr.src.octets(), hdr.dst.octets());
+        let id = l.cx.secret.hash(&[b"fragment", &self.ident.to_be_bytes(), &src, &dst]) as u32;
         let mut pieces: Vec<Mbuf> = Vec::new();
         let end = m.len() - whole;
         for at in (0..end).step_by(room) {

@@ -9,7 +9,7 @@ use iopkt_base::{Errno, zone};
 use iopkt_mbuf::Mbuf;
 use iopkt_stack::{HopKind, IcmpErr, IpInfo, Layers, Why};
 use iopkt_wire::icmp6::{Bad, Header, is_error, ty, unreach};
-use iopkt_wire::ipv6::{self, Chain, MIN_MTU};
+use iopkt_wire::ipv6::{self, Chain, Fragment, MIN_MTU, next};
 
 impl Inet6 {
     pub(crate) fn icmp6_input(&mut self, l: &mut Layers<'_>, info: &IpInfo, p: &Packet, m: Mbuf) {
@@ -58,13 +58,16 @@ impl Inet6 {
         false
     }
 
-    /// Answers an echo request with its own content, in its own buffer (RFC 4443 4.2: to a group from an address of the interface).
+    /// Answers an echo request with its own content, in its own buffer (RFC 4443 4.2: to a group or an
+    /// anycast address from an address of the interface).
     fn reflect(&mut self, l: &mut Layers<'_>, info: &IpInfo, h: &Header, mut m: Mbuf) {
         let IpAddr::V6(to) = info.src else { return l.cx.drop(m, Why::BadAddress) };
         if to.is_unspecified() {
             return l.cx.drop(m, Why::BadAddress);
         }
-        let from = if info.multicast { l.net.source_for(info.ifindex, info.src) } else { Some(info.dst) };
+        // [RFC4443 2.2] [RFC4443 4.2]
+        let shared = info.multicast || self.is_anycast(l, info.dst);
+        let from = if shared { l.net.source_for(info.ifindex, info.src) } else { Some(info.dst) };
         let Some(IpAddr::V6(from)) = from else { return l.cx.drop(m, Why::NoRoute) };
         m.trim_front(usize::from(info.hdr_len));
         let reply = Header { ty: ty::ECHO_REPLY, code: 0, rest: h.rest };
@@ -87,9 +90,17 @@ impl Inet6 {
             return false;
         }
         let mut chain = Chain::new(quoted, q.next);
-        if chain.by_ref().any(|e| e.is_err()) {
-            self.stats.inc(Stat6::IcmpBadLength);
-            return false;
+        let mut later = false;
+        for e in chain.by_ref() {
+            let Ok(e) = e else {
+                self.stats.inc(Stat6::IcmpBadLength);
+                return false;
+            };
+            later |= e.kind == next::FRAGMENT && Fragment::parse(e.bytes).is_none_or(|f| f.offset != 0);
+        }
+        // A piece without the transport's header: whose it is nobody can say.
+        if later {
+            return true;
         }
         let upper = chain.upper();
         let Some(head) = quoted.get(upper.at..).and_then(|b| b.first_chunk::<8>()).copied() else {
@@ -102,6 +113,7 @@ impl Inet6 {
         };
         let mut mtu = 0;
         if h.ty == ty::TOO_BIG {
+            // [RFC8201 4]
             mtu = match self.path_mtu(l, h.word(), dst.into()) {
                 Some(m) => m,
                 None => return true,
@@ -118,7 +130,7 @@ impl Inet6 {
             from: info.src,
             icmp: (h.ty, h.code),
         };
-        l.sockets.icmp_error(l.cx, l.net, &e);
+        l.sockets.icmp_error_quoting(l.cx, l.net, &e, &quoted[upper.at..]);
         true
     }
 
@@ -133,7 +145,6 @@ impl Inet6 {
             return Some(now);
         }
         self.stats.inc(Stat6::IcmpPmtuChanges);
-        l.net.pmtu.lower(l.cx.now, dst, said);
         Some(said)
     }
 }

@@ -48,7 +48,9 @@ impl Inet6 {
                 self.per_if.add(i, IfStat::BadAddress, 1);
                 return l.cx.drop(m, Why::BadAddress);
             }
-            match for_us(l, &p, &m) {
+            let group_frame = m.flags() & (flags::BCAST | flags::MCAST) != 0;
+            let router = || (!group_frame && self.anycast.has(p.dst)).then_some(false);
+            match for_us(l, &p, &m).or_else(router) {
                 Some(group) => p.group = group,
                 None if self.t.forwarding => return self.forward(l, &p, m),
                 None => {

@@ -12,6 +12,7 @@
 
 extern crate alloc;
 
+mod anycast;
 mod ctl;
 mod dad;
 mod dns;
@@ -66,8 +67,10 @@ pub struct Inet6 {
     per_if: ifstats::PerIf,
     reass: Option<Fragments>,
     limit: ErrorLimit,
-    ident: Option<u32>,
+    /// Datagrams that were cut.
+    ident: u64,
     dad: Dad,
+    anycast: anycast::Anycast,
     mld: Mld,
     routers: Routers,
     redirects: Redirects,
@@ -101,8 +104,9 @@ impl Inet6 {
             per_if: ifstats::PerIf::default(),
             reass: None,
             limit: ErrorLimit::default(),
-            ident: None,
+            ident: 0,
             dad: Dad::default(),
+            anycast: anycast::Anycast::default(),
             mld: Mld::default(),
             routers: Routers::default(),
             redirects: Redirects::default(),
@@ -119,8 +123,13 @@ impl Inet6 {
     }
 
     pub(crate) fn reckon(&mut self) {
-        let parts =
-            [self.dad.deadline(), self.mld.deadline(), self.routers.deadline(), self.redirects.deadline()];
+        let parts = [
+            self.dad.deadline(),
+            self.mld.deadline(),
+            self.routers.deadline(),
+            self.redirects.deadline(),
+            self.anycast.deadline(),
+        ];
         self.next = parts.into_iter().min().unwrap_or(Instant::FAR);
     }
 
@@ -192,6 +201,7 @@ impl Domain for Inet6 {
 
     fn tick(&mut self, l: &mut Layers<'_>) {
         self.dad_tick(l);
+        self.anycast_tick(l);
         self.reass_tick(l);
         self.mld_tick(l);
         self.routers_tick(l);
@@ -211,13 +221,20 @@ impl Domain for Inet6 {
     fn changed(&mut self, l: &mut Layers<'_>, c: Change) {
         match c {
             Change::Attached(i) => self.attached(l, i),
-            Change::AddrAdded(i, IpAddr::V6(a)) => self.address_added(l, i, a),
-            Change::AddrRemoved(i, IpAddr::V6(a)) => self.dad_forget(l, i, a),
+            Change::AddrAdded(i, IpAddr::V6(a)) => {
+                self.address_added(l, i, a);
+                self.subnet_routers(l);
+            }
+            Change::AddrRemoved(i, IpAddr::V6(a)) => {
+                self.dad_forget(l, i, a);
+                self.subnet_routers(l);
+            }
             Change::Flags(i) | Change::Link(i) => self.link_changed(l, i),
             Change::Joined(i, IpAddr::V6(g)) => self.mld_joined(l, i, g),
             Change::Left(i, IpAddr::V6(g)) => self.mld_left(l, i, g),
             Change::Detached(i) => {
                 self.dad.detach(i);
+                self.anycast.detach(i);
                 self.mld.detach(i);
                 self.routers.detach(i);
                 self.dns.detach(i);

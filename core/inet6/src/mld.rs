@@ -1,6 +1,6 @@
 //! Multicast listener discovery, the host's side: versions 1 and 2 (RFC 2710, RFC 3810).
 //!
-//! Version 2 is spoken until a querier of version 1 is heard, and again after that was silent for 260 s. Source filters of programs are
+//! Version 2 is spoken until a querier of version 1 is heard, and again after that was silent for as long as its queries may be apart (260 s, if no querier says otherwise). Source filters of programs are
 //! told in version 2 only: their changes by the records of RFC 3810 6.1, and to queries what is heard now, of a query about sources
 //! those of them that are (6.2). Joining is told at once and again after a second; so are leaving and changes of a filter.
 //! All-nodes and groups of interface-local scope are never reported (RFC 3810 6). Bounded by the groups of the interfaces.
@@ -18,13 +18,13 @@ use iopkt_wire::icmp6::{Header, ty};
 use iopkt_wire::ipv6::{self, next};
 use iopkt_wire::mld::{self, ALL_MLD2_ROUTERS, Query, record};
 
-/// Each change is told this often (RFC 3810 9.1).
+/// Each change is told this often where no querier says otherwise (RFC 3810 9.1).
 const ROBUSTNESS: u8 = 2;
 /// Between them: version 2 (9.11), version 1 (RFC 2710 7.10).
 const V2_INTERVAL: Duration = Duration::from_secs(1);
 const V1_INTERVAL: Duration = Duration::from_secs(10);
-/// Older version querier present timeout (9.12).
-const OLD_QUERIER: Duration = Duration::from_secs(260);
+/// Between general queries where no querier says (9.2).
+const QUERY_INTERVAL: Duration = Duration::from_secs(125);
 /// Longest message of a report: what fits the smallest MTU with the headers before it.
 const ROOM: usize = ipv6::MIN_MTU - ipv6::HEADER_LEN - 8;
 /// Sources of queries that are remembered for a group until the answer.
@@ -52,12 +52,34 @@ struct Group {
     reporter: bool,
 }
 
-#[derive(Default)]
 struct Link {
+    /// What the querier that was heard last says of itself (5.1.8, 5.1.9).
+    robustness: u8,
+    interval: Duration,
     v1_until: Option<Instant>,
     /// An answer to a general version 2 query is due.
     answer_all: Option<Instant>,
     groups: BTreeMap<Ipv6Addr, Group>,
+}
+
+impl Default for Link {
+    fn default() -> Link {
+        let groups = BTreeMap::new();
+        Link { robustness: ROBUSTNESS, interval: QUERY_INTERVAL, v1_until: None, answer_all: None, groups }
+    }
+}
+
+impl Link {
+    /// The link changed to the other version: what was to be said is not said any more (8.2.1).
+    fn forget_answers(&mut self) {
+        self.answer_all = None;
+        for x in self.groups.values_mut() {
+            (x.answer_at, x.asked) = (Instant::FAR, None);
+            if x.joined {
+                (x.changes, x.change_at) = (0, Instant::FAR);
+            }
+        }
+    }
 }
 
 /// MLD's state.
@@ -95,8 +117,9 @@ impl Inet6 {
         let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
         let change_at = if usable { l.cx.now } else { Instant::FAR };
         let filter = l.net.group_filter(ifindex, g.into()).clone();
+        let k = self.mld.links.entry(ifindex).or_default();
         let x = Group {
-            changes: ROBUSTNESS,
+            changes: k.robustness,
             joined: true,
             change_at,
             records: change(&GroupFilter::NONE, &filter),
@@ -105,7 +128,7 @@ impl Inet6 {
             answer_at: Instant::FAR,
             reporter: false,
         };
-        self.mld.links.entry(ifindex).or_default().groups.insert(g, x);
+        k.groups.insert(g, x);
         self.mld_tick(l);
     }
 
@@ -119,7 +142,7 @@ impl Inet6 {
             k.groups.remove(&g);
             return;
         }
-        let changes = if v1 { 1 } else { ROBUSTNESS };
+        let changes = if v1 { 1 } else { k.robustness };
         x.records = change(&x.filter, &GroupFilter::NONE);
         (x.changes, x.joined, x.change_at, x.answer_at) = (changes, false, now, Instant::FAR);
         self.mld_tick(l);
@@ -137,7 +160,7 @@ impl Inet6 {
         x.records = if x.changes > 0 { whole(&filter) } else { change(&x.filter, &filter) };
         x.filter = filter;
         if !v1 {
-            (x.changes, x.change_at) = (ROBUSTNESS, if usable { now } else { Instant::FAR });
+            (x.changes, x.change_at) = (k.robustness, if usable { now } else { Instant::FAR });
             self.mld_tick(l);
         }
     }
@@ -150,7 +173,7 @@ impl Inet6 {
             for x in
                 k.groups.values_mut().filter(|x| x.change_at == Instant::FAR && x.answer_at == Instant::FAR)
             {
-                (x.changes, x.change_at) = (ROBUSTNESS, now);
+                (x.changes, x.change_at) = (k.robustness, now);
                 x.records = change(&GroupFilter::NONE, &x.filter);
             }
         } else {
@@ -190,10 +213,18 @@ impl Inet6 {
         };
         let now = l.cx.now;
         let Some(k) = self.mld.links.get_mut(&ifindex) else { return true };
+        let was = k.v1_until.is_some_and(|t| t > now);
         if q.version == 1 {
-            k.v1_until = Some(now + OLD_QUERIER);
+            // Older version querier present timeout (9.12).
+            k.v1_until = Some(now + k.interval * u32::from(k.robustness) + q.max_response);
+        } else {
+            k.robustness = if q.robustness == 0 { ROBUSTNESS } else { q.robustness };
+            k.interval = if q.interval.is_zero() { QUERY_INTERVAL } else { q.interval };
         }
         let v1 = k.v1_until.is_some_and(|t| t > now);
+        if v1 != was {
+            k.forget_answers();
+        }
         let ms = u32::try_from(q.max_response.as_millis()).unwrap_or(u32::MAX).max(1);
         if q.group.is_unspecified() && !v1 {
             let at = now + Duration::from_millis(l.cx.rng.below(ms).into());

@@ -90,12 +90,10 @@ impl Inet6 {
             return true;
         }
         let proxy = l.net.neigh.published(ifindex, target.into());
-        let mac = match (state, l.net.iface(ifindex)) {
-            (Some(_), Some(i)) => i.mac,
-            (None, _) => match proxy {
-                Some(mac) => mac,
-                None => return true,
-            },
+        let router = self.anycast.is_on(ifindex, target);
+        let mac = match (l.net.iface(ifindex), proxy) {
+            (Some(i), _) if state.is_some() || router => i.mac,
+            (_, Some(mac)) if state.is_none() => mac,
             _ => return true,
         };
         if let (Some(link), false) = (o.link, asks_for_itself) {
@@ -111,7 +109,11 @@ impl Inet6 {
             over: !(anycast || optimistic || state.is_none()),
         };
         let to = if asks_for_itself { zone::embed(ALL_NODES, ifindex) } else { p.src };
-        self.advertise(l, ifindex, target, to, mac, f);
+        if anycast || state.is_none() {
+            self.advertise_later(l, ifindex, target, to, mac, f);
+        } else {
+            self.advertise(l, ifindex, target, to, mac, f);
+        }
         true
     }
 
@@ -128,7 +130,7 @@ impl Inet6 {
         // From the target itself where it is ours; an anycast address or another's is no source (4.4).
         let own =
             l.net.iface(ifindex).is_some_and(|i| i.addrs.iter().any(|a| a.addr == target && !a.life.anycast));
-        f.router = own && self.t.forwarding;
+        f.router = self.t.forwarding && (own || self.is_anycast(l, target.into()));
         let mut b = nd::neighbor_advert(zone::strip(target), f);
         nd::push_link(&mut b, opt::TARGET_LINK, mac);
         let from = if own { Some(IpAddr::V6(target)) } else { l.net.source_for(ifindex, to.into()) };
@@ -170,14 +172,20 @@ impl Inet6 {
             }
             Some(_) => {}
             None => {
+                // Of whom nobody asked, and of one that contradicts without the right to, nothing is believed (7.2.5).
+                let before = l.net.neigh.get(ifindex, target.into());
+                let contradicts = |m: [u8; 6]| before.is_some_and(|b| b != m);
+                let counts = l.net.neigh.knows(ifindex, target.into())
+                    && (before.is_some() || o.link.is_some())
+                    && (f.over || !o.link.is_some_and(contradicts));
                 let got = l.net.neigh.advert(l.cx, ifindex, target.into(), o.link, f.solicited, f.over);
                 let mac = l.net.neigh.get(ifindex, target.into());
                 if let Some(mac) = mac {
                     self.learned(l, ifindex, target, mac, got);
                 }
-                if !f.router {
+                if counts && !f.router {
                     self.router_is_host(l, ifindex, target);
-                } else if f.solicited {
+                } else if counts && f.solicited {
                     self.router_found(l, ifindex, target);
                 }
             }

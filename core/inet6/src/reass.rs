@@ -86,7 +86,7 @@ impl Inet6 {
     }
 
     fn keep(&mut self, l: &mut Layers<'_>, key: Key, more: bool, p: Piece<Head>) -> Option<Mbuf> {
-        let r = self.reass.get_or_insert_with(|| Fragments::new(&l.cx.secret, "fragments6"));
+        let r = self.reass.get_or_insert_with(|| Fragments::new(&l.cx.secret, "fragments6").strict());
         let until = l.cx.now + TIMEOUT;
         let (ended, put) = r.put(l.cx, key, self.t.maxfragpackets, until, more, p);
         self.stats.add(Stat6::FragDropped, ended);

@@ -23,6 +23,8 @@ use iopkt_wire::icmp6::{HEADER_LEN, Header};
 use iopkt_wire::ipv6::MIN_MTU;
 use iopkt_wire::nd::{self, INFINITE, Opt, Preference, RouterAdvert};
 
+/// How often routers are asked for that were given up (RFC 4191 3.5: not more than once a minute).
+const PROBE_LOST: Duration = Duration::from_secs(60);
 /// Most routers that are remembered as those of a prefix.
 const MAX_OF_PREFIX: usize = 8;
 
@@ -67,11 +69,13 @@ pub(crate) struct Routers {
     mtu: BTreeMap<u32, u32>,
     /// When an address or a way ends.
     age: Option<Instant>,
+    /// When routers that were given up are asked for.
+    probe: Option<Instant>,
 }
 
 impl Routers {
     pub fn deadline(&self) -> Instant {
-        self.asking.deadline().min(self.age.unwrap_or(Instant::FAR))
+        [self.age, self.probe].into_iter().flatten().fold(self.asking.deadline(), Instant::min)
     }
 
     pub fn detach(&mut self, ifindex: u32) {
@@ -87,6 +91,9 @@ impl Inet6 {
         self.solicit_tick(l);
         if self.routers.age.is_some_and(|t| t <= l.cx.now) {
             self.age(l);
+        }
+        if self.routers.probe.is_some_and(|t| t <= l.cx.now) {
+            self.probe_lost(l);
         }
     }
 
@@ -328,8 +335,11 @@ impl Inet6 {
         ways
     }
 
-    /// A router that was used did not answer: it goes behind all others.
+    /// A neighbour that was used did not answer: what a redirect said of it is void (RFC 4861 7.3.3), and as a router it goes behind all
+    /// others.
     pub(crate) fn router_lost(&mut self, l: &mut Layers<'_>, ifindex: u32, who: IpAddr) {
+        let by = |r: &Route| r.gateway.unwrap_or(r.dst);
+        l.net.remove_routes(l.cx, |r| r.origin == Origin::Redirect && r.ifindex == ifindex && by(r) == who);
         let IpAddr::V6(who) = who else { return };
         let ways = &mut self.routers.ways;
         let (mut its, others): (Vec<Way>, Vec<Way>) =
@@ -340,7 +350,20 @@ impl Inet6 {
         its.iter_mut().for_each(|w| w.lost = true);
         *ways = others;
         ways.append(&mut its);
+        self.routers.probe.get_or_insert(l.cx.now + PROBE_LOST);
         self.lay(l);
+        self.reckon();
+    }
+
+    /// Asks for routers that were given up (RFC 4191 3.5).
+    fn probe_lost(&mut self, l: &mut Layers<'_>) {
+        let lost: Vec<(u32, Ipv6Addr)> =
+            self.routers.ways.iter().filter(|w| w.lost).map(|w| (w.ifindex, w.router)).collect();
+        self.routers.probe = (!lost.is_empty()).then_some(l.cx.now + PROBE_LOST);
+        for (i, r) in lost {
+            l.net.neigh.ask(l.cx, (i, r.into()));
+        }
+        self.send_solicits(l);
     }
 
     /// A router answered, or spoke: it is there.

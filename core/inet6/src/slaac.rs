@@ -16,8 +16,6 @@ use iopkt_wire::nd::{INFINITE, Prefix};
 const TWO_HOURS: Duration = Duration::from_secs(7200);
 /// An address that is a duplicate is replaced this often (RFC 7217 IDGEN_RETRIES, RFC 8981 TEMP_IDGEN_RETRIES).
 const RETRIES: u8 = 3;
-/// A new temporary address is made this long before the old one is deprecated (REGEN_ADVANCE: 2 s and what detection takes).
-const REGEN: Duration = Duration::from_secs(5);
 
 pub(crate) fn is_link_local(a: &IpAddr) -> bool {
     matches!(a, IpAddr::V6(x) if x.segments()[0] & 0xffc0 == 0xfe80)
@@ -89,6 +87,18 @@ impl Inet6 {
         let _ = l.net.add_addr(l.cx, ifindex, auto(new, life));
     }
 
+    /// Whether an address takes the place of a duplicate.
+    pub(crate) fn is_another(&self, ifindex: u32, a: Ipv6Addr) -> bool {
+        let high = (u128::from(zone::strip(a)) >> 64) as u64;
+        self.tries.get(&(ifindex, high)).is_some_and(|n| *n > 0)
+    }
+
+    /// Whether an address is the link-local one that follows from the interface's link-level address.
+    pub(crate) fn is_of_hardware(&self, l: &Layers<'_>, ifindex: u32, a: Ipv6Addr) -> bool {
+        let wire = zone::strip(a);
+        slaac_made(&wire) && l.net.iface(ifindex).is_some_and(|i| wire == join(wire, eui64(i.mac)))
+    }
+
     /// A prefix that addresses may be made of (RFC 4862 5.5.3).
     pub(crate) fn autoconf(&mut self, l: &mut Layers<'_>, ifindex: u32, p: &Prefix) {
         if p.plen != 64 || p.preferred > p.valid || is_link_local(&p.prefix.into()) || p.prefix.is_multicast()
@@ -108,22 +118,18 @@ impl Inet6 {
             }
             any = true;
             told.push(a.addr);
-            if a.life.temporary {
-                // Never longer than they were made for (RFC 8981 3.4).
-                temporary |= !a.life.deprecated;
-                a.life.valid = a.life.valid.min(valid);
-                a.life.preferred = a.life.preferred.min(preferred);
-                continue;
-            }
             let left = a.life.valid.since(now);
             // (e): longer than two hours, or longer than what is left: as said; else not below two hours.
             if valid.since(now) > TWO_HOURS || valid > a.life.valid {
-                a.life.valid = valid;
+                a.life.valid = valid.min(a.life.longest.1);
             } else if left > TWO_HOURS {
                 a.life.valid = now + TWO_HOURS;
             }
-            a.life.preferred = preferred;
-            a.life.deprecated = preferred <= now;
+            a.life.preferred = preferred.min(a.life.longest.0);
+            // One that has a successor stays deprecated.
+            let replaced = a.life.temporary && a.life.deprecated;
+            a.life.deprecated = replaced || a.life.preferred <= now;
+            temporary |= a.life.temporary && !a.life.deprecated;
         }
         for a in told {
             l.net.tell_life(l.cx, ifindex, a);
@@ -138,9 +144,17 @@ impl Inet6 {
             let id = self.identifier(l, ifindex, mac, p.prefix);
             let _ = l.net.add_addr(l.cx, ifindex, auto(join(p.prefix, id), life));
         }
-        if self.t.use_tempaddr && !temporary && p.preferred > REGEN.as_secs() as u32 {
+        if self.t.use_tempaddr && !temporary && preferred.since(now) > self.regen(ifindex) {
             self.add_temporary(l, ifindex, p.prefix, preferred, valid);
         }
+    }
+
+    /// A new temporary address is made this long before the old one is deprecated: REGEN_ADVANCE, 2 s and what detection may take
+    /// (RFC 8981 3.8).
+    fn regen(&self, ifindex: u32) -> Duration {
+        let retrans = self.ifs.get(&ifindex).copied().unwrap_or_default().retrans;
+        let detection = Duration::from_millis(u64::from(retrans) * u64::from(self.t.dad_count));
+        Duration::from_secs(2) + detection * u32::from(RETRIES)
     }
 
     fn add_temporary(
@@ -156,11 +170,13 @@ impl Inet6 {
         let whole = self.t.temppltime;
         let less = Duration::from_secs(l.cx.rng.below((whole / 10 * 4).max(1)).into());
         let most = Duration::from_secs(whole.into()).saturating_sub(less);
+        let longest = (now + most, now + Duration::from_secs(self.t.tempvltime.into()));
         let life = Life {
             autoconf: true,
             temporary: true,
-            preferred: preferred.min(now + most),
-            valid: valid.min(now + Duration::from_secs(self.t.tempvltime.into())),
+            preferred: preferred.min(longest.0),
+            valid: valid.min(longest.1),
+            longest,
             optimistic: self.t.optimistic,
             ..Life::default()
         };
@@ -176,6 +192,7 @@ impl Inet6 {
         let mut next = Instant::FAR;
         for i in l.net.interfaces_mut() {
             let index = i.index;
+            let regen = self.regen(index);
             for a in i
                 .addrs
                 .iter_mut()
@@ -186,11 +203,11 @@ impl Inet6 {
                     continue;
                 }
                 next = next.min(a.life.valid);
-                let renewed = a.life.temporary && !a.life.deprecated && a.life.valid > now + REGEN + REGEN;
-                let turn = if renewed { before(a.life.preferred, REGEN) } else { a.life.preferred };
+                let renewed = a.life.temporary && !a.life.deprecated && a.life.valid > now + regen + regen;
+                let turn = if renewed { before(a.life.preferred, regen) } else { a.life.preferred };
                 if turn <= now {
                     if renewed && a.life.preferred > now {
-                        renew.push((index, a.addr, a.life.valid));
+                        renew.push((index, a.addr));
                     }
                     if !core::mem::replace(&mut a.life.deprecated, true) {
                         aged.push((index, a.addr));
@@ -206,14 +223,15 @@ impl Inet6 {
         for (i, a) in gone {
             let _ = l.net.del_addr(l.cx, i, a);
         }
-        for (i, a, valid) in renew {
+        for (i, a) in renew {
             let IpAddr::V6(a) = a else { continue };
             // As long as the prefix's own address is preferred, the prefix is.
             let same =
                 |x: &&IfAddr| x.life.autoconf && !x.life.temporary && prefix::contains(a.into(), 64, x.addr);
             let of = l.net.iface(i).and_then(|f| f.addrs.iter().find(same)).map(|x| x.life);
-            if let Some(p) = of.filter(|p| self.t.use_tempaddr && p.preferred > now + REGEN) {
-                self.add_temporary(l, i, a, p.preferred, p.valid.max(valid));
+            let regen = self.regen(i);
+            if let Some(p) = of.filter(|p| self.t.use_tempaddr && p.preferred > now + regen) {
+                self.add_temporary(l, i, a, p.preferred, p.valid);
                 next = now;
             }
         }

@@ -154,3 +154,60 @@ fn many_sources_take_several_reports() {
     assert_eq!(r.iter().map(|r| r.1.len()).sum::<usize>(), 2 * 199);
     w.end();
 }
+
+/// A query for all groups by `fe80::a`: what the querier says of its robustness and its interval, and how long the message is.
+fn general(w: &mut Wire, robustness: u8, interval: u8, len: usize) {
+    let mut b = vec![ty::MLD_QUERY, 0, 0, 0, 0, 100, 0, 0];
+    b.extend([0; 16]);
+    b.extend([robustness, interval, 0, 0]);
+    b.truncate(len);
+    let (src, dst) = (a6("fe80::a"), a6("ff02::1"));
+    let mut p = vec![58, 0, 5, 2, 0, 0, 1, 0];
+    p.extend(summed(b, src, dst));
+    w.inject(0, frame([0x33, 0x33, 0, 0, 0, 1], src, dst, 1, 0, &p));
+}
+
+#[test]
+fn changes_are_told_as_often_as_the_querier_is_robust() {
+    // RFC 3810 5.1.8.
+    let mut w = one();
+    general(&mut w, 4, 125, 28);
+    told(&mut w, 1000);
+    join(&mut w.hosts[0]);
+    assert_eq!(told(&mut w, 10_000).len(), 4);
+    general(&mut w, 0, 125, 28);
+    told(&mut w, 1000);
+    let h = &mut w.hosts[0].s;
+    h.net.leave_group(&mut h.cx, ETH, group());
+    h.tell_changes();
+    assert_eq!(told(&mut w, 10_000).len(), 2, "it does not say: two");
+    // Neither version's length (8.1).
+    join(&mut w.hosts[0]);
+    told(&mut w, 10_000);
+    general(&mut w, 2, 125, 26);
+    assert!(told(&mut w, 10_000).is_empty());
+    w.end();
+}
+
+#[test]
+fn an_older_querier_is_remembered_as_long_as_its_queries_are_apart() {
+    // RFC 3810 8.2.1, 9.12.
+    let mut w = one();
+    join(&mut w.hosts[0]);
+    told(&mut w, 10_000);
+    general(&mut w, 2, 20, 28);
+    w.run(10);
+    // Version 1 comes before the answer was said: it is not said any more, and the new one in the old version.
+    general(&mut w, 0, 0, 24);
+    w.run(2000);
+    assert!(!w.sent(0, ty::MLD_REPORT).is_empty() && w.sent(0, ty::MLD2_REPORT).is_empty());
+    w.log.clear();
+    // Twice 20 s, and a tenth of a second for the answer.
+    w.run(36_000);
+    general(&mut w, 2, 20, 28);
+    assert!(told(&mut w, 1000).is_empty(), "version 1 still");
+    w.run(5000);
+    general(&mut w, 2, 20, 28);
+    assert_eq!(told(&mut w, 1000).len(), 1, "version 2 again");
+    w.end();
+}

@@ -52,6 +52,8 @@ pub mod flags {
     pub const LOOP: u32 = 0x10;
     /// Received in promiscuous mode: addressed to somebody else.
     pub const PROMISC: u32 = 0x20;
+    /// Its transport has heard from the other end since it sent last: the neighbour that it goes by can be reached.
+    pub const PROGRESS: u32 = 0x40;
     pub(crate) const BIG: u32 = 0x8000_0000;
 }
 

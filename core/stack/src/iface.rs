@@ -126,6 +126,8 @@ pub struct Life {
     pub preferred: Instant,
     /// Then it goes.
     pub valid: Instant,
+    /// Of a temporary one: neither is ever later than these, preferred and valid (RFC 8981 3.4).
+    pub longest: (Instant, Instant),
 }
 
 impl Default for Life {
@@ -140,6 +142,7 @@ impl Default for Life {
             nodad: false,
             preferred: Instant::FAR,
             valid: Instant::FAR,
+            longest: (Instant::FAR, Instant::FAR),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Datagrams that come in pieces, as both families keep them.
 //!
 //! Pieces are kept sorted, as the buffers they came in. One that overlaps another, or goes beyond the end, ends the whole datagram
-//! (RFC 5722); an exact duplicate is only dropped. Bounded: datagrams (at the limit the oldest goes), [`MAX_PIECES`] of a
+//! (RFC 5722), where it is strict those of its pieces too that come later; an exact duplicate is only dropped. Bounded: datagrams (at the limit the oldest goes), [`MAX_PIECES`] of a
 //! datagram, 16 pieces per datagram allowed in all. What is counted, and what the headers become, is the family's own.
 
 use crate::counters::Why;
@@ -36,6 +36,8 @@ pub struct Datagram<X> {
     pub len: Option<usize>,
     have: usize,
     until: Instant,
+    /// Pieces of it overlapped: those that come still are for nothing (RFC 5722 section 4).
+    dead: bool,
 }
 
 /// What became of a piece. What was not kept has been dropped.
@@ -62,13 +64,22 @@ pub struct Reassembly<K, X> {
     map: KeyedMap<K, Datagram<X>>,
     ages: BTreeSet<(Instant, K)>,
     pieces: usize,
+    /// A datagram whose pieces overlap stays dead for its time.
+    strict: bool,
 }
 
 impl<K: Copy + Ord + Hash, X> Reassembly<K, X> {
     /// An empty table, hashed with a key of its own.
     pub fn new(secret: &Keyed, name: &str) -> Self {
         let map = KeyedMap::with_hasher(KeyedState::new(secret, name));
-        Reassembly { map, ages: BTreeSet::new(), pieces: 0 }
+        Reassembly { map, ages: BTreeSet::new(), pieces: 0, strict: false }
+    }
+
+    /// The same, and pieces that come after an overlap was found are for nothing (RFC 5722 section 4). Where identifications come again
+    /// soon, others' would be lost.
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
     }
 
     /// When the next datagram has waited long enough.
@@ -133,8 +144,12 @@ impl<K: Copy + Ord + Hash, X> Reassembly<K, X> {
         if !self.map.contains_key(&key) {
             self.ages.insert((until, key));
         }
-        let fresh = || Datagram { pieces: Vec::new(), len: None, have: 0, until };
+        let fresh = || Datagram { pieces: Vec::new(), len: None, have: 0, until, dead: false };
         let d = self.map.entry(key).or_insert_with(fresh);
+        if d.dead {
+            cx.drop(p.m, Why::BadFragment);
+            return (ended, Put::Duplicate);
+        }
         let at = d.pieces.partition_point(|x| x.start < p.start);
         let same = d.pieces.get(at).is_some_and(|x| x.start == p.start && x.end == p.end);
         if same && (more || d.len == Some(p.end)) {
@@ -149,7 +164,16 @@ impl<K: Copy + Ord + Hash, X> Reassembly<K, X> {
         };
         if overlaps || beyond || d.pieces.len() >= MAX_PIECES {
             let why = if overlaps || beyond { Why::BadFragment } else { Why::ReassemblyLimit };
-            let others = self.discard(cx, &key, why);
+            let others = if self.strict && overlaps {
+                d.dead = true;
+                let gone = core::mem::take(&mut d.pieces);
+                self.pieces -= gone.len();
+                let n = gone.len() as u64;
+                gone.into_iter().for_each(|x| cx.drop(x.m, why));
+                n
+            } else {
+                self.discard(cx, &key, why)
+            };
             cx.drop(p.m, why);
             return (ended, Put::Bad { others, overlaps });
         }

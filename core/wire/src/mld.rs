@@ -30,6 +30,10 @@ pub struct Query {
     pub group: Ipv6Addr,
     /// Sources asked for (version 2).
     pub sources: Vec<Ipv6Addr>,
+    /// The querier's robustness variable, 0 when it does not say (5.1.8).
+    pub robustness: u8,
+    /// The time between its general queries, 0 when it does not say (5.1.9).
+    pub interval: Duration,
 }
 
 impl Query {
@@ -38,15 +42,34 @@ impl Query {
         let b: &[u8; 24] = m.first_chunk()?;
         let code = u16::from_be_bytes([b[4], b[5]]);
         let group = Ipv6Addr::from(*b[8..].first_chunk::<16>()?);
+        // Neither as long as version 1 has it nor as version 2 (8.1).
+        if (25..28).contains(&m.len()) {
+            return None;
+        }
         if m.len() < 28 {
             let max_response = Duration::from_millis(code.into());
-            return Some(Query { version: 1, max_response, group, sources: Vec::new() });
+            let (robustness, interval) = (0, Duration::ZERO);
+            return Some(Query {
+                version: 1,
+                max_response,
+                group,
+                sources: Vec::new(),
+                robustness,
+                interval,
+            });
         }
         let n = usize::from(u16::from_be_bytes([m[26], m[27]]));
         let list = m.get(28..28 + n * 16)?;
         let sources =
             list.chunks_exact(16).filter_map(|c| Some(Ipv6Addr::from(*c.first_chunk::<16>()?))).collect();
-        Some(Query { version: 2, max_response: Duration::from_millis(response(code)), group, sources })
+        Some(Query {
+            version: 2,
+            max_response: Duration::from_millis(response(code)),
+            group,
+            sources,
+            robustness: m[24] & 7,
+            interval: Duration::from_secs(interval(m[25])),
+        })
     }
 }
 
@@ -57,6 +80,15 @@ const fn response(code: u16) -> u64 {
     }
     let (exp, mant) = ((code >> 12 & 7) as u64, (code & 0xfff) as u64);
     (mant | 0x1000) << (exp + 3)
+}
+
+/// Querier's query interval code in seconds (RFC 3810 5.1.9).
+const fn interval(code: u8) -> u64 {
+    if code < 0x80 {
+        return code as u64;
+    }
+    let (exp, mant) = ((code >> 4 & 7) as u64, (code & 0xf) as u64);
+    (mant | 0x10) << (exp + 3)
 }
 
 /// A version 1 report or done message from its type on, checksum zero.

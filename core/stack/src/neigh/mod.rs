@@ -29,7 +29,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use iopkt_base::{Duration, Instant, Keyed};
-use iopkt_mbuf::Mbuf;
+use iopkt_mbuf::{Mbuf, flags};
 
 /// How long the answer about the neighbour that was asked for last is given again without a look at the table: what
 /// `used` of its entry may lag behind.
@@ -178,6 +178,9 @@ impl Neighbours {
             return Some((mac, m));
         }
         let t = self.times_of(&key);
+        if m.flags() & flags::PROGRESS != 0 {
+            self.confirm(cx.now, key);
+        }
         if let Some(e) = self.map.get_mut(&key)
             && e.state != State::Incomplete
         {
@@ -220,10 +223,7 @@ impl Neighbours {
                 cx.drop(m, Why::HoldQueueFull);
                 return;
             }
-            self.insert(key, cx.now, State::Incomplete);
-            self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast: None });
-            let t = self.times_of(&key);
-            self.arm(key, cx.now + t.retry);
+            self.begin(cx, key);
         }
         let full = self.held >= cx.cfg.max_neighbours.saturating_mul(4);
         let Some(e) = self.map.get_mut(&key) else { return cx.drop(m, Why::HoldQueueFull) };
@@ -316,15 +316,16 @@ impl Neighbours {
         out
     }
 
-    /// A transport heard from the neighbour (an ACK that moved things on): as good as an answer.
-    pub fn confirm(&mut self, now: Instant, ifindex: u32, ip: IpAddr) {
-        if let Some(e) = self.map.get_mut(&(ifindex, ip))
+    /// A transport heard from an IPv6 neighbour what could only come of its having heard us: as good as an answer (RFC 4861 7.3.1).
+    fn confirm(&mut self, now: Instant, key: Key) {
+        if let Some(e) = self.map.get_mut(&key)
+            && !e.permanent
             && matches!(e.state, State::Reachable | State::Stale | State::Delay | State::Probe)
         {
             e.confirmed = now;
-            if e.state == State::Stale {
-                e.state = State::Reachable;
-            }
+            e.state = State::Reachable;
+            let at = now + KEEP;
+            self.arm(key, at);
         }
     }
 
@@ -354,6 +355,26 @@ impl Neighbours {
         }
         self.tell(cx, key);
         Some(out)
+    }
+
+    /// Whether there is an entry, resolved or not.
+    pub fn knows(&self, ifindex: u32, ip: IpAddr) -> bool {
+        self.map.contains_key(&(ifindex, ip))
+    }
+
+    /// Asks who has an address that nobody sends to yet; nothing when the answer is known, asked for, or there is no room.
+    pub fn ask(&mut self, cx: &mut Cx, key: Key) {
+        if !self.map.contains_key(&key) && self.incomplete < cx.cfg.max_neighbours / 2 && self.make_room(cx) {
+            self.begin(cx, key);
+        }
+    }
+
+    /// An entry for an address that is asked for from now on.
+    fn begin(&mut self, cx: &Cx, key: Key) {
+        self.insert(key, cx.now, State::Incomplete);
+        self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast: None });
+        let t = self.times_of(&key);
+        self.arm(key, cx.now + t.retry);
     }
 
     /// Link-level address of an entry that is resolved.

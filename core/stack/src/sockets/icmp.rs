@@ -89,18 +89,19 @@ impl Sockets {
         send(s, cx, &path, dst, opts, s.proto, m)
     }
 
-    /// An ICMP error about an echo request of ours.
-    pub(super) fn ping_error(&mut self, e: &IcmpErr, quote: &[u8]) {
+    /// An ICMP error about an echo request of ours; whether a socket may have sent it.
+    pub(super) fn ping_error(&mut self, e: &IcmpErr, quote: &[u8]) -> bool {
         let ident = u16::from_be_bytes([e.head[4], e.head[5]]);
         if e.head[0] != echo(Family::of(&e.dst)).0 {
-            return;
+            return false;
         }
-        let Some(slot) = self.ping_socket(e.proto, ident, e.src, e.dst, 0) else { return };
-        let Some(s) = self.table.at_mut(slot) else { return };
+        let Some(slot) = self.ping_socket(e.proto, ident, e.src, e.dst, 0) else { return false };
+        let Some(s) = self.table.at_mut(slot) else { return false };
         if s.opt.hears_errors(e.dst.is_ipv4()) || (s.remote.is_some() && e.hard) {
             // Linux shows the whole echo request.
             s.put_icmp(e, SocketAddr::new(e.dst, 0), quote);
             self.raise(slot, ev::ERROR);
         }
+        true
     }
 }

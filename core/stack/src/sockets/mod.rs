@@ -228,14 +228,23 @@ impl Sockets {
     }
 
     /// The same, with what the report quotes of the packet behind its network header.
+    /// A path MTU is believed when a socket can have sent the packet: anybody may write a report about one that nobody sent (RFC
+    /// 8201 section 4, RFC 5927 section 7).
     pub fn icmp_error_quoting(&mut self, cx: &mut Cx, net: &mut Net, e: &IcmpErr, quote: &[u8]) {
-        match e.proto {
-            proto::TCP => self.tcp_error(cx, net, e),
+        let known = match e.proto {
+            // Of a stream only when the segment is in flight: it lowers by itself.
+            proto::TCP => {
+                self.tcp_error(cx, net, e);
+                false
+            }
             proto::UDP | proto::UDPLITE => self.udp_error(e, quote),
             proto::ICMP | proto::ICMP6 => self.ping_error(e, quote),
-            _ => {}
+            _ => false,
+        };
+        let raw = self.raw_error(e, quote);
+        if (known || raw && e.proto != proto::TCP) && e.mtu != 0 {
+            net.pmtu.lower(cx.now, e.dst, e.mtu);
         }
-        self.raw_error(e, quote);
     }
 
     /// Does what is due at `cx.now` (TCP timers).

@@ -177,8 +177,14 @@ impl Sockets {
     }
 
     /// An ICMP error about a packet of some protocol: told to connected raw sockets, and with IP_RECVERR to
-    /// the others.
-    pub(super) fn raw_error(&mut self, e: &IcmpErr, quote: &[u8]) {
+    /// the others. Whether one of them may have sent it.
+    pub(super) fn raw_error(&mut self, e: &IcmpErr, quote: &[u8]) -> bool {
+        let may = |s: &Sock| {
+            s.ty == SockType::Raw
+                && (s.proto == e.proto || s.opt.hdrincl || s.proto == proto::RAW)
+                && (s.local.is_unspecified() || s.local == e.src)
+        };
+        let known = self.demux.raws.iter().any(|i| self.table.at(*i).is_some_and(may));
         let hit = |s: &Sock| {
             let (l, r) = (s.local, s.remote);
             s.ty == SockType::Raw
@@ -194,5 +200,6 @@ impl Sockets {
                 self.raise(slot, super::ev::ERROR);
             }
         }
+        known
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Conn {
     pub ifindex: u32,
     /// Hops of its segments where the socket's options do not say, as that interface had it when it was last asked.
     pub hops: u8,
+    /// Bytes that the peer had acknowledged and sent when a segment last said so to the neighbour cache (IPv6).
+    pub heard: u64,
     /// When the program wrote last, while the machine may hold memory for it.
     pub wrote: Option<Instant>,
     /// The listener that it came by, until a program accepts it.
@@ -93,6 +95,7 @@ impl Conn {
             local: path.local,
             ifindex: path.ifindex,
             hops: path.hops,
+            heard: 0,
             wrote: None,
             parent: None,
             queued: false,

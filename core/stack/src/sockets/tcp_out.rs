@@ -10,7 +10,7 @@ use crate::packet::{IpOut, Path};
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::Duration;
 use iopkt_ctl::{IFCAP_TCP4CSUM, IFCAP_TCP6CSUM, IFCAP_TSO4, IFCAP_TSO6};
-use iopkt_mbuf::{Chain, Mbuf, gso};
+use iopkt_mbuf::{Chain, Mbuf, flags, gso};
 use iopkt_tcp::{Config, Csum, SegOut};
 use iopkt_wire::checksum::pseudo;
 use iopkt_wire::tcp::Flags;
@@ -116,6 +116,9 @@ impl Sockets {
         let (mut sent, mut bytes, mut starved, c_local) = (0, 0, false, c.local);
         let mut followers = 0;
         let now = cx.now;
+        // Once for many segments: the neighbour cache looks at it when it would otherwise wonder.
+        let heard = if v4 { 0 } else { c.tcb.stats().bytes_acked + c.tcb.stats().bytes_in };
+        let mut progress = heard != c.heard;
         c.tcb.output(now, &mut |seg: &SegOut<'_>| {
             if sent >= SEGMENTS_PER_TURN || bytes >= BYTES_PER_TURN {
                 return false;
@@ -138,6 +141,9 @@ impl Sockets {
                 m.set_gso(kind | ecn, seg.gso_size);
             }
             m.set_priority(txprio);
+            if core::mem::take(&mut progress) {
+                m.set_flags(flags::PROGRESS);
+            }
             cx.down.push_back(IpOut {
                 src,
                 dst,
@@ -156,6 +162,9 @@ impl Sockets {
             });
             true
         });
+        if sent > 0 {
+            c.heard = heard;
+        }
         self.stats.of(&dst).tcp.sent += sent as u64;
         let more = c.tcb.wants_output() && !starved;
         let next = c.tcb.deadline();

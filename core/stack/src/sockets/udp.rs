@@ -446,19 +446,19 @@ impl Sockets {
     }
 
     /// An ICMP error about a datagram of ours: told to the connected socket, or with IP_RECVERR to the bound
-    /// one (RFC 1122 section 4.1.3.3).
-    pub(super) fn udp_error(&mut self, e: &IcmpErr, quote: &[u8]) {
+    /// one (RFC 1122 section 4.1.3.3). Whether a socket may have sent it.
+    pub(super) fn udp_error(&mut self, e: &IcmpErr, quote: &[u8]) -> bool {
         let (lport, rport) =
             (u16::from_be_bytes([e.head[0], e.head[1]]), u16::from_be_bytes([e.head[2], e.head[3]]));
         let remote = SocketAddr::new(e.dst, rport);
         let k = ConnKey::new(e.proto, e.src, lport, remote);
         let conn = self.demux.find_conn(&self.table, k, 0);
         let p = Packet { proto: e.proto, src: remote, dst: SocketAddr::new(e.src, lport), ifindex: 0 };
-        let Some(slot) = conn.or_else(|| self.demux.find(&self.table, &p)) else { return };
-        let Some(s) = self.table.at_mut(slot) else { return };
+        let Some(slot) = conn.or_else(|| self.demux.find(&self.table, &p)) else { return false };
+        let Some(s) = self.table.at_mut(slot) else { return false };
         let (v4, recverr) = (e.dst.is_ipv4(), s.opt.hears_errors(e.dst.is_ipv4()));
         if s.remote.is_none() && !recverr {
-            return;
+            return true;
         }
         // Linux: a path MTU is an error to who discovers it; soft errors are told only with IP_RECVERR.
         let wanted =
@@ -467,6 +467,7 @@ impl Sockets {
             s.put_icmp(e, remote, quote.get(HEADER..).unwrap_or(&[]));
             self.raise(slot, ev::ERROR);
         }
+        true
     }
 
     /// bind(2) for all kinds; see [`Sockets::bind`].
