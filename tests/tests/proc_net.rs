@@ -19,10 +19,11 @@ def udp(family, at, port):
     s = socket.socket(family, socket.SOCK_DGRAM); s.bind((at, port))
     t = socket.socket(family, socket.SOCK_DGRAM); t.bind((at, port + 1)); t.connect((at, port))
     return s, t
+raw = [socket.socket(socket.AF_INET, socket.SOCK_RAW, 99), socket.socket(socket.AF_INET6, socket.SOCK_RAW, 99)]
 keep = [tcp(socket.AF_INET, '127.0.0.1', 5000), tcp(socket.AF_INET6, '::1', 5000),
         udp(socket.AF_INET, '127.0.0.1', 5000), udp(socket.AF_INET6, '::1', 5000)]
 inodes = 0
-for name in ['tcp', 'tcp6', 'udp', 'udp6']:
+for name in ['tcp', 'tcp6', 'udp', 'udp6', 'raw', 'raw6']:
     with open('/proc/net/' + name) as f: lines = f.read().split('\n')
     assert lines.pop() == '', name
     print(name, repr(lines[0]))
@@ -71,6 +72,24 @@ fn sockets_and_interfaces_stand_in_linux_s_columns() {
     assert_eq!(line.len(), 127);
     let route6 = lab.sh("io-pkt-run cat /proc/net/ipv6_route");
     assert!(route6.lines().all(|l| l.split_whitespace().count() == 10), "{route6}");
+    // Groups and counters.
+    let groups = lab.sh("io-pkt-run ip maddr show dev lo0");
+    assert!(groups.contains("inet  224.0.0.1\n") && groups.contains("inet6 ff02::1\n"), "{groups}");
+    assert!(lab.sh("io-pkt-run cat /proc/net/igmp").starts_with("Idx\tDevice"));
+    let names = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|l| l.split_whitespace().next()).map(str::to_string).collect()
+    };
+    let known = names(&ns.exec("cat /proc/net/snmp6"));
+    lab.sh("ping6 -c 1 ::1");
+    let snmp6 = lab.sh("io-pkt-run cat /proc/net/snmp6");
+    let ours = names(&snmp6);
+    assert!(ours.iter().all(|n| known.contains(n)) && ours.len() == 57, "{} {ours:?}", ours.len());
+    for counted in ["Ip6InReceives", "Icmp6InEchos", "Icmp6OutEchoReplies"] {
+        let line = snmp6.lines().find(|l| l.starts_with(counted)).unwrap_or_default();
+        assert!(!line.is_empty() && !line.ends_with("\t0"), "{snmp6}");
+    }
+    let stat = lab.sh("io-pkt-run cat /proc/net/sockstat /proc/net/sockstat6");
+    assert!(stat.starts_with("sockets: used ") && stat.contains("\nTCP6: inuse "), "{stat}");
     // What it has not is the kernel's, and nobody writes.
     assert!(lab.sh("io-pkt-run head -1 /proc/net/unix").starts_with("Num"));
     assert!(lab.sh_fails("io-pkt-run sh -c 'echo > /proc/net/tcp'").0 != 0);

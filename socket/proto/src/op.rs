@@ -102,8 +102,25 @@ pub mod sockf {
 }
 
 /// Files of `/proc/net` (proc(5)) whose text a stack has for [`Op::Open`].
-pub const PROC_NET: &[&str] =
-    &["arp", "dev", "if_inet6", "ipv6_route", "route", "tcp", "tcp6", "udp", "udp6"];
+pub const PROC_NET: &[&str] = &[
+    "arp",
+    "dev",
+    "dev_mcast",
+    "if_inet6",
+    "igmp",
+    "igmp6",
+    "ipv6_route",
+    "raw",
+    "raw6",
+    "route",
+    "snmp6",
+    "sockstat",
+    "sockstat6",
+    "tcp",
+    "tcp6",
+    "udp",
+    "udp6",
+];
 
 /// Which of [`PROC_NET`] a path names.
 pub fn proc_net(path: &str) -> Option<&'static str> {

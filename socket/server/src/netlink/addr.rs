@@ -20,7 +20,7 @@ pub(crate) mod ifa_f {
 }
 
 /// Whether identifiers of addresses are made from a key (RFC 7217), not from link-level addresses.
-pub(super) fn stable(shard: &mut Shard) -> bool {
+pub(crate) fn stable(shard: &mut Shard) -> bool {
     let r = Request::Sysctl { name: "net.inet6.ip6.stable_secret".into(), value: None };
     matches!(shard.ctl(&r), Some(Reply::Sysctl(l)) if l.first().is_some_and(|v| !v.1.is_empty()))
 }

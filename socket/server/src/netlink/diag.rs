@@ -150,6 +150,11 @@ fn option(shard: &mut Shard, i: &SockInfo, level: i32, name: i32, room: usize) -
     Some(b)
 }
 
+/// SO_PROTOCOL.
+pub(crate) fn protocol(shard: &mut Shard, i: &SockInfo) -> u16 {
+    option(shard, i, 1, 38, 4).map_or(0, |b| word(&b, 0) as u16)
+}
+
 /// SO_COOKIE.
 fn cookie(shard: &mut Shard, i: &SockInfo) -> [u8; 8] {
     option(shard, i, 1, 57, 8).and_then(|b| b.try_into().ok()).unwrap_or_default()
@@ -183,8 +188,8 @@ fn message(h: Head, shard: &mut Shard, w: &Wanted, i: &SockInfo) -> Vec<u8> {
     o.raw(&[w.family, state, timer, tries]);
     let port = |a: Option<SocketAddr>| a.map_or(0, |a| a.port()).to_be_bytes();
     // Of a raw socket the protocol stands where others have a port.
-    let proto = if w.protocol == 255 { option(shard, i, 1, 38, 4).map(|b| word(&b, 0) as u16) } else { None };
-    o.raw(&proto.map_or(port(Some(i.local)), u16::to_be_bytes)).raw(&port(remote));
+    let local = if w.protocol == 255 { protocol(shard, i) } else { i.local.port() };
+    o.raw(&local.to_be_bytes()).raw(&port(remote));
     put_ip(&mut o, Some(i.local.ip()));
     put_ip(&mut o, remote.map(|r| r.ip()));
     let scope = |a: SocketAddr| match a {

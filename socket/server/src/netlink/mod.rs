@@ -11,11 +11,11 @@
 
 pub(crate) mod addr;
 mod change;
-mod diag;
+pub(crate) mod diag;
 mod link;
 pub(crate) mod msg;
 mod neigh;
-mod route;
+pub(crate) mod route;
 mod rule;
 
 use crate::Host;

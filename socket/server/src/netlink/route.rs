@@ -56,7 +56,7 @@ fn protocol(r: &RouteInfo) -> u8 {
 }
 
 /// Linux's metrics of IPv6 routes: who put them there.
-fn metric(r: &RouteInfo) -> u32 {
+pub(crate) fn metric(r: &RouteInfo) -> u32 {
     match r.origin {
         RouteOrigin::Local => 0,
         RouteOrigin::Connected => 256,

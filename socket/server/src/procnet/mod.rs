@@ -3,7 +3,12 @@
 //! Java's interfaces, net-tools and lsof have no other source. The formats are Linux's to the column; a number that this stack
 //! has not stands as Linux writes it for "none". At most [`LINES`] lines: a listing is made in one go, while packets wait.
 
+mod groups;
+mod stat;
+
 use crate::Host;
+use crate::netlink::route::metric;
+use crate::netlink::{addr, diag};
 use crate::server::Server;
 use alloc::format;
 use alloc::string::String;
@@ -11,8 +16,8 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use iopkt_base::zone;
-use iopkt_ctl::{AddrState, ArpEntry, Ifconf, Reply, Request, RouteInfo, SockInfo, rtf};
-use iopkt_stack::{IfAddr, Shard};
+use iopkt_ctl::{ArpEntry, Ifconf, Reply, Request, RouteInfo, SockInfo, rtf};
+use iopkt_stack::Shard;
 
 /// Most lines of a listing.
 const LINES: usize = 8192;
@@ -24,6 +29,7 @@ const ARP: &str = "IP address       HW type     Flags       HW address          
 const TCP: &str =
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
 const UDP: &str = "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops";
+const RAW: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops";
 const SOCKS6: &str = "  sl  local_address                         remote_address                        st tx_queue \
     rx_queue tr tm->when retrnsmt   uid  timeout inode";
 
@@ -40,6 +46,14 @@ impl<H: Host> Server<H> {
             "tcp6" => self.sockets(shard, "tcp", 6).fold(format!("{SOCKS6}\n"), tcp),
             "udp" => self.sockets(shard, "udp", 4).fold(format!("{UDP:<127}\n"), udp),
             "udp6" => self.sockets(shard, "udp", 6).fold(format!("{SOCKS6} ref pointer drops\n"), udp),
+            "raw" => self.raw_sockets(shard, 4).fold(format!("{RAW}\n"), raw),
+            "raw6" => self.raw_sockets(shard, 6).fold(format!("{SOCKS6} ref pointer drops\n"), udp),
+            "dev_mcast" => groups::dev_mcast(shard),
+            "igmp" => groups::igmp(shard),
+            "igmp6" => groups::igmp6(shard),
+            "snmp6" => stat::snmp6(shard),
+            "sockstat" => stat::sockstat(&self.all_sockets(shard), true),
+            "sockstat6" => stat::sockstat(&self.all_sockets(shard), false),
             _ => return None,
         })
     }
@@ -51,21 +65,34 @@ impl<H: Host> Server<H> {
         proto: &'static str,
         family: u8,
     ) -> impl Iterator<Item = (usize, SockInfo)> {
+        // A stream that is neither bound nor connected is in no table of Linux's.
+        let shown = move |i: &SockInfo| {
+            i.proto == proto && i.family == family && !(proto == "tcp" && i.state == "CLOSED")
+        };
+        self.all_sockets(shard).into_iter().filter(shown).enumerate()
+    }
+
+    /// Raw sockets: their protocol stands where others have a port.
+    fn raw_sockets(&self, shard: &mut Shard, family: u8) -> impl Iterator<Item = (usize, SockInfo)> {
+        let mut list: Vec<(usize, SockInfo)> = self.sockets(shard, "raw", family).collect();
+        for (_, i) in &mut list {
+            i.local.set_port(diag::protocol(shard, i));
+        }
+        list.into_iter()
+    }
+
+    fn all_sockets(&self, shard: &mut Shard) -> Vec<SockInfo> {
         let (mut all, mut cursor) = (Vec::new(), 0);
         while let Some(r) = shard.ctl(&Request::Sockets { cursor }) {
             let Reply::Sockets { list, next } = self.with_descriptors(r) else { break };
-            // A stream that is neither bound nor connected is in no table of Linux's.
-            let shown = |i: &SockInfo| {
-                i.proto == proto && i.family == family && !(proto == "tcp" && i.state == "CLOSED")
-            };
-            all.extend(list.into_iter().filter(shown));
+            all.extend(list);
             cursor = next;
             if cursor == 0 || all.len() >= LINES {
                 break;
             }
         }
         all.truncate(LINES);
-        all.into_iter().enumerate()
+        all
     }
 }
 
@@ -109,9 +136,9 @@ fn hex6(a: &Ipv6Addr) -> String {
     })
 }
 
-fn if_inet6(shard: &Shard) -> String {
-    let mut s = String::new();
-    for i in shard.net.interfaces() {
+fn if_inet6(shard: &mut Shard) -> String {
+    let (mut s, stable) = (String::new(), addr::stable(shard));
+    for i in interfaces(shard) {
         for a in &i.addrs {
             let IpAddr::V6(x) = a.addr else { continue };
             let scope = match x {
@@ -119,26 +146,13 @@ fn if_inet6(shard: &Shard) -> String {
                 x if x.segments()[0] & 0xffc0 == 0xfe80 => 0x20,
                 _ => 0,
             };
-            let (hex, flags) = (hex6(&x), flags6(a));
-            let _ = writeln!(s, "{hex} {:02x} {:02x} {scope:02x} {flags:02x} {:>8}", i.index, a.plen, i.name);
+            // The flags of one byte, as Linux prints them.
+            let (hex, flags) = (hex6(&x), addr::flags(&i, a, stable) & 0xff);
+            let len = a.prefix_len;
+            let _ = writeln!(s, "{hex} {:02x} {len:02x} {scope:02x} {flags:02x} {:>8}", i.index, i.name);
         }
     }
     s
-}
-
-/// `IFA_F_*` of linux/if_addr.h.
-fn flags6(a: &IfAddr) -> u32 {
-    let state = match a.state {
-        AddrState::Valid => 0,
-        AddrState::Tentative => 0x40,
-        AddrState::Duplicated => 0x48,
-    };
-    let bit = |on: bool, bit| if on { bit } else { 0 };
-    state
-        | bit(!a.life.autoconf, 0x80)
-        | bit(a.life.deprecated, 0x20)
-        | bit(a.life.optimistic, 0x04)
-        | bit(a.life.temporary, 0x01)
 }
 
 fn routes(shard: &mut Shard, v4: bool) -> Vec<RouteInfo> {
@@ -208,7 +222,7 @@ fn ipv6_route(mut s: String, r: &RouteInfo) -> String {
         s,
         "{dst} {:02x} {none} 00 {gw} {:08x} {:08x} {:08x} {:08x} {:>8}",
         r.prefix_len,
-        256,
+        metric(r),
         r.refs,
         r.used as u32,
         route_flags(r),
@@ -303,4 +317,9 @@ fn udp(mut s: String, (n, i): (usize, SockInfo)) -> String {
         let _ = writeln!(s, "{line}");
     }
     s
+}
+
+/// Those of IPv4; those of IPv6 stand like UDP's.
+fn raw(s: String, (n, i): (usize, SockInfo)) -> String {
+    s + &common(n, 4, &i, if i.remote.is_some() { 1 } else { 7 }) + &format!(" 2 {:016x} 0\n", 0)
 }
