@@ -117,10 +117,16 @@ fn run_rtsol(name: &str, s: &mut dyn Stack, args: &[String]) -> Outcome {
 fn run_rtadvd(args: &[String]) -> Outcome {
     let Some(o) = rtadvd::Options::parse(args)? else { return print(&format!("{}\n", rtadvd::USAGE)) };
     let conn = Conn::open().map_err(Failure::new)?;
-    let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT, libc::SIGTERM])
-        .map_err(|e| Failure::new(format!("signals: {e}")))?;
+    let all = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1];
+    let signals = iopkt_sys::signal::Signals::new(&all).map_err(|e| Failure::new(format!("signals: {e}")))?;
     let session = conn.session().clone();
-    let mut stop = || signals.next().is_some();
+    let mut signal = || {
+        Some(match signals.next()? {
+            libc::SIGHUP => rtadvd::Order::Reload,
+            libc::SIGUSR1 => rtadvd::Order::Dump,
+            _ => rtadvd::Order::End,
+        })
+    };
     let mut random = |below: u32| {
         let mut b = [0; 8];
         // Without randomness the times are the least ones.
@@ -128,7 +134,7 @@ fn run_rtadvd(args: &[String]) -> Outcome {
         (u64::from_ne_bytes(b) % u64::from(below.max(1))) as u32
     };
     let mut conn = conn;
-    rtadvd::run(&mut conn, &session, &o, &mut stop, &mut random)
+    rtadvd::run(&mut conn, &session, &o, &mut signal, &mut random)
 }
 
 fn run_dhcp6c(args: &[String]) -> Outcome {

@@ -1,5 +1,5 @@
 //! rtadvd.conf(5): entries in termcap's form, `ecm0:addr="2001:db8::":prefixlen#64:`, lines joined by a backslash; the entry `default` is
-//! read first. What is not known is refused with its place.
+//! read first, and `tc=` takes in another one. What is not known, or not done here, is refused by its name.
 
 use iopkt_wire::nd::{INFINITE, Preference};
 use std::net::Ipv6Addr;
@@ -13,6 +13,9 @@ pub(super) struct Prefix {
     pub autonomous: bool,
     pub valid: u32,
     pub preferred: u32,
+    /// The lifetimes run from the moment that the configuration was read.
+    pub valid_runs: bool,
+    pub preferred_runs: bool,
 }
 
 /// A more specific route (RFC 4191).
@@ -22,6 +25,17 @@ pub(super) struct Route {
     pub plen: u8,
     pub preference: Preference,
     pub lifetime: u32,
+}
+
+/// The MTU that is advertised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mtu {
+    /// None.
+    Unsaid,
+    /// The interface's.
+    Auto,
+    /// This.
+    Of(u32),
 }
 
 /// What is advertised on an interface.
@@ -39,8 +53,11 @@ pub(super) struct Config {
     /// Milliseconds.
     pub reachable: u32,
     pub retrans: u32,
-    /// 0: not said.
-    pub mtu: u32,
+    pub mtu: Mtu,
+    /// Our link-level address is not said.
+    pub no_link_address: bool,
+    /// Seconds by which other routers' clocks may differ where lifetimes run; 0: those are not compared.
+    pub skew: u32,
     /// None: those of the interface's addresses, as `own` has the rest.
     pub prefixes: Vec<Prefix>,
     /// How prefixes of the interface's own addresses are advertised.
@@ -64,7 +81,9 @@ impl Default for Config {
             lifetime: None,
             reachable: 0,
             retrans: 0,
-            mtu: 0,
+            mtu: Mtu::Unsaid,
+            no_link_address: false,
+            skew: 0,
             prefixes: Vec::new(),
             own: Prefix {
                 addr: Ipv6Addr::UNSPECIFIED,
@@ -73,6 +92,8 @@ impl Default for Config {
                 autonomous: true,
                 valid: 2_592_000,
                 preferred: 604_800,
+                valid_runs: false,
+                preferred_runs: false,
             },
             routes: Vec::new(),
             servers: Vec::new(),
@@ -100,13 +121,12 @@ impl Config {
 /// What is wrong, and in which field.
 pub(super) fn parse(text: &str, ifname: &str) -> Result<Config, String> {
     let mut c = Config::default();
+    let all: Vec<Vec<String>> = entries(text).iter().map(|e| fields(e)).collect();
     for name in ["default", ifname] {
-        for e in entries(text) {
-            let mut fields = fields(&e).into_iter();
-            let names = fields.next().unwrap_or_default();
-            if names.split('|').any(|n| n.trim() == name) {
-                entry(&mut c, &fields.collect::<Vec<_>>()).map_err(|e| format!("{name}: {e}"))?;
-            }
+        for e in all.iter().filter(|e| named_so(e, name)) {
+            let mut list = Vec::new();
+            expand(&all, e, &mut list, 0).map_err(|e| format!("{name}: {e}"))?;
+            entry(&mut c, &list).map_err(|e| format!("{name}: {e}"))?;
         }
     }
     if !(4..=1800).contains(&c.max) || !(3..=c.max).contains(&c.min) {
@@ -115,6 +135,31 @@ pub(super) fn parse(text: &str, ifname: &str) -> Result<Config, String> {
         ));
     }
     Ok(c)
+}
+
+/// Whether an entry has this name.
+fn named_so(e: &[String], name: &str) -> bool {
+    e.first().is_some_and(|n| n.split('|').any(|n| n.trim() == name))
+}
+
+/// The fields of an entry with those that it takes in by `tc=`; what stands first counts, as termcap(5) has it.
+fn expand(all: &[Vec<String>], e: &[String], out: &mut Vec<String>, depth: u32) -> Result<(), String> {
+    for f in e.iter().skip(1) {
+        let Some(other) = f.strip_prefix("tc=") else {
+            let key = |f: &String| f.split(['=', '#']).next().unwrap_or("").to_string();
+            if !out.iter().any(|o| key(o) == key(f)) {
+                out.push(f.clone());
+            }
+            continue;
+        };
+        let there = all.iter().find(|e| named_so(e, other));
+        let there = there.ok_or_else(|| format!("tc={other}: no such entry"))?;
+        if depth > 8 {
+            return Err(format!("tc={other}: leads in a circle"));
+        }
+        expand(all, there, out, depth + 1)?;
+    }
+    Ok(())
 }
 
 /// Lines without comments, joined where one ends with a backslash.
@@ -176,14 +221,25 @@ fn entry(c: &mut Config, fields: &[String]) -> Result<(), String> {
             "chlim" => c.hop_limit = u8::try_from(num()?).map_err(|_| bad())?,
             "raflags" => {
                 let n = num().unwrap_or(0);
+                if n & 0x20 != 0 {
+                    return Err(format!("{f}: Mobile IPv6's home agents are not done"));
+                }
                 (c.managed, c.other) = (n & 0x80 != 0 || v.contains('m'), n & 0x40 != 0 || v.contains('o'));
                 c.preference = preference(v, n);
             }
             "rltime" => c.lifetime = Some(u16::try_from(num()?).ok().filter(|n| *n <= 9000).ok_or_else(bad)?),
             "rtime" => c.reachable = Some(num()?).filter(|n| *n <= 3_600_000).ok_or_else(bad)?,
             "retrans" => c.retrans = num()?,
-            "mtu" if v == "auto" => c.mtu = 0,
-            "mtu" => c.mtu = Some(num()?).filter(|n| *n == 0 || *n >= 1280).ok_or_else(bad)?,
+            "mtu" if v == "auto" => c.mtu = Mtu::Auto,
+            "mtu" => {
+                c.mtu = match num()? {
+                    0 => Mtu::Unsaid,
+                    n if n >= 1280 => Mtu::Of(n),
+                    _ => return Err(bad()),
+                }
+            }
+            "nolladdr" => c.no_link_address = true,
+            "clockskew" => c.skew = num()?,
             "addr" => {
                 v.parse::<Ipv6Addr>().map_err(|_| bad())?;
                 prefixes.push(which.into());
@@ -200,7 +256,9 @@ fn entry(c: &mut Config, fields: &[String]) -> Result<(), String> {
             "dnssl" => c.domains.extend(v.split(',').map(|d| d.trim().to_string())),
             "rdnssltime" | "dnsslltime" => c.names = Some(num()?),
             // Read with what they belong to.
-            "prefixlen" | "pinfoflags" | "vltime" | "pltime" | "rtplen" | "rtflags" | "rtltime" => {}
+            "prefixlen" | "pinfoflags" | "vltime" | "pltime" | "vltimedecr" | "pltimedecr" | "rtplen"
+            | "rtflags" | "rtltime" => {}
+            "hapref" | "hatime" => return Err(format!("{f}: Mobile IPv6's home agents are not done")),
             _ => return Err(format!("{f}: unknown field")),
         }
     }
@@ -223,6 +281,7 @@ fn entry(c: &mut Config, fields: &[String]) -> Result<(), String> {
         n @ 0..=128 => Ok(n as u8),
         _ => Err(format!("{kind}{which}: bad value")),
     };
+    let has = |kind: &str, which: &str| fields.iter().any(|f| *f == format!("{kind}{which}") || f == kind);
     let one = |which: &str, own: &Prefix| -> Result<Prefix, String> {
         let flags = of("pinfoflags", which);
         let n = flags.map_or(0xc0, |f| u32::from_str_radix(f.trim_start_matches("0x"), 16).unwrap_or(0));
@@ -235,6 +294,8 @@ fn entry(c: &mut Config, fields: &[String]) -> Result<(), String> {
             autonomous: letter('a', 0x40),
             valid: num("vltime", which, own.valid)?,
             preferred: num("pltime", which, own.preferred)?,
+            valid_runs: own.valid_runs || has("vltimedecr", which),
+            preferred_runs: own.preferred_runs || has("pltimedecr", which),
         })
     };
     c.own = one("", &c.own.clone())?;
@@ -289,7 +350,7 @@ mod tests {
                     :raflags=\"oh\":rltime#90:mtu#1400:rtprefix=\"2001:db8:9::\":rtplen#48:rtflags=\"l\":\\\n\
                     :rdnss=\"2001:db8::53,fe80::53\":dnssl=\"example.com\":\n";
         let c = parse(text, "wm0").unwrap();
-        assert_eq!((c.hop_limit, c.max, c.min, c.lifetime(), c.mtu), (61, 30, 10, 90, 1400));
+        assert_eq!((c.hop_limit, c.max, c.min, c.lifetime(), c.mtu), (61, 30, 10, 90, Mtu::Of(1400)));
         assert_eq!((c.managed, c.other, c.preference), (false, true, Preference::High));
         assert_eq!(c.prefixes.len(), 2);
         let p = &c.prefixes[1];
@@ -308,6 +369,17 @@ mod tests {
         let c = parse(text, "tapk0").unwrap();
         assert_eq!((c.hop_limit, c.prefixes.len(), c.lifetime()), (61, 0, 90));
         assert_eq!(parse("", "x").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn entries_take_in_others_and_flags_hold() {
+        let text = "base:chlim#7:mtu=auto:nolladdr:\nx:chlim#9:tc=base:addr=\"2001:db8::\":vltimedecr:clockskew#3:\na:tc=b:\nb:tc=a:\n";
+        let c = parse(text, "x").unwrap();
+        assert_eq!((c.hop_limit, c.mtu, c.no_link_address, c.skew), (9, Mtu::Auto, true, 3));
+        assert!(c.prefixes[0].valid_runs && !c.prefixes[0].preferred_runs);
+        assert!(parse(text, "a").unwrap_err().contains("in a circle"));
+        assert!(parse("x:tc=y:", "x").unwrap_err().contains("tc=y: no such entry"));
+        assert!(parse("x:hapref#1:", "x").unwrap_err().contains("home agents are not done"));
     }
 
     #[test]

@@ -1,47 +1,73 @@
 //! `rtadvd`: advertises this stack as a router (RFC 4861 section 6.2, RFC 4191, RFC 8106) on the interfaces that are named.
 //!
-//! By one raw ICMPv6 socket. Advertisements go out at random times between two limits, the first three soon; solicitations are
-//! answered to everybody, so that a flood of them makes one answer every three seconds at most. SIGTERM takes back what was said.
+//! By one raw ICMPv6 socket. Advertisements go out at random times between two limits, the first three soon, never two within three
+//! seconds; who asks with an address of its own is answered alone. Interfaces, their addresses and the switch of forwarding are looked at
+//! every second: what changed is told, what went is taken back. SIGHUP reads the configuration again, SIGTERM takes back what was said.
 
 mod conf;
+mod link;
+mod message;
+mod peers;
 
 use crate::dns::text_of;
 use crate::getopt;
 use crate::tool::{Failure, Outcome, Stack, ask, odd};
-use conf::{Config, Prefix, parse};
+use conf::parse;
 use iopkt_client::{Meta, RawSocket, Session};
-use iopkt_ctl::{IfKind, Ifconf, Reply, Request, iff, in6};
-use iopkt_wire::nd::{self, RouterAdvert, opt};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use iopkt_ctl::{IfKind, Ifconf, Reply, Request};
+use iopkt_sys::paths::Root;
+use iopkt_wire::nd::{self, RouterAdvert};
+use link::{FINAL, Link, source};
+use message::{Saying, shown};
+use std::fmt::Write;
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Usage, as `--help` prints it.
-pub const USAGE: &str = "usage: rtadvd [-Ddfs] [-c file] interface ...
+pub const USAGE: &str = "usage: rtadvd [-DdfRs] [-c file] [-M interface] [-p pidfile] interface ...
   -c  configuration (etc/rtadvd.conf under the stack's root, else /etc/rtadvd.conf; without: defaults)
-  -d, -D  say what is done   -f  (always so) stay in the foreground
+  -d, -D  say what is done   -f  (always so) stay in the foreground   -p  write the process's number there
   -s  only the prefixes of the configuration, none of the interface's addresses
-SOCK=/prefix selects the stack.";
+  -R, -M  router renumbering: is not done; a warning
+SIGHUP: read the configuration again; SIGUSR1: write what is advertised to run/rtadvd.dump. SOCK=/prefix selects the stack.";
 
 const ICMPV6: u8 = 58;
 const ROUTER_SOLICIT: u8 = 133;
-/// RFC 4861 section 10.
-const INITIAL: u32 = 3;
-const INITIAL_INTERVAL: u64 = 16;
-/// MAX_FINAL_RTR_ADVERTISEMENTS (RFC 4861 6.2.5): one may be lost.
-const FINAL: u32 = 3;
-/// Between two of them.
+const ROUTER_ADVERT: u8 = 134;
+/// `netinet/icmp6.h`.
+const ICMP6_FILTER: i32 = 1;
+/// Between two of the last ones.
 const FINAL_DELAY: Duration = Duration::from_millis(100);
-const MIN_DELAY: Duration = Duration::from_secs(3);
-const MAX_RA_DELAY_MS: u32 = 500;
+/// Between two looks at the interfaces.
+const LOOK: Duration = Duration::from_secs(1);
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// SIGTERM, SIGINT.
+    End,
+    /// SIGHUP.
+    Reload,
+    /// SIGUSR1.
+    Dump,
+}
 
 /// The command line.
 pub struct Options {
     file: Option<String>,
+    pidfile: Option<String>,
     talk: bool,
     fixed: bool,
+    renumber: bool,
     interfaces: Vec<String>,
+}
+
+fn place(name: &str) -> PathBuf {
+    Root::find().with_prefix(std::env::var_os("SOCK").unwrap_or_default(), name)
 }
 
 impl Options {
@@ -50,7 +76,7 @@ impl Options {
     /// # Errors
     /// Wrong usage.
     pub fn parse(args: &[String]) -> Result<Option<Options>, Failure> {
-        let f = getopt::parse("c:Ddfs", args).map_err(|e| Failure::usage(e, USAGE))?;
+        let f = getopt::parse("c:DdfM:p:Rs", args).map_err(|e| Failure::usage(e, USAGE))?;
         if f.has('?') {
             return Ok(None);
         }
@@ -59,39 +85,30 @@ impl Options {
         }
         Ok(Some(Options {
             file: f.value('c').map(str::to_string),
+            pidfile: f.value('p').map(str::to_string),
             talk: f.has('d') || f.has('D'),
             fixed: f.has('s'),
+            renumber: f.has('R') || f.has('M'),
             interfaces: f.rest,
         }))
     }
 
     fn text(&self) -> Result<String, Failure> {
-        let own = iopkt_sys::paths::Root::find()
-            .with_prefix(std::env::var_os("SOCK").unwrap_or_default(), "/etc/rtadvd.conf");
+        let own = place("/etc/rtadvd.conf");
         let path = match &self.file {
-            Some(f) => std::path::PathBuf::from(f),
+            Some(f) => PathBuf::from(f),
             None if own.is_file() => own,
             None => "/etc/rtadvd.conf".into(),
         };
         match std::fs::read_to_string(&path) {
             Ok(t) => Ok(t),
-            Err(e) if self.file.is_none() && e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(e) if self.file.is_none() && e.kind() == ErrorKind::NotFound => Ok(String::new()),
             Err(e) => Err(Failure::new(format!("{}: {e}", path.display()))),
         }
     }
 }
 
-/// One interface.
-struct Link {
-    name: String,
-    index: u32,
-    conf: Config,
-    sent: u32,
-    last: Option<Instant>,
-    next: Instant,
-}
-
-/// Runs until `stop` says so. `random` is below its argument.
+/// Runs until it is told to end. `random` is below its argument.
 ///
 /// # Errors
 /// No stack, no such interface, forwarding is off, the configuration is wrong, no permission.
@@ -99,7 +116,7 @@ pub fn run(
     s: &mut dyn Stack,
     session: &Session,
     o: &Options,
-    stop: &mut dyn FnMut() -> bool,
+    signal: &mut dyn FnMut() -> Option<Order>,
     random: &mut dyn FnMut(u32) -> u32,
 ) -> Outcome {
     let text = o.text()?;
@@ -110,58 +127,304 @@ pub fn run(
         if i.kind != IfKind::Ethernet {
             return Err(Failure::new(format!("{n}: is no Ethernet interface")));
         }
-        if conf.lifetime() > 0 && !forwarding(s)? {
+        if !forwarding(s)? && conf.lifetime() != 0 {
             return Err(Failure::new(format!(
-                "{n}: who does not forward is no default router: sysctl -w net.inet6.ip6.forwarding=1, or rltime#0"
+                "{n}: the stack does not forward, so it is no default router: sysctl -w net.inet6.ip6.forwarding=1, or rltime#0"
             )));
         }
-        links.push(Link { name: n.clone(), index: i.index, conf, sent: 0, last: None, next: Instant::now() });
+        links.push(Link::new(n, conf, Instant::now()));
     }
-    let sock = open(session, &links).map_err(Failure::new)?;
-    let mut buf = vec![0; 2048];
-    while !stop() {
-        let now = Instant::now();
-        for l in links.iter_mut().filter(|l| l.next <= now) {
-            if let Err(e) = advertise(s, &sock, l, o, false) {
-                // The interface may be down, or have no good address yet: the next one will go.
-                eprintln!("rtadvd: {}: {}", l.name, e.message);
+    if o.renumber {
+        eprintln!("rtadvd: -R, -M: router renumbering (RFC 2894) is not done");
+    }
+    let sock = open(session).map_err(Failure::new)?;
+    if let Some(p) = &o.pidfile {
+        std::fs::write(p, format!("{}\n", std::process::id()))
+            .map_err(|e| Failure::new(format!("{p}: {e}")))?;
+    }
+    let mut d = Daemon { s, sock, o, links, forwards: true, looked: None };
+    let r = d.serve(signal, random);
+    if let Some(p) = &o.pidfile {
+        let _ = std::fs::remove_file(p);
+    }
+    r.map(|()| 0)
+}
+
+struct Daemon<'a> {
+    s: &'a mut dyn Stack,
+    sock: RawSocket,
+    o: &'a Options,
+    links: Vec<Link>,
+    /// The stack forwards.
+    forwards: bool,
+    looked: Option<Instant>,
+}
+
+impl Daemon<'_> {
+    fn serve(
+        &mut self,
+        signal: &mut dyn FnMut() -> Option<Order>,
+        random: &mut dyn FnMut(u32) -> u32,
+    ) -> Result<(), Failure> {
+        let mut buf = vec![0; 2048];
+        loop {
+            match signal() {
+                Some(Order::End) => break,
+                Some(Order::Reload) => self.reload(),
+                Some(Order::Dump) => self.dump(),
+                None => {}
             }
-            l.sent += 1;
-            l.last = Some(now);
-            let spread =
-                u64::from(l.conf.min) * 1000 + u64::from(random((l.conf.max - l.conf.min) * 1000 + 1));
-            let most = if l.sent < INITIAL { INITIAL_INTERVAL * 1000 } else { u64::MAX };
-            l.next = now + Duration::from_millis(spread.min(most));
+            if self.looked.is_none_or(|t| t.elapsed() >= LOOK) {
+                self.looked = Some(Instant::now());
+                self.look()?;
+            }
+            self.speak(random);
+            self.hear(&mut buf, random)?;
         }
-        let next = links.iter().map(|l| l.next).min().unwrap_or(now);
+        // What is over is said (6.2.5).
+        for n in 0..FINAL {
+            if n > 0 {
+                std::thread::sleep(FINAL_DELAY);
+            }
+            for k in 0..self.links.len() {
+                if self.links[k].up {
+                    self.say(k, ALL_NODES, true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is due.
+    fn speak(&mut self, random: &mut dyn FnMut(u32) -> u32) {
+        let now = Instant::now();
+        for k in 0..self.links.len() {
+            if !self.links[k].up {
+                continue;
+            }
+            if self.links[k].next <= now {
+                self.say(k, ALL_NODES, false);
+                self.links[k].went(now, random);
+            }
+            for to in self.links[k].answers(now) {
+                self.say(k, to, false);
+            }
+        }
+    }
+
+    /// Looks at the interfaces, and whether we forward.
+    fn look(&mut self) -> Result<(), Failure> {
+        let on = forwarding(self.s)?;
+        if on != std::mem::replace(&mut self.forwards, on) {
+            // Who does not forward is no default router (6.2.5).
+            eprintln!("rtadvd: forwarding is {}", if on { "on" } else { "off: lifetime 0 is advertised" });
+            self.links.iter_mut().for_each(|l| l.hurry(Instant::now()));
+        }
+        for k in 0..self.links.len() {
+            let i = interface(self.s, &self.links[k].name).ok();
+            if let Some(i) = &i
+                && i.index != self.links[k].index
+            {
+                // New, or one that came back: groups go with an interface.
+                self.join(i).map_err(Failure::new)?;
+                self.links[k].index = i.index;
+            }
+            let l = &mut self.links[k];
+            if i.is_none() {
+                l.index = 0;
+            }
+            if l.look(i.as_ref(), self.o.fixed, Instant::now()) {
+                let why = match (&i, l.up) {
+                    (_, true) => "advertising",
+                    (None, _) => "it is gone",
+                    _ => "it is down, or has no good link-local address yet",
+                };
+                eprintln!("rtadvd: {}: {why}", l.name);
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&self, i: &Ifconf) -> Result<(), String> {
+        let mut req = ALL_ROUTERS.octets().to_vec();
+        req.extend(i.index.to_ne_bytes());
+        self.sock
+            .set_option(libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &req)
+            .map_err(|e| format!("{}: IPV6_JOIN_GROUP: {}", i.name, text_of(&e)))
+    }
+
+    /// SIGHUP. What is wrong is said, and the old configuration holds for that interface.
+    fn reload(&mut self) {
+        let text = match self.o.text() {
+            Ok(t) => t,
+            Err(e) => return eprintln!("rtadvd: {}; nothing is changed", e.message),
+        };
+        for l in &mut self.links {
+            match parse(&text, &l.name) {
+                Ok(c) => {
+                    let i = interface(self.s, &l.name).ok();
+                    l.reconfigure(c, i.as_ref(), self.o.fixed, Instant::now());
+                    eprintln!("rtadvd: {}: configured anew", l.name);
+                }
+                Err(e) => eprintln!("rtadvd: {e}; the old configuration of {} holds", l.name),
+            }
+        }
+    }
+
+    /// SIGUSR1: what is advertised, for a person.
+    fn dump(&self) {
+        let mut t = String::new();
+        for l in &self.links {
+            let c = &l.conf;
+            let _ = writeln!(
+                t,
+                "{}:\n  {}, {} advertisements sent, {} solicitations heard, {} advertisements of others\n  \
+                 interval {} to {} s, chlim {}, lifetime {}, M {}, O {}, preference {:?}, mtu {:?}",
+                l.name,
+                if l.up { "up" } else { "down" },
+                l.sent,
+                l.heard.0,
+                l.heard.1,
+                c.min,
+                c.max,
+                c.hop_limit,
+                if self.forwards { c.lifetime() } else { 0 },
+                c.managed,
+                c.other,
+                c.preference,
+                c.mtu
+            );
+            for p in shown(c, &l.own) {
+                let _ =
+                    writeln!(t, "  prefix {}/{} vltime {} pltime {}", p.addr, p.plen, p.valid, p.preferred);
+            }
+            for p in &l.gone.prefixes {
+                let _ = writeln!(t, "  prefix {}/{} taken back", p.addr, p.plen);
+            }
+            for r in &c.routes {
+                let _ = writeln!(t, "  route {}/{} ltime {}", r.addr, r.plen, r.lifetime);
+            }
+            for (what, list) in [
+                ("rdnss", c.servers.iter().map(Ipv6Addr::to_string).collect::<Vec<_>>()),
+                ("dnssl", c.domains.clone()),
+            ] {
+                if !list.is_empty() {
+                    let _ = writeln!(t, "  {what} {}, {} s", list.join(" "), c.names());
+                }
+            }
+        }
+        let path = place("/run/rtadvd.dump");
+        let written =
+            path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, t));
+        if let Err(e) = written {
+            eprintln!("rtadvd: {}: {e}", path.display());
+        }
+    }
+
+    /// Sends an advertisement; what goes wrong is said, and the next one is due in its time.
+    fn say(&mut self, k: usize, to: Ipv6Addr, last: bool) {
+        if let Err(e) = self.advertise(k, to, last) {
+            eprintln!("rtadvd: {}: {e}", self.links[k].name);
+        }
+    }
+
+    fn advertise(&mut self, k: usize, to: Ipv6Addr, last: bool) -> Result<(), String> {
+        let l = &self.links[k];
+        let i = interface(self.s, &l.name).map_err(|e| e.message)?;
+        let from = source(&i).ok_or("has no link-local address that is good")?;
+        let b = Saying {
+            conf: &l.conf,
+            iface: &i,
+            own: &l.own,
+            gone: &l.gone,
+            since: l.since,
+            no_router: last || !self.forwards,
+            last,
+        }
+        .emit();
+        if b.len() + 40 > i.mtu as usize {
+            return Err(format!(
+                "{} bytes do not fit a packet, and must not be cut (RFC 6980): say less",
+                b.len()
+            ));
+        }
+        let m = Meta {
+            peer: Some(SocketAddr::V6(SocketAddrV6::new(
+                to,
+                0,
+                0,
+                if iopkt_base::zone::is_scoped(&to) { i.index } else { 0 },
+            ))),
+            local: Some(from),
+            ifindex: i.index,
+            ttl: Some(255),
+            ..Meta::default()
+        };
+        self.sock.send_meta(&b, &m).map_err(|e| text_of(&e))?;
+        if self.o.talk {
+            eprintln!("rtadvd: {}: advertised {} bytes to {to}", l.name, b.len());
+        }
+        Ok(())
+    }
+
+    /// Waits for a message until something is due.
+    fn hear(&mut self, buf: &mut [u8], random: &mut dyn FnMut(u32) -> u32) -> Result<(), Failure> {
+        let now = Instant::now();
+        let next = self.links.iter().filter(|l| l.up).map(Link::deadline).min().unwrap_or(now + LOOK);
         let wait =
             next.saturating_duration_since(now).clamp(Duration::from_millis(1), Duration::from_millis(200));
-        sock.set_read_timeout(Some(wait)).map_err(|e| Failure::new(text_of(&e)))?;
-        match sock.recv_meta(&mut buf) {
-            Ok((n, m)) => solicited(&mut links, &buf[..n], &m, o, random),
-            Err(e) if crate::ping::passing(e.raw_os_error().unwrap_or(0)) => {}
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    std::io::ErrorKind::WouldBlock
-                        | std::io::ErrorKind::TimedOut
-                        | std::io::ErrorKind::Interrupted
-                ) => {}
-            Err(e) => return Err(Failure::new(text_of(&e))),
-        }
-    }
-    // What is over is said (6.2.5).
-    for n in 0..FINAL {
-        if n > 0 {
-            std::thread::sleep(FINAL_DELAY);
-        }
-        for l in &links {
-            if let Err(e) = advertise(s, &sock, l, o, true) {
-                eprintln!("rtadvd: {}: {}", l.name, e.message);
+        self.sock.set_read_timeout(Some(wait)).map_err(|e| Failure::new(text_of(&e)))?;
+        match self.sock.recv_meta(buf) {
+            Ok((n, m)) => {
+                self.input(&buf[..n], &m, random);
+                Ok(())
             }
+            Err(e) if crate::ping::passing(e.raw_os_error().unwrap_or(0)) => Ok(()),
+            Err(e)
+                if [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted]
+                    .contains(&e.kind()) =>
+            {
+                Ok(())
+            }
+            Err(e) => Err(Failure::new(text_of(&e))),
         }
     }
-    Ok(0)
+
+    fn input(&mut self, b: &[u8], m: &Meta, random: &mut dyn FnMut(u32) -> u32) {
+        let Some(SocketAddr::V6(from)) = m.peer else { return };
+        let ifindex = if m.ifindex != 0 { m.ifindex } else { from.scope_id() };
+        let Some(l) = self.links.iter_mut().find(|l| l.up && l.index == ifindex) else { return };
+        if b.len() < 8 || b[1] != 0 || m.ttl != Some(255) {
+            return;
+        }
+        let who = from.ip();
+        match b[0] {
+            ROUTER_SOLICIT => {
+                // From nobody, nothing may be said of who it is (6.1.1).
+                let odd = |x: Result<nd::Opt<'_>, ()>| {
+                    x.map_or(true, |x| matches!(x, nd::Opt::SourceLink(_)) && who.is_unspecified())
+                };
+                if !nd::options(&b[8..]).any(odd) {
+                    if self.o.talk {
+                        eprintln!("rtadvd: {}: {who} asks", l.name);
+                    }
+                    l.asked(*who, Instant::now(), random);
+                }
+            }
+            ROUTER_ADVERT if who.segments()[0] & 0xffc0 == 0xfe80 => {
+                let Some((ra, rest)) = RouterAdvert::parse([b[4], b[5], b[6], b[7]], &b[8..]) else { return };
+                l.heard.1 += 1;
+                let all = peers::differences(&l.conf, shown(&l.conf, &l.own), l.since, &ra, rest);
+                for d in all {
+                    let line = format!("{}: router {who} says otherwise: {d}", l.name);
+                    if l.is_news(&line) {
+                        eprintln!("rtadvd: {line}");
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 fn forwarding(s: &mut dyn Stack) -> Result<bool, Failure> {
@@ -179,9 +442,9 @@ fn interface(s: &mut dyn Stack, name: &str) -> Result<Ifconf, Failure> {
     }
 }
 
-fn open(session: &Session, links: &[Link]) -> Result<RawSocket, String> {
+fn open(session: &Session) -> Result<RawSocket, String> {
     let s = RawSocket::new(session, true, ICMPV6).map_err(|e| match e.kind() {
-        std::io::ErrorKind::PermissionDenied => {
+        ErrorKind::PermissionDenied => {
             "raw sockets are for root and the user that io-pkt runs as".to_string()
         }
         _ => format!("socket: {}", text_of(&e)),
@@ -196,138 +459,16 @@ fn open(session: &Session, links: &[Link]) -> Result<RawSocket, String> {
     ] {
         crate::ping::set(&s, what, level, name, v)?;
     }
-    for l in links {
-        let mut req = ALL_ROUTERS.octets().to_vec();
-        req.extend(l.index.to_ne_bytes());
-        s.set_option(level, libc::IPV6_ADD_MEMBERSHIP, &req)
-            .map_err(|e| format!("{}: IPV6_JOIN_GROUP: {}", l.name, text_of(&e)))?;
+    // Of all that ICMPv6 says, these two alone; a bit that is set keeps a type out (RFC 3542 3.2).
+    let mut filter = [0xff; 32];
+    for ty in [ROUTER_SOLICIT, ROUTER_ADVERT] {
+        let word = usize::from(ty / 32) * 4;
+        let bits = u32::from_ne_bytes([filter[word], filter[word + 1], filter[word + 2], filter[word + 3]]);
+        filter[word..word + 4].copy_from_slice(&(bits & !(1 << (ty % 32))).to_ne_bytes());
     }
+    s.set_option(ICMPV6.into(), ICMP6_FILTER, &filter)
+        .map_err(|e| format!("ICMP6_FILTER: {}", text_of(&e)))?;
     Ok(s)
-}
-
-/// A message came: a solicitation makes the next advertisement come sooner (6.2.6).
-fn solicited(links: &mut [Link], b: &[u8], m: &Meta, o: &Options, random: &mut dyn FnMut(u32) -> u32) {
-    let Some(SocketAddr::V6(from)) = m.peer else { return };
-    let ifindex = if m.ifindex != 0 { m.ifindex } else { from.scope_id() };
-    let good = b.len() >= 8
-        && b[0] == ROUTER_SOLICIT
-        && b[1] == 0
-        && m.ttl == Some(255)
-        && nd::options(&b[8..])
-            .all(|x| x.is_ok_and(|x| !matches!(x, nd::Opt::SourceLink(_)) || !from.ip().is_unspecified()));
-    let Some(l) = links.iter_mut().find(|l| good && l.index == ifindex) else { return };
-    if o.talk {
-        eprintln!("rtadvd: {}: {} asks", l.name, from.ip());
-    }
-    let soon = Instant::now() + Duration::from_millis(random(MAX_RA_DELAY_MS).into());
-    let least = l.last.map_or(soon, |t| soon.max(t + MIN_DELAY));
-    l.next = l.next.min(least);
-}
-
-/// Sends an advertisement to everybody on a link; `last`: that we are no router any more.
-fn advertise(s: &mut dyn Stack, sock: &RawSocket, l: &Link, o: &Options, last: bool) -> Result<(), Failure> {
-    let i = interface(s, &l.name)?;
-    if i.flags & iff::UP == 0 {
-        return Err(Failure::new("the interface is down"));
-    }
-    let usable = |a: &&iopkt_ctl::AddrInfo| {
-        matches!(a.addr, IpAddr::V6(x) if x.segments()[0] & 0xffc0 == 0xfe80)
-            && i.life(&a.addr).is_none_or(|f| f.flags & (in6::TENTATIVE | in6::DUPLICATED) == 0)
-    };
-    let from = i.addrs.iter().find(usable).map(|a| a.addr);
-    let from = from.ok_or_else(|| Failure::new("has no link-local address that is good"))?;
-    let b = message(&l.conf, &i, if o.fixed { Vec::new() } else { own(&i, &l.conf) }, last);
-    let m = Meta {
-        peer: Some(SocketAddr::V6(SocketAddrV6::new(ALL_NODES, 0, 0, l.index))),
-        local: Some(from),
-        ifindex: l.index,
-        ttl: Some(255),
-        ..Meta::default()
-    };
-    sock.send_meta(&b, &m).map_err(|e| Failure::new(text_of(&e)))?;
-    if o.talk {
-        eprintln!("rtadvd: {}: advertised {} bytes", l.name, b.len());
-    }
-    Ok(())
-}
-
-/// The networks of the interface's own addresses, for as long as those are good.
-fn own(i: &Ifconf, c: &Config) -> Vec<Prefix> {
-    let mut out: Vec<Prefix> = Vec::new();
-    for a in &i.addrs {
-        let IpAddr::V6(x) = a.addr else { continue };
-        let Some(life) = i.life(&a.addr) else { continue };
-        let never = in6::AUTOCONF | in6::DUPLICATED | in6::DETACHED;
-        if life.flags & never != 0 || x.segments()[0] & 0xffc0 == 0xfe80 || a.prefix_len == 128 {
-            continue;
-        }
-        let mask = if a.prefix_len == 0 { 0 } else { u128::MAX << (128 - u32::from(a.prefix_len)) };
-        let addr = Ipv6Addr::from(u128::from(x) & mask);
-        let valid = life.valid.unwrap_or(u32::MAX).min(c.own.valid);
-        let preferred = life.preferred.unwrap_or(u32::MAX).min(c.own.preferred).min(valid);
-        if !out.iter().any(|p| p.addr == addr && p.plen == a.prefix_len) {
-            out.push(Prefix { addr, plen: a.prefix_len, valid, preferred, ..c.own.clone() });
-        }
-    }
-    out
-}
-
-fn message(c: &Config, i: &Ifconf, own: Vec<Prefix>, last: bool) -> Vec<u8> {
-    let ra = RouterAdvert {
-        hop_limit: c.hop_limit,
-        managed: c.managed,
-        other: c.other,
-        preference: c.preference,
-        lifetime: if last { 0 } else { c.lifetime() },
-        reachable: c.reachable,
-        retrans: c.retrans,
-    };
-    let mut b = ra.emit();
-    nd::push_link(&mut b, opt::SOURCE_LINK, i.mac);
-    if c.mtu != 0 {
-        nd::push_mtu(&mut b, c.mtu.min(i.mtu));
-    }
-    let list = if c.prefixes.is_empty() { &own } else { &c.prefixes };
-    for p in list {
-        nd::push_prefix(
-            &mut b,
-            &nd::Prefix {
-                prefix: p.addr,
-                plen: p.plen,
-                on_link: p.on_link,
-                autonomous: p.autonomous,
-                valid: p.valid,
-                preferred: p.preferred,
-            },
-        );
-    }
-    for r in &c.routes {
-        nd::push_route(&mut b, r.addr, r.plen, r.preference, if last { 0 } else { r.lifetime });
-    }
-    let names = if last { 0 } else { c.names() };
-    if !c.servers.is_empty() {
-        nd::push_rdnss(&mut b, names, &c.servers);
-    }
-    if !c.domains.is_empty() {
-        push_domains(&mut b, names, &c.domains);
-    }
-    b
-}
-
-/// RFC 8106 5.2: names as DNS writes them, padded with zeros.
-fn push_domains(b: &mut Vec<u8>, lifetime: u32, domains: &[String]) {
-    let mut names = Vec::new();
-    for d in domains {
-        for l in d.split('.') {
-            names.push(l.len() as u8);
-            names.extend(l.bytes());
-        }
-        names.push(0);
-    }
-    names.resize(names.len().next_multiple_of(8), 0);
-    b.extend([opt::DNSSL, (1 + names.len() / 8) as u8, 0, 0]);
-    b.extend(lifetime.to_be_bytes());
-    b.extend(names);
 }
 
 #[cfg(test)]
@@ -337,38 +478,12 @@ mod tests {
     #[test]
     fn the_command_line() {
         let p = |s: &str| Options::parse(&s.split_whitespace().map(str::to_string).collect::<Vec<_>>());
-        let o = p("-ds -c x ecm0 ecm1").ok().flatten().expect("good");
+        let o = p("-ds -c x -p y ecm0 ecm1").ok().flatten().expect("good");
         assert!(o.talk && o.fixed && o.file.as_deref() == Some("x") && o.interfaces.len() == 2);
+        assert!(o.pidfile.as_deref() == Some("y") && !o.renumber);
+        assert!(p("-R -M ecm0 ecm0").ok().flatten().expect("good").renumber);
         for bad in ["", "-x ecm0", "-c"] {
             assert!(p(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_message_says_what_the_configuration_says() {
-        let i = crate::ifconfig::tests::wm0();
-        let c = parse("x:addr=\"2001:db8::\":rdnss=\"2001:db8::53\":dnssl=\"lan\":mtu#1400:rtprefix=\"2001:db8:9::\":rtplen#48:", "x")
-            .expect("good");
-        let read = |b: &[u8]| {
-            let (ra, rest) = RouterAdvert::parse([b[4], b[5], b[6], b[7]], &b[8..]).expect("one");
-            let o: Vec<String> = nd::options(rest).map(|o| format!("{:?}", o.expect("good"))).collect();
-            (ra, o.join("\n"))
-        };
-        let b = message(&c, &i, Vec::new(), false);
-        let (ra, o) = read(&b);
-        assert_eq!((ra.lifetime, ra.hop_limit), (1800, 64));
-        for want in [
-            "SourceLink",
-            "Mtu(1400)",
-            "prefix: 2001:db8::, plen: 64",
-            "Route { prefix: 2001:db8:9::, plen: 48",
-            "Rdnss { lifetime: 900",
-            "Dnssl { lifetime: 900",
-        ] {
-            assert!(o.contains(want), "{want}: {o}");
-        }
-        let b = message(&c, &i, Vec::new(), true);
-        let (ra, o) = read(&b);
-        assert!(ra.lifetime == 0 && o.contains("Rdnss { lifetime: 0"), "{o}");
     }
 }
