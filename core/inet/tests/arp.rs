@@ -319,14 +319,20 @@ fn floods_stay_within_the_limits() {
     h.addr("10.0.0.1", 8);
     let t = Instant::from_millis(20_000);
     h.turn(t, &mut vec![]);
+    let known = |h: &Host, a: &str| h.s.net.neigh.get(h.eth, a.parse().unwrap()).is_some();
+    // One that has answered us.
+    let s = h.udp("10.0.0.1:1000");
+    h.send(s, "10.0.0.9:9", b"x").unwrap();
+    h.turn(t, &mut vec![]);
+    h.feed(t, &arp(REPLY, PEER, "10.0.0.9", ME, "10.0.0.1", ME));
     // Strangers who ask: at most three quarters of the table.
     for i in 0..1000u32 {
         let spa = std::net::Ipv4Addr::from(0x0a01_0000 + i).to_string();
         h.feed(t, &arp(REQUEST, [2, 1, 0, 0, (i >> 8) as u8, i as u8], &spa, [0; 6], "10.0.0.1", BCAST));
     }
     assert_eq!(h.s.net.neigh.len(), 48);
+    assert!(known(&h, "10.1.3.231") && !known(&h, "10.1.0.0"), "the last of them are heard");
     // A program that scans: at most half of it unresolved, the rest of its packets dropped.
-    let s = h.udp("10.0.0.1:1000");
     for i in 0..1000u32 {
         let to = std::net::SocketAddr::from((std::net::Ipv4Addr::from(0x0a02_0000 + i), 9)).to_string();
         let _ = h.send(s, &to, b"x");
@@ -334,6 +340,10 @@ fn floods_stay_within_the_limits() {
     }
     assert!(h.s.net.neigh.len() <= 64 && h.s.net.neigh.held() <= 32);
     assert!(h.drops(Why::HoldQueueFull) >= 900);
+    assert!(known(&h, "10.0.0.9"), "who answered us is not forgotten for strangers");
+    // Its latest question is still open.
+    h.feed(t, &arp(REPLY, PEER, "10.2.3.231", ME, "10.0.0.1", ME));
+    assert!(known(&h, "10.2.3.231"));
     // And it gets over it.
     for s in 1..6 {
         h.turn(t + Duration::from_secs(s), &mut vec![]);

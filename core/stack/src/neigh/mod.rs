@@ -9,12 +9,13 @@
 //! The cache never sends. It queues [`Solicit`]s and [`Unreachable`]s that the domain of the family takes with
 //! [`Neighbours::next_solicit`] and [`Neighbours::next_unreachable`].
 //!
-//! Limits: entries (`Config::max_neighbours`), half of them unresolved at most; packets held per entry
-//! (`Config::neighbour_hold`) and altogether (four per entry allowed).
+//! Limits: entries (`Config::max_neighbours`), half of them unresolved at most, and who goes when they are reached (`room.rs`);
+//! packets held per entry (`Config::neighbour_hold`) and altogether (four per entry allowed).
 
 mod list;
 mod nd;
 mod proxy;
+mod room;
 mod timers;
 mod times;
 
@@ -30,6 +31,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use iopkt_base::{Duration, Instant, Keyed};
 use iopkt_mbuf::{Mbuf, flags};
+use room::{RANKS, Rank};
 
 /// How long the answer about the neighbour that was asked for last is given again without a look at the table: what
 /// `used` of its entry may lag behind.
@@ -57,8 +59,11 @@ pub(crate) struct Entry {
     pub confirmed: Instant,
     pub used: Instant,
     tries: u8,
-    /// When its timer fires; it is in `timers` with this time.
+    /// It has answered us at least once.
+    proven: bool,
+    /// When its timer fires; it is in the timers of this rank with this time.
     timer: Instant,
+    rank: Rank,
     pub held: VecDeque<Mbuf>,
 }
 
@@ -109,11 +114,11 @@ pub struct Learned {
 /// The cache.
 pub struct Neighbours {
     pub(crate) map: KeyedMap<Key, Entry>,
-    timers: BTreeSet<(Instant, Key)>,
+    /// By rank; entries that never go are in none.
+    timers: [BTreeSet<(Instant, Key)>; RANKS],
     solicits: VecDeque<Solicit>,
     unreachable: VecDeque<Unreachable>,
     lost: VecDeque<Key>,
-    pub(crate) incomplete: usize,
     pub(crate) held: usize,
     /// The neighbour that was asked for last, its address, and until when that holds if no entry changes.
     pub(crate) recent: Option<(Key, [u8; 6], Instant)>,
@@ -128,11 +133,10 @@ impl Neighbours {
     pub fn new(secret: &Keyed) -> Neighbours {
         Neighbours {
             map: KeyedMap::with_hasher(KeyedState::new(secret, "neighbours")),
-            timers: BTreeSet::new(),
+            timers: Default::default(),
             solicits: VecDeque::new(),
             unreachable: VecDeque::new(),
             lost: VecDeque::new(),
-            incomplete: 0,
             held: 0,
             recent: None,
             proxies: BTreeMap::new(),
@@ -219,7 +223,7 @@ impl Neighbours {
 
     fn hold(&mut self, cx: &mut Cx, key: Key, m: Mbuf) {
         if !self.map.contains_key(&key) {
-            if self.incomplete >= cx.cfg.max_neighbours / 2 || !self.make_room(cx) {
+            if !self.room_to_ask(cx) {
                 cx.drop(m, Why::HoldQueueFull);
                 return;
             }
@@ -251,32 +255,12 @@ impl Neighbours {
             confirmed: now,
             used: now,
             tries: 1,
+            proven: false,
             timer: Instant::FAR,
+            rank: Rank::Heard,
             held: VecDeque::new(),
         };
-        self.incomplete += usize::from(state == State::Incomplete);
         self.map.insert(key, e);
-    }
-
-    /// Makes sure that one more entry may be added: at the limit the entry whose timer would have fired first
-    /// goes, unless it is unresolved or permanent.
-    fn make_room(&mut self, cx: &mut Cx) -> bool {
-        if self.map.len() < cx.cfg.max_neighbours {
-            return true;
-        }
-        let victim = self
-            .timers
-            .iter()
-            .take(64)
-            .map(|t| t.1)
-            .find(|k| self.map.get(k).is_some_and(|e| e.state != State::Incomplete && !e.permanent));
-        match victim {
-            Some(k) => {
-                self.remove(cx, k, Why::NoNeighbour);
-                true
-            }
-            None => false,
-        }
     }
 
     /// A neighbour's address was heard.
@@ -285,9 +269,8 @@ impl Neighbours {
         let key = (ifindex, ip);
         let mut out = Learned::default();
         if !self.map.contains_key(&key) {
-            // An answer that nobody asked for makes no entry, and strangers who ask fill at most three
-            // quarters of the table: the rest is for those whom we want to reach.
-            if how != Learn::Asked || self.map.len() >= cx.cfg.max_neighbours / 4 * 3 {
+            // An answer that nobody asked for makes no entry.
+            if how != Learn::Asked || !self.room_to_hear(cx) {
                 return out;
             }
             self.insert(key, cx.now, State::Stale);
@@ -298,11 +281,11 @@ impl Neighbours {
             return out;
         }
         let changed = e.state != State::Reachable || e.mac != mac;
-        if e.state == State::Incomplete {
-            self.incomplete -= 1;
-        } else if e.mac != mac && e.mac != [0; 6] {
+        if e.state != State::Incomplete && e.mac != mac && e.mac != [0; 6] {
             out.moved_from = Some(e.mac);
         }
+        // Who has another address now is another until it answers.
+        e.proven = how == Learn::Answer || (e.proven && e.mac == mac);
         e.mac = mac;
         e.confirmed = cx.now;
         e.state = State::Reachable;
@@ -323,6 +306,7 @@ impl Neighbours {
             && matches!(e.state, State::Reachable | State::Stale | State::Delay | State::Probe)
         {
             e.confirmed = now;
+            e.proven = true;
             e.state = State::Reachable;
             let at = now + KEEP;
             self.arm(key, at);
@@ -346,7 +330,7 @@ impl Neighbours {
         }
         let e = self.map.get_mut(&key)?;
         e.permanent = false;
-        let out = self.learn(cx, key.0, key.1, mac, Learn::Announced);
+        let out = self.learn(cx, key.0, key.1, mac, Learn::Answer);
         let e = self.map.get_mut(&key)?;
         e.permanent = permanent;
         e.published = published;
@@ -364,7 +348,7 @@ impl Neighbours {
 
     /// Asks who has an address that nobody sends to yet; nothing when the answer is known, asked for, or there is no room.
     pub fn ask(&mut self, cx: &mut Cx, key: Key) {
-        if !self.map.contains_key(&key) && self.incomplete < cx.cfg.max_neighbours / 2 && self.make_room(cx) {
+        if !self.map.contains_key(&key) && self.room_to_ask(cx) {
             self.begin(cx, key);
         }
     }
@@ -387,9 +371,8 @@ impl Neighbours {
         self.recent = None;
         let Some(e) = self.map.remove(&key) else { return false };
         if e.timer != Instant::FAR {
-            self.timers.remove(&(e.timer, key));
+            self.timers[e.rank as usize].remove(&(e.timer, key));
         }
-        self.incomplete -= usize::from(e.state == State::Incomplete);
         self.held -= e.held.len();
         for m in e.held {
             cx.drop(m, why);

@@ -8,14 +8,13 @@ use iopkt_mbuf::Mbuf;
 
 impl Neighbours {
     /// A neighbour said its link-level address in passing: in a solicitation, a router's message, a redirect. Makes an entry
-    /// while three quarters of the table are not full; a new or changed one is stale.
+    /// (at the limit for strangers in the place of another one); a new or changed one is stale.
     pub fn heard(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, mac: [u8; 6]) -> Learned {
         self.recent = None;
         let key = (ifindex, ip);
         let mut out = Learned::default();
         let Some(e) = self.map.get_mut(&key) else {
-            // Strangers fill at most three quarters of the table (RFC 6583 7.1): the rest is for those whom we want to reach.
-            if self.map.len() < cx.cfg.max_neighbours / 4 * 3 {
+            if self.room_to_hear(cx) {
                 self.insert(key, cx.now, State::Stale);
                 if let Some(e) = self.map.get_mut(&key) {
                     e.mac = mac;
@@ -85,7 +84,8 @@ impl Neighbours {
 
     fn settle(&mut self, cx: &Cx, key: crate::neigh::Key, mac: [u8; 6], state: State, out: &mut Learned) {
         let Some(e) = self.map.get_mut(&key) else { return };
-        self.incomplete -= usize::from(e.state == State::Incomplete);
+        // Who has another address now is another until it answers.
+        e.proven = state == State::Reachable || (e.proven && e.mac == mac);
         e.mac = mac;
         e.state = state;
         if state == State::Reachable {

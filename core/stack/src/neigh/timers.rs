@@ -7,21 +7,23 @@ use crate::cx::Cx;
 use iopkt_base::Instant;
 
 impl Neighbours {
+    /// Sets an entry's timer, and puts it where it belongs: call it whenever the state has changed.
     pub(crate) fn arm(&mut self, key: Key, at: Instant) {
         if let Some(e) = self.map.get_mut(&key) {
             if e.timer != Instant::FAR {
-                self.timers.remove(&(e.timer, key));
+                self.timers[e.rank as usize].remove(&(e.timer, key));
             }
             e.timer = at;
+            e.rank = e.rank();
             if at != Instant::FAR {
-                self.timers.insert((at, key));
+                self.timers[e.rank as usize].insert((at, key));
             }
         }
     }
 
     /// Does what is due.
     pub fn tick(&mut self, cx: &mut Cx) {
-        while let Some((at, key)) = self.timers.first().copied()
+        while let Some((at, key)) = self.first_timer()
             && at <= cx.now
         {
             self.fire(cx, key);
@@ -33,7 +35,7 @@ impl Neighbours {
         let t = self.times_of(&key);
         let Some(e) = self.map.get_mut(&key) else {
             // Cannot be: entry and timer go together. Taking the timer away keeps the turn finite all the same.
-            self.timers.retain(|t| t.1 != key);
+            self.timers.iter_mut().for_each(|l| l.retain(|t| t.1 != key));
             return;
         };
         match e.state {
@@ -86,6 +88,6 @@ impl Neighbours {
 
     /// When [`Neighbours::tick`] wants to be called next.
     pub fn deadline(&self) -> Instant {
-        self.timers.first().map_or(Instant::FAR, |t| t.0)
+        self.first_timer().map_or(Instant::FAR, |t| t.0)
     }
 }
