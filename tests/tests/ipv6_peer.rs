@@ -42,7 +42,7 @@ fn neighbours_answer_each_other() {
     assert!(text.contains(&far), "{text}");
     let (code, why) = lab.sh_fails("ping6 -c 1 fe80::77");
     assert!(code == 2 && why.contains("which interface?"), "{code} {why}");
-    assert_eq!(lab.sh_fails("ping6 -c 1 -W 1 -q 2001:db8::99").0, 1);
+    assert_eq!(lab.sh_fails("ping6 -c 1 -x 1 -q 2001:db8::99").0, 1);
     // A port that is closed, both ways.
     let probe = "import socket,sys\ns=socket.socket(socket.AF_INET6,socket.SOCK_DGRAM)\ns.settimeout(5)\n\
                  s.connect((sys.argv[1],9))\ns.send(b'x')\n\

@@ -187,6 +187,71 @@ fn the_way_to_a_host() {
 }
 
 #[test]
+fn ping6_as_its_manual_says() {
+    let mut lab = Lab::new("v6ping6");
+    let _ns = start(&mut lab);
+    lab.sh("ifconfig tapk0 inet6 2001:db8::2 prefixlen 64 -tentative");
+    lab.wait(MINUTE, "ping6 -c 1 2001:db8::1");
+    let created = |lab: &Lab| lab.sh("netstat -s -p ip6 | sed -n 's/^.\\([0-9]*\\) fragments created/\\1/p'");
+    // Cut for the way, never for the smallest MTU.
+    assert!(
+        lab.sh("ping6 -m -c 1 -s 1300 2001:db8::1")
+            .contains("1308 bytes from 2001:db8::1, icmp_seq=0 hlim=64")
+    );
+    assert_eq!(created(&lab), "0\n");
+    lab.sh("ping6 -c 1 -s 2000 2001:db8::1");
+    assert_eq!(created(&lab), "2\n");
+    let (code, out) = lab.sh_fails("ping6 -D -c 1 -s 2000 -q 2001:db8::1 2>&1");
+    assert!(code == 2 && !out.contains("bytes from"), "{code} {out}");
+    assert!(lab.sh("ping6 -l 3 -c 3 -q 2001:db8::1").contains("3 packets transmitted, 3 packets received"));
+    assert!(lab.sh("ping6 -f -c 20 2001:db8::1").contains("20 packets transmitted, 20 packets received"));
+    assert!(lab.sh("ping6 -d -b 30000 -h 3 -z 32 -o 2001:db8::1").contains("1 packets received"));
+    // The deadline counts all in all.
+    let (code, _) = lab.sh_fails("ping6 -X 1 -q 2001:db8::77");
+    assert!(code == 1 || code == 2);
+    for (words, why) in [
+        ("-g 2001:db8::9 ::1", "IPV6_NEXTHOP"),
+        ("-P x ::1", "IPsec"),
+        ("-R ::1", "reachability"),
+        ("2001:db8::9 ::1", "RFC 5095"),
+        ("-c 0 ::1", "bad value"),
+    ] {
+        let (code, text) = lab.sh_fails(&format!("ping6 {words}"));
+        assert!(code == 2 && text.contains(why), "{words}: {text}");
+    }
+}
+
+#[test]
+fn nodes_are_asked_for_names_and_addresses() {
+    let mut lab = Lab::new("v6nodeinfo");
+    let _ns = start(&mut lab);
+    lab.sh("ifconfig tapk0 inet6 2001:db8::2 prefixlen 64 -tentative");
+    let host = lab.sh("sysctl -n kern.hostname");
+    let host = host.trim();
+    for (form, to) in [("-w", "::1"), ("-W", "::1"), ("-w", "2001:db8::2")] {
+        let out = lab.sh(&format!("ping6 -c 1 {form} {to}"));
+        assert!(out.contains(&format!(" bytes from {to}: {host}\n")), "{form} {to}: {out}");
+    }
+    // By the name's group, in both forms.
+    for n in ["-N", "-NN"] {
+        let out = lab.sh(&format!("ping6 -c 1 {n} -w -I tapk0 {host}"));
+        assert!(out.contains("%tapk0: ") && out.contains(&format!(": {host}\n")), "{out}");
+    }
+    assert!(
+        lab.sh("ping6 -c 1 -t ::1").contains(": answers NOOP, supported types, DNS name, node addresses\n")
+    );
+    assert!(
+        lab.sh("ping6 -c 1 -a ag 2001:db8::2").contains(": refused\n"),
+        "NetBSD's default tells names alone"
+    );
+    lab.sh("sysctl -w net.inet6.icmp6.nodeinfo=3");
+    assert!(lab.sh("ping6 -c 1 -a ag 2001:db8::2").contains("\n  2001:db8::2 (TTL=infty)\n"));
+    assert!(lab.sh("netstat -s -p icmp6").contains("node information reply: "));
+    lab.sh("sysctl -w net.inet6.icmp6.nodeinfo=0");
+    assert_eq!(lab.sh_fails("ping6 -c 1 -x 1 -w ::1").0, 1);
+}
+
+#[test]
 fn a_modem_s_network_configures_ecm0() {
     let mut lab = Lab::new("v6ecm");
     let ns = Netns::new();

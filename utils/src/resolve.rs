@@ -49,7 +49,7 @@ pub fn host6(x: &mut dyn Exchange, name: &str) -> Result<(Ipv6Addr, Option<Strin
 pub struct Names<'a> {
     session: &'a Session,
     conf: Option<Conf>,
-    known: HashMap<Ipv4Addr, Option<String>>,
+    known: HashMap<IpAddr, Option<String>>,
 }
 
 impl<'a> Names<'a> {
@@ -63,17 +63,17 @@ impl<'a> Names<'a> {
     }
 
     /// `name (address)`, or the address alone.
-    pub fn of(&mut self, a: Ipv4Addr) -> String {
+    pub fn of(&mut self, a: IpAddr) -> String {
         self.name(a).map_or_else(|| a.to_string(), |n| format!("{n} ({a})"))
     }
 
     /// The name, if there is one.
-    pub fn name(&mut self, a: Ipv4Addr) -> Option<String> {
+    pub fn name(&mut self, a: IpAddr) -> Option<String> {
         let conf = self.conf.as_ref()?;
         if let Some(n) = self.known.get(&a) {
             return n.clone();
         }
-        let mut n = host_of(a.into());
+        let mut n = host_of(a);
         if n.is_none() && !conf.servers.is_empty() {
             match dns::name_of(&mut dns::Net(self.session), conf, a) {
                 Ok(found) => n = found,

@@ -163,7 +163,7 @@ fn run_ping(args: &[String]) -> Outcome {
             Some(_) => Some(ping::Signal::Stop),
             None => None,
         },
-        name: &mut |a| names.of(a),
+        name: &mut |a| names.of(a.into()),
         random: &mut |b| {
             // Without randomness the default data does as well.
             let _ = iopkt_sys::random::fill(b);
@@ -176,13 +176,19 @@ fn run_ping6(args: &[String]) -> Outcome {
     let fail = |message: String| Failure { message, code: 2 };
     let Some(o) = ping6::Options::parse(args)? else { return print(&format!("{}\n", ping6::USAGE)) };
     let conn = Conn::open().map_err(fail)?;
-    let (to, zone) = resolve::host6(&mut dns::Net(conn.session()), &o.host).map_err(fail)?;
+    let (to, zone) = if o.group > 0 {
+        (ping6::group_of(&o).map_err(fail)?, None)
+    } else {
+        resolve::host6(&mut dns::Net(conn.session()), &o.host).map_err(fail)?
+    };
     let ifname = zone.as_deref().or(o.interface.as_deref());
     let scope = ping6::scope(conn.session(), to, ifname).map_err(fail)?;
     // Ctrl-C ends it with the summary.
     let signals = iopkt_sys::signal::Signals::new(&[libc::SIGINT]).ok();
     let mut stop = || signals.as_ref().is_some_and(|s| s.next().is_some());
-    ping6::run(conn.session(), &o, (to, ifname, scope), &mut stop)
+    let mut names = resolve::Names::new(conn.session(), !o.names);
+    let mut w = ping6::World { stop: &mut stop, name: &mut |a| names.name(a.into()) };
+    ping6::run(conn.session(), &o, (to, ifname, scope), &mut w)
 }
 
 fn run_traceroute(args: &[String]) -> Outcome {
@@ -193,5 +199,5 @@ fn run_traceroute(args: &[String]) -> Outcome {
     let to = resolve::host(&mut dns::Net(conn.session()), &o.host).map_err(Failure::new)?;
     let mut net = traceroute::Net::open(conn.session(), &o, to).map_err(Failure::new)?;
     let mut names = resolve::Names::new(conn.session(), o.numeric);
-    traceroute::run(&mut net, &o, to, &mut |a| names.name(a))
+    traceroute::run(&mut net, &o, to, &mut |a| names.name(a.into()))
 }

@@ -17,13 +17,13 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 /// Usage, as `--help` prints it.
-pub const USAGE: &str = "usage: traceroute6 [-Inrv] [-f firsthop] [-i interface] [-m hoplimit] [-p port] [-q probes]
-                   [-s source] [-w seconds] [--json] host [datalen]
+pub const USAGE: &str = "usage: traceroute6 [-dIlnrUv] [-f firsthop] [-i interface] [-m hoplimit] [-p port] [-q probes]
+                   [-s source] [-t tclass] [-w seconds] [--json] host [datalen]
   -f  begin with this hop limit (default 1)   -m  end with it (default 30)
   -q  probes for each (default 3)   -w  wait so long for an answer (default 5)
-  -p  first UDP port (default 33434)   -I  ICMPv6 echo instead of UDP
+  -p  first UDP port (default 33434)   -I  ICMPv6 echo instead of UDP   -U  UDP (the default)
   -s  from this address   -i  through this interface   -r  only to hosts on the link
-  -v  show other ICMPv6 that comes   -n  (always so) addresses, not names
+  -v  show other ICMPv6 that comes   -n  addresses, not names   -l  both   -t  traffic class   -d  SO_DEBUG
 Behind a time: !N no route, !P prohibited, !S beyond the scope, !A address unreachable, !B too big, !H next header not known,
 !<n> another code, ! a hop limit of 1 or less.
 SOCK=/prefix selects the stack.";
@@ -41,6 +41,11 @@ pub struct Options {
     source: Option<Ipv6Addr>,
     interface: Option<String>,
     dontroute: bool,
+    debug: bool,
+    class: Option<u8>,
+    numeric: bool,
+    /// Names with their addresses.
+    both: bool,
     verbose: bool,
     json: bool,
     len: usize,
@@ -53,9 +58,15 @@ impl Options {
     /// # Errors
     /// Wrong usage.
     pub fn parse(args: &[String]) -> Result<Option<Options>, Failure> {
-        let f = getopt::parse("f:Ii:m:np:q:rs:vw:", args).map_err(|e| Failure::usage(e, USAGE))?;
+        let f = getopt::parse("df:g:Ii:lm:np:q:rs:t:Uvw:", args).map_err(|e| Failure::usage(e, USAGE))?;
         if f.has('?') {
             return Ok(None);
+        }
+        if f.has('g') {
+            return Err(Failure::new("-g: routing headers of type 0 are not sent (RFC 5095)"));
+        }
+        if f.has('I') && f.has('U') {
+            return Err(Failure::usage("-I and -U exclude each other", USAGE));
         }
         let (host, len) = match f.rest.as_slice() {
             [h] => (h, None),
@@ -93,6 +104,13 @@ impl Options {
             source,
             interface: f.value('i').map(str::to_string),
             dontroute: f.has('r'),
+            debug: f.has('d'),
+            class: match f.value('t') {
+                None => None,
+                Some(v) => Some(v.parse().map_err(|_| bad('t', v))?),
+            },
+            numeric: f.has('n'),
+            both: f.has('l'),
             verbose: f.has('v'),
             json: f.has('J'),
             len,
@@ -186,13 +204,15 @@ fn open(session: &Session, o: &Options, at: SocketAddrV6, ifname: Option<&str>) 
             r.map_err(|e| format!("{i}: {}", text_of_if(&e)))?;
         }
     }
-    if o.dontroute {
-        let on = 1i32.to_ne_bytes();
-        for r in [
-            out.set_option(libc::SOL_SOCKET, libc::SO_DONTROUTE, &on),
-            icmp.set_option(libc::SOL_SOCKET, libc::SO_DONTROUTE, &on),
-        ] {
-            r.map_err(|e| format!("SO_DONTROUTE: {}", text_of(&e)))?;
+    let (sock, v6) = (libc::SOL_SOCKET, libc::IPPROTO_IPV6);
+    for (what, level, name, v) in [
+        ("SO_DONTROUTE", sock, libc::SO_DONTROUTE, o.dontroute.then_some(1)),
+        ("SO_DEBUG", sock, libc::SO_DEBUG, o.debug.then_some(1)),
+        ("IPV6_TCLASS", v6, libc::IPV6_TCLASS, o.class.map(i32::from)),
+    ] {
+        let Some(v) = v.map(i32::to_ne_bytes) else { continue };
+        for r in [out.set_option(level, name, &v), icmp.set_option(level, name, &v)] {
+            r.map_err(|e| format!("{what}: {}", text_of(&e)))?;
         }
     }
     // What has no route fails here, not three probes later.
@@ -261,6 +281,7 @@ pub fn run(session: &Session, o: &Options) -> Outcome {
         eprintln!("traceroute6 to {} ({t}) from {s}, {} hops max, {len} byte packets", o.host, o.hops.1);
     }
     let say = |t: &str| if o.json { Ok(()) } else { print(t).map(drop) };
+    let mut names = resolve::Names::new(session, o.numeric);
     let (mut buf, mut seq, mut doc) = (vec![0; 65_536], 0u16, Vec::new());
     for hops in o.hops.0..=o.hops.1 {
         say(&format!("{hops:2} "))?;
@@ -301,7 +322,11 @@ pub fn run(session: &Session, o: &Options) -> Outcome {
             };
             if last != Some(from) {
                 last = Some(from);
-                say(&format!(" {}", shown(from)))?;
+                say(&match names.name(from.into()) {
+                    Some(n) if o.both => format!(" {n} ({})", shown(from)),
+                    Some(n) => format!(" {n}"),
+                    None => format!(" {}", shown(from)),
+                })?;
             }
             let flag = match what {
                 Said::Exceeded => String::new(),
@@ -313,7 +338,7 @@ pub fn run(session: &Session, o: &Options) -> Outcome {
             dead += u32::from(matches!(what, Said::Dead(..)));
             let space = if flag.is_empty() { "" } else { " " };
             say(&format!("  {ms:.3} ms{space}{flag}"))?;
-            probes.push(serde_json::json!({ "address": shown(from), "name": null, "ms": ms, "ttl": ttl, "flag": flag }));
+            probes.push(serde_json::json!({ "address": shown(from), "name": names.name(from.into()), "ms": ms, "ttl": ttl, "flag": flag }));
         }
         say("\n")?;
         doc.push(serde_json::json!({ "ttl": hops, "probes": probes }));
@@ -338,12 +363,25 @@ mod tests {
 
     #[test]
     fn the_command_line() {
-        let o = p("-I -f 2 -m 9 -q 1 -w 0.5 -p 4000 -s fe80::1%ecm0 -i ecm0 ::1 100")
+        let o = p("-I -f 2 -m 9 -q 1 -w 0.5 -p 4000 -s fe80::1%ecm0 -i ecm0 -t 32 -l -d ::1 100")
             .ok()
             .flatten()
             .expect("good");
         assert_eq!((o.hops, o.probes, o.port, o.icmp, o.len), ((2, 9), 1, 4000, true, 100));
-        for bad in ["", "-f 0 x", "-m 256 x", "-f 9 -m 8 x", "x y", "x 1 2", "-s 10.1 x", "-w 0 x", "-g x"] {
+        assert_eq!((o.class, o.both, o.debug, o.numeric), (Some(32), true, true, false));
+        for bad in [
+            "",
+            "-f 0 x",
+            "-m 256 x",
+            "-f 9 -m 8 x",
+            "x y",
+            "x 1 2",
+            "-s 10.1 x",
+            "-w 0 x",
+            "-g x y",
+            "-I -U x",
+            "-t 256 x",
+        ] {
             assert!(p(bad).is_err(), "{bad}");
         }
         assert!(matches!(p("--help"), Ok(None)));

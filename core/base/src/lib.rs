@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod errno;
+pub mod md5;
 mod rng;
 mod time;
 pub mod zone;

@@ -154,7 +154,7 @@ pub const VARIABLES: &[Variable] = &[
     ro("net.inet6.icmp6.nd6_prune", "Seconds between looks at what is over"),
     ro("net.inet6.icmp6.nd6_umaxtries", "Questions to a neighbour before it is given up"),
     ro("net.inet6.icmp6.nd6_useloopback", "Own addresses are reached through lo0"),
-    ro("net.inet6.icmp6.nodeinfo", "Answer node information queries"),
+    rw("net.inet6.icmp6.nodeinfo", "Answer node information queries: 1 for the name, 2 for the addresses"),
     rw("net.inet6.icmp6.rediraccept", "Believe redirects"),
     rw("net.inet6.icmp6.redirtimeout", "Seconds that a route made by a redirect lives"),
     rw("net.inet6.ip6.accept_rtadv", "Believe router advertisements"),

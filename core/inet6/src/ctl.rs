@@ -40,6 +40,7 @@ impl Inet6 {
         let believed = self.t.accept_rtadv && !was.0;
         let r = self.t.sysctl(name, value);
         self.set_forwarding(l, was.0);
+        self.name_groups(l);
         if !believed && self.t.accept_rtadv && !self.t.forwarding {
             self.solicit_all(l);
         }

@@ -1,6 +1,6 @@
 //! ICMPv6 input (RFC 4443): echo, errors about our packets; Neighbour Discovery and MLD are handed on.
 //!
-//! Node information queries are not answered. Every good message is shown to raw and ping sockets too.
+//! Every good message is shown to raw and ping sockets too.
 
 use crate::input::Packet;
 use crate::{Inet6, Stat6, errors};
@@ -32,6 +32,7 @@ impl Inet6 {
             // Nobody who is on the link cuts them; who is not would pass what looks at frames (RFC 6980 5).
             ty::ROUTER_SOLICIT..=ty::REDIRECT if p.cut => self.cut_discovery(h.ty),
             ty::ECHO => return self.reflect(l, info, &h, m),
+            ty::NODE_QUERY => return self.node_query(l, info, m),
             ty::NEIGHBOR_SOLICIT => self.ns_input(l, p, &h, hl, &m),
             ty::NEIGHBOR_ADVERT => self.na_input(l, p, &h, hl, &m),
             ty::ROUTER_ADVERT => self.ra_input(l, p, &h, hl, &m),

@@ -26,6 +26,7 @@ mod input;
 mod link;
 mod mld;
 mod nd;
+mod nodeinfo;
 mod output;
 mod reass;
 mod redirect;
@@ -74,6 +75,7 @@ pub struct Inet6 {
     mld: Mld,
     routers: Routers,
     redirects: Redirects,
+    nodeinfo: nodeinfo::NodeInfo,
     dns: dns::Dns,
     ifs: BTreeMap<u32, settings::NdIf>,
     /// Interfaces that are `disabled`.
@@ -110,6 +112,7 @@ impl Inet6 {
             mld: Mld::default(),
             routers: Routers::default(),
             redirects: Redirects::default(),
+            nodeinfo: nodeinfo::NodeInfo::default(),
             dns: dns::Dns::default(),
             ifs: BTreeMap::new(),
             disabled: BTreeSet::new(),
@@ -147,6 +150,7 @@ impl Inet6 {
         if self.t.forwarding {
             self.router_groups(l, i, true);
         }
+        self.name_groups_of(l, i);
         if i == LO0 {
             let own = |a: Ipv6Addr, plen| IfAddr {
                 addr: IpAddr::V6(zone::embed(a, i)),
@@ -163,6 +167,8 @@ impl Inet6 {
 
     /// An interface or its link went up or down.
     fn link_changed(&mut self, l: &mut Layers<'_>, i: u32) {
+        // By the time that an interface is used, the host has its name.
+        self.name_groups(l);
         let Some(ifc) = l.net.iface(i) else { return };
         let (usable, ethernet) = (ifc.is_usable(), ifc.kind == IfKind::Ethernet);
         let has = ifc.addrs.iter().any(|a| slaac::is_link_local(&a.addr));

@@ -37,6 +37,8 @@ pub struct Tunables {
     pub optimistic: bool,
     /// `net.inet6.icmp6.errppslimit`: errors per second; 0 none, negative no limit.
     pub errppslimit: i64,
+    /// `net.inet6.icmp6.nodeinfo`: what node information queries are answered: 1 the name, 2 the addresses (RFC 4620).
+    pub nodeinfo: u32,
     /// `net.inet6.icmp6.rediraccept`: redirects change routes.
     pub rediraccept: bool,
     /// `net.inet6.icmp6.redirtimeout`: seconds that such a route lives.
@@ -62,6 +64,7 @@ impl Default for Tunables {
             maxifdefrouters: 32,
             optimistic: false,
             errppslimit: 100,
+            nodeinfo: 1,
             rediraccept: true,
             redirtimeout: 600,
         }
@@ -84,7 +87,6 @@ const FIXED: &[Fixed] = &[
     ("net.inet6.icmp6.nd6_prune", "0", "what is over ends at once"),
     ("net.inet6.icmp6.nd6_umaxtries", "3", "RFC 4861 section 10 names it"),
     ("net.inet6.icmp6.nd6_useloopback", "1", "packets to ourselves never leave"),
-    ("net.inet6.icmp6.nodeinfo", "0", "node information queries are not answered"),
 ];
 
 const NAMES: &[&str] = &[
@@ -104,6 +106,7 @@ const NAMES: &[&str] = &[
     "net.inet6.ip6.maxifdefrouters",
     "net.inet6.icmp6.nd6_optimistic_dad",
     "net.inet6.icmp6.errppslimit",
+    "net.inet6.icmp6.nodeinfo",
     "net.inet6.icmp6.rediraccept",
     "net.inet6.icmp6.redirtimeout",
 ];
@@ -130,6 +133,7 @@ impl Variables for Tunables {
             "net.inet6.ip6.maxifdefrouters" => Place::Word(&mut self.maxifdefrouters, 1, 1024),
             "net.inet6.icmp6.nd6_optimistic_dad" => Place::Flag(&mut self.optimistic),
             "net.inet6.icmp6.errppslimit" => Place::Long(&mut self.errppslimit),
+            "net.inet6.icmp6.nodeinfo" => Place::Word(&mut self.nodeinfo, 0, 3),
             "net.inet6.icmp6.rediraccept" => Place::Flag(&mut self.rediraccept),
             "net.inet6.icmp6.redirtimeout" => Place::Word(&mut self.redirtimeout, 1, 86_400),
             _ => return None,

@@ -20,5 +20,6 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod mld;
 pub mod nd;
+pub mod nodeinfo;
 pub mod tcp;
 pub mod udp;

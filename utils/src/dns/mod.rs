@@ -106,11 +106,24 @@ fn find<T>(
 ///
 /// # Errors
 /// No server answered.
-pub fn name_of(x: &mut dyn Exchange, c: &Conf, a: Ipv4Addr) -> Result<Option<String>, Error> {
-    let [p, q, r, s] = a.octets();
-    match ask(x, c, &format!("{s}.{r}.{q}.{p}.in-addr.arpa"), wire::PTR)? {
+pub fn name_of(x: &mut dyn Exchange, c: &Conf, a: IpAddr) -> Result<Option<String>, Error> {
+    match ask(x, c, &reverse(a), wire::PTR)? {
         Answer::Found(_, name, _) => Ok(name.filter(|n| !n.is_empty())),
         _ => Ok(None),
+    }
+}
+
+/// The domain name that stands for an address (RFC 1035 3.5, RFC 3596 2.5).
+fn reverse(a: IpAddr) -> String {
+    match a {
+        IpAddr::V4(a) => {
+            let [p, q, r, s] = a.octets();
+            format!("{s}.{r}.{q}.{p}.in-addr.arpa")
+        }
+        IpAddr::V6(a) => {
+            let digits = format!("{:032x}", a.to_bits());
+            digits.chars().rev().map(|c| format!("{c}.")).collect::<String>() + "ip6.arpa"
+        }
     }
 }
 
@@ -294,7 +307,10 @@ mod tests {
         assert_eq!(x.asked.len(), 2, "with the domain, and as it stands");
         let (mut x, c) = far(&[|q| Some(reply(q, 0, &[]))]);
         assert_eq!(addresses(&mut x, &c, "www."), Err(Error::NoAddress));
-        assert_eq!(name_of(&mut x, &c, Ipv4Addr::LOCALHOST), Ok(None));
+        assert_eq!(name_of(&mut x, &c, Ipv4Addr::LOCALHOST.into()), Ok(None));
+        assert_eq!(reverse([10, 1, 2, 3].into()), "3.2.1.10.in-addr.arpa");
+        let six = reverse("2001:db8::1".parse().expect("address"));
+        assert!(six.starts_with("1.0.0.0.") && six.ends_with(".8.b.d.0.1.0.0.2.ip6.arpa"), "{six}");
         let (mut x, mut c) = far(&[]);
         c.servers.clear();
         let e = addresses(&mut x, &c, "www").expect_err("no server").to_string();
