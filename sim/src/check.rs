@@ -6,6 +6,7 @@
 
 use crate::host::Host;
 use crate::world::World;
+use iopkt_ctl::{Counter, Reply, Request};
 use iopkt_stack::{LO0, Stat, Why};
 
 impl World {
@@ -13,12 +14,12 @@ impl World {
     ///
     /// # Panics
     /// One does not.
-    pub fn check(&self) {
+    pub fn check(&mut self) {
         for l in self.links.iter().flatten().chain(self.necks.iter().flatten()) {
             let on_it = l.delivered + l.under_way() as u64;
             assert_eq!(l.sent + l.doubled, l.lost + on_it, "frames on a link");
         }
-        for (i, h) in self.hosts.iter().enumerate() {
+        for (i, h) in self.hosts.iter_mut().enumerate() {
             let links = || self.links.iter().map(|l| l[i].delivered).sum();
             h.check(self.necks[i].as_ref().map_or_else(links, |n| n.delivered));
         }
@@ -30,13 +31,17 @@ impl Host {
     ///
     /// # Panics
     /// One is not.
-    pub fn check(&self, arrived: u64) {
+    pub fn check(&mut self, arrived: u64) {
         assert_eq!(arrived, self.input + self.no_memory, "frames that arrived at {}", self.name);
-        check_host(self);
+        let counters = match self.shard.ctl(&Request::Stats) {
+            Some(Reply::Stats(s)) => s.counters,
+            r => panic!("{r:?}"),
+        };
+        check_host(self, &counters);
     }
 }
 
-fn check_host(h: &Host) {
+fn check_host(h: &Host, all: &[Counter]) {
     let (i, c) = (&h.name, &h.shard.cx.counters);
     let iface = |n| h.shard.net.iface(n).map(|i| i.counters).expect("the interface");
     let (eth, lo) = (iface(h.eth), iface(LO0));
@@ -46,7 +51,11 @@ fn check_host(h: &Host) {
     assert!(given.contains(&h.input), "{i}: {} frames given to its interface, {given:?} taken", h.input);
 
     // A frame goes to a protocol or ends at the link layer.
-    let up = c.get(Stat::IpTotal) + c.get(Stat::ArpReceived);
+    let of = |group: &str, text: &str| {
+        all.iter().find(|c| c.group == group && c.text == text).map_or(0, |c| c.value)
+    };
+    let total6 = of("ip6", "{} total packets received");
+    let up = c.get(Stat::IpTotal) + total6 + c.get(Stat::ArpReceived);
     let ended = c.drops(Why::OtherHost) + c.drops(Why::UnknownEtherType);
     let rest = (eth.ipackets + lo.ipackets).checked_sub(up + ended);
     // Both reasons are used further up too, so there is no equality here.
@@ -70,6 +79,8 @@ fn check_host(h: &Host) {
         assert_eq!(ip.0, ip.1, "{i}: IP packets in, and ended or delivered");
     }
 
+    check_ip6(i, total6, &of);
+
     // What was delivered, a transport has received.
     let sockets = h.shard.sockets.stats();
     let received = |group: &str, text: &str| {
@@ -85,4 +96,24 @@ fn check_host(h: &Host) {
         + c.get(Stat::IcmpTooShort)
         + c.get(Stat::IcmpBadChecksum);
     assert_eq!(c.get(Stat::IpDelivered), taken, "{i}: delivered, and received by a transport");
+}
+
+/// The same of IPv6's packets. Messages of ICMPv6 have no sum of their own.
+fn check_ip6(host: &str, total: u64, of: &dyn Fn(&str, &str) -> u64) {
+    let broken = [
+        "{} with size smaller than minimum",
+        "{} with data size < data length",
+        "{} with incorrect version number",
+        "{} with bad options",
+        "{} packets that violated scope rules",
+        "{} packets with too many headers",
+        "{} packets not forwardable",
+    ];
+    let delivered = of("ip6", "{} packets for this host");
+    if of("ip6", "{} fragments received") == 0 {
+        let ended: u64 = broken.iter().map(|t| of("ip6", t)).sum();
+        assert_eq!(total, ended + delivered, "{host}: IPv6 packets in, and ended or delivered");
+    }
+    let transports = of("tcp6", "{} packets received") + of("udp6", "{} datagrams received");
+    assert!(transports <= delivered, "{host}: {transports} to transports, {delivered} delivered");
 }

@@ -1,18 +1,21 @@
 //! A host: a real shard with Ethernet interfaces.
 
+use crate::family::Via;
 use iopkt_base::{Errno, Instant};
 use iopkt_ctl::{AddrInfo, AddrState, LinkState, Reply, Request};
 use iopkt_inet::Inet;
+use iopkt_inet6::{Inet6, Tunables};
 use iopkt_mbuf::{Mbuf, Pool, PoolConfig};
 use iopkt_sockserver::Server;
 use iopkt_sockserver::mem::MemHost;
 use iopkt_stack::sockets::{SockId, SockType};
-use iopkt_stack::{Config, Family, IfAttach, Note, Shard};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use iopkt_stack::{Config, Domain, IfAttach, Note, Shard};
+use std::net::SocketAddr;
 
-/// A socket address of host `n`: 10.0.0.`n`:`port`.
+/// A socket address of host `n`, as the sockets of this run have it ([`Via`]): 10.0.0.`n`:`port`.
 pub fn sa(n: u8, port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)), port)
+    let via = Via::now();
+    SocketAddr::new(via.outside(via.wire(n)), port)
 }
 
 /// A host on the network.
@@ -45,7 +48,7 @@ impl AsMut<Shard> for Host {
 }
 
 impl Host {
-    /// Host `n` with 10.0.0.`n`/24.
+    /// Host `n` with 10.0.0.`n`/24, or what [`Via::wire`] says.
     ///
     /// # Panics
     /// The stack refuses a plain Ethernet interface or address: a bug.
@@ -60,13 +63,19 @@ impl Host {
     pub fn with_memory(n: u8, seed: u64, now: Instant, cfg: Config, max_clusters: usize) -> Host {
         let pool = Pool::new(PoolConfig { max_clusters, ..PoolConfig::default() });
         let key = (u128::from(seed) << 8 | u128::from(n)).to_le_bytes();
-        let mut shard =
-            Shard::new(now, cfg, seed ^ u64::from(n), key, pool.cache(64), vec![Box::new(Inet::new())]);
+        let via = Via::now();
+        let mut domains: Vec<Box<dyn Domain>> = vec![Box::new(Inet::new())];
+        if via == Via::V6 {
+            // Addresses are good at once, as IPv4's are.
+            domains.push(Box::new(Inet6::with(Tunables { dad_count: 0, ..Tunables::default() })));
+        }
+        let mut shard = Shard::new(now, cfg, seed ^ u64::from(n), key, pool.cache(64), domains);
+        shard.sockets.add_family(via.family());
         let a = IfAttach { link: LinkState::Up, ..IfAttach::ethernet("eth", [2, 0, 0, 0, 0, n]) };
         let eth = shard.attach(a).expect("an Ethernet interface");
         let addr = AddrInfo {
-            addr: Ipv4Addr::new(10, 0, 0, n).into(),
-            prefix_len: 24,
+            addr: via.wire(n),
+            prefix_len: via.plen(),
             broadcast: None,
             peer: None,
             state: AddrState::Valid,
@@ -93,8 +102,8 @@ impl Host {
     /// The port is taken.
     pub fn listen(&mut self, port: u16) -> SockId {
         let s = &mut self.shard;
-        let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("a socket");
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        let id = s.sockets.socket(&mut s.cx, Via::now().family(), SockType::Stream, 0).expect("a socket");
+        let any = SocketAddr::new(Via::now().any(), port);
         s.sockets.bind(&mut s.cx, &s.net, id, any).expect("a free port");
         s.sockets.listen(&mut s.cx, id, 64).expect("listen");
         id
@@ -116,7 +125,7 @@ impl Host {
     /// There are too many.
     pub fn open(&mut self) -> SockId {
         let s = &mut self.shard;
-        s.sockets.socket(&mut s.cx, Family::V4, SockType::Stream, 0).expect("a socket")
+        s.sockets.socket(&mut s.cx, Via::now().family(), SockType::Stream, 0).expect("a socket")
     }
 
     /// Connects it.

@@ -8,6 +8,7 @@
 //! balance at the end, and a network that has nothing to do goes idle.
 
 mod check;
+pub mod family;
 mod host;
 mod link;
 mod pcap;
@@ -22,7 +23,7 @@ mod world;
 pub use host::{Host, sa};
 pub use link::{Faults, Item, Link};
 pub use pcap::Pcap;
-pub use programs::Answer;
+pub use programs::{Answer, af};
 pub use seeds::{for_seeds, for_seeds_in_parallel};
 pub use snapshot::snapshot;
 pub use stream::{Flow, pattern};

@@ -1,8 +1,9 @@
 //! Programs on the hosts: what they ask of the socket servers, and what must be left of them in the end.
 
+use crate::family::Via;
 use crate::world::World;
 use iopkt_base::{Duration, Errno, Rng};
-use iopkt_sockproto::linux::{AF_INET, SOCK_STREAM};
+use iopkt_sockproto::linux::{AF_INET, AF_INET6, SOCK_STREAM};
 use iopkt_sockproto::{Addr, HDR_LEN, Op, Rep, Req, sockf};
 use iopkt_sockserver::mem::{self, MemFd, MemHost, Program};
 use iopkt_sockserver::{Server, ServerConfig};
@@ -10,6 +11,11 @@ use std::net::SocketAddr;
 
 /// Turns that a request may take.
 const PATIENCE: u32 = 100_000;
+
+/// The number of the sockets' family of this run.
+pub fn af() -> i32 {
+    if Via::now() == Via::V4 { AF_INET } else { AF_INET6 }
+}
 
 /// A request's reply: its head, its payload, its descriptor.
 pub type Answer = Result<(Rep, Vec<u8>, Option<MemFd>), Errno>;
@@ -126,13 +132,13 @@ impl World {
         self.call(p, r, &[], Some(fd)).map(|x| x.0)
     }
 
-    /// A socket of IPv4.
+    /// A socket of this run's family ([`Via`]).
     ///
     /// # Errors
     /// The reply's.
     pub fn socket(&mut self, p: &Program, ty: i32) -> Result<MemFd, Errno> {
         let mut r = Req::new(Op::Socket, 1);
-        r.args[..4].copy_from_slice(&[AF_INET, ty, 0, sockf::STRIPS]);
+        r.args[..4].copy_from_slice(&[af(), ty, 0, sockf::STRIPS]);
         self.call(p, r, &[], None).map(|x| x.2.expect("a descriptor"))
     }
 

@@ -15,3 +15,9 @@ mod rig;
 mod sack;
 #[path = "adversary/windows.rs"]
 mod windows;
+
+/// The frames of the adversary are IPv4's.
+#[test]
+fn by_mapped_addresses() {
+    iopkt_sim::family::again_as("mapped", &[]);
+}

@@ -295,7 +295,7 @@ fn play(seed: u64, dir: &Dir) -> (Instant, u64, u32) {
 /// The devices go, the driver is unmapped, and every buffer is home.
 fn end(w: World, driver: &mut Driver) {
     let World { nodes, pool, runtime, .. } = w;
-    for Node { host, dev, queue, link, .. } in nodes {
+    for Node { mut host, dev, queue, link, .. } in nodes {
         host.check(link.delivered);
         drop(queue);
         dev.detach(Gone::Destroyed);

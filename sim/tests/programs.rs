@@ -3,6 +3,7 @@
 //! gone nothing is left; every frame ended for a reason.
 
 use iopkt_base::{Duration, Errno, Instant, Rng};
+use iopkt_sim::family::Via;
 use iopkt_sim::{Faults, World, for_seeds, pattern, sa};
 use iopkt_sockproto::linux::SOCK_STREAM;
 use iopkt_sockproto::{Addr, Op, Rep, Req};
@@ -113,7 +114,7 @@ impl Play {
 
     fn socket(&mut self, p: usize, id: u32) {
         let mut r = Req::new(Op::Socket, id);
-        r.args[..2].copy_from_slice(&[iopkt_sockproto::linux::AF_INET, SOCK_STREAM]);
+        r.args[..2].copy_from_slice(&[iopkt_sim::af(), SOCK_STREAM]);
         self.ask(p, r, None);
     }
 
@@ -177,7 +178,7 @@ impl Play {
             match rep.id {
                 LISTEN => {
                     prog.listener = Some(fd.clone());
-                    let any = Addr(Some(([0, 0, 0, 0], PORT + p as u16).into()));
+                    let any = Addr(Some((Via::now().any(), PORT + p as u16).into()));
                     self.ask(p, Req { addr: any, ..Req::new(Op::Bind, OTHER) }, Some(&fd));
                     let mut r = Req::new(Op::Listen, OTHER);
                     r.args[0] = 1 + self.below(4) as i32;
@@ -366,4 +367,9 @@ fn programs_come_and_go() {
 #[test]
 fn a_seed_is_a_run() {
     assert_eq!(play(7), play(7));
+}
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    iopkt_sim::family::again(&[], &[]);
 }

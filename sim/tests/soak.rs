@@ -205,3 +205,8 @@ fn idle_connections_cost_memory_and_nothing_else() {
     assert!(w.hosts.iter().all(|h| h.shard.sockets.is_empty()));
     w.end();
 }
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    iopkt_sim::family::again(&[], &[]);
+}

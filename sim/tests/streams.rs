@@ -114,3 +114,8 @@ fn an_idle_connection_costs_no_frame() {
     let _ends = w.connect(0, 1, 80);
     w.assert_goes_idle(Duration::from_secs(1800));
 }
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    iopkt_sim::family::again(&[], &[]);
+}

@@ -423,7 +423,7 @@ impl World {
         self.links.iter_mut().for_each(|l| l.faults = good());
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         self.hosts[0].check(self.up);
         self.hosts[1].check(self.links[0].delivered);
         let c = self.device.function().counters();

@@ -44,10 +44,6 @@ fn prime(w: &mut World, l: SockId) {
     w.settle();
 }
 
-fn counter(w: &World, h: usize, text: &str) -> u64 {
-    w.hosts[h].sockets.stats().iter().find(|c| c.text.contains(text)).map_or(0, |c| c.value)
-}
-
 /// tcpi_options, tcpi_fastopen_client_fail.
 fn info(w: &mut World, h: usize, s: SockId) -> (u8, u8) {
     let mut b = [0; 248];
@@ -301,4 +297,9 @@ fn what_is_kept_of_peers_is_bounded() {
     w.hosts[A].sockets.forget_cookies();
     let c = w.tcp(A);
     assert_eq!(send(&mut w, c, b"first"), Err(Errno::EINPROGRESS), "asks again");
+}
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    again(&[], &[]);
 }

@@ -23,10 +23,6 @@ fn accept_all(w: &mut World, l: SockId) -> Vec<SockId> {
     core::iter::from_fn(|| w.accept(B, l).ok().map(|x| x.0)).collect()
 }
 
-fn counter(w: &World, h: usize, text: &str) -> u64 {
-    w.hosts[h].sockets.stats().iter().find(|c| c.text == text).expect("a counter of this text").value
-}
-
 #[test]
 fn the_accept_queue_is_bounded_and_drains() {
     // [RFC9293 MUST-42]
@@ -253,4 +249,9 @@ fn a_new_syn_may_follow_a_time_wait() {
     w.write(A, c, b"again").expect("write");
     w.settle();
     assert_eq!(w.read(B, s), b"again");
+}
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    again(&[], &[]);
 }

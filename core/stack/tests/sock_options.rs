@@ -298,7 +298,7 @@ fn tcp_info_has_linux_layout() {
     use libc::tcp_info as T;
     assert_eq!(b[offset_of!(T, tcpi_state)], 1, "ESTABLISHED");
     assert_eq!(b[offset_of!(T, tcpi_options)], 7);
-    assert_eq!(u32_at(offset_of!(T, tcpi_snd_mss)), 1448);
+    assert_eq!(u32_at(offset_of!(T, tcpi_snd_mss)) as usize, 1468 - Via::now().header());
     assert_eq!(u32_at(offset_of!(T, tcpi_unacked)), 0);
     let rtt = u32_at(offset_of!(T, tcpi_rtt));
     assert!((2000..50_000).contains(&rtt), "microseconds: {rtt}");
@@ -357,4 +357,14 @@ fn control_messages_wanted() {
     }
     let all = RecvWants { pktinfo: true, ttl: true, tos: true, timestamp: 29, ..RecvWants::default() };
     assert_eq!(w.hosts[A].sockets.recv_wants(u), all);
+}
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    // What sockets of IPv4 say and refuse; options of IPv4's header.
+    let both = ["refusals", "what_a_socket_is"];
+    again(
+        &[&both[..], &["ip_options_travel", "multicast_interface", "flags_come_back", "ip_values"]].concat(),
+        &both,
+    );
 }

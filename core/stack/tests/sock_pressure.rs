@@ -84,3 +84,8 @@ fn datagrams_that_nobody_reads() {
     }
     still_works(&mut w, l);
 }
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    again(&[], &[]);
+}

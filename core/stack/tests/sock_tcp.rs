@@ -254,7 +254,10 @@ fn a_connection_to_oneself_works() {
     let mut w = World::new(11);
     let l = w.listener(80, 5);
     let c = w.tcp(B);
-    assert_eq!(w.connect(B, c, "127.0.0.1:80".parse().unwrap()), Err(Errno::EINPROGRESS));
+    assert_eq!(
+        w.connect(B, c, std::net::SocketAddr::new(Via::now().loopback(), 80)),
+        Err(Errno::EINPROGRESS)
+    );
     w.settle();
     let (s, from) = w.accept(B, l).expect("accept");
     assert_eq!(from, w.hosts[B].sockets.local_addr(c).expect("name"));
@@ -342,4 +345,9 @@ fn ten_thousand_connections_leave_nothing() {
     assert_eq!((w.hosts[A].sockets.len(), w.hosts[B].sockets.len()), (0, 0));
     assert_eq!(w.hosts[A].sockets.deadline(), iopkt_base::Instant::FAR);
     assert_eq!(w.out(), 0);
+}
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    again(&[], &[]);
 }

@@ -128,3 +128,8 @@ fn values_out_of_range_change_nothing() {
     assert!(!w.hosts[A].sockets.set_tunable("net.inet.tcp.bogus", 536));
     let _ = w.socket(A, SockType::Dgram, 0);
 }
+
+#[test]
+fn over_ipv6_and_by_mapped_addresses() {
+    again(&[], &[]);
+}

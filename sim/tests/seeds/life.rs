@@ -2,10 +2,10 @@
 
 use iopkt_base::{Duration, Errno, Instant, Rng};
 use iopkt_ctl::{AddrInfo, AddrState, Reply, Request};
+use iopkt_sim::family::Via;
 use iopkt_sim::{Faults, Flow, World, pattern, sa};
 use iopkt_stack::sockets::{SendOpts, SockId, SockType};
-use iopkt_stack::{Config, Family, Why};
-use std::net::{IpAddr, Ipv4Addr};
+use iopkt_stack::{Config, Why};
 
 /// What seeds did, summed.
 #[derive(Debug, Default)]
@@ -112,7 +112,7 @@ impl Life {
         let mut w = World::with_memory(2, seed, f, &cfg, clusters);
         let udp = [0, 1].map(|h| {
             let s = &mut w.hosts[h].shard;
-            let id = s.sockets.socket(&mut s.cx, Family::V4, SockType::Dgram, 0).expect("a socket");
+            let id = s.sockets.socket(&mut s.cx, Via::now().family(), SockType::Dgram, 0).expect("a socket");
             s.sockets.bind(&mut s.cx, &s.net, id, sa(h as u8 + 1, 7)).expect("a port");
             id
         });
@@ -201,8 +201,8 @@ impl Life {
             }
             Event::Addr(h, true) => {
                 let addr = AddrInfo {
-                    addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, h as u8 + 1)),
-                    prefix_len: 24,
+                    addr: Via::now().wire(h as u8 + 1),
+                    prefix_len: Via::now().plen(),
                     broadcast: None,
                     peer: None,
                     state: AddrState::Valid,
@@ -211,10 +211,7 @@ impl Life {
                 assert_eq!(self.w.hosts[h].shard.ctl(&r), Some(Reply::Ok));
             }
             Event::Addr(h, false) => {
-                let r = Request::DelAddr {
-                    name: "eth0".into(),
-                    addr: Some(Ipv4Addr::new(10, 0, 0, h as u8 + 1).into()),
-                };
+                let r = Request::DelAddr { name: "eth0".into(), addr: Some(Via::now().wire(h as u8 + 1)) };
                 // Two such events may overlap.
                 let _ = self.w.hosts[h].shard.ctl(&r);
                 self.t.readdressed += 1;
@@ -407,8 +404,13 @@ impl Life {
         self.w.check();
         for h in &self.w.hosts {
             let stats = h.shard.sockets.stats();
-            let of =
-                |text: &str| stats.iter().find(|c| c.text == text).expect("a counter of this text").value;
+            let of = |text: &str| {
+                stats
+                    .iter()
+                    .find(|c| c.text == text && Via::now().counts(&c.group))
+                    .expect("a counter of this text")
+                    .value
+            };
             for what in
                 ["{} connections", "{} connections without a process", "{} ports in use", "{} sockets open"]
             {

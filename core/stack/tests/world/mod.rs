@@ -7,6 +7,8 @@ use iopkt_base::{Duration, Errno, Instant, Rng};
 use iopkt_ctl::{AddrState, LinkState, iff};
 use iopkt_mbuf::{Mbuf, Pool, flags};
 pub use iopkt_sim::Faults;
+#[allow(unused_imports)] // not every file runs again
+pub use iopkt_sim::family::{Via, again};
 use iopkt_sim::{Item, Link};
 use iopkt_stack::sockets::{Datagram, Event, SendOpts, SockId, SockType, ev};
 use iopkt_stack::{Config, Family, IcmpErr, IfAddr, IfAttach, IpInfo, IpOut, Life, Shard};
@@ -55,8 +57,22 @@ pub use iopkt_mbuf::PoolConfig;
 pub const A: usize = 0;
 pub const B: usize = 1;
 
+/// A host's address as its sockets have it (`IO_PKT_FAMILY`).
 pub fn addr(host: usize) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1 + host as u8))
+    let via = Via::now();
+    via.outside(via.wire(1 + host as u8))
+}
+
+/// A host's address as its packets have it.
+pub fn wire(host: usize) -> IpAddr {
+    Via::now().wire(1 + host as u8)
+}
+
+/// A counter whose text has this in it, of the family of this run.
+pub fn counter(w: &World, h: usize, text: &str) -> u64 {
+    let all = w.hosts[h].sockets.stats();
+    let is = |c: &&iopkt_ctl::Counter| c.text.contains(text) && Via::now().counts(&c.group);
+    all.iter().find(is).expect("a counter of this text").value
 }
 
 pub fn sa(host: usize, port: u16) -> SocketAddr {
@@ -64,7 +80,7 @@ pub fn sa(host: usize, port: u16) -> SocketAddr {
 }
 
 pub fn any(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
+    SocketAddr::new(Via::now().any(), port)
 }
 
 impl World {
@@ -255,7 +271,7 @@ impl World {
 
     pub fn socket(&mut self, h: usize, ty: SockType, proto: u8) -> SockId {
         let h = &mut self.hosts[h];
-        h.sockets.socket(&mut h.cx, Family::V4, ty, proto).expect("socket")
+        h.sockets.socket(&mut h.cx, Via::now().family(), ty, proto).expect("socket")
     }
 
     pub fn udp(&mut self, h: usize) -> SockId {
@@ -332,6 +348,7 @@ impl World {
     }
 
     pub fn set(&mut self, h: usize, s: SockId, level: i32, name: i32, v: i32) -> Result<(), Errno> {
+        let (level, name) = option(level, name);
         self.set_bytes(h, s, level, name, &v.to_ne_bytes())
     }
 
@@ -342,6 +359,7 @@ impl World {
 
     pub fn get(&mut self, h: usize, s: SockId, level: i32, name: i32) -> Result<i32, Errno> {
         let mut b = [0u8; 4];
+        let (level, name) = option(level, name);
         let n = self.get_bytes(h, s, level, name, &mut b)?;
         assert_eq!(n, 4);
         Ok(i32::from_ne_bytes(b))
@@ -429,24 +447,42 @@ pub fn clean() -> Faults {
     Faults { delay: Duration::from_millis(1), ..Faults::default() }
 }
 
+/// IP_TOS, IP_TTL and IP_RECVERR by the names that IPv6 has for them.
+fn option(level: i32, name: i32) -> (i32, i32) {
+    match (Via::now(), level, name) {
+        (Via::V6, 0, 1) => (41, 67),
+        (Via::V6, 0, 2) => (41, 16),
+        (Via::V6, 0, 11) => (41, 25),
+        _ => (level, name),
+    }
+}
+
 fn host(i: usize, seed: u64, cfg: Config, pool: &Pool) -> Shard {
     let mut s =
         Shard::new(Instant::ZERO, cfg, seed + i as u64, [7 + i as u8; 16], pool.cache(64), Vec::new());
     s.sockets.add_family(Family::V4);
+    if Via::now() != Via::V4 {
+        s.sockets.add_family(Family::V6);
+    }
     let mut a = IfAttach::ethernet("en", [2, 0, 0, 0, 0, 1 + i as u8]);
     a.link = LinkState::Up;
     let index = s.attach(a).expect("attach");
     assert_eq!(index, 2);
     s.net.set_flags(&mut s.cx, 2, iff::UP, 0).expect("up");
+    let wire = wire(i);
     let a = IfAddr {
-        addr: addr(i),
-        plen: 24,
+        addr: wire,
+        plen: Via::now().plen(),
         broadcast: None,
         peer: None,
         state: AddrState::Valid,
         life: Life::default(),
     };
     s.net.add_addr(&mut s.cx, 2, a).expect("address");
-    s.net.set_addr_state(&mut s.cx, 2, addr(i), AddrState::Valid);
+    s.net.set_addr_state(&mut s.cx, 2, wire, AddrState::Valid);
+    if Via::now() == Via::V6 {
+        let lo = IfAddr { addr: Via::V6.loopback(), plen: 128, ..a };
+        s.net.add_addr(&mut s.cx, iopkt_stack::LO0, lo).expect("::1");
+    }
     s
 }
