@@ -15,6 +15,7 @@ pub mod getopt;
 pub mod if_up;
 pub mod ifconfig;
 pub mod ifwatchd;
+pub mod ip6addrctl;
 pub mod mount;
 pub mod names;
 pub mod ndp;

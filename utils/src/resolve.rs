@@ -40,7 +40,9 @@ pub fn host6(x: &mut dyn Exchange, name: &str) -> Result<(Ipv6Addr, Option<Strin
         return Err(format!("Cannot resolve \"{name}\" (no IPv6 address)"));
     }
     match dns::addresses6(x, &Conf::load(), name) {
-        Ok(list) => list.first().map(|a| (*a, None)).ok_or_else(|| format!("Cannot resolve \"{name}\"")),
+        Ok(list) => {
+            x.order(list).first().map(|a| (*a, None)).ok_or_else(|| format!("Cannot resolve \"{name}\""))
+        }
         Err(e) => Err(format!("Cannot resolve \"{name}\" ({e})")),
     }
 }

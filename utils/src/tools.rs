@@ -3,9 +3,9 @@
 use crate::conn::Conn;
 use crate::tool::{Failure, Outcome, Stack, print};
 use crate::{
-    arp, at, dhcp, dhcp6c, dns, dump, if_up, ifconfig, ifwatchd, mount, ndp, netstat, nicinfo, ping, ping6,
-    resolve, route, rtadvd, rtsol, slogger, sloginfo, sockstat, sysctl, system, traceroute, traceroute6, usb,
-    usblauncher, waitfor,
+    arp, at, dhcp, dhcp6c, dns, dump, if_up, ifconfig, ifwatchd, ip6addrctl, mount, ndp, netstat, nicinfo,
+    ping, ping6, resolve, route, rtadvd, rtsol, slogger, sloginfo, sockstat, sysctl, system, traceroute,
+    traceroute6, usb, usblauncher, waitfor,
 };
 use std::ffi::OsString;
 
@@ -41,6 +41,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "if_up" => if_up::run(&mut || Conn::open().map(|c| Box::new(c) as Box<dyn Stack>), args),
         "ifconfig" => ifconfig::run(&mut stack, args),
         "io-pkt-dump" => dump::run(&mut stack, args),
+        "ip6addrctl" => ip6addrctl::run(&mut stack, args),
         "mount" => match mount::parse(args)? {
             Some(m) => {
                 // The type's number alone finds its stack; SOCK, where it is set, has the say (and is checked).

@@ -208,6 +208,21 @@ pub struct NdDns {
     pub expires: Option<u32>,
 }
 
+/// A row of the policy table of address selection (RFC 6724 section 2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NdPolicy {
+    /// Prefix, host bits clear.
+    pub prefix: Ipv6Addr,
+    /// Its length.
+    pub prefix_len: u8,
+    /// The higher, the sooner such a destination is tried.
+    pub precedence: u32,
+    /// Source and destination should have the same one.
+    pub label: u32,
+    /// How often it was the row of an address (read only).
+    pub used: u64,
+}
+
 /// A question or order about IPv6.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NdRequest {
@@ -284,6 +299,22 @@ pub enum NdRequest {
         /// `None` reads; an empty name takes it away.
         name: Option<String>,
     },
+    /// The policy table.
+    Policies,
+    /// Makes the policy table these rows; none: nothing is preferred.
+    SetPolicies(Vec<NdPolicy>),
+    /// One more row.
+    AddPolicy(NdPolicy),
+    /// Deletes the row of a prefix.
+    DeletePolicy {
+        /// Prefix.
+        prefix: Ipv6Addr,
+        /// Its length.
+        prefix_len: u8,
+    },
+    /// Puts destinations of either family into the order in which they should be tried (RFC 6724 section 6). Link-local addresses
+    /// carry no zone here: they are judged by the routes.
+    Order(Vec<core::net::IpAddr>),
 }
 
 impl NdRequest {
@@ -298,6 +329,8 @@ impl NdRequest {
                 | NdRequest::Dns
                 | NdRequest::Counters { .. }
                 | NdRequest::Default { name: None }
+                | NdRequest::Policies
+                | NdRequest::Order(_)
         )
     }
 }
@@ -322,4 +355,8 @@ pub enum NdReply {
     Dns(Vec<NdDns>),
     /// [`NdRequest::Default`]; empty for none.
     Default(String),
+    /// [`NdRequest::Policies`].
+    Policies(Vec<NdPolicy>),
+    /// [`NdRequest::Order`].
+    Order(Vec<core::net::IpAddr>),
 }

@@ -1,5 +1,7 @@
 //! Questions and orders about IPv6: what `ndp`, `rtsol`, `ifconfig ... inet6` and `netstat -s` ask.
 
+use crate::policy::Policy;
+use crate::select::Select;
 use crate::settings::{MAX_MS, MIN_MS};
 use crate::{Inet6, nd, slaac};
 use alloc::format;
@@ -111,6 +113,13 @@ impl Inet6 {
                 i => Reply::Stats(ProtoStats { counters: self.per_if.report(i) }),
             },
             NdRequest::Default { name } => self.default_interface(l, name.as_deref()),
+            NdRequest::Policies => nd(NdReply::Policies(self.select.policy.list())),
+            NdRequest::SetPolicies(list) => self.set_policy(l, Policy::install(list)),
+            NdRequest::AddPolicy(p) => self.set_policy(l, self.select.policy.with(p)),
+            NdRequest::DeletePolicy { prefix, prefix_len } => {
+                self.set_policy(l, self.select.policy.without(*prefix, *prefix_len))
+            }
+            NdRequest::Order(list) => nd(NdReply::Order(self.order(l, list))),
         }
     }
 
@@ -404,6 +413,16 @@ impl Inet6 {
             self.routers_tick(l);
         }
         Reply::Ok
+    }
+
+    fn set_policy(&mut self, l: &mut Layers<'_>, p: Result<Policy, Reply>) -> Reply {
+        match p {
+            Ok(policy) => {
+                self.choose(l, Select { policy, told: self.select.told.clone() });
+                Reply::Ok
+            }
+            Err(r) => r,
+        }
     }
 
     fn default_interface(&mut self, l: &mut Layers<'_>, name: Option<&str>) -> Reply {

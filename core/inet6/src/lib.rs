@@ -27,7 +27,9 @@ mod link;
 mod mld;
 mod nd;
 mod nodeinfo;
+mod order;
 mod output;
+mod policy;
 mod reass;
 mod redirect;
 mod router;
@@ -39,6 +41,7 @@ mod stats;
 mod tunables;
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv6Addr};
 use dad::Dad;
 use errors::ErrorLimit;
@@ -74,6 +77,7 @@ pub struct Inet6 {
     anycast: anycast::Anycast,
     mld: Mld,
     routers: Routers,
+    select: Arc<select::Select>,
     redirects: Redirects,
     nodeinfo: nodeinfo::NodeInfo,
     dns: dns::Dns,
@@ -111,6 +115,7 @@ impl Inet6 {
             anycast: anycast::Anycast::default(),
             mld: Mld::default(),
             routers: Routers::default(),
+            select: Arc::default(),
             redirects: Redirects::default(),
             nodeinfo: nodeinfo::NodeInfo::default(),
             dns: dns::Dns::default(),
@@ -138,7 +143,7 @@ impl Inet6 {
 
     /// An interface arrived: what every node listens to, and lo0's own addresses.
     fn attached(&mut self, l: &mut Layers<'_>, i: u32) {
-        l.net.source6 = Some(select::source);
+        l.net.set_source6(self.select.clone());
         self.per_if.attached(i);
         let flags = self.first_flags();
         if let Some(x) = l.net.iface_mut(i) {

@@ -8,10 +8,12 @@
 use crate::ctl::left;
 use crate::input::Packet;
 use crate::nd::HOPS;
+use crate::select::{Select, Told};
 use crate::solicit::Asking;
 use crate::{Inet6, Stat6, slaac};
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::{Duration, Instant, zone};
@@ -283,9 +285,27 @@ impl Inet6 {
         }
     }
 
+    /// The choice of sources learns who advertised which prefix.
+    fn tell_selection(&mut self, l: &mut Layers<'_>) {
+        let of =
+            |p: &Pfx| Told { ifindex: p.ifindex, prefix: p.prefix, plen: p.plen, routers: p.routers.clone() };
+        let told: Vec<Told> = self.routers.prefixes.iter().filter(|p| p.autonomous).map(of).collect();
+        if told != self.select.told {
+            let policy = self.select.policy.again();
+            self.choose(l, Select { policy, told });
+        }
+    }
+
+    /// Sources are chosen so from now on.
+    pub(crate) fn choose(&mut self, l: &mut Layers<'_>, s: Select) {
+        self.select = Arc::new(s);
+        l.net.set_source6(self.select.clone());
+    }
+
     /// Makes the routes: the best way to a prefix first, which is the one that is taken.
     fn lay(&mut self, l: &mut Layers<'_>) {
         self.judge_prefixes(l);
+        self.tell_selection(l);
         let mut ways = self.ranked();
         // One that answers and knows less of the destination is better than one that does not answer (RFC 4191 3.2).
         let all = ways.clone();

@@ -1,31 +1,40 @@
-//! Source address selection (RFC 6724 section 5) with the default policy table (section 2.1).
+//! Source address selection (RFC 6724 section 5).
 //!
-//! Candidates are the addresses of the outgoing interface; if none of them fits the destination's scope, those of all others.
-//! Rule 4 (home addresses) has no meaning here; rule 5.5 needs the router that an address came from and is not done.
+//! Candidates are the addresses of the outgoing interface; if none of them fits the destination's scope, those of all others. Rule 4
+//! (home addresses) has no meaning here. Rule 5.5 prefers addresses of prefixes that the next hop itself advertised. Labels are in
+//! [`crate::policy`], the order of destinations (section 6) in [`crate::order`].
 
+use crate::policy::{Policy, common};
+use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::net::{IpAddr, Ipv6Addr};
 use iopkt_base::zone;
 use iopkt_ctl::{AddrState, nd6};
-use iopkt_stack::{IfAddr, Net};
+use iopkt_stack::{IfAddr, Net, SourceRule, prefix};
 
-/// Prefix, its length, precedence, label.
-type Policy = (Ipv6Addr, u8, u8, u8);
+/// What a router told of a prefix of a link: the addresses made of it go with that router.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub ifindex: u32,
+    pub prefix: Ipv6Addr,
+    pub plen: u8,
+    pub routers: Vec<Ipv6Addr>,
+}
 
-const POLICY: &[Policy] = &[
-    (Ipv6Addr::LOCALHOST, 128, 50, 0),
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, 35, 4),
-    (Ipv6Addr::UNSPECIFIED, 96, 1, 3),
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32, 5, 5),
-    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, 30, 2),
-    (Ipv6Addr::new(0x3ffe, 0, 0, 0, 0, 0, 0, 0), 16, 1, 12),
-    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, 1, 11),
-    (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, 3, 13),
-    (Ipv6Addr::UNSPECIFIED, 0, 40, 1),
-];
+/// All that the choice needs beside the addresses themselves.
+#[derive(Default)]
+pub(crate) struct Select {
+    pub policy: Policy,
+    pub told: Vec<Told>,
+}
+
+/// Whether it is a mapped IPv4 address that does not leave its link.
+fn mapped_near(a: &Ipv6Addr) -> bool {
+    a.to_ipv4_mapped().is_some_and(|a| a.is_loopback() || a.is_link_local())
+}
 
 /// Scope of an address (RFC 6724 3.1): that of a multicast address, or what unicast ones correspond to.
-fn scope(a: &Ipv6Addr) -> u8 {
+pub(crate) fn scope(a: &Ipv6Addr) -> u8 {
     let s = a.segments()[0];
     if a.is_multicast() {
         return (s & 15) as u8;
@@ -34,20 +43,11 @@ fn scope(a: &Ipv6Addr) -> u8 {
         // Loopback is treated as link-local (3.1).
         _ if a.is_loopback() => 2,
         s if s & 0xffc0 == 0xfe80 => 2,
+        // IPv4's, mapped (3.2): autoconfigured and loopback ones.
+        _ if mapped_near(a) => 2,
         s if s & 0xffc0 == 0xfec0 => 5,
         _ => 14,
     }
-}
-
-fn label(a: &Ipv6Addr) -> u8 {
-    let fits = |p: &&Policy| common(&p.0, a) >= p.1;
-    // The table is sorted by length within what can match the same address.
-    POLICY.iter().filter(fits).max_by_key(|p| p.1).map_or(1, |p| p.3)
-}
-
-/// Bits that two addresses begin with in common.
-fn common(a: &Ipv6Addr, b: &Ipv6Addr) -> u8 {
-    (u128::from(zone::strip(*a)) ^ u128::from(zone::strip(*b))).leading_zeros() as u8
 }
 
 struct Candidate<'a> {
@@ -58,23 +58,32 @@ struct Candidate<'a> {
     a: &'a IfAddr,
 }
 
-/// The source address for a packet to `dst` by interface `oif`.
-pub(crate) fn source(net: &Net, oif: u32, dst: IpAddr) -> Option<IpAddr> {
-    let IpAddr::V6(dst) = dst else { return None };
-    let all = net.interfaces().filter(|i| i.is_up()).flat_map(|i| {
-        i.addrs.iter().filter_map(move |a| match a.addr {
-            IpAddr::V6(addr) if usable(a) && i.nd6 & nd6::DISABLED == 0 => {
-                let preferred = i.nd6 & nd6::PREFER_SOURCE != 0;
-                Some(Candidate { addr, ifindex: i.index, preferred, a })
-            }
-            _ => None,
-        })
-    });
-    // A link-local destination, or a group of the link, is reached from an address of that link only (RFC 6724 section 4).
-    let on_link = zone::is_scoped(&dst);
-    all.filter(|c| c.ifindex == oif || !(on_link || zone::is_scoped(&c.addr)))
-        .reduce(|best, c| if better(&c, &best, oif, &dst) == Ordering::Greater { c } else { best })
-        .map(|c| IpAddr::V6(c.addr))
+impl SourceRule for Select {
+    fn source(&self, net: &Net, oif: u32, next: Option<IpAddr>, dst: IpAddr) -> Option<IpAddr> {
+        let IpAddr::V6(dst) = dst else { return None };
+        let all = net.interfaces().filter(|i| i.is_up()).flat_map(|i| {
+            i.addrs.iter().filter_map(move |a| match a.addr {
+                IpAddr::V6(addr) if usable(a) && i.nd6 & nd6::DISABLED == 0 => {
+                    let preferred = i.nd6 & nd6::PREFER_SOURCE != 0;
+                    Some(Candidate { addr, ifindex: i.index, preferred, a })
+                }
+                _ => None,
+            })
+        });
+        // A link-local destination, or a group of the link, is reached from an address of that link only (RFC 6724 section 4).
+        let on_link = zone::is_scoped(&dst);
+        let to = To { oif, next, dst };
+        all.filter(|c| c.ifindex == oif || !(on_link || zone::is_scoped(&c.addr)))
+            .reduce(|best, c| if self.better(&c, &best, &to) == Ordering::Greater { c } else { best })
+            .map(|c| IpAddr::V6(c.addr))
+    }
+}
+
+/// Where a packet goes.
+struct To {
+    oif: u32,
+    next: Option<IpAddr>,
+    dst: Ipv6Addr,
 }
 
 /// Never an address that may be another's or that several have (RFC 4862 5.4, RFC 4291 2.6).
@@ -87,30 +96,51 @@ fn usable(a: &IfAddr) -> bool {
     state && !a.life.anycast
 }
 
-/// Whether `a` is a better source than `b`: greater when it is.
-fn better(a: &Candidate<'_>, b: &Candidate<'_>, oif: u32, dst: &Ipv6Addr) -> Ordering {
-    let yes = |x: bool, y: bool| x.cmp(&y);
-    let (sa, sb, sd) = (scope(&a.addr), scope(&b.addr), scope(dst));
-    let by_scope = match sa.cmp(&sb) {
-        Ordering::Less if sa < sd => Ordering::Less,
-        Ordering::Less => Ordering::Greater,
-        Ordering::Greater if sb < sd => Ordering::Greater,
-        Ordering::Greater => Ordering::Less,
-        Ordering::Equal => Ordering::Equal,
-    };
-    // An optimistic address is treated as a deprecated one (RFC 4429 2.1).
-    let fresh = |c: &Candidate<'_>| !c.a.life.deprecated && c.a.state == AddrState::Valid;
-    let matches = |c: &Candidate<'_>| common(&c.addr, dst).min(c.a.plen);
-    yes(a.addr == *dst, b.addr == *dst)
-        .then(by_scope)
-        // One whose network is not there any more: as BSD has it, after all others.
-        .then(yes(!a.a.life.detached, !b.a.life.detached))
-        .then(yes(fresh(a), fresh(b)))
-        .then(yes(a.preferred, b.preferred))
-        .then(yes(a.ifindex == oif, b.ifindex == oif))
-        .then(yes(label(&a.addr) == label(dst), label(&b.addr) == label(dst)))
-        .then(yes(a.a.life.temporary, b.a.life.temporary))
-        .then(matches(a).cmp(&matches(b)))
+/// Whether nothing speaks against new conversations from it. An optimistic address is treated as a deprecated one (RFC 4429 2.1).
+pub(crate) fn fresh(a: &IfAddr) -> bool {
+    !a.life.deprecated && a.state == AddrState::Valid
+}
+
+impl Select {
+    /// Whether the neighbour that gets the packet has advertised the prefix of an address (rule 5.5).
+    fn is_next_hops(&self, c: &Candidate<'_>, to: &To) -> bool {
+        let Some(IpAddr::V6(next)) = to.next.filter(|_| c.a.life.autoconf && c.ifindex == to.oif) else {
+            return false;
+        };
+        let of = |t: &&Told| t.ifindex == c.ifindex && prefix::contains(t.prefix.into(), t.plen, c.a.addr);
+        self.told.iter().filter(of).any(|t| t.routers.contains(&next))
+    }
+
+    /// Whether `a` is a better source than `b`: greater when it is.
+    fn better(&self, a: &Candidate<'_>, b: &Candidate<'_>, to: &To) -> Ordering {
+        let (dst, oif) = (&to.dst, to.oif);
+        let yes = |x: bool, y: bool| x.cmp(&y);
+        let (sa, sb, sd) = (scope(&a.addr), scope(&b.addr), scope(dst));
+        let by_scope = match sa.cmp(&sb) {
+            Ordering::Less if sa < sd => Ordering::Less,
+            Ordering::Less => Ordering::Greater,
+            Ordering::Greater if sb < sd => Ordering::Greater,
+            Ordering::Greater => Ordering::Less,
+            Ordering::Equal => Ordering::Equal,
+        };
+        let by_label = || {
+            let l = self.policy.label(dst);
+            yes(self.policy.label(&a.addr) == l, self.policy.label(&b.addr) == l)
+        };
+        let matches = |c: &Candidate<'_>| common(&c.addr, dst).min(c.a.plen);
+        // [RFC6724 5]
+        yes(a.addr == *dst, b.addr == *dst)
+            .then(by_scope)
+            // One whose network is not there any more: as BSD has it, after all others.
+            .then(yes(!a.a.life.detached, !b.a.life.detached))
+            .then(yes(fresh(a.a), fresh(b.a)))
+            .then(yes(a.preferred, b.preferred))
+            .then(yes(a.ifindex == oif, b.ifindex == oif))
+            .then_with(|| yes(self.is_next_hops(a, to), self.is_next_hops(b, to)))
+            .then_with(by_label)
+            .then(yes(a.a.life.temporary, b.a.life.temporary))
+            .then(matches(a).cmp(&matches(b)))
+    }
 }
 
 #[cfg(test)]
@@ -122,29 +152,18 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_those_of_the_longest_prefix() {
-        for (s, l) in [
-            ("::1", 0),
-            ("2001:db8::1", 1),
-            ("2002::1", 2),
-            ("::2", 3),
-            ("::ffff:1.2.3.4", 4),
-            ("2001::1", 5),
-            ("fec0::1", 11),
-            ("3ffe::1", 12),
-            ("fd00::1", 13),
-        ] {
-            assert_eq!(label(&a(s)), l, "{s}");
-        }
-    }
-
-    #[test]
     fn scopes() {
-        for (s, x) in
-            [("fe80::1", 2), ("::1", 2), ("fec0::1", 5), ("2001:db8::1", 14), ("ff02::1", 2), ("ff0e::1", 14)]
-        {
+        for (s, x) in [
+            ("fe80::1", 2),
+            ("::1", 2),
+            ("fec0::1", 5),
+            ("2001:db8::1", 14),
+            ("::ffff:169.254.0.1", 2),
+            ("::ffff:10.0.0.1", 14),
+            ("ff02::1", 2),
+            ("ff0e::1", 14),
+        ] {
             assert_eq!(scope(&a(s)), x, "{s}");
         }
-        assert_eq!(common(&a("fe80:5::1"), &a("fe80::1")), 128, "a zone is not part of the address");
     }
 }

@@ -12,6 +12,7 @@ use crate::route::Routes;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 use iopkt_base::{Errno, Keyed, Result};
@@ -24,8 +25,11 @@ pub const LO0: u32 = 1;
 /// Most interfaces.
 pub const MAX_IFS: usize = 1024;
 
-/// Chooses the source address for a destination by an interface.
-pub type SourceRule = fn(&Net, u32, IpAddr) -> Option<IpAddr>;
+/// Chooses source addresses.
+pub trait SourceRule: Send + Sync {
+    /// The address to speak to `dst` from, by interface `oif`; `next` is the neighbour that gets the packet, if that is known.
+    fn source(&self, net: &Net, oif: u32, next: Option<IpAddr>, dst: IpAddr) -> Option<IpAddr>;
+}
 
 /// Interfaces, routes, neighbours.
 pub struct Net {
@@ -45,7 +49,7 @@ pub struct Net {
     /// Counts how often an interface with a node came or went.
     pub nodes_changed: u64,
     /// How IPv6 chooses source addresses: its domain brings the rule, so that a variant without it does not carry it.
-    pub source6: Option<SourceRule>,
+    source6: Option<Arc<dyn SourceRule>>,
 }
 
 impl Net {
@@ -115,6 +119,18 @@ impl Net {
     #[inline]
     pub fn iface_io(&mut self, ifindex: u32) -> Option<&mut Interface> {
         self.ifs.get_mut((ifindex as usize).wrapping_sub(1))?.as_mut()
+    }
+
+    /// Chooses IPv6's source addresses from now on.
+    pub fn set_source6(&mut self, rule: Arc<dyn SourceRule>) {
+        self.changed += 1;
+        self.source6 = Some(rule);
+    }
+
+    /// How IPv6 chooses source addresses, in a variant that has it.
+    #[inline]
+    pub(crate) fn source6(&self) -> Option<&dyn SourceRule> {
+        self.source6.as_deref()
     }
 
     /// A number that changes whenever interfaces, addresses, routes or path MTUs do (counters and queues apart): a

@@ -122,10 +122,11 @@ impl Net {
         {
             mtu = mtu.min(p);
         }
-        let src = match (dst, self.source6) {
+        let src = match (dst, self.source6()) {
             // The rules of IPv6 look at the destination, not at the gateway, and not at the network's own address.
             (IpAddr::V6(_), Some(rule)) => {
-                r.src.filter(|_| r.origin == Origin::Static).or_else(|| rule(self, r.ifindex, dst))
+                let set = r.src.filter(|_| r.origin == Origin::Static);
+                set.or_else(|| rule.source(self, r.ifindex, Some(next), dst))
             }
             _ => r.src.or_else(|| self.source_for(r.ifindex, next)),
         };
@@ -182,8 +183,8 @@ impl Net {
     /// The address of interface `ifindex` to speak to `next` with: one in the same network, else the primary
     /// one, else (an unnumbered link) the first address of another interface.
     pub fn source_for(&self, ifindex: u32, next: IpAddr) -> Option<IpAddr> {
-        if let (IpAddr::V6(_), Some(rule)) = (next, self.source6) {
-            return rule(self, ifindex, next);
+        if let (IpAddr::V6(_), Some(rule)) = (next, self.source6()) {
+            return rule.source(self, ifindex, None, next);
         }
         let i = self.iface(ifindex)?;
         let v4 = next.is_ipv4();

@@ -6,6 +6,7 @@ mod wire;
 
 pub use conf::{Conf, Server};
 use iopkt_client::{Session, TcpStream, UdpSocket};
+use iopkt_ctl::{NdReply, NdRequest, Reply, Request};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
@@ -34,6 +35,11 @@ pub trait Exchange {
 
     /// A number for the next question that nobody can guess.
     fn id(&mut self) -> u16;
+
+    /// The addresses in the order in which they should be tried (RFC 6724 section 6), as the stack has it; as they are without a stack.
+    fn order(&mut self, list: Vec<Ipv6Addr>) -> Vec<Ipv6Addr> {
+        list
+    }
 }
 
 /// Why there is no address.
@@ -227,6 +233,19 @@ impl Exchange for Net<'_> {
         let mut m = vec![0; usize::from(u16::from_be_bytes(len))];
         s.read_exact(&mut m)?;
         Ok(m)
+    }
+
+    fn order(&mut self, list: Vec<Ipv6Addr>) -> Vec<Ipv6Addr> {
+        if list.len() < 2 {
+            return list;
+        }
+        let r = NdRequest::Order(list.iter().map(|a| IpAddr::V6(*a)).collect());
+        match self.0.ctl(&Request::Nd(r)) {
+            Ok(Reply::Nd(NdReply::Order(l))) => {
+                l.into_iter().filter_map(|a| if let IpAddr::V6(a) = a { Some(a) } else { None }).collect()
+            }
+            _ => list,
+        }
     }
 
     fn id(&mut self) -> u16 {
