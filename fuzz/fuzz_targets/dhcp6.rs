@@ -11,8 +11,8 @@ fuzz_target!(|data: &[u8]| {
     let cfg = Config6 {
         duid: vec![0, 3, 0, 1, 2, 0, 0, 0, 0, 1],
         iaid: 7,
-        address: how & 1 != 0,
-        prefix: (how & 2 != 0).then_some(how >> 2),
+        addresses: u32::from(how & 1) * 2,
+        prefixes: if how & 2 != 0 { vec![how >> 2 & 0x1f, 0] } else { Vec::new() },
         rapid: how & 0x80 != 0,
     };
     let mut now = Instant::from_millis(1000);
@@ -33,7 +33,12 @@ fuzz_target!(|data: &[u8]| {
         rest = next;
         match kind {
             0xfe => c.release(now),
-            0xff => c.decline(now),
+            0xff => {
+                let taken: Vec<_> =
+                    c.lease().iter().flat_map(|l| l.addrs.iter().take(1)).map(|g| g.addr).collect();
+                c.decline(now, &taken);
+            }
+            0xfd => c.link_up(now),
             k => c.input(now, &[&[k % 16, xid[0], xid[1], xid[2]], options].concat()),
         }
         if let Some(l) = c.lease() {

@@ -126,3 +126,97 @@ fn a_delegated_prefix_reaches_the_hosts_behind_us() {
     let has = || behind.exec("ip -6 -o addr show dev k1 scope global").contains("2001:db8:55");
     assert!(iopkt_tests::until(MINUTE, || has().then_some(())).is_some(), "{}", server.output());
 }
+
+/// Kea in the namespace: addresses, two pools of prefixes, one with a part that is excluded (RFC 6603).
+fn kea(lab: &Lab, ns: &Netns) -> Proc {
+    let work = lab.work().display().to_string();
+    let conf = format!(
+        r#"{{ "Dhcp6": {{
+  "interfaces-config": {{ "interfaces": [ "k0" ] }},
+  "lease-database": {{ "type": "memfile", "persist": true, "name": "{work}/kea.leases", "lfc-interval": 0 }},
+  "server-id": {{ "type": "LL", "persist": false }},
+  "renew-timer": 2, "rebind-timer": 2000, "preferred-lifetime": 3000, "valid-lifetime": 4000,
+  "option-data": [ {{ "name": "dns-servers", "data": "2001:db8::53" }} ],
+  "subnet6": [ {{ "subnet": "2001:db8::/64", "interface": "k0", "rapid-commit": true,
+    "pools": [ {{ "pool": "2001:db8::100-2001:db8::1ff" }} ],
+    "pd-pools": [ {{ "prefix": "2001:db8:5500::", "prefix-len": 40, "delegated-len": 56,
+                    "excluded-prefix": "2001:db8:5500::", "excluded-prefix-len": 64 }} ] }} ],
+  "loggers": [ {{ "name": "kea-dhcp6", "severity": "DEBUG", "debuglevel": 50, "output_options": [ {{ "output": "stdout" }} ] }} ]
+}} }}"#
+    );
+    std::fs::write(lab.work().join("kea.conf"), conf).expect("kea.conf");
+    let mut c = Command::new("ip");
+    c.args(["netns", "exec", &ns.name, "kea-dhcp6", "-c", &format!("{work}/kea.conf")]);
+    c.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("KEA_PIDFILE_DIR", &work)
+        .env("KEA_LOCKFILE_DIR", &work);
+    Proc::start(c, &lab.work().join("kea.out"))
+}
+
+#[test]
+fn several_addresses_and_prefixes_of_kea() {
+    let mut lab = Lab::new("v6kea");
+    let ns = start(&mut lab);
+    let server = kea(&lab, &ns);
+    let ready = iopkt_tests::until(MINUTE, || server.output().contains("DHCP6_STARTED").then_some(()));
+    assert!(ready.is_some(), "{}", server.output());
+    let client = lab.spawn("dhcp6c -d -R -A 2 -P 56 -P 56 -x lo0:1 tapk0");
+    let said = |lab: &mut Lab, what: &str| {
+        let ok =
+            iopkt_tests::until(MINUTE, || lab.proc(client).output().contains(what).then_some(())).is_some();
+        assert!(ok, "{what}: {}\n{}", lab.proc(client).output(), server.output());
+    };
+    lab.wait(
+        MINUTE,
+        "test $(ifconfig tapk0 | grep -c 'inet6 2001:db8::1[0-9a-f][0-9a-f] prefixlen 128') = 2",
+    );
+    // The second subnet of each prefix; the first is excluded.
+    lab.wait(MINUTE, "test $(ifconfig lo0 | grep -c 'inet6 2001:db8:55[0-9a-f]*:[0-9a-f]*1::1 prefixlen 64') = 2 || ifconfig lo0 >&2");
+    said(&mut lab, "2001:db8:55");
+    // It is renewed by itself, at T1.
+    let renewed = iopkt_tests::until(MINUTE, || server.output().contains("DHCPV6_RENEW").then_some(()));
+    let renewed = renewed.or_else(|| server.output().contains("RENEW").then_some(()));
+    assert!(renewed.is_some(), "{}", server.output());
+    // The same after a restart: the DUID is kept.
+    let mine = |lab: &Lab| lab.sh("ifconfig tapk0 | grep -o 'inet6 2001:db8::1[0-9a-f]*' | sort");
+    let before = mine(&lab);
+    let duid = lab.sh("od -An -tx1 $IO_PKT_ROOT/var/db/dhcp6c_duid");
+    lab.proc(client).signal(9);
+    assert!(lab.proc(client).wait(MINUTE).is_some());
+    lab.sh("for a in $(ifconfig tapk0 | grep -o '2001:db8::1[0-9a-f]*'); do ifconfig tapk0 inet6 $a delete; done");
+    let again = lab.spawn("dhcp6c -d -A 2 -P 56 -P 56 -x lo0:1 tapk0");
+    lab.wait(
+        MINUTE,
+        "test $(ifconfig tapk0 | grep -c 'inet6 2001:db8::1[0-9a-f][0-9a-f] prefixlen 128') = 2",
+    );
+    assert_eq!((mine(&lab), lab.sh("od -An -tx1 $IO_PKT_ROOT/var/db/dhcp6c_duid")), (before, duid));
+    // Given back: both kinds, of both interfaces.
+    lab.proc(again).signal(15);
+    assert!(lab.proc(again).wait(MINUTE).is_some_and(|s| s.success()), "{}", lab.proc(again).output());
+    assert!(!lab.sh("ifconfig -a").contains("2001:db8:"), "{}", lab.sh("ifconfig -a"));
+}
+
+#[test]
+fn the_link_comes_back_and_a_duplicate_is_declined() {
+    let mut lab = Lab::new("v6confirm");
+    let ns = start(&mut lab);
+    // Somebody has the only address but one.
+    ns.exec("ip addr add 2001:db8::100/128 dev k0 nodad");
+    let server = dnsmasq(&lab, &ns, "2001:db8::100,2001:db8::101,64,10m");
+    let heard = |what: &str| {
+        let ok = iopkt_tests::until(MINUTE, || server.output().contains(what).then_some(()));
+        assert!(ok.is_some(), "{what}: {}", server.output());
+    };
+    lab.spawn("dhcp6c -d tapk0");
+    // Whichever is given first: in the end it is the one that is free.
+    lab.wait(MINUTE, "ifconfig tapk0 | grep 'inet6 2001:db8::101 prefixlen 128' > a && ! grep -q 'tentative\\|duplicated' a");
+    // The link goes and comes: is it still ours there?
+    ns.exec("ip link set k0 down");
+    lab.wait(MINUTE, "ifconfig tapk0 | grep -q 'no carrier\\|linkstate: down' || ifconfig --json tapk0 | grep -qi '\"link\": *\"down'");
+    ns.exec("ip link set k0 up && ip addr add fe80::1/64 dev k0 nodad; ip addr add 2001:db8::1/64 dev k0 nodad; true");
+    heard("DHCPCONFIRM");
+    lab.wait(
+        MINUTE,
+        "ifconfig tapk0 | grep 'inet6 2001:db8::101 prefixlen 128' > a && ! grep -q tentative a",
+    );
+}

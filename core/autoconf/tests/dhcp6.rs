@@ -12,7 +12,13 @@ fn a(s: &str) -> Ipv6Addr {
 }
 
 fn config(address: bool, prefix: Option<u8>) -> Config6 {
-    Config6 { duid: DUID.to_vec(), iaid: 7, address, prefix, rapid: false }
+    Config6 {
+        duid: DUID.to_vec(),
+        iaid: 7,
+        addresses: address.into(),
+        prefixes: prefix.into_iter().collect(),
+        rapid: false,
+    }
 }
 
 fn put(v: &mut Vec<u8>, code: u16, b: &[u8]) {
@@ -265,12 +271,213 @@ fn names_alone() {
 #[test]
 fn a_duplicate_is_declined_and_asked_for_again() {
     let (mut w, _) = World::bound(config(true, None));
-    w.c.decline(w.now);
+    w.c.decline(w.now, &[a("2001:db8::99")]);
+    assert!(w.take().is_empty(), "that is none of ours");
+    w.c.decline(w.now, &[a("2001:db8::100")]);
     let m = w.asks(0, 9);
     assert!(w.c.lease().is_none());
     w.say(&Say { address: None, ..Say::new(7) }.to(&m));
     assert!(matches!(w.take().as_slice(), [Action6::Lost(_)]));
     w.asks(2, 1);
+}
+
+/// An association: kind (3 or 25), number, status, items with length and lifetime.
+type Ia<'a> = (u16, u32, u16, &'a [(&'a str, u8, u32)]);
+
+/// A reply with associations as given.
+fn reply(ty: u8, m: &[u8], ias: &[Ia<'_>]) -> Vec<u8> {
+    let mut v = vec![ty, m[1], m[2], m[3]];
+    put(&mut v, 1, &DUID);
+    put(&mut v, 2, &[0, 3, 0, 1, 1]);
+    for (code, iaid, status, items) in ias {
+        let mut ia = [&iaid.to_be_bytes()[..], &[0; 8]].concat();
+        for (addr, plen, valid) in *items {
+            let life = [(valid / 2).to_be_bytes(), valid.to_be_bytes()].concat();
+            if *code == 3 {
+                put(&mut ia, 5, &[&a(addr).octets()[..], &life].concat());
+            } else {
+                put(&mut ia, 26, &[&life[..], &[*plen], &a(addr).octets()].concat());
+            }
+        }
+        if *status != 0 {
+            put(&mut ia, 13, &status.to_be_bytes());
+        }
+        put(&mut v, *code, &ia);
+    }
+    v
+}
+
+/// Numbers of the associations of a kind in a message.
+fn numbers(mut b: &[u8], code: u16) -> Vec<u32> {
+    let mut out = Vec::new();
+    while b.len() >= 4 {
+        let n = usize::from(u16::from_be_bytes([b[2], b[3]]));
+        if u16::from_be_bytes([b[0], b[1]]) == code {
+            out.push(u32::from_be_bytes([b[4], b[5], b[6], b[7]]));
+        }
+        b = &b[4 + n..];
+    }
+    out
+}
+
+fn several() -> Config6 {
+    Config6 { addresses: 2, prefixes: vec![56, 60], ..config(true, None) }
+}
+
+#[test]
+fn several_associations_and_what_is_missing_is_asked_for_again() {
+    let mut w = World::new(several());
+    let m = w.asks(2, 1);
+    assert_eq!((numbers(&m[4..], 3), numbers(&m[4..], 25)), (vec![7, 8], vec![7, 8]));
+    let some: &[Ia<'_>] = &[
+        (3, 7, 0, &[("2001:db8::7", 128, 1000)]),
+        (3, 8, 2, &[]),
+        (25, 7, 0, &[("2001:db8:5500::", 56, 1000)]),
+        (25, 99, 0, &[("2001:db8:6600::", 56, 1000)]),
+    ];
+    w.say(&reply(2, &m, some));
+    let m = w.asks(2, 3);
+    w.say(&reply(7, &m, some));
+    let Some(Action6::Bound(l)) = w.take().pop() else { panic!("no lease") };
+    assert_eq!((l.addrs.len(), l.prefixes.len()), (1, 1), "an association that is not ours is none");
+    // The renewal asks for all four; the second address comes now, the first one is not mentioned and stays.
+    let m = w.asks(300, 5);
+    assert_eq!((numbers(&m[4..], 3), numbers(&m[4..], 25)), (vec![7, 8], vec![7, 8]));
+    w.say(&reply(
+        7,
+        &m,
+        &[(3, 8, 0, &[("2001:db8::8", 128, 2000)]), (25, 7, 0, &[("2001:db8:5500::", 56, 2000)])],
+    ));
+    let Some(Action6::Bound(l)) = w.take().pop() else { panic!("no lease") };
+    assert_eq!((l.addrs.len(), l.prefixes.len()), (2, 1));
+    // Each ends by itself.
+    while !w.done.iter().any(|d| matches!(d, Action6::Bound(l) if l.addrs.len() == 1)) {
+        w.sent(100);
+        assert!(w.now < Instant::from_millis(1_500_000), "{:?}", w.done);
+    }
+    assert_eq!(w.c.lease().map(|l| l.addrs[0].addr), Some(a("2001:db8::8")));
+}
+
+#[test]
+fn a_server_that_forgot_is_asked_anew_and_one_that_takes_back_ends_it() {
+    let (mut w, _) = World::bound(config(true, None));
+    let m = w.asks(200, 5);
+    w.say(&reply(7, &m, &[(3, 7, 3, &[])]));
+    let m = w.asks(0, 3);
+    assert!(find(&m[4..], 3).unwrap().windows(16).any(|x| x == a("2001:db8::100").octets()));
+    assert!(w.c.lease().is_some(), "it is ours until it ends");
+    w.say(&reply(7, &m, &[(3, 7, 0, &[("2001:db8::100", 128, 600)])]));
+    assert!(matches!(w.take().as_slice(), [Action6::Bound(_)]));
+    // Refused for now: the same again, in its time.
+    let m = w.asks(400, 5);
+    let mut fail = reply(7, &m, &[]);
+    put(&mut fail, 13, &[0, 1]);
+    w.say(&fail);
+    let m = w.asks(20, 5);
+    w.say(&reply(7, &m, &[(3, 7, 0, &[("2001:db8::100", 128, 0)])]));
+    assert!(matches!(w.take().as_slice(), [Action6::Lost(_)]));
+    w.asks(2, 1);
+}
+
+#[test]
+fn the_link_comes_back() {
+    // The same link.
+    let (mut w, _) = World::bound(config(true, None));
+    w.c.link_up(w.now);
+    let m = w.asks(2, 4);
+    assert!(find(&m[4..], 2).is_none() && find(&m[4..], 6).is_none(), "to any server, for nothing else");
+    w.say(&reply(7, &m, &[]));
+    assert!(w.take().is_empty() && w.c.lease().is_some());
+    // Nobody answers: it holds, and is asked for ten seconds.
+    w.c.link_up(w.now);
+    let mut n = 0;
+    while let Some(m) = w.sent(11) {
+        assert_eq!(m[0], 4);
+        n += 1;
+    }
+    assert!((3..=5).contains(&n) && w.c.lease().is_some(), "{n}");
+    // Another one.
+    w.c.link_up(w.now);
+    let m = w.asks(2, 4);
+    let mut no = reply(7, &m, &[]);
+    put(&mut no, 13, &[0, 4]);
+    w.say(&no);
+    assert!(matches!(w.take().as_slice(), [Action6::Lost(_)]));
+    w.asks(2, 1);
+    // With a prefix it is a Rebind.
+    let mut w = World::new(config(false, Some(56)));
+    let m = w.asks(2, 1);
+    w.say(&reply(2, &m, &[(25, 7, 0, &[("2001:db8:5500::", 56, 1000)])]));
+    let m = w.asks(2, 3);
+    w.say(&reply(7, &m, &[(25, 7, 0, &[("2001:db8:5500::", 56, 1000)])]));
+    assert_eq!(w.take().len(), 1);
+    w.c.link_up(w.now);
+    w.asks(2, 6);
+    // Names alone are asked for again.
+    let mut w = World::new(config(false, None));
+    let m = w.asks(2, 11);
+    w.say(&reply(7, &m, &[]));
+    assert_eq!(w.take().len(), 1);
+    w.c.link_up(w.now);
+    w.asks(2, 11);
+}
+
+#[test]
+fn limits_of_servers_hold_and_odd_ones_do_not() {
+    for (said, most) in [(60u32, 66), (59, 3960), (86_401, 3960)] {
+        let mut w = World::new(config(true, None));
+        let m = w.asks(2, 1);
+        // Nothing is offered, but what it says of the times counts (18.2.9).
+        let mut v = reply(2, &m, &[]);
+        put(&mut v, 82, &said.to_be_bytes());
+        w.say(&v);
+        let mut last = w.now;
+        for _ in 0..14 {
+            w.asks(4000, 1);
+            let wait = (w.now - last).as_secs();
+            assert!(wait <= most, "{said}: {wait}");
+            last = w.now;
+        }
+        w.asks(4000, 1);
+        assert!((w.now - last).as_secs() >= most / 2, "{said}");
+    }
+    // For ever is for ever.
+    let mut w = World::new(config(true, None));
+    let m = w.asks(2, 1);
+    w.say(&Say { preference: Some(255), ..Say::new(2) }.to(&m));
+    let m = w.asks(0, 3);
+    let forever = Say { address: Some(("2001:db8::100", u32::MAX, u32::MAX)), ..Say::new(7) };
+    w.say(&forever.to(&m));
+    assert_eq!(w.take().len(), 1);
+    assert_eq!(w.c.deadline(), Instant::FAR);
+    // A message that orders to ask again is none that we take (section 20), nor one with T1 behind T2.
+    let mut x = Say::new(10).to(&m);
+    x[0] = 10;
+    w.say(&x);
+    assert_eq!((w.c.deadline(), w.take().len()), (Instant::FAR, 0));
+}
+
+#[test]
+fn one_of_two_addresses_is_declined() {
+    let cfg = Config6 { addresses: 2, ..config(true, None) };
+    let mut w = World::new(cfg);
+    let two: &[Ia<'_>] =
+        &[(3, 7, 0, &[("2001:db8::7", 128, 1000)]), (3, 8, 0, &[("2001:db8::8", 128, 1000)])];
+    let m = w.asks(2, 1);
+    w.say(&reply(2, &m, two));
+    let m = w.asks(2, 3);
+    w.say(&reply(7, &m, two));
+    w.take();
+    w.c.decline(w.now, &[a("2001:db8::8")]);
+    let m = w.asks(0, 9);
+    assert_eq!(numbers(&m[4..], 3), [8]);
+    assert!(matches!(w.take().as_slice(), [Action6::Bound(l)] if l.addrs.len() == 1));
+    w.say(&reply(7, &m, &[]));
+    // Another one in its place.
+    let m = w.asks(0, 5);
+    assert_eq!(numbers(&m[4..], 3), [7, 8]);
+    w.say(&reply(7, &m, &[(3, 8, 0, &[("2001:db8::9", 128, 1000)])]));
+    assert!(matches!(w.take().as_slice(), [Action6::Bound(l)] if l.addrs.len() == 2));
 }
 
 proptest! {
