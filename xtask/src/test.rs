@@ -26,6 +26,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("dhcpd", "isc-dhcp-server"),
     ("kea-dhcp6", "kea-dhcp6-server"),
     ("rdisc6", "ndisc6"),
+    ("atk6-thcping6", "thc-ipv6"),
     ("musl-gcc", "musl-tools"),
     ("scapy", "python3-scapy"),
     ("cc", "gcc"),
