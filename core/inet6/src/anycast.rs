@@ -98,6 +98,7 @@ impl Inet6 {
         mac: [u8; 6],
         flags: AdvertFlags,
     ) {
+        // [RFC4861 7.2.4c]
         let same = |x: &Late| (x.ifindex, x.target, x.to) == (ifindex, target, to);
         if self.anycast.late.iter().any(same) {
             return;

@@ -56,6 +56,7 @@ impl Dad {
 
     /// Whether a solicitation is our own that came back.
     pub fn is_ours(&self, ifindex: u32, a: Ipv6Addr, nonce: Option<[u8; 6]>) -> bool {
+        // [RFC4862 5.4.3b]
         nonce.is_some() && self.probes.get(&(ifindex, a)).is_some_and(|p| p.nonce == nonce)
     }
 }
@@ -63,12 +64,14 @@ impl Dad {
 impl Inet6 {
     /// An interface got an address: others ask for it by its group.
     pub(crate) fn address_added(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
+        // [RFC4861 7.2.1] [RFC4862 5.4.2a]
         let _ = l.net.join_group(l.cx, ifindex, group(a, ifindex));
         self.dad_address(l, ifindex, a);
     }
 
     /// An address is to be looked for.
     pub(crate) fn dad_address(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
+        // [RFC4862 5.4a] [RFC4862 5.4b] [RFC4862 5.4c]
         let Some(i) = l.net.iface(ifindex) else { return };
         let skip = i.addrs.iter().any(|x| x.addr == a && (x.life.anycast || x.life.nodad));
         if i.kind != IfKind::Ethernet || self.t.dad_count == 0 || skip {
@@ -106,6 +109,7 @@ impl Inet6 {
 
     /// An address went.
     pub(crate) fn dad_forget(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
+        // [RFC4861 7.2.1]
         self.dad.probes.remove(&(ifindex, a));
         if self.dad.unsure.get(&a) == Some(&ifindex) {
             self.dad.unsure.remove(&a);
@@ -145,6 +149,7 @@ impl Inet6 {
 
     /// Sends the solicitations that are due, and believes those addresses that nobody spoke for.
     pub(crate) fn dad_tick(&mut self, l: &mut Layers<'_>) {
+        // [RFC4862 5.4.2b] [RFC7527 4.1]
         let now = l.cx.now;
         let due: alloc::vec::Vec<(u32, Ipv6Addr)> =
             self.dad.probes.iter().filter(|(_, p)| p.next <= now).map(|(k, _)| *k).collect();
@@ -179,6 +184,7 @@ impl Inet6 {
         a: Ipv6Addr,
         mac: Option<[u8; 6]>,
     ) {
+        // [RFC4862 5.4.5a] [RFC4862 5.4.5b] [RFC4429 3.3b]
         self.stats.inc(Stat6::DadDuplicates);
         self.dad.probes.remove(&(ifindex, a));
         self.set_state(l, ifindex, a, AddrState::Duplicated);

@@ -39,11 +39,13 @@ impl Dns {
 
     /// Ends what is over; when the next one ends.
     pub fn age(&mut self, now: Instant) -> Instant {
+        // [RFC8106 6.2]
         self.0.retain(|t| t.until > now);
         self.0.iter().map(|t| t.until).min().unwrap_or(Instant::FAR)
     }
 
     fn told(&mut self, now: Instant, ifindex: u32, router: Ipv6Addr, what: What, secs: u32) {
+        // [RFC8106 5.1a] [RFC8106 5.1b] [RFC8106 6.1]
         let until = if secs == INFINITE { Instant::FAR } else { now + Duration::from_secs(secs.into()) };
         let kind = |w: &What| matches!(w, What::Server(_));
         if let Some(t) =
@@ -68,6 +70,7 @@ impl Inet6 {
         secs: u32,
         b: &[u8],
     ) {
+        // [RFC8106 5.3.1b]
         for a in b.as_chunks::<16>().0 {
             let a = Ipv6Addr::from(*a);
             if !a.is_multicast() && !a.is_unspecified() && !a.is_loopback() {
@@ -85,6 +88,7 @@ impl Inet6 {
         secs: u32,
         b: &[u8],
     ) {
+        // [RFC8106 5.2]
         for name in domains::domains(b, usize::MAX) {
             self.dns.told(l.cx.now, ifindex, router, What::Domain(name), secs);
         }

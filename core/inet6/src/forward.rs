@@ -24,6 +24,7 @@ const SITE_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 2);
 impl Inet6 {
     /// Forwarding was turned on or off, or an interface arrived: routers listen to their groups (RFC 4291 2.8).
     pub(crate) fn router_groups(&mut self, l: &mut Layers<'_>, ifindex: u32, on: bool) {
+        // [RFC4861 6.2.2]
         for g in [ALL_ROUTERS, SITE_ROUTERS] {
             let g = IpAddr::V6(zone::embed(g, ifindex));
             if on {
@@ -111,6 +112,7 @@ impl Inet6 {
 
     /// Tells a neighbour of the better first hop for its packet (RFC 4861 8.2).
     fn redirect(&mut self, l: &mut Layers<'_>, p: &Packet, h: &Hop, m: &Mbuf) {
+        // [RFC4861 8.2a] [RFC4861 8.2b]
         let IpAddr::V6(target) = h.next else { return };
         let on_link = target == p.dst;
         let neighbour = l.net.hop(p.src.into(), 0, false).is_ok_and(|x| {

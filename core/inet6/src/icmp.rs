@@ -49,6 +49,7 @@ impl Inet6 {
 
     /// Counts a message of Neighbour Discovery that came with a fragment header.
     fn cut_discovery(&mut self, t: u8) -> bool {
+        // [RFC6980 5b]
         self.stats.inc(match t {
             ty::ROUTER_SOLICIT => Stat6::BadRs,
             ty::ROUTER_ADVERT => Stat6::BadRa,

@@ -179,6 +179,7 @@ fn is_dad(l: &Layers<'_>, p: &Packet) -> bool {
 
 /// Whether the packet is for this host: `Some(true)` for a group.
 fn for_us(l: &Layers<'_>, p: &Packet, m: &Mbuf) -> Option<bool> {
+    // [RFC4862 5.4d]
     let dst = IpAddr::V6(p.dst);
     if p.h.dst.is_multicast() {
         return l.net.is_member(m.ifindex(), dst).then_some(true);

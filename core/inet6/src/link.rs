@@ -52,6 +52,7 @@ impl Inet6 {
 
     /// Questions of the neighbour cache go out, packets that nobody answered for are reported to their sockets.
     pub(crate) fn neighbours_tick(&mut self, l: &mut Layers<'_>) {
+        // [RFC4861 7.2.2e]
         self.send_solicits(l);
         while let Some((ifindex, who)) = l.net.neigh.next_lost() {
             self.router_lost(l, ifindex, who);

@@ -104,6 +104,7 @@ impl Mld {
 
 /// Whether memberships of this group are told on this interface.
 fn reports(l: &Layers<'_>, ifindex: u32, g: Ipv6Addr) -> bool {
+    // [RFC3810 6]
     let wire = zone::strip(g);
     let ethernet = l.net.iface(ifindex).is_some_and(|i| i.kind == IfKind::Ethernet);
     ethernet && wire != ALL_NODES && wire.segments()[0] & 15 > 1
@@ -111,6 +112,7 @@ fn reports(l: &Layers<'_>, ifindex: u32, g: Ipv6Addr) -> bool {
 
 impl Inet6 {
     pub(crate) fn mld_joined(&mut self, l: &mut Layers<'_>, ifindex: u32, g: Ipv6Addr) {
+        // [RFC3810 6.1a]
         if !reports(l, ifindex, g) {
             return;
         }
@@ -133,6 +135,7 @@ impl Inet6 {
     }
 
     pub(crate) fn mld_left(&mut self, l: &mut Layers<'_>, ifindex: u32, g: Ipv6Addr) {
+        // [RFC3810 6.1a]
         let now = l.cx.now;
         let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
         let Some(k) = self.mld.links.get_mut(&ifindex) else { return };
@@ -150,6 +153,7 @@ impl Inet6 {
 
     /// The programs of a group hear other sources of it.
     pub(crate) fn mld_filtered(&mut self, l: &mut Layers<'_>, ifindex: u32, g: Ipv6Addr) {
+        // [RFC3810 6.1a]
         let now = l.cx.now;
         let usable = l.net.iface(ifindex).is_some_and(|i| i.is_usable());
         let filter = l.net.group_filter(ifindex, g.into()).clone();
@@ -196,6 +200,7 @@ impl Inet6 {
         hl: usize,
         m: &Mbuf,
     ) -> bool {
+        // [RFC3810 6.2a] [RFC3810 6.2b] [RFC3810 8.2.1b] [RFC3810 9.1]
         let b = &m.as_slice()[hl..];
         let ifindex = m.ifindex();
         if h.ty != ty::MLD_QUERY {
@@ -267,6 +272,7 @@ impl Inet6 {
 
     /// Sends what is due.
     pub(crate) fn mld_tick(&mut self, l: &mut Layers<'_>) {
+        // [RFC3810 5b] [RFC3810 8.2.1a]
         let now = l.cx.now;
         let links: Vec<u32> = self.mld.links.keys().copied().collect();
         for ifindex in links {
@@ -319,6 +325,7 @@ impl Inet6 {
     }
 
     fn mld_send(&mut self, l: &mut Layers<'_>, ifindex: u32, to: Ipv6Addr, b: Vec<u8>) {
+        // [RFC3810 5a]
         // From nobody while the link-local address is not good yet (RFC 3590).
         let own = l.net.iface(ifindex).and_then(|i| {
             let good =
@@ -356,6 +363,7 @@ fn v6<'a>(s: impl Iterator<Item = &'a IpAddr>) -> Vec<Ipv6Addr> {
 
 /// The records that tell the change of a filter (RFC 3810 section 6.1).
 fn change(old: &GroupFilter, new: &GroupFilter) -> Vec<Said> {
+    // [RFC3810 6.1c]
     if old.exclude != new.exclude {
         return whole(new);
     }
@@ -375,6 +383,7 @@ fn whole(f: &GroupFilter) -> Vec<Said> {
 /// The answer to a query about a group or, of these sources, to one about them (RFC 3810 section 6.2): nothing when none of them
 /// is heard.
 fn answer(f: &GroupFilter, asked: Option<Vec<Ipv6Addr>>) -> Option<Said> {
+    // [RFC3810 6.2c]
     let Some(asked) = asked else {
         let kind = if f.exclude { record::IS_EXCLUDE } else { record::IS_INCLUDE };
         return Some((kind, v6(f.sources.iter())));

@@ -63,6 +63,8 @@ impl Inet6 {
         hl: usize,
         m: &Mbuf,
     ) -> bool {
+        // [RFC4861 7.2.3a] [RFC4861 7.2.4b] [RFC4862 5.4.3a] [RFC4862 5.4.3c] [RFC4429 3.3a] [RFC4429 3.3c]
+        // [RFC7527 4.2a] [RFC7527 4.2b]
         self.stats.inc(Stat6::NsIn);
         let Some((target, o)) = ns(p, h, &m.as_slice()[hl + HEADER_LEN..], &mut self.stats) else {
             self.stats.inc(Stat6::BadNs);
@@ -127,6 +129,7 @@ impl Inet6 {
         mac: [u8; 6],
         mut f: AdvertFlags,
     ) {
+        // [RFC4861 7.2.4a]
         // From the target itself where it is ours; an anycast address or another's is no source (4.4).
         let own =
             l.net.iface(ifindex).is_some_and(|i| i.addrs.iter().any(|a| a.addr == target && !a.life.anycast));
@@ -148,6 +151,7 @@ impl Inet6 {
         hl: usize,
         m: &Mbuf,
     ) -> bool {
+        // [RFC4861 7.1.2] [RFC4862 5.4.4]
         self.stats.inc(Stat6::NaIn);
         let f = AdvertFlags::from_rest(h.rest);
         let body = &m.as_slice()[hl + HEADER_LEN..];
@@ -203,6 +207,7 @@ impl Inet6 {
         hl: usize,
         m: &Mbuf,
     ) -> bool {
+        // [RFC4861 6.1.1] [RFC4861 6.2.6b]
         let o = read(&m.as_slice()[hl + HEADER_LEN..], opt::SOURCE_LINK, &mut self.stats);
         let nobody = p.src.is_unspecified();
         let good = p.h.hop_limit == HOPS && h.code == 0;
@@ -258,6 +263,7 @@ impl Inet6 {
 
     /// Asks what the neighbour cache wants to know.
     pub(crate) fn send_solicits(&mut self, l: &mut Layers<'_>) {
+        // [RFC4861 7.2.2d] [RFC4429 3.2b]
         while let Some(s) = l.net.neigh.next_solicit(Family::V6) {
             let IpAddr::V6(target) = s.target else { continue };
             let Some(i) = l.net.iface(s.ifindex) else { continue };
@@ -320,6 +326,7 @@ impl Inet6 {
         hops: u8,
         mut b: Vec<u8>,
     ) -> Option<Mbuf> {
+        // [RFC6980 5a]
         let (src, dst) = (zone::strip(ends.0), zone::strip(ends.1));
         let h = Header::parse_unchecked(&b)?;
         self.stats.icmp(h.ty, true);
@@ -343,6 +350,7 @@ impl Inet6 {
 
 /// Reads a solicitation and checks it (RFC 4861 7.1.1).
 fn ns(p: &Packet, h: &Header, body: &[u8], stats: &mut Stats) -> Option<(Ipv6Addr, Options)> {
+    // [RFC4861 7.1.1]
     debug_assert_eq!(h.ty, ty::NEIGHBOR_SOLICIT);
     let (target, rest) = nd::target(body)?;
     let o = read(rest, opt::SOURCE_LINK, stats)?;

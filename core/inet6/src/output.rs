@@ -14,6 +14,7 @@ use iopkt_wire::ipv6::{HEADER_LEN, Header, MAX_LEN, next};
 
 impl Inet6 {
     pub(crate) fn ip6_output(&mut self, l: &mut Layers<'_>, o: IpOut) {
+        // [RFC4862 5.4d]
         let (IpAddr::V6(mut src), IpAddr::V6(dst)) = (o.src, o.dst) else {
             l.cx.drop_all(o.rest, Why::BadAddress);
             return l.cx.drop(o.m, Why::BadAddress);

@@ -23,6 +23,7 @@ impl Inet6 {
         hl: usize,
         m: &Mbuf,
     ) -> bool {
+        // [RFC4861 8.1] [RFC4861 8.2c] [RFC4861 8.3a]
         let ifindex = m.ifindex();
         let body = &m.as_slice()[hl + HEADER_LEN..];
         let parsed = nd::target(body).and_then(|(t, rest)| Some((t, nd::target(rest)?)));

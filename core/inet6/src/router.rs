@@ -108,6 +108,7 @@ impl Inet6 {
         hl: usize,
         m: &Mbuf,
     ) -> bool {
+        // [RFC4861 6.1.2] [RFC4861 6.3.4i] [RFC4861 6.3.7d] [RFC4862 5.5.3a] [RFC4191 2.3a] [RFC7559 2b]
         self.stats.inc(Stat6::RaIn);
         let body = &m.as_slice()[hl + HEADER_LEN..];
         let good = p.h.hop_limit == HOPS && h.code == 0 && slaac::is_link_local(&p.src.into());
@@ -185,6 +186,7 @@ impl Inet6 {
 
     /// One way that a router told; a lifetime of 0 takes it back.
     fn told(&mut self, l: &mut Layers<'_>, way: Way, secs: u32) {
+        // [RFC4861 6.3.4d] [RFC4861 6.3.4e] [RFC4191 2.3b] [RFC4191 3.1]
         let until = if secs == INFINITE { Instant::FAR } else { l.cx.now + Duration::from_secs(secs.into()) };
         let way = Way { until, ..way };
         let key = |w: &Way| (w.ifindex, w.prefix, w.plen, w.router);
@@ -200,6 +202,7 @@ impl Inet6 {
 
     /// A prefix that a router told.
     fn told_prefix(&mut self, l: &mut Layers<'_>, ifindex: u32, router: Ipv6Addr, x: &nd::Prefix) {
+        // [RFC4861 6.3.4f] [RFC4861 6.3.4g] [RFC4861 6.3.4h] [RFC4862 5.6]
         let odd = x.plen > 128 || slaac::is_link_local(&x.prefix.into()) || x.prefix.is_multicast();
         let IpAddr::V6(net) = prefix::mask(x.prefix.into(), x.plen.min(128)) else { return };
         if odd || !(x.on_link || x.autonomous) {
@@ -244,6 +247,7 @@ impl Inet6 {
 
     /// Ends what is over, and makes the routes anew if something changed.
     pub(crate) fn age(&mut self, l: &mut Layers<'_>) {
+        // [RFC4861 6.3.5]
         let now = l.cx.now;
         self.routers.ways.retain(|w| w.until > now);
         self.routers.prefixes.retain(|p| p.until > now);
@@ -304,6 +308,7 @@ impl Inet6 {
 
     /// Makes the routes: the best way to a prefix first, which is the one that is taken.
     fn lay(&mut self, l: &mut Layers<'_>) {
+        // [RFC4191 3.2a]
         self.judge_prefixes(l);
         self.tell_selection(l);
         let mut ways = self.ranked();
@@ -348,6 +353,7 @@ impl Inet6 {
     /// The ways, best first. One that does not answer is worse than any that may (6.3.6); those are tried in turn, whatever their
     /// preference (RFC 4191 3.2).
     fn ranked(&self) -> Vec<Way> {
+        // [RFC4861 6.3.6a] [RFC4191 3.2a]
         let mut ways = self.routers.ways.clone();
         let rank =
             |w: &Way| (w.lost, core::cmp::Reverse(if w.lost { Preference::Medium } else { w.preference }));
@@ -358,6 +364,7 @@ impl Inet6 {
     /// A neighbour that was used did not answer: what a redirect said of it is void (RFC 4861 7.3.3), and as a router it goes behind all
     /// others.
     pub(crate) fn router_lost(&mut self, l: &mut Layers<'_>, ifindex: u32, who: IpAddr) {
+        // [RFC4861 6.3.6b]
         let by = |r: &Route| r.gateway.unwrap_or(r.dst);
         l.net.remove_routes(l.cx, |r| r.origin == Origin::Redirect && r.ifindex == ifindex && by(r) == who);
         let IpAddr::V6(who) = who else { return };
@@ -377,6 +384,7 @@ impl Inet6 {
 
     /// Asks for routers that were given up (RFC 4191 3.5).
     fn probe_lost(&mut self, l: &mut Layers<'_>) {
+        // [RFC4191 3.5a] [RFC4191 3.5b]
         let lost: Vec<(u32, Ipv6Addr)> =
             self.routers.ways.iter().filter(|w| w.lost).map(|w| (w.ifindex, w.router)).collect();
         self.routers.probe = (!lost.is_empty()).then_some(l.cx.now + PROBE_LOST);
@@ -396,6 +404,7 @@ impl Inet6 {
 
     /// A router says that it is none any more (7.2.5).
     pub(crate) fn router_is_host(&mut self, l: &mut Layers<'_>, ifindex: u32, who: Ipv6Addr) {
+        // [RFC4861 7.2.5c]
         let before = self.routers.ways.len();
         self.routers.ways.retain(|w| w.ifindex != ifindex || w.router != who);
         if self.routers.ways.len() != before {

@@ -113,6 +113,7 @@ impl Select {
 
     /// Whether `a` is a better source than `b`: greater when it is.
     fn better(&self, a: &Candidate<'_>, b: &Candidate<'_>, to: &To) -> Ordering {
+        // [RFC4862 5.5.4a] [RFC4429 2.1] [RFC8981 3.1]
         let (dst, oif) = (&to.dst, to.oif);
         let yes = |x: bool, y: bool| x.cmp(&y);
         let (sa, sb, sd) = (scope(&a.addr), scope(&b.addr), scope(dst));

@@ -53,6 +53,7 @@ impl Inet6 {
 
     /// What a router says of the link's times; 0 says nothing.
     pub(crate) fn link_times(&mut self, l: &mut Layers<'_>, ifindex: u32, ra: &RouterAdvert) {
+        // [RFC4861 6.3.4a]
         let s = self.ifs.entry(ifindex).or_default();
         s.adverts += 1;
         let other_hops =
@@ -75,6 +76,7 @@ impl Inet6 {
 
     /// Hops of what is sent without saying: what routers ask for on that link (RFC 4861 6.3.4), else `net.inet6.ip6.hlim`.
     pub(crate) fn set_hops(&self, l: &mut Layers<'_>) {
+        // [RFC4861 6.3.4c]
         for i in l.net.interfaces_mut() {
             let asked = self.ifs.get(&i.index).map_or(0, |s| s.hop_limit);
             i.hops.1 = if asked == 0 { self.t.hlim } else { asked };
@@ -83,6 +85,7 @@ impl Inet6 {
 
     /// Tells the neighbour cache; the reachable time is drawn anew (RFC 4861 6.3.2: from half to one and a half of the base).
     pub(crate) fn set_times(&mut self, l: &mut Layers<'_>, ifindex: u32) {
+        // [RFC4861 6.3.2]
         let nud = l.net.iface(ifindex).is_some_and(|i| i.nd6 & nd6::NUD != 0);
         let s = self.ifs.entry(ifindex).or_default();
         s.reachable = s.base / 2 + l.cx.rng.below(s.base.max(1));

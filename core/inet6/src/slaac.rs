@@ -40,6 +40,7 @@ fn until(now: Instant, secs: u32) -> Instant {
 impl Inet6 {
     /// The link-local address that every interface has.
     pub(crate) fn add_link_local(&mut self, l: &mut Layers<'_>, ifindex: u32) {
+        // [RFC4862 5.3] [RFC4429 3.1] [RFC7217 5c]
         let Some(mac) = l.net.iface(ifindex).map(|i| i.mac) else { return };
         let net = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
         let a = zone::embed(join(net, self.identifier(l, ifindex, mac, net)), ifindex);
@@ -49,6 +50,7 @@ impl Inet6 {
 
     /// The identifier of an interface in a network.
     fn identifier(&self, l: &Layers<'_>, ifindex: u32, mac: [u8; 6], net: Ipv6Addr) -> [u8; 8] {
+        // [RFC7217 5a] [RFC7217 5b] [RFC7217 5d]
         let Some(key) = &self.stable else { return eui64(mac) };
         let high = (u128::from(net) >> 64) as u64;
         let mut n = self.tries.get(&(ifindex, high)).copied().unwrap_or(0);
@@ -64,6 +66,7 @@ impl Inet6 {
 
     /// An address that was made here is somebody else's: another one takes its place, if there is another.
     pub(crate) fn another(&mut self, l: &mut Layers<'_>, ifindex: u32, a: Ipv6Addr) {
+        // [RFC7217 6a] [RFC7217 6b] [RFC8981 3.4c]
         let Some(i) = l.net.iface(ifindex) else { return };
         let mac = i.mac;
         let Some(life) = i.addrs.iter().find(|x| x.addr == a).map(|x| x.life) else { return };
@@ -101,6 +104,8 @@ impl Inet6 {
 
     /// A prefix that addresses may be made of (RFC 4862 5.5.3).
     pub(crate) fn autoconf(&mut self, l: &mut Layers<'_>, ifindex: u32, p: &Prefix) {
+        // [RFC4862 5.5.3b] [RFC4862 5.5.3c] [RFC4862 5.5.3d] [RFC4862 5.5.3e1] [RFC4862 5.5.3e2] [RFC4862 5.5.3e3]
+        // [RFC4862 5.5.3e4] [RFC8981 3.4a] [RFC8981 3.4b] [RFC8981 3.4d] [RFC8981 3.7a]
         if p.plen != 64 || p.preferred > p.valid || is_link_local(&p.prefix.into()) || p.prefix.is_multicast()
         {
             return;
@@ -186,6 +191,7 @@ impl Inet6 {
 
     /// Ends what is over; returns when the next thing is. `now` is in `l.cx`.
     pub(crate) fn age_addresses(&mut self, l: &mut Layers<'_>) -> Instant {
+        // [RFC4862 5.5.4b] [RFC4862 5.5.4c] [RFC8981 3.5]
         let now = l.cx.now;
         let (mut gone, mut renew) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
         let mut aged = alloc::vec::Vec::new();
@@ -246,11 +252,13 @@ fn slaac_made(a: &Ipv6Addr) -> bool {
 
 /// Identifiers that have a meaning (RFC 5453): all zeros, the subnet anycast ones, and those of IANA's own addresses.
 fn reserved(id: u64) -> bool {
+    // [RFC7217 5f]
     id == 0 || (0xfdff_ffff_ffff_ff80..=0xfdff_ffff_ffff_ffff).contains(&id) || id >> 24 == 0x02_005e_fffe
 }
 
 /// An identifier that says nothing.
 fn random(l: &mut Layers<'_>) -> [u8; 8] {
+    // [RFC8981 3.3]
     loop {
         let id = l.cx.rng.next_u64();
         if !reserved(id) {
@@ -265,4 +273,22 @@ fn before(t: Instant, d: Duration) -> Instant {
 
 fn auto(a: Ipv6Addr, life: Life) -> IfAddr {
     IfAddr { addr: a.into(), plen: 64, broadcast: None, peer: None, state: AddrState::Valid, life }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_with_a_meaning_are_not_made() {
+        // [RFC7217 5f] [RFC8981 3.3]
+        let kept =
+            [0, 0xfdff_ffff_ffff_ff80, 0xfdff_ffff_ffff_ffff, 0x0200_5eff_fe00_0000, 0x0200_5eff_fe00_5213];
+        assert!(kept.into_iter().all(reserved));
+        assert!(
+            ![1, 0xfdff_ffff_ffff_ff7f, 0x0200_5eff_fdff_ffff, 0x0200_5eff_ff00_0000]
+                .into_iter()
+                .any(reserved)
+        );
+    }
 }

@@ -42,6 +42,7 @@ impl Asking {
 
 /// The time after a solicitation, from the one before it (RFC 8415 section 15, which RFC 7559 takes over).
 fn following(rt: Duration, rng: &mut Rng) -> Duration {
+    // [RFC7559 2a]
     let base = if rt == Duration::ZERO { FIRST } else { rt * 2 };
     // RT = 2*RTprev + RAND*RTprev: the blur is a tenth of what was before, except for the first and the longest.
     let (base, of) = match rt {
@@ -56,6 +57,7 @@ fn following(rt: Duration, rng: &mut Rng) -> Duration {
 impl Inet6 {
     /// The link-local address of an interface is good: routers may be asked.
     pub(crate) fn solicit_routers(&mut self, l: &mut Layers<'_>, ifindex: u32) {
+        // [RFC4861 6.3.7a] [RFC7559 2.1]
         let ethernet = l.net.iface(ifindex).is_some_and(|i| i.kind == IfKind::Ethernet);
         if ethernet && self.accepts(l, ifindex) {
             self.routers.asking.0.insert(ifindex, One { rt: Duration::ZERO, next: l.cx.now });
@@ -65,6 +67,7 @@ impl Inet6 {
 
     /// Advertisements are believed from now on where they were not: a router became a host, say (6.3.7).
     pub(crate) fn solicit_all(&mut self, l: &mut Layers<'_>) {
+        // [RFC4861 6.3.7e]
         let good = |i: &&iopkt_stack::Interface| {
             i.is_usable()
                 && i.addrs.iter().any(|a| slaac::is_link_local(&a.addr) && a.state == AddrState::Valid)
@@ -101,6 +104,7 @@ impl Inet6 {
     }
 
     fn send_router_solicit(&mut self, l: &mut Layers<'_>, ifindex: u32) {
+        // [RFC4861 6.3.7c] [RFC4429 3.2a]
         let to = zone::embed(ALL_ROUTERS, ifindex);
         let Some(mac) = l.net.iface(ifindex).map(|i| i.mac) else { return };
         let from = l.net.iface(ifindex).and_then(|i| i.addrs.iter().find(|a| slaac::is_link_local(&a.addr)));

@@ -51,6 +51,7 @@ fn echo(w: &mut Wire, to: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_router_answers_for_its_networks_after_a_moment() {
+    // [RFC4861 7.2.4c]
     let mut w = router();
     assert!(w.hosts[0].s.net.is_member(ETH, zone::embed(solicited(NET).0, ETH).into()), "the group");
     assert_eq!(w.hosts[0].addrs().len(), 2, "it is not listed");

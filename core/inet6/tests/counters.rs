@@ -72,6 +72,7 @@ fn errors_are_counted_by_what_they_say() {
 
 #[test]
 fn a_router_learns_from_solicitations_and_counts_bad_ones() {
+    // [RFC4861 6.1.1] [RFC4861 6.2.6b]
     let mut w = Wire::pair();
     w.hosts[0].sysctl("net.inet6.ip6.forwarding", "1");
     let good = vec![133, 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0x77];

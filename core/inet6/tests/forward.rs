@@ -104,6 +104,7 @@ fn a_packet_for_another_link_goes_on() {
 
 #[test]
 fn what_cannot_go_on_is_told() {
+    // [RFC4861 7.2.2e]
     let mut r = Router::new();
     let got = r.pass(NEAR.0, THERE.0, 1, 10);
     assert_eq!(r.told(got), (ty::TIME_EXCEEDED, 0, 0));
@@ -175,6 +176,7 @@ fn options_for_every_node_are_looked_at() {
 
 #[test]
 fn neighbours_hear_of_better_first_hops() {
+    // [RFC4861 8.2a] [RFC4861 8.2b] [RFC6980 5a]
     let mut r = Router::new();
     // Somebody of the same link; and a network behind another router of it.
     let (near, far) = r.pass(NEAR.0, "2001:db8:1::8", 64, 100);
@@ -191,6 +193,10 @@ fn neighbours_hear_of_better_first_hops() {
     );
     let o: Vec<_> = nd::options(&m[40..]).map(Result::unwrap).collect();
     assert!(o.iter().any(|o| matches!(o, nd::Opt::Redirected(b) if b.len() >= 136)), "{o:?}");
+    // Of a large one what fits.
+    let (near, _) = r.pass(NEAR.0, "2001:db8:1::8", 64, 1400);
+    let p = of(&near, ty::REDIRECT).expect("a redirect");
+    assert!((1200..=1280).contains(&p.len()) && p[8..10] == [0xfe, 0x80], "{} bytes", p.len());
     r.w.hosts[0].sysctl("net.inet6.ip6.redirect", "0");
     let (near, _) = r.pass(NEAR.0, "2001:db8:1::8", 64, 100);
     assert!(of(&near, ty::REDIRECT).is_none());
@@ -199,6 +205,7 @@ fn neighbours_hear_of_better_first_hops() {
 
 #[test]
 fn a_router_says_so_and_believes_nobody() {
+    // [RFC4861 6.2.2] [RFC4861 7.2.4a]
     let mut r = Router::new();
     r.w.hosts[0].sysctl("net.inet6.ip6.accept_rtadv", "1");
     let mut b = RouterAdvert { lifetime: 1800, ..RouterAdvert::default() }.emit();

@@ -55,6 +55,7 @@ fn set(w: &mut Wire, s: SockId, n: i32) {
 
 #[test]
 fn datagrams_raw_packets_and_options_go_by_router_and_variable() {
+    // [RFC4861 6.3.4c]
     // RFC 4861 6.3.4, RFC 8504 5.1.
     let mut w = pair();
     let u = w.hosts[0].udp("[::]:5");

@@ -36,6 +36,7 @@ fn host() -> Wire {
 
 #[test]
 fn a_prefix_of_short_lifetimes_that_is_told_again_keeps_its_temporary_address() {
+    // [RFC8981 3.4b]
     let mut w = host();
     advertise(&mut w, 600, 300);
     let first = temporary(&mut w);
@@ -56,6 +57,7 @@ fn a_prefix_of_short_lifetimes_that_is_told_again_keeps_its_temporary_address() 
 
 #[test]
 fn no_advertisement_makes_it_older_than_it_may_get() {
+    // [RFC8981 3.4a]
     let mut w = host();
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..3 * 24 {
@@ -75,6 +77,7 @@ fn no_advertisement_makes_it_older_than_it_may_get() {
 
 #[test]
 fn nobody_takes_a_temporary_address_away_at_once() {
+    // [RFC8981 3.4d]
     let mut w = host();
     advertise(&mut w, 100_000, 50_000);
     w.run(1000);

@@ -79,6 +79,7 @@ fn list(s: &[&str]) -> Vec<Ipv6Addr> {
 
 #[test]
 fn changes_of_filters_are_told_twice() {
+    // [RFC3810 5b] [RFC3810 6.1a]
     let mut w = one();
     join(&mut w.hosts[0]);
     filter(&mut w.hosts[0], false, &["2001:db8::1"]);
@@ -102,6 +103,7 @@ fn changes_of_filters_are_told_twice() {
 
 #[test]
 fn queries_are_answered_with_what_is_heard() {
+    // [RFC3810 6.2a] [RFC3810 6.2c]
     let mut w = one();
     join(&mut w.hosts[0]);
     filter(&mut w.hosts[0], false, &["2001:db8::1", "2001:db8::2"]);
@@ -142,6 +144,7 @@ fn version_1_knows_no_sources() {
 
 #[test]
 fn many_sources_take_several_reports() {
+    // [RFC3810 5b]
     let mut w = one();
     join(&mut w.hosts[0]);
     let all: Vec<String> = (1..200).map(|i| format!("2001:db8::{i:x}")).collect();
@@ -169,6 +172,7 @@ fn general(w: &mut Wire, robustness: u8, interval: u8, len: usize) {
 
 #[test]
 fn changes_are_told_as_often_as_the_querier_is_robust() {
+    // [RFC3810 6.1a] [RFC3810 9.1]
     // RFC 3810 5.1.8.
     let mut w = one();
     general(&mut w, 4, 125, 28);
@@ -191,6 +195,7 @@ fn changes_are_told_as_often_as_the_querier_is_robust() {
 
 #[test]
 fn an_older_querier_is_remembered_as_long_as_its_queries_are_apart() {
+    // [RFC3810 8.2.1b]
     // RFC 3810 8.2.1, 9.12.
     let mut w = one();
     join(&mut w.hosts[0]);

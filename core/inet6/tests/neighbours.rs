@@ -27,6 +27,7 @@ fn advert(target: &str, f: AdvertFlags, mac: Option<[u8; 6]>) -> Vec<u8> {
 
 #[test]
 fn a_solicitation_is_answered_and_only_one_that_can_be_believed() {
+    // [RFC4861 7.1.1] [RFC4861 7.2.3a] [RFC4861 7.2.4a] [RFC4861 7.2.4b]
     let mut w = one();
     let mac = w.hosts[0].mac;
     let ask = |target: &str, link: bool| {
@@ -64,6 +65,7 @@ fn a_solicitation_is_answered_and_only_one_that_can_be_believed() {
 
 #[test]
 fn three_questions_then_the_packet_is_given_up() {
+    // [RFC4861 7.2.2a] [RFC4861 7.2.2e] [RFC6583 7.2]
     let mut w = one();
     let before = w.sent(0, ty::NEIGHBOR_SOLICIT).len();
     let s = w.hosts[0].udp("[::]:0");
@@ -78,6 +80,7 @@ fn three_questions_then_the_packet_is_given_up() {
 
 #[test]
 fn an_advertisement_does_what_its_flags_say() {
+    // [RFC4861 7.1.2] [RFC4861 7.2.5a] [RFC4861 7.2.5b]
     let mut w = one();
     let mac = w.hosts[0].mac;
     let known = |w: &Wire| w.hosts[0].s.net.neigh.get(ETH, a6("2001:db8::77").into());
@@ -112,6 +115,7 @@ fn an_advertisement_does_what_its_flags_say() {
 
 #[test]
 fn a_neighbour_that_is_used_and_silent_is_polled_and_forgotten() {
+    // [RFC4861 7.3.3a] [RFC4861 7.3.3b]
     let mut w = Wire::pair();
     let to = w.hosts[1].link_local();
     let (c, s) = (w.hosts[0].udp("[::]:0"), w.hosts[1].udp("[::]:7"));
@@ -139,6 +143,7 @@ fn a_neighbour_that_is_used_and_silent_is_polled_and_forgotten() {
 
 #[test]
 fn a_duplicate_is_found_whoever_was_first() {
+    // [RFC4861 7.2.3a] [RFC4862 5.4d] [RFC4862 5.4.3a] [RFC4862 5.4.4] [RFC7527 4.1] [RFC7527 4.2b]
     // Another has it, and says so.
     let mut w = Wire::new(vec![Host::new(1)]);
     w.hosts[0].up();

@@ -69,6 +69,7 @@ fn what_follows_an_overlap_is_for_nothing() {
 
 #[test]
 fn neighbour_discovery_in_fragments_is_not_heard() {
+    // [RFC6980 5b]
     let mut w = one();
     let mac = w.hosts[0].mac;
     let mut ns = neighbor_solicit(a6("2001:db8::1"));

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 #[test]
 fn an_interface_that_goes_up_gets_a_link_local_address_that_was_asked_for() {
+    // [RFC4862 5.3]
     let mut w = Wire::new(vec![Host::new(1)]);
     assert!(w.hosts[0].addrs().is_empty());
     w.hosts[0].up();
@@ -55,6 +56,7 @@ fn echo_over_link_local_and_global_addresses() {
 
 #[test]
 fn datagrams_large_and_small_arrive_whole() {
+    // [RFC4861 7.2.2b]
     let mut w = Wire::pair();
     let to = w.hosts[1].link_local();
     let (c, s) = (w.hosts[0].udp("[::]:5000"), w.hosts[1].udp("[::]:7"));

@@ -22,6 +22,7 @@ fn pair() -> Wire {
 
 #[test]
 fn a_connection_that_moves_on_needs_no_questions() {
+    // [RFC4861 7.3.1]
     let mut w = pair();
     let l = w.hosts[1].socket(SockType::Stream, 6);
     let h = &mut w.hosts[1].s;
@@ -87,6 +88,7 @@ fn next(w: &Wire) -> String {
 
 #[test]
 fn a_router_that_was_given_up_is_asked_for_and_taken_again() {
+    // [RFC4191 3.5a] [RFC4191 3.5b]
     let mut w = host();
     advertise(&mut w, R1, Preference::High);
     advertise(&mut w, R2, Preference::Low);
@@ -140,6 +142,7 @@ fn a_redirect_to_whom_nobody_answers_for_is_void() {
 
 #[test]
 fn who_contradicts_without_the_right_to_is_not_believed_in_anything() {
+    // [RFC4861 7.2.5b]
     let mut w = host();
     let f = |router, over| AdvertFlags { router, solicited: true, over };
     advertise(&mut w, R1, Preference::Medium);
@@ -161,6 +164,7 @@ fn who_contradicts_without_the_right_to_is_not_believed_in_anything() {
 
 #[test]
 fn two_stations_with_one_link_level_address_do_not_speak() {
+    // [RFC4862 5.4.5b]
     // RFC 4862 5.4.5.
     let mut w = Wire::new(vec![Host::new(1)]);
     w.hosts[0].up();

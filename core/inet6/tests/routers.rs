@@ -32,6 +32,7 @@ fn advertise(w: &mut Wire, from: &str, lifetime: u16, preference: Preference, re
 
 #[test]
 fn routers_are_asked_for_until_one_answers() {
+    // [RFC4861 6.3.7a] [RFC4861 6.3.7d] [RFC7559 2a] [RFC7559 2b] [RFC7559 2.1]
     // RFC 7559: at 0, 4, 12, 28, 60 s, each blurred by a tenth.
     let mut w = host(Tunables::default());
     w.run(80_000);
@@ -64,6 +65,7 @@ fn routers_are_asked_for_until_one_answers() {
 
 #[test]
 fn who_begins_to_believe_routers_asks_for_them() {
+    // [RFC4861 6.3.7e]
     let mut w = Wire::new(vec![Host::with(
         1,
         Tunables { forwarding: true, accept_rtadv: true, ..Tunables::default() },
@@ -83,6 +85,7 @@ fn who_begins_to_believe_routers_asks_for_them() {
 
 #[test]
 fn an_advertisement_makes_addresses_and_routes_that_end_in_time() {
+    // [RFC4861 6.3.4i] [RFC4861 6.3.5]
     let mut w = host(Tunables::default());
     advertise(&mut w, R1, 1800, Preference::Medium, |b| {
         nd::push_prefix(b, &prefix("2001:db8:1::", 100_000, 50_000));
@@ -107,6 +110,7 @@ fn an_advertisement_makes_addresses_and_routes_that_end_in_time() {
 
 #[test]
 fn nobody_can_take_an_address_away_at_once() {
+    // [RFC4862 5.5.3e3]
     let mut w = host(Tunables::default());
     let say = |w: &mut Wire, valid, preferred| {
         advertise(w, R1, 0, Preference::Medium, |b| {
@@ -128,6 +132,7 @@ fn nobody_can_take_an_address_away_at_once() {
 
 #[test]
 fn the_preferred_router_is_taken_and_another_when_it_does_not_answer() {
+    // [RFC4861 6.3.4e]
     let mut w = host(Tunables::default());
     w.hosts[0].addr("2001:db8::1", 64);
     advertise(&mut w, R1, 1800, Preference::Low, |_| ());
@@ -155,6 +160,7 @@ fn the_preferred_router_is_taken_and_another_when_it_does_not_answer() {
 
 #[test]
 fn what_cannot_be_believed_changes_nothing() {
+    // [RFC4861 6.1.2]
     let mut w = host(Tunables::default());
     let ra = || RouterAdvert { lifetime: 1800, ..RouterAdvert::default() }.emit();
     w.inject(0, nd(ALL, "2001:db8::a", "ff02::1", ra()));
@@ -176,6 +182,7 @@ fn what_cannot_be_believed_changes_nothing() {
 
 #[test]
 fn a_flood_of_routers_and_prefixes_is_bounded() {
+    // [RFC4861 6.3.4e]
     let mut w = host(Tunables::default());
     for i in 0..500u32 {
         let net = format!("2001:db8:{i:x}::");
@@ -190,6 +197,7 @@ fn a_flood_of_routers_and_prefixes_is_bounded() {
 
 #[test]
 fn temporary_addresses_are_sources_and_are_renewed() {
+    // [RFC8981 3.5] [RFC8981 3.7a]
     let mut w = host(Tunables { use_tempaddr: true, ..Tunables::default() });
     for _ in 0..48 {
         advertise(&mut w, R1, 9000, Preference::Medium, |b| {
@@ -213,6 +221,7 @@ fn temporary_addresses_are_sources_and_are_renewed() {
 
 #[test]
 fn a_redirect_from_the_router_in_use_is_followed() {
+    // [RFC4861 8.1] [RFC4861 8.2c]
     let mut w = host(Tunables::default());
     w.hosts[0].addr("2001:db8::1", 64);
     w.run(2000);
@@ -235,5 +244,11 @@ fn a_redirect_from_the_router_in_use_is_followed() {
     assert_eq!(w.hosts[0].learnt().len(), 1, "it ends");
     say(&mut w, R1, dst);
     assert!(w.hosts[0].learnt().contains(&format!("{dst}/128 via link")));
+    // A router follows none.
+    w.run(601_000);
+    advertise(&mut w, R1, 1800, Preference::Medium, |_| ());
+    w.hosts[0].sysctl("net.inet6.ip6.forwarding", "1");
+    say(&mut w, R1, R2);
+    assert!(w.hosts[0].learnt().iter().all(|r| !r.starts_with(dst)), "{:?}", w.hosts[0].learnt());
     w.end();
 }

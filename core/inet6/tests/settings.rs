@@ -143,6 +143,7 @@ fn flags_of_an_address() {
 
 #[test]
 fn a_link_s_times_are_its_routers() {
+    // [RFC4861 6.3.2] [RFC4861 6.3.4a]
     let mut w = one();
     w.hosts[0].sysctl("net.inet6.ip6.accept_rtadv", "1");
     assert_eq!(iface(&mut w.hosts[0]).flags, nd6::NUD | nd6::ACCEPT_RTADV | nd6::AUTO_LINKLOCAL);
@@ -294,6 +295,7 @@ fn a_proxy_answers_for_others() {
 
 #[test]
 fn prefixes_of_a_lost_router_are_detached() {
+    // [RFC4862 5.6]
     let mut w = one();
     w.hosts[0].sysctl("net.inet6.ip6.accept_rtadv", "1");
     advertise(&mut w, "fe80::a", router(), |b| nd::push_prefix(b, &prefix("2001:db8:a::")));
@@ -329,6 +331,7 @@ fn prefixes_of_a_lost_router_are_detached() {
 
 #[test]
 fn names_are_told_and_end() {
+    // [RFC8106 5.2]
     let mut w = one();
     w.hosts[0].sysctl("net.inet6.ip6.accept_rtadv", "1");
     let dns = |h: &mut Host| match h.ctl(Request::Nd(NdRequest::Dns)) {
@@ -354,6 +357,7 @@ fn names_are_told_and_end() {
 
 #[test]
 fn stable_addresses_show_nothing_and_come_again() {
+    // [RFC7217 5a] [RFC7217 5b] [RFC7217 5c]
     let addrs = |secret: &str| {
         let mut w = Wire::new(vec![Host::with(1, Tunables { accept_rtadv: true, ..Tunables::default() })]);
         w.hosts[0].sysctl("net.inet6.ip6.stable_secret", secret);
@@ -383,6 +387,7 @@ fn stable_addresses_show_nothing_and_come_again() {
 
 #[test]
 fn made_addresses_that_are_taken_are_made_anew() {
+    // [RFC7217 6a] [RFC7217 6b] [RFC8981 3.4c]
     let t = Tunables { accept_rtadv: true, use_tempaddr: true, ..Tunables::default() };
     let mut w = Wire::new(vec![Host::with(1, t)]);
     w.hosts[0].sysctl("net.inet6.ip6.stable_secret", "2001:db8::1");
@@ -413,6 +418,7 @@ fn made_addresses_that_are_taken_are_made_anew() {
 
 #[test]
 fn optimistic_addresses_are_used_at_once() {
+    // [RFC4429 2.1]
     let mut w = Wire::new(vec![Host::with(
         1,
         Tunables { accept_rtadv: true, optimistic: true, ..Tunables::default() },

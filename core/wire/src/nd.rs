@@ -80,6 +80,7 @@ pub struct RouterAdvert {
 impl RouterAdvert {
     /// Reads the header's last word and the body; the rest of the body are options.
     pub fn parse(rest: [u8; 4], body: &[u8]) -> Option<(RouterAdvert, &[u8])> {
+        // [RFC4191 2.1]
         let (b, options) = body.split_first_chunk::<8>()?;
         Some((
             RouterAdvert {
@@ -244,6 +245,7 @@ pub fn options(mut b: &[u8]) -> impl Iterator<Item = Result<Opt<'_>, ()>> {
 }
 
 fn option(o: &[u8]) -> Opt<'_> {
+    // [RFC4861 6.1.3] [RFC4191 2.3c] [RFC8106 5.3.1a]
     let u32_at = |at: usize| o[at..].first_chunk().map_or(0, |b| u32::from_be_bytes(*b));
     let addr_at =
         |at: usize| o[at..].first_chunk::<16>().map_or(Ipv6Addr::UNSPECIFIED, |b| Ipv6Addr::from(*b));
@@ -367,6 +369,7 @@ mod tests {
 
     #[test]
     fn a_short_route_option_holds_only_a_short_prefix() {
+        // [RFC4191 2.3c]
         let o = [opt::ROUTE, 1, 0, 0x18, 0, 0, 0, 9];
         let Opt::Route { plen: 0, preference: Some(Preference::Low), lifetime: 9, .. } = option(&o) else {
             panic!()

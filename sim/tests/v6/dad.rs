@@ -31,9 +31,10 @@ fn some(net: &mut Net, most: u32, each: impl Fn(&mut Rng) -> Spec) -> usize {
     n
 }
 
-// (RFC4862 5.4.3) (RFC4862 5.4.4) (RFC4862 5.4-own)
 #[test]
 fn of_many_who_want_an_address_one_has_it_at_most() {
+    // [RFC4861 6.3.7c] [RFC4862 5.4.2a] [RFC4862 5.4.2b] [RFC4862 5.4.3a] [RFC4862 5.4.3c] [RFC4429 3.3c]
+    // [RFC7527 4.2b]
     seeds(60, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, busy(&mut rng));
@@ -57,9 +58,9 @@ fn of_many_who_want_an_address_one_has_it_at_most() {
     });
 }
 
-// (RFC4862 5.4.5-first)
 #[test]
 fn who_was_there_first_keeps_it() {
+    // [RFC4861 7.2.1] [RFC4862 5.4.4]
     seeds(20, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, busy(&mut rng));
@@ -81,6 +82,7 @@ fn who_was_there_first_keeps_it() {
 
 #[test]
 fn twins_by_their_link_level_address_are_found() {
+    // [RFC4862 5.4.5a]
     // Two stations with one link-level address: the identifier made of it is one too, and nothing can be done about it but tell.
     seeds(20, |seed| {
         let mut rng = Rng::new(seed);
@@ -99,9 +101,9 @@ fn twins_by_their_link_level_address_are_found() {
     });
 }
 
-// (RFC7217 6-another) (RFC7217 6-limit) (RFC7217 5-same)
 #[test]
 fn stable_addresses_of_twins_differ_in_the_end() {
+    // [RFC4429 3.2a] [RFC7217 5d] [RFC7217 6a]
     seeds(30, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, clean(&mut rng));
@@ -130,9 +132,9 @@ fn stable_addresses_of_twins_differ_in_the_end() {
     });
 }
 
-// (RFC7527 4.1-nonce) (RFC7527 4.2-same)
 #[test]
 fn an_echo_of_our_own_question_is_nobody() {
+    // [RFC4862 5.4c] [RFC4862 5.4.3b] [RFC7527 4.1] [RFC7527 4.2a]
     seeds(30, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, busy(&mut rng));
@@ -190,7 +192,6 @@ fn questions_that_are_lost_are_asked_again() {
     assert!(both.into_inner() <= 2, "too many are not found");
 }
 
-// (RFC4862 5.4.5-link)
 #[test]
 fn a_link_in_two_that_heals_has_twins_until_its_cables_are_plugged_anew() {
     seeds(30, |seed| {
@@ -228,9 +229,9 @@ fn a_link_in_two_that_heals_has_twins_until_its_cables_are_plugged_anew() {
     });
 }
 
-// (RFC4429 3.3-collision) (RFC4429 2.1-choice)
 #[test]
 fn optimistic_addresses_carry_data_at_once_and_go_when_they_are_anothers() {
+    // [RFC4429 3.2b] [RFC4429 3.3a] [RFC4429 3.3b]
     seeds(30, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, Faults { delay: Duration::from_millis(2), ..busy(&mut rng) });

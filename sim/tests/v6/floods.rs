@@ -63,9 +63,9 @@ fn noise(rng: &mut Rng, victim: Ipv6Addr, mac: [u8; 6]) -> Vec<u8> {
     nd_frame(mac, own, who, dst, b)
 }
 
-// (RFC6583 7.1-limit) (RFC6583 6.2-known)
 #[test]
 fn strangers_fill_nothing_and_hide_nobody() {
+    // [RFC6583 6.2] [RFC6583 7.1]
     seeds(6, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, clean(&mut rng));
@@ -108,9 +108,9 @@ fn strangers_fill_nothing_and_hide_nobody() {
     });
 }
 
-// (RFC6583 6.1-queue) (RFC6583 6.2-known) (RFC6583 7.1-limit)
 #[test]
 fn a_scan_through_a_router_stops_nobody_else() {
+    // [RFC6583 6.1] [RFC6583 6.2]
     seeds(5, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, clean(&mut rng));
@@ -162,6 +162,7 @@ fn a_scan_through_a_router_stops_nobody_else() {
 
 #[test]
 fn redirects_of_strangers_lead_nowhere_and_those_of_the_router_are_bounded() {
+    // [RFC4861 8.1]
     seeds(5, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, clean(&mut rng));
@@ -198,9 +199,9 @@ fn redirects_of_strangers_lead_nowhere_and_those_of_the_router_are_bounded() {
     });
 }
 
-// (RFC6980 5-drop)
 #[test]
 fn neighbour_discovery_in_fragments_is_not_believed() {
+    // [RFC6980 5b]
     seeds(4, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, clean(&mut rng));

@@ -86,7 +86,6 @@ impl Chain {
     }
 }
 
-// (RFC8201 4-reduce) (RFC8200 5-nofrag)
 #[test]
 fn a_path_whose_mtu_falls_at_every_router_is_found() {
     seeds(12, |seed| {
@@ -113,7 +112,6 @@ fn a_path_whose_mtu_falls_at_every_router_is_found() {
     });
 }
 
-// (RFC8200 3-hops) (RFC4443 3.3-hops)
 #[test]
 fn what_goes_round_ends() {
     seeds(10, |seed| {
@@ -142,9 +140,9 @@ fn what_goes_round_ends() {
     });
 }
 
-// (RFC4861 8.2-send) (RFC4861 8.3-follow)
 #[test]
 fn a_better_first_hop_is_told_and_taken() {
+    // [RFC4861 8.2a] [RFC4861 8.3a]
     seeds(10, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, busy(&mut rng));

@@ -63,9 +63,9 @@ fn more(net: &mut Net, f: &mut Flow) {
     assert!(done, "stuck: {f:?}");
 }
 
-// (RFC4862 5.5.4-new) (RFC4862 5.5.4-old) (RFC4862 5.5.3-e3) (RFC4862 5.5.4-invalid)
 #[test]
 fn prefix_a_fades_and_b_is_used() {
+    // [RFC4862 5.5.3e3] [RFC4862 5.5.3e4] [RFC4862 5.5.4a] [RFC4862 5.5.4b] [RFC4862 5.5.4c]
     seeds(16, |seed| {
         let mut net = site(seed, Tunables::default(), 86_400, 43_200);
         let (mut old, from) = connect(&mut net, 80, seed);
@@ -94,9 +94,9 @@ fn prefix_a_fades_and_b_is_used() {
     });
 }
 
-// (RFC4862 5.5.3-e1) (RFC4862 5.5.3-e2)
 #[test]
 fn nobody_takes_an_address_away_in_less_than_two_hours() {
+    // [RFC4862 5.5.3e1] [RFC4862 5.5.3e2]
     seeds(16, |seed| {
         let mut net = site(seed, Tunables::default(), 86_400, 43_200);
         net.daemons[0].says.every = 600;
@@ -120,9 +120,9 @@ fn nobody_takes_an_address_away_in_less_than_two_hours() {
     });
 }
 
-// (RFC8981 3.4-new) (RFC8981 3.3-random) (RFC8981 3.4-max) (RFC8981 3.5-advance)
 #[test]
 fn temporary_addresses_come_anew_and_connections_keep_theirs() {
+    // [RFC8981 3.1] [RFC8981 3.3] [RFC8981 3.5]
     seeds(8, |seed| {
         let t =
             Tunables { use_tempaddr: true, temppltime: 3600, tempvltime: 3 * 3600, ..Tunables::default() };
@@ -156,9 +156,9 @@ fn temporary_addresses_come_anew_and_connections_keep_theirs() {
     });
 }
 
-// (RFC8106 5.1-life) (RFC8106 5.1-zero) (RFC8106 6.1-three)
 #[test]
 fn name_servers_live_as_long_as_was_said() {
+    // [RFC8106 5.1a] [RFC8106 5.1b] [RFC8106 6.1] [RFC8106 6.2]
     seeds(10, |seed| {
         let mut net = site(seed, Tunables::default(), 86_400, 43_200);
         let many: Vec<Ipv6Addr> = (1..=12).map(|i| a6(&format!("2001:db8::{i:x}"))).collect();

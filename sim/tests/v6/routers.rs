@@ -78,9 +78,9 @@ impl Site {
     }
 }
 
-// (RFC4191 3.2-better) (RFC4861 6.3.6-reachable)
 #[test]
 fn the_better_router_is_used_while_it_lives_and_again_when_it_is_back() {
+    // [RFC4861 6.3.6a] [RFC4191 3.2a]
     seeds(12, |seed| {
         let mut rng = Rng::new(seed);
         let mut s = Site::new(seed, busy(&mut rng));
@@ -113,9 +113,9 @@ fn the_better_router_is_used_while_it_lives_and_again_when_it_is_back() {
     });
 }
 
-// (RFC4861 6.3.4-zero)
 #[test]
 fn a_router_that_resigns_is_left_at_once() {
+    // [RFC4861 6.3.4d] [RFC4861 6.3.5]
     seeds(12, |seed| {
         let mut rng = Rng::new(seed);
         let mut s = Site::new(seed, clean(&mut rng));
@@ -146,9 +146,9 @@ fn a_router_that_resigns_is_left_at_once() {
     });
 }
 
-// (RFC4191 3.1-longest) (RFC4191 2.3-zero) (RFC4191 3.1-unreachable)
 #[test]
 fn a_more_specific_route_wins_over_the_better_router() {
+    // [RFC4191 2.3b] [RFC4191 3.2a]
     seeds(12, |seed| {
         let mut rng = Rng::new(seed);
         let mut s = Site::new(seed, busy(&mut rng));
@@ -180,6 +180,7 @@ fn a_more_specific_route_wins_over_the_better_router() {
 
 #[test]
 fn streams_outlive_their_routers() {
+    // [RFC4862 5.4d]
     seeds(16, |seed| {
         let mut rng = Rng::new(seed);
         let slow = |f| Faults { delay: Duration::from_millis(10), ..f };
@@ -235,9 +236,9 @@ fn streams_outlive_their_routers() {
     });
 }
 
-// (RFC4861 6.3.7-three) (RFC4861 6.3.7-enough)
 #[test]
 fn flaps_by_chance_leave_no_router_that_is_not_there() {
+    // [RFC4861 6.3.6b]
     seeds(20, |seed| {
         let mut rng = Rng::new(seed);
         let mut s = Site::new(seed, lossy(&mut rng, 0.05));

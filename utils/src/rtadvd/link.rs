@@ -121,6 +121,7 @@ impl Link {
 
     /// An advertisement to everybody went, or could not go: when the next one does.
     pub fn went(&mut self, now: Instant, random: &mut dyn FnMut(u32) -> u32) {
+        // [RFC4861 6.2.4]
         (self.sent, self.last) = (self.sent + 1, Some(now));
         let (least, most) = (self.conf.min * 1000, self.conf.max * 1000);
         let spread = Duration::from_millis((least + random(most - least + 1)).into());
@@ -139,6 +140,7 @@ impl Link {
     /// Somebody asks (6.2.6): who has an address gets an answer of its own, others one for all. None waits longer than for the next
     /// advertisement that is due anyway.
     pub fn asked(&mut self, from: Ipv6Addr, now: Instant, random: &mut dyn FnMut(u32) -> u32) {
+        // [RFC4861 6.2.6a]
         self.heard.0 += 1;
         let soon = now + Duration::from_millis(random(MAX_RA_DELAY_MS).into());
         if self.next <= soon || self.askers.iter().any(|a| a.1 == from) {
@@ -174,6 +176,7 @@ mod tests {
 
     #[test]
     fn the_first_come_soon_and_never_two_at_once() {
+        // [RFC4861 6.2.4]
         let t = Instant::now();
         let mut l = Link::new("wm0", parse("", "wm0").expect("good"), t);
         l.look(Some(&crate::ifconfig::tests::wm0()), false, t);
@@ -189,6 +192,7 @@ mod tests {
 
     #[test]
     fn who_has_an_address_is_answered_alone_and_a_flood_together() {
+        // [RFC4861 6.2.6a]
         let t = Instant::now();
         let mut l = Link::new("wm0", parse("", "wm0").expect("good"), t);
         l.went(t, &mut |_| 0);

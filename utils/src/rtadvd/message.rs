@@ -95,6 +95,7 @@ pub(super) struct Saying<'a> {
 impl Saying<'_> {
     /// The message, without its checksum.
     pub fn emit(&self) -> Vec<u8> {
+        // [RFC4861 6.2.5]
         let c = self.conf;
         let ra = RouterAdvert {
             hop_limit: c.hop_limit,
@@ -193,6 +194,7 @@ mod tests {
 
     #[test]
     fn a_message_says_what_the_configuration_says() {
+        // [RFC4861 6.2.5]
         let c = parse(
             "x:addr=\"2001:db8::\":rdnss=\"2001:db8::53\":dnssl=\"lan\":mtu#1400:rtprefix=\"2001:db8:9::\":rtplen#48:",
             "x",

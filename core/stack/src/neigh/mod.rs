@@ -177,6 +177,7 @@ impl Neighbours {
     /// [`Neighbours::learn`] or [`Neighbours::next_unreachable`].
     #[inline]
     pub fn resolve(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, m: Mbuf) -> Option<([u8; 6], Mbuf)> {
+        // [RFC4861 7.3.3a]
         let key = (ifindex, ip);
         if let Some(mac) = self.recent(cx.now, ifindex, ip) {
             return Some((mac, m));
@@ -222,6 +223,7 @@ impl Neighbours {
     }
 
     fn hold(&mut self, cx: &mut Cx, key: Key, m: Mbuf) {
+        // [RFC4861 7.2.2b] [RFC6583 6.1]
         if !self.map.contains_key(&key) {
             if !self.room_to_ask(cx) {
                 cx.drop(m, Why::HoldQueueFull);
@@ -301,6 +303,7 @@ impl Neighbours {
 
     /// A transport heard from an IPv6 neighbour what could only come of its having heard us: as good as an answer (RFC 4861 7.3.1).
     fn confirm(&mut self, now: Instant, key: Key) {
+        // [RFC4861 7.3.1]
         if let Some(e) = self.map.get_mut(&key)
             && !e.permanent
             && matches!(e.state, State::Reachable | State::Stale | State::Delay | State::Probe)

@@ -10,6 +10,7 @@ impl Neighbours {
     /// A neighbour said its link-level address in passing: in a solicitation, a router's message, a redirect. Makes an entry
     /// (at the limit for strangers in the place of another one); a new or changed one is stale.
     pub fn heard(&mut self, cx: &mut Cx, ifindex: u32, ip: IpAddr, mac: [u8; 6]) -> Learned {
+        // [RFC4861 6.2.6b] [RFC4861 7.2.3b]
         self.recent = None;
         let key = (ifindex, ip);
         let mut out = Learned::default();
@@ -48,6 +49,7 @@ impl Neighbours {
         solicited: bool,
         over: bool,
     ) -> Learned {
+        // [RFC4861 7.2.5a] [RFC4861 7.2.5b]
         self.recent = None;
         let key = (ifindex, ip);
         let mut out = Learned::default();

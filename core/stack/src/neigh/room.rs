@@ -55,11 +55,13 @@ impl Neighbours {
     /// Room for one who speaks to us unasked: strangers fill at most three quarters of the table, the rest is for those
     /// whom we want to reach.
     pub(super) fn room_to_hear(&mut self, cx: &mut Cx) -> bool {
+        // [RFC6583 7.1]
         self.map.len() < cx.cfg.max_neighbours / 4 * 3 || self.remove_first(cx, Rank::Heard)
     }
 
     /// Makes sure that one more entry may be added. False: the table is full of permanent entries.
     pub(super) fn make_room(&mut self, cx: &mut Cx) -> bool {
+        // [RFC6583 6.2]
         self.map.len() < cx.cfg.max_neighbours
             || self.remove_first(cx, Rank::Heard)
             || self.remove_unused(cx)

@@ -31,6 +31,7 @@ impl Neighbours {
     }
 
     fn fire(&mut self, cx: &mut Cx, key: Key) {
+        // [RFC4861 7.2.2a] [RFC4861 7.3.3a] [RFC4861 7.3.3b] [RFC6583 7.2]
         self.recent = None;
         let t = self.times_of(&key);
         let Some(e) = self.map.get_mut(&key) else {
