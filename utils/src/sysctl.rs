@@ -2,7 +2,7 @@
 
 use crate::getopt;
 use crate::tool::{Failure, Outcome, Stack, ask, odd, print, print_json};
-use iopkt_ctl::{ROOTS, Reply, Request, VARIABLES, variable};
+use iopkt_ctl::{ROOTS, Reply, Request, VARIABLES, shared_name, variable};
 use std::fmt::Write;
 
 /// Usage, as `--help` prints it.
@@ -226,18 +226,20 @@ fn from_file(s: &mut dyn Stack, file: &str, look: Look) -> Outcome {
 /// -M: the names, with their types and whether they may be written.
 fn tree(plain: bool) -> String {
     let mut o = String::new();
-    let mut nodes: Vec<&str> = Vec::new();
-    for v in VARIABLES {
-        for (at, _) in v.name.match_indices('.') {
-            let node = &v.name[..at];
-            if !nodes.contains(&node) {
-                nodes.push(node);
+    let mut nodes: Vec<String> = Vec::new();
+    // What both versions of IP share has a name in IPv6's tree, too.
+    let twice = VARIABLES.iter().filter_map(|v| Some((shared_name(v.name)?, v)));
+    for (name, v) in VARIABLES.iter().map(|v| (v.name.to_string(), v)).chain(twice) {
+        for (at, _) in name.match_indices('.') {
+            let node = &name[..at];
+            if !nodes.iter().any(|n| n == node) {
+                nodes.push(node.into());
                 let _ = if plain { writeln!(o, "{node}") } else { writeln!(o, "{node}: CTLTYPE_NODE") };
             }
         }
         let ty = if v.number { "CTLTYPE_INT" } else { "CTLTYPE_STRING" };
         let mode = if v.writable { "READWRITE" } else { "READONLY" };
-        let _ = if plain { writeln!(o, "{}", v.name) } else { writeln!(o, "{}: {ty}, {mode}", v.name) };
+        let _ = if plain { writeln!(o, "{name}") } else { writeln!(o, "{name}: {ty}, {mode}") };
     }
     o
 }

@@ -26,7 +26,7 @@ pub use iface::*;
 pub use nd::*;
 pub use report::*;
 pub use request::*;
-pub use variables::{ROOTS, VARIABLES, Variable, variable};
+pub use variables::{ROOTS, VARIABLES, Variable, shared, shared_name, variable};
 
 /// Version of this vocabulary; both sides of a session must have the same.
 pub const VERSION: u16 = 1;

@@ -1,5 +1,8 @@
 //! The sysctl tree: every variable with what it is. The stack answers for values; this is for tools.
 
+use alloc::format;
+use alloc::string::String;
+
 /// One variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variable {
@@ -143,16 +146,16 @@ pub const VARIABLES: &[Variable] = &[
     rw("net.inet.udp.sendspace", "Send buffer of new sockets, bytes"),
     rw("net.inet6.icmp6.errppslimit", "ICMPv6 errors per second, negative for no limit"),
     ro("net.inet6.icmp6.nd6_debug", "Lines about Neighbour Discovery in the log"),
-    ro("net.inet6.icmp6.nd6_delay", "Seconds that a transport has to confirm a neighbour"),
+    rw("net.inet6.icmp6.nd6_delay", "Seconds that a transport has to confirm a neighbour"),
     ro("net.inet6.icmp6.nd6_maxnudhint", "Most confirmations by transports in a row"),
-    ro("net.inet6.icmp6.nd6_maxqueuelen", "Packets that wait for a neighbour's address"),
-    ro("net.inet6.icmp6.nd6_mmaxtries", "Questions to everybody before a neighbour is given up"),
+    rw("net.inet6.icmp6.nd6_maxqueuelen", "Packets that wait for a neighbour's address"),
+    rw("net.inet6.icmp6.nd6_mmaxtries", "Questions to everybody before a neighbour is given up"),
     rw(
         "net.inet6.icmp6.nd6_optimistic_dad",
         "New addresses are used while duplicate detection runs (RFC 4429)",
     ),
     ro("net.inet6.icmp6.nd6_prune", "Seconds between looks at what is over"),
-    ro("net.inet6.icmp6.nd6_umaxtries", "Questions to a neighbour before it is given up"),
+    rw("net.inet6.icmp6.nd6_umaxtries", "Questions to a neighbour before it is given up"),
     ro("net.inet6.icmp6.nd6_useloopback", "Own addresses are reached through lo0"),
     rw("net.inet6.icmp6.nodeinfo", "Answer node information queries: 1 for the name, 2 for the addresses"),
     rw("net.inet6.icmp6.rediraccept", "Believe redirects"),
@@ -161,16 +164,18 @@ pub const VARIABLES: &[Variable] = &[
     rw("net.inet6.ip6.auto_flowlabel", "Give the packets of a flow a label"),
     rw("net.inet6.ip6.auto_linklocal", "Interfaces that go up get a link-local address"),
     rw("net.inet6.ip6.dad_count", "Solicitations for a new address"),
-    ro("net.inet6.ip6.defmcasthlim", "Hop limit of multicast packets"),
+    rw("net.inet6.ip6.defmcasthlim", "Hop limit of multicast packets"),
     rw("net.inet6.ip6.forwarding", "Forward packets between interfaces"),
     rw("net.inet6.ip6.hdrnestlimit", "Most extension headers of a packet"),
     rw("net.inet6.ip6.hlim", "Hop limit of packets that the stack itself makes"),
     ro("net.inet6.ip6.keepfaith", "Relay to IPv4 (faith)"),
-    ro("net.inet6.ip6.maxdynroutes", "Most routes that redirects make"),
+    rw("net.inet6.ip6.maxdynroutes", "Most routes that redirects make"),
     rw("net.inet6.ip6.maxfragpackets", "Datagrams in reassembly, -1 for no limit"),
     ro("net.inet6.ip6.maxfrags", "Fragments in reassembly, -1 for no limit"),
     rw("net.inet6.ip6.maxifdefrouters", "Most default routers and routes of an interface"),
     rw("net.inet6.ip6.maxifprefixes", "Most addresses that advertisements make on an interface"),
+    rw("net.inet6.ip6.neighborgcthresh", "Most neighbours, those of ARP counted in"),
+    rw("net.inet6.ip6.prefer_tempaddr", "Temporary addresses are sources rather than others"),
     rw("net.inet6.ip6.redirect", "Send redirects when forwarding"),
     ro("net.inet6.ip6.rip6stats", "Routing headers that were followed"),
     Variable {
@@ -181,8 +186,9 @@ pub const VARIABLES: &[Variable] = &[
     },
     rw("net.inet6.ip6.temppltime", "Seconds that a temporary address is preferred"),
     rw("net.inet6.ip6.tempvltime", "Seconds that a temporary address is valid"),
+    rw("net.inet6.ip6.use_deprecated", "Deprecated addresses are sources where there is no other"),
     rw("net.inet6.ip6.use_tempaddr", "Make addresses that change (RFC 8981)"),
-    ro("net.inet6.ip6.v6only", "Sockets of IPv6 speak IPv6 alone"),
+    rw("net.inet6.ip6.v6only", "Sockets of IPv6 speak IPv6 alone"),
     Variable {
         name: "qnx.kern.droproot",
         text: "Written: become the user of -U, keeping the abilities of this mask (hexadecimal)",
@@ -194,7 +200,28 @@ pub const VARIABLES: &[Variable] = &[
 /// Names of these begin a variable of ours; every other name is the system's.
 pub const ROOTS: &[&str] = &["net.inet.", "net.inet6.", "net.link.", "kern.mbuf.", "qnx."];
 
+/// Subtrees and beginnings of names that IPv6 shares with IPv4: TCP has one set of settings, ports one range.
+const SHARED: &[(&str, &str)] = &[
+    ("net.inet6.tcp6.", "net.inet.tcp."),
+    ("net.inet6.udp6.", "net.inet.udp."),
+    ("net.inet6.ip6.anonport", "net.inet.ip.anonport"),
+    ("net.inet6.ip6.lowport", "net.inet.ip.lowport"),
+];
+
+/// The variable that a name of IPv6's tree means, where it is IPv4's too.
+pub fn shared(name: &str) -> Option<&'static Variable> {
+    let (six, four) = SHARED.iter().find(|s| name.starts_with(s.0))?;
+    let rest = &name[six.len()..];
+    VARIABLES.iter().find(|v| v.name.strip_prefix(four) == Some(rest))
+}
+
+/// IPv6's name of a variable of IPv4 that both share.
+pub fn shared_name(name: &str) -> Option<String> {
+    let (six, four) = SHARED.iter().find(|s| name.starts_with(s.1))?;
+    variable(name).map(|_| format!("{six}{}", &name[four.len()..]))
+}
+
 /// What is known of a variable.
 pub fn variable(name: &str) -> Option<&'static Variable> {
-    VARIABLES.iter().find(|v| v.name == name)
+    VARIABLES.iter().find(|v| v.name == name).or_else(|| shared(name))
 }

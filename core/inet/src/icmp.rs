@@ -181,7 +181,7 @@ impl Inet {
             fits.then_some(dst)
         };
         let dst = q.as_ref().and_then(ok).filter(|_| self.t.rediraccept && h.code <= 3);
-        let Some(dst) = dst.filter(|d| self.redirects.has_room(d)) else {
+        let Some(dst) = dst.filter(|d| self.redirects.has_room(d, iopkt_stack::MAX_REDIRECTS)) else {
             return l.cx.counters.inc(Stat::IcmpRedirectsIgnored);
         };
         l.net.routes.remove_if(|r| r.origin == Origin::Redirect && r.dst == dst);

@@ -1,7 +1,7 @@
 //! Questions and orders about IPv6: what `ndp`, `rtsol`, `ifconfig ... inet6` and `netstat -s` ask.
 
 use crate::policy::Policy;
-use crate::select::Select;
+use crate::select::{Against, Select};
 use crate::settings::{MAX_MS, MIN_MS};
 use crate::{Inet6, nd, slaac};
 use alloc::format;
@@ -48,6 +48,15 @@ impl Inet6 {
         }
         if self.t.hlim != was.1 {
             self.set_hops(l);
+        }
+        let against = Against { deprecated: !self.t.use_deprecated, temporary: !self.t.prefer_tempaddr };
+        if against != self.select.against {
+            let (policy, told) = (self.select.policy.again(), self.select.told.clone());
+            self.choose(l, Select { policy, told, against });
+        }
+        if name.contains(".nd6_") && value.is_some() {
+            let all: Vec<u32> = l.net.interfaces().map(|i| i.index).collect();
+            all.into_iter().for_each(|i| self.set_times(l, i));
         }
         match (r, name) {
             (Some(Reply::Sysctl(mut list)), "") => {
@@ -418,7 +427,10 @@ impl Inet6 {
     fn set_policy(&mut self, l: &mut Layers<'_>, p: Result<Policy, Reply>) -> Reply {
         match p {
             Ok(policy) => {
-                self.choose(l, Select { policy, told: self.select.told.clone() });
+                self.choose(
+                    l,
+                    Select { policy, told: self.select.told.clone(), against: self.select.against },
+                );
                 Reply::Ok
             }
             Err(r) => r,

@@ -150,6 +150,7 @@ impl Inet6 {
             x.nd6 = flags;
             x.hops.1 = self.t.hlim;
         }
+        self.set_times(l, i);
         // RFC 4291 2.8; the limit of groups is not reached by the first one.
         let _ = l.net.join_group(l.cx, i, zone::embed(ALL_NODES, i).into());
         if self.t.forwarding {

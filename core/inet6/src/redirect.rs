@@ -47,7 +47,7 @@ impl Inet6 {
             hop.kind == HopKind::Unicast && hop.ifindex == ifindex && hop.next == IpAddr::V6(p.src)
         });
         let fits = !dst.is_multicast() && (on_link || slaac::is_link_local(&target.into())) && from_first_hop;
-        if !fits || !self.redirects.has_room(&dst.into()) {
+        if !fits || !self.redirects.has_room(&dst.into(), self.t.maxdynroutes as usize) {
             self.stats.inc(Stat6::BadRedirect);
             return false;
         }

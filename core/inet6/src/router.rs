@@ -296,7 +296,7 @@ impl Inet6 {
         let told: Vec<Told> = self.routers.prefixes.iter().filter(|p| p.autonomous).map(of).collect();
         if told != self.select.told {
             let policy = self.select.policy.again();
-            self.choose(l, Select { policy, told });
+            self.choose(l, Select { policy, told, against: self.select.against });
         }
     }
 

@@ -26,6 +26,16 @@ pub(crate) struct Told {
 pub(crate) struct Select {
     pub policy: Policy,
     pub told: Vec<Told>,
+    pub against: Against,
+}
+
+/// What variables say against kinds of addresses.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Against {
+    /// Deprecated ones are no sources at all (`net.inet6.ip6.use_deprecated` is 0).
+    pub deprecated: bool,
+    /// Temporary ones come after others (`net.inet6.ip6.prefer_tempaddr` is 0).
+    pub temporary: bool,
 }
 
 /// Whether it is a mapped IPv4 address that does not leave its link.
@@ -63,7 +73,7 @@ impl SourceRule for Select {
         let IpAddr::V6(dst) = dst else { return None };
         let all = net.interfaces().filter(|i| i.is_up()).flat_map(|i| {
             i.addrs.iter().filter_map(move |a| match a.addr {
-                IpAddr::V6(addr) if usable(a) && i.nd6 & nd6::DISABLED == 0 => {
+                IpAddr::V6(addr) if self.takes(a) && i.nd6 & nd6::DISABLED == 0 => {
                     let preferred = i.nd6 & nd6::PREFER_SOURCE != 0;
                     Some(Candidate { addr, ifindex: i.index, preferred, a })
                 }
@@ -102,6 +112,10 @@ pub(crate) fn fresh(a: &IfAddr) -> bool {
 }
 
 impl Select {
+    fn takes(&self, a: &IfAddr) -> bool {
+        usable(a) && !(self.against.deprecated && a.life.deprecated)
+    }
+
     /// Whether the neighbour that gets the packet has advertised the prefix of an address (rule 5.5).
     fn is_next_hops(&self, c: &Candidate<'_>, to: &To) -> bool {
         let Some(IpAddr::V6(next)) = to.next.filter(|_| c.a.life.autoconf && c.ifindex == to.oif) else {
@@ -139,7 +153,10 @@ impl Select {
             .then(yes(a.ifindex == oif, b.ifindex == oif))
             .then_with(|| yes(self.is_next_hops(a, to), self.is_next_hops(b, to)))
             .then_with(by_label)
-            .then(yes(a.a.life.temporary, b.a.life.temporary))
+            .then(yes(
+                a.a.life.temporary != self.against.temporary,
+                b.a.life.temporary != self.against.temporary,
+            ))
             .then(matches(a).cmp(&matches(b)))
     }
 }

@@ -88,13 +88,21 @@ impl Inet6 {
         // [RFC4861 6.3.2]
         let nud = l.net.iface(ifindex).is_some_and(|i| i.nd6 & nd6::NUD != 0);
         let s = self.ifs.entry(ifindex).or_default();
-        s.reachable = s.base / 2 + l.cx.rng.below(s.base.max(1));
-        let ms = |v: u32| Duration::from_millis(v.into());
         let usual = NdIf::default();
-        if (s.base, s.retrans) == (usual.base, usual.retrans) {
-            s.reachable = usual.reachable;
-        }
-        l.net.neigh.set_times(ifindex, NdTimes { reachable: ms(s.reachable), retry: ms(s.retrans), nud });
+        s.reachable = if (s.base, s.retrans) == (usual.base, usual.retrans) {
+            usual.reachable
+        } else {
+            s.base / 2 + l.cx.rng.below(s.base.max(1))
+        };
+        let ms = |v: u32| Duration::from_millis(v.into());
+        let times = NdTimes {
+            reachable: ms(s.reachable),
+            retry: ms(s.retrans),
+            nud,
+            delay: Duration::from_secs(self.t.nd6_delay.into()),
+            tries: (self.t.nd6_umaxtries as u8, self.t.nd6_mmaxtries as u8),
+        };
+        l.net.neigh.set_times(ifindex, times);
     }
 
     /// Flags were changed by hand.

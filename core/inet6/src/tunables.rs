@@ -33,6 +33,18 @@ pub struct Tunables {
     pub maxifprefixes: u32,
     /// `net.inet6.ip6.maxifdefrouters`: most routers, routes and prefixes of an interface.
     pub maxifdefrouters: u32,
+    /// `net.inet6.ip6.maxdynroutes`: most routes that redirects make.
+    pub maxdynroutes: u32,
+    /// `net.inet6.ip6.use_deprecated`: deprecated addresses are sources where there is no other.
+    pub use_deprecated: bool,
+    /// `net.inet6.ip6.prefer_tempaddr`: temporary addresses are sources rather than others (RFC 6724 rule 7; NetBSD's default is 0).
+    pub prefer_tempaddr: bool,
+    /// `net.inet6.icmp6.nd6_delay`: seconds that a transport has to confirm a neighbour.
+    pub nd6_delay: u32,
+    /// `net.inet6.icmp6.nd6_umaxtries`: questions to a neighbour before it is given up.
+    pub nd6_umaxtries: u32,
+    /// `net.inet6.icmp6.nd6_mmaxtries`: questions to everybody before that.
+    pub nd6_mmaxtries: u32,
     /// `net.inet6.icmp6.nd6_optimistic_dad`: addresses that are made here are used while they are looked for (RFC 4429).
     pub optimistic: bool,
     /// `net.inet6.icmp6.errppslimit`: errors per second; 0 none, negative no limit.
@@ -60,8 +72,14 @@ impl Default for Tunables {
             use_tempaddr: false,
             temppltime: 86_400,
             tempvltime: 2 * 86_400,
-            maxifprefixes: 32,
-            maxifdefrouters: 32,
+            maxifprefixes: 16,
+            maxifdefrouters: 16,
+            maxdynroutes: 4096,
+            use_deprecated: true,
+            prefer_tempaddr: true,
+            nd6_delay: 5,
+            nd6_umaxtries: 3,
+            nd6_mmaxtries: 3,
             optimistic: false,
             errppslimit: 100,
             nodeinfo: 1,
@@ -74,18 +92,11 @@ impl Default for Tunables {
 /// Variables that can be read only: name, value, why.
 const FIXED: &[Fixed] = &[
     ("net.inet6.ip6.rip6stats", "0", "routing headers are not followed (RFC 5095)"),
-    ("net.inet6.ip6.defmcasthlim", "1", "a socket has its own (IPV6_MULTICAST_HOPS)"),
     ("net.inet6.ip6.keepfaith", "0", "this stack has no faith interface"),
-    ("net.inet6.ip6.maxdynroutes", "256", "it is a limit of the build"),
     ("net.inet6.ip6.maxfrags", "-1", "net.inet6.ip6.maxfragpackets and the packet memory are the limits"),
-    ("net.inet6.ip6.v6only", "0", "a socket has its own (IPV6_V6ONLY)"),
     ("net.inet6.icmp6.nd6_debug", "0", "what matters is in the log always"),
-    ("net.inet6.icmp6.nd6_delay", "5", "RFC 4861 section 10 names it"),
     ("net.inet6.icmp6.nd6_maxnudhint", "0", "transports confirm as often as they hear"),
-    ("net.inet6.icmp6.nd6_maxqueuelen", "3", "-p tcpip neighbour_hold is the limit"),
-    ("net.inet6.icmp6.nd6_mmaxtries", "3", "RFC 4861 section 10 names it"),
     ("net.inet6.icmp6.nd6_prune", "0", "what is over ends at once"),
-    ("net.inet6.icmp6.nd6_umaxtries", "3", "RFC 4861 section 10 names it"),
     ("net.inet6.icmp6.nd6_useloopback", "1", "packets to ourselves never leave"),
 ];
 
@@ -104,6 +115,12 @@ const NAMES: &[&str] = &[
     "net.inet6.ip6.tempvltime",
     "net.inet6.ip6.maxifprefixes",
     "net.inet6.ip6.maxifdefrouters",
+    "net.inet6.ip6.maxdynroutes",
+    "net.inet6.ip6.use_deprecated",
+    "net.inet6.ip6.prefer_tempaddr",
+    "net.inet6.icmp6.nd6_delay",
+    "net.inet6.icmp6.nd6_umaxtries",
+    "net.inet6.icmp6.nd6_mmaxtries",
     "net.inet6.icmp6.nd6_optimistic_dad",
     "net.inet6.icmp6.errppslimit",
     "net.inet6.icmp6.nodeinfo",
@@ -131,6 +148,12 @@ impl Variables for Tunables {
             "net.inet6.ip6.tempvltime" => Place::Word(&mut self.tempvltime, 60, 31_536_000),
             "net.inet6.ip6.maxifprefixes" => Place::Word(&mut self.maxifprefixes, 1, 250),
             "net.inet6.ip6.maxifdefrouters" => Place::Word(&mut self.maxifdefrouters, 1, 1024),
+            "net.inet6.ip6.maxdynroutes" => Place::Word(&mut self.maxdynroutes, 0, 65_536),
+            "net.inet6.ip6.use_deprecated" => Place::Flag(&mut self.use_deprecated),
+            "net.inet6.ip6.prefer_tempaddr" => Place::Flag(&mut self.prefer_tempaddr),
+            "net.inet6.icmp6.nd6_delay" => Place::Word(&mut self.nd6_delay, 1, 60),
+            "net.inet6.icmp6.nd6_umaxtries" => Place::Word(&mut self.nd6_umaxtries, 1, 20),
+            "net.inet6.icmp6.nd6_mmaxtries" => Place::Word(&mut self.nd6_mmaxtries, 1, 20),
             "net.inet6.icmp6.nd6_optimistic_dad" => Place::Flag(&mut self.optimistic),
             "net.inet6.icmp6.errppslimit" => Place::Long(&mut self.errppslimit),
             "net.inet6.icmp6.nodeinfo" => Place::Word(&mut self.nodeinfo, 0, 3),

@@ -10,7 +10,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use iopkt_base::{Errno, zone};
-use iopkt_ctl::{Counter, GroupInfo, ProtoStats, Reply, Request};
+use iopkt_ctl::{Counter, GroupInfo, ProtoStats, Reply, Request, shared, shared_name};
 
 /// Entries in one page of a listing: about 100 bytes each, so that a page fits a message.
 pub(crate) const PAGE: usize = 256;
@@ -173,6 +173,16 @@ impl Shard {
     }
 
     fn sysctl(&mut self, name: &str, value: Option<&str>) -> Reply {
+        let six = self.has_family(Family::V6);
+        if let Some(v) = shared(name).filter(|_| six) {
+            // IPv6's name for what both versions share.
+            return match self.sysctl(v.name, value) {
+                Reply::Sysctl(l) => {
+                    Reply::Sysctl(l.into_iter().map(|(_, v)| (name.to_string(), v)).collect())
+                }
+                r => r,
+            };
+        }
         if !name.is_empty() {
             if let Some(v) = self.cx.cfg.host.iter().find(|v| v.0 == name) {
                 return Reply::Sysctl(alloc::vec![v.clone()]);
@@ -194,12 +204,17 @@ impl Shard {
             }
         }
         let own = OWN.iter().chain(Sockets::tunables()).chain(crate::sysctl::NAMES);
-        for n in own.chain(crate::congctl::NAMES) {
+        for n in own.chain(crate::congctl::NAMES).filter(|n| six || !n.starts_with("net.inet6")) {
             if let Some(Reply::Sysctl(l)) = self.own_sysctl(n, None) {
                 list.extend(l);
             }
         }
         list.extend(self.cx.cfg.host.iter().cloned());
+        if six {
+            let twice = |(n, v): &(String, String)| Some((shared_name(n)?, v.clone()));
+            let more: Vec<_> = list.iter().filter_map(twice).collect();
+            list.extend(more);
+        }
         list.sort();
         Reply::Sysctl(list)
     }

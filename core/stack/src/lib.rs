@@ -59,6 +59,6 @@ pub use net::{LO_MTU, LO0, Net, SourceRule};
 pub use packet::{Family, IcmpErr, IpInfo, IpOut, Path};
 pub use path::{Hop, HopKind, Way};
 pub use plain::Plain;
-pub use redirects::Redirects;
+pub use redirects::{MAX as MAX_REDIRECTS, Redirects};
 pub use rtnote::{AddrNote, By, RtKind, RtNote, RtQueue};
 pub use shard::Shard;

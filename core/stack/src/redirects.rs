@@ -6,8 +6,8 @@ use alloc::collections::BTreeMap;
 use core::net::IpAddr;
 use iopkt_base::Instant;
 
-/// Most routes made by redirects.
-const MAX: usize = 256;
+/// Most routes made by redirects, where nothing else is said.
+pub const MAX: usize = 256;
 
 /// Routes that redirects made, by destination, with their ends.
 #[derive(Default)]
@@ -16,9 +16,9 @@ pub struct Redirects {
 }
 
 impl Redirects {
-    /// Whether one more for this destination may be kept.
-    pub fn has_room(&self, dst: &IpAddr) -> bool {
-        self.until.len() < MAX || self.until.contains_key(dst)
+    /// Whether one more for this destination may be kept, of `max` in all.
+    pub fn has_room(&self, dst: &IpAddr, max: usize) -> bool {
+        self.until.len() < max || self.until.contains_key(dst)
     }
 
     /// Notes a route until its end.

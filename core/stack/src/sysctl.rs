@@ -70,6 +70,8 @@ pub(crate) const NAMES: &[&str] = &[
     "net.inet.tcp.join_local",
     "net.inet.tcp.joined",
     "net.inet.tcp.mssdflt",
+    "net.inet6.icmp6.nd6_maxqueuelen",
+    "net.inet6.ip6.neighborgcthresh",
 ];
 
 /// The subtree of a family that a variant has or has not.
@@ -78,6 +80,28 @@ const INET6: &str = "net.inet6";
 /// Subtrees of other builds, each with the reason why it is not in this one.
 const ABSENT: &[(&str, &str)] = &[
     (INET6, "this variant does not speak IPv6"),
+    ("net.inet6.icmp6.drlist", "the list of routers is ndp -r's"),
+    ("net.inet6.icmp6.mtudisc_hiwat", "the table of path MTUs has a size of its own"),
+    ("net.inet6.icmp6.mtudisc_lowat", "the table of path MTUs has a size of its own"),
+    ("net.inet6.icmp6.prlist", "the list of prefixes is ndp -p's"),
+    ("net.inet6.icmp6.reflect_pmtu", "answers are sent as all packets are: by the path MTU that is known"),
+    ("net.inet6.icmp6.stats", "counters are netstat -s -p icmp6's"),
+    ("net.inet6.ip6.addctlpolicy", "the policy table is ip6addrctl's"),
+    ("net.inet6.ip6.anonportalgo", "ports are drawn at random (RFC 6056)"),
+    ("net.inet6.ip6.gif_hlim", "this stack has no gif interfaces"),
+    ("net.inet6.ip6.ifq", "both versions of IP share net.inet.ip.ifq"),
+    ("net.inet6.ip6.kame_version", "this is not KAME's code"),
+    ("net.inet6.ip6.log_interval", "packets that break scope rules are counted, not logged"),
+    ("net.inet6.ip6.mcast_pmtu", "the path MTU of a group is its interface's"),
+    ("net.inet6.ip6.param_rt_msg", "routing sockets are told of changes always"),
+    ("net.inet6.ip6.rr_prune", "routers are not renumbered (RFC 2894)"),
+    ("net.inet6.ip6.rtadv_maxroutes", "net.inet6.ip6.maxifdefrouters is the limit of routers and routes"),
+    ("net.inet6.ip6.stats", "counters are netstat -s -p ip6's"),
+    ("net.inet6.ipsec6", "IPsec is not in this build"),
+    ("net.inet6.mld", "there is nothing to set; netstat -s -p mld counts"),
+    ("net.inet6.pim6", "multicast routing is not in this build"),
+    ("net.inet6.raw6", "there is nothing to set; netstat -s -p raw6 counts"),
+    ("net.inet6.sctp6", "this stack has no SCTP"),
     ("net.link.ieee80211", "this stack has no 802.11 layer"),
     ("net.inet.ipsec", "IPsec is not in this build"),
     ("qnx.kern.secpol", "there are no security policies outside QNX; qnx.kern.droproot changes the user"),
@@ -119,6 +143,8 @@ impl Shard {
             "net.inet.ip.lowportmax" => (1023, "no socket option asks for a low port"),
             "net.inet.tcp.join_local" => (self.joins.on.into(), ""),
             "net.inet.tcp.joined" => (self.joins.count, "it is a measure"),
+            "net.inet6.icmp6.nd6_maxqueuelen" => (self.cx.cfg.neighbour_hold as u64, ""),
+            "net.inet6.ip6.neighborgcthresh" => (self.cx.cfg.max_neighbours as u64, ""),
             "net.inet.tcp.mssdflt" => (536, "RFC 9293 MUST-15 names it"),
             _ => return None,
         };
@@ -141,6 +167,12 @@ impl Shard {
             "net.inet.tcp.do_loopback_cksum" if v < 2 => self.looped.tcp = v == 1,
             "net.inet.udp.do_loopback_cksum" if v < 2 => self.looped.udp = v == 1,
             "net.inet.tcp.join_local" if v < 2 => self.joins.on = v == 1,
+            "net.inet6.icmp6.nd6_maxqueuelen" if (1..=256).contains(&v) => {
+                self.cx.cfg.neighbour_hold = v as usize;
+            }
+            "net.inet6.ip6.neighborgcthresh" if (64..=65_536).contains(&v) => {
+                self.cx.cfg.max_neighbours = v as usize;
+            }
             _ => return false,
         }
         true

@@ -201,7 +201,7 @@ impl Neighbours {
                 // Used, and perhaps gone: what is sent now may be answered by a transport (RFC 4861 7.3.3).
                 e.state = State::Delay;
                 let mac = e.mac;
-                self.arm(key, cx.now + DELAY);
+                self.arm(key, cx.now + t.delay);
                 return Some((mac, m));
             }
             if !e.permanent && e.state != State::Probe && cx.now.since(e.confirmed) >= t.reachable {

@@ -85,6 +85,7 @@ impl Neighbours {
     }
 
     fn settle(&mut self, cx: &Cx, key: crate::neigh::Key, mac: [u8; 6], state: State, out: &mut Learned) {
+        let delay = self.times_of(&key).delay;
         let Some(e) = self.map.get_mut(&key) else { return };
         // Who has another address now is another until it answers.
         e.proven = state == State::Reachable || (e.proven && e.mac == mac);
@@ -97,7 +98,7 @@ impl Neighbours {
         self.held -= out.held.len();
         // What waited is sent now: a stale entry that is used is on its way to be polled.
         let delayed = state == State::Stale && !out.held.is_empty();
-        let at = if delayed { cx.now + crate::neigh::DELAY } else { e.used.max(cx.now) + KEEP };
+        let at = if delayed { cx.now + delay } else { e.used.max(cx.now) + KEEP };
         if delayed {
             e.state = State::Delay;
         }

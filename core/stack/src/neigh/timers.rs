@@ -1,7 +1,7 @@
 //! What the neighbour cache does by itself: asks again, polls, gives up, forgets.
 
 use super::times::silence;
-use super::{DELAY, KEEP, Key, Neighbours, Solicit, State, TRIES, Unreachable};
+use super::{KEEP, Key, Neighbours, Solicit, State, Unreachable};
 use crate::counters::{Stat, Why};
 use crate::cx::Cx;
 use iopkt_base::Instant;
@@ -40,7 +40,9 @@ impl Neighbours {
             return;
         };
         match e.state {
-            State::Incomplete | State::Probe if e.tries < TRIES => {
+            State::Incomplete | State::Probe
+                if e.tries < if e.state == State::Probe { t.tries.0 } else { t.tries.1 } =>
+            {
                 e.tries += 1;
                 let unicast = (e.state == State::Probe).then_some(e.mac);
                 self.solicits.push_back(Solicit { ifindex: key.0, target: key.1, unicast });
@@ -66,7 +68,7 @@ impl Neighbours {
                 }
             }
             // Nobody confirmed it since it was used.
-            State::Delay if cx.now.since(e.confirmed) >= DELAY => {
+            State::Delay if cx.now.since(e.confirmed) >= t.delay => {
                 e.state = State::Probe;
                 e.tries = 1;
                 let mac = e.mac;

@@ -24,10 +24,15 @@ pub struct NdTimes {
     pub retry: Duration,
     /// Neighbours that are used are polled (NUD).
     pub nud: bool,
+    /// How long an upper layer has to confirm a neighbour before it is polled.
+    pub delay: Duration,
+    /// Solicitations to a neighbour, and to everybody, before it is given up.
+    pub tries: (u8, u8),
 }
 
 /// What holds for IPv4, and for IPv6 where nothing else was said.
-pub(super) const USUAL: NdTimes = NdTimes { reachable: REACHABLE, retry: RETRY, nud: true };
+pub(super) const USUAL: NdTimes =
+    NdTimes { reachable: REACHABLE, retry: RETRY, nud: true, delay: DELAY, tries: (TRIES, TRIES) };
 
 impl Default for NdTimes {
     fn default() -> NdTimes {
@@ -38,7 +43,7 @@ impl Default for NdTimes {
 /// Without confirmation for this long, a neighbour that was polled is gone. An IPv6 entry may be stale from the start: what
 /// counts is that nothing came while it was polled.
 pub(super) fn silence(ip: &IpAddr, t: NdTimes) -> Duration {
-    if ip.is_ipv6() { t.retry * u32::from(TRIES) } else { REACHABLE }
+    if ip.is_ipv6() { t.retry * u32::from(t.tries.0) } else { REACHABLE }
 }
 
 impl Neighbours {

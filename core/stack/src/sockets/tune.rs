@@ -11,7 +11,7 @@ use crate::packet::Path;
 use iopkt_tcp::{CcKind, Ecn};
 
 /// The variables. Sizes are in bytes.
-pub(crate) const NAMES: [&str; 25] = [
+pub(crate) const NAMES: [&str; 27] = [
     "net.inet.tcp.sendspace",
     "net.inet.tcp.recvspace",
     "net.inet.tcp.sack.enable",
@@ -37,6 +37,8 @@ pub(crate) const NAMES: [&str; 25] = [
     "net.inet.udp.checksum",
     "net.inet.udp.sendspace",
     "net.inet.udp.recvspace",
+    "net.inet6.ip6.defmcasthlim",
+    "net.inet6.ip6.v6only",
 ];
 
 /// Longest keepalive time: Linux's `MAX_TCP_KEEPIDLE`, seconds.
@@ -144,6 +146,8 @@ impl Tune {
             "net.inet.udp.checksum" => (!self.udp.no_check).into(),
             "net.inet.udp.sendspace" => self.udp.sndbuf,
             "net.inet.udp.recvspace" => self.udp.rcvbuf,
+            "net.inet6.ip6.defmcasthlim" => self.udp.v6.mcast_hops.into(),
+            "net.inet6.ip6.v6only" => self.tcp.v6only.into(),
             _ => return None,
         })
     }
@@ -192,6 +196,16 @@ impl Tune {
             "net.inet.udp.checksum" => put(&mut self.udp.no_check, flag.map(|on| !on)),
             "net.inet.udp.sendspace" => put(&mut self.udp.sndbuf, size),
             "net.inet.udp.recvspace" => put(&mut self.udp.rcvbuf, size),
+            "net.inet6.ip6.defmcasthlim" => {
+                put(&mut self.udp.v6.mcast_hops, u8::try_from(v).ok().filter(|n| *n > 0))
+            }
+            "net.inet6.ip6.v6only" => match flag {
+                Some(on) => {
+                    (self.tcp.v6only, self.udp.v6only) = (on, on);
+                    true
+                }
+                None => false,
+            },
             _ => false,
         }
     }
