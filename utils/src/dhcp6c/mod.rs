@@ -227,9 +227,14 @@ impl<'a, 'b> Turn<'a, 'b> {
         let mut buf = vec![0; 2048];
         loop {
             if !self.ending && (stop() || o.once && self.w.ready) {
-                if o.keep || o.once || self.c.lease().is_none() {
+                let code = i32::from(!self.w.ready);
+                if o.keep || o.once {
                     self.w.leave();
-                    return Ok(End::Code(i32::from(!self.w.ready)));
+                    return Ok(End::Code(code));
+                }
+                if self.c.lease().is_none() {
+                    self.w.undo(self.s);
+                    return Ok(End::Code(code));
                 }
                 self.ending = true;
                 self.c.release((self.now)());
