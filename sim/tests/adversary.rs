@@ -16,8 +16,15 @@ mod sack;
 #[path = "adversary/windows.rs"]
 mod windows;
 
-/// The frames of the adversary are IPv4's.
 #[test]
-fn by_mapped_addresses() {
-    iopkt_sim::family::again_as("mapped", &[]);
+fn over_ipv6_and_by_mapped_addresses() {
+    // What the adversary says by ICMP, ARP and fragments of IPv4; of IPv6's see tests/v6 and core/inet6/tests.
+    let v4 = [
+        "icmp_errors",
+        "a_path_mtu_of_68",
+        "pings_and_datagrams",
+        "fragments_that_never_end",
+        "claimed_addresses",
+    ];
+    iopkt_sim::family::again(&v4, &[]);
 }

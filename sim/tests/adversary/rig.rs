@@ -1,12 +1,15 @@
 //! The victim, the honest peer, and the adversary's hands.
 
 use iopkt_base::{Duration, Instant};
+use iopkt_sim::family::Via;
+use iopkt_sim::v6::{Packet, frame, header, nd_frame};
 use iopkt_sim::{Faults, Flow, World, pattern};
 use iopkt_stack::sockets::SockId;
 use iopkt_stack::{Config, Why};
-use iopkt_wire::checksum::{checksum, pseudo_v4};
+use iopkt_wire::checksum::{checksum, pseudo};
 use iopkt_wire::tcp::{Flags, Header, Options, SackBlocks};
-use iopkt_wire::{arp, ethernet, icmp4, ipv4};
+use iopkt_wire::{arp, ethernet, icmp4, ipv4, ipv6, nd};
+use std::net::IpAddr;
 
 pub const VICTIM: [u8; 4] = [10, 0, 0, 1];
 pub const HONEST: [u8; 4] = [10, 0, 0, 2];
@@ -90,7 +93,7 @@ impl Raw {
         t.extend_from_slice(options);
         t.resize(20 + olen, 0);
         t.extend_from_slice(data);
-        let mut sum = pseudo_v4(self.ip, VICTIM, 6, t.len() as u32);
+        let mut sum = pseudo(on_wire(self.ip), on_wire(VICTIM), 6, t.len() as u32);
         sum.add(&t);
         let c = sum.finish();
         t[16..18].copy_from_slice(&c.to_be_bytes());
@@ -102,8 +105,50 @@ impl Raw {
     }
 }
 
+/// An address in packets of this run: the last byte is its host.
+fn on_wire(ip: [u8; 4]) -> IpAddr {
+    Via::now().wire(ip[3])
+}
+
+/// The ends of a TCP segment and its bytes, of either family.
+fn segment(f: &[u8]) -> Option<(IpAddr, &[u8])> {
+    if f[12..14] == [0x86, 0xdd] {
+        let h = ipv6::Header::parse(&f[14..]).expect("they send good packets");
+        let end = 14 + ipv6::HEADER_LEN + h.payload_len;
+        return (h.next == 6).then(|| (h.dst.into(), &f[14 + ipv6::HEADER_LEN..end]));
+    }
+    if f[12..14] != [8, 0] || f[23] != 6 {
+        return None;
+    }
+    let h = ipv4::Header::parse(&f[14..]).expect("they send good packets");
+    Some((h.dst.into(), &f[34..14 + h.total_len]))
+}
+
+/// The answer to a question of the victim for one of the adversary's addresses.
+fn answer(f: &[u8]) -> Option<Vec<u8>> {
+    if f[12..14] == [8, 6] {
+        let p = arp::Packet::parse(&f[14..]).filter(|p| p.op == 1 && p.tpa.octets()[3] >= LIAR[3])?;
+        let r = arp::Packet { op: 2, sha: MAC, spa: p.tpa, tha: p.sha, tpa: p.spa };
+        let mut b = vec![0; 14];
+        ethernet::Header { dst: p.sha, src: MAC, ethertype: 0x806 }.emit(&mut b);
+        b.extend_from_slice(&r.emit());
+        b.resize(60, 0);
+        return Some(b);
+    }
+    let p = Packet::of(f).filter(|p| p.ty() == Some(135) && !p.h.src.is_unspecified())?;
+    let target = p.target().filter(|t| t.octets()[15] >= LIAR[3])?;
+    let flags = nd::AdvertFlags { router: false, solicited: true, over: true };
+    let mut b = nd::neighbor_advert(target, flags);
+    nd::push_link(&mut b, nd::opt::TARGET_LINK, MAC);
+    Some(nd_frame([2, 0, 0, 0, 0, 1], MAC, target, p.h.src, b))
+}
+
 /// A frame with an IP packet for the victim.
 pub fn packet(from: [u8; 4], proto: u8, payload: &[u8]) -> Vec<u8> {
+    if let (IpAddr::V6(src), IpAddr::V6(dst)) = (on_wire(from), on_wire(VICTIM)) {
+        let h = ipv6::Header { next: proto, ..header(src, dst, 64) };
+        return frame([2, 0, 0, 0, 0, 1], MAC, &h, payload);
+    }
     let mut f = vec![0; 34];
     f[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
     f[6..12].copy_from_slice(&MAC);
@@ -251,18 +296,9 @@ impl Rig {
                 continue;
             }
             self.sent += 1;
-            if f[12..14] == [8, 6] {
-                let asked =
-                    arp::Packet::parse(&f[14..]).filter(|p| p.op == 1 && p.tpa.octets()[3] >= LIAR[3]);
-                if let Some(p) = asked {
-                    let r = arp::Packet { op: 2, sha: MAC, spa: p.tpa, tha: p.sha, tpa: p.spa };
-                    let mut b = vec![0; 14];
-                    ethernet::Header { dst: p.sha, src: MAC, ethertype: 0x806 }.emit(&mut b);
-                    b.extend_from_slice(&r.emit());
-                    b.resize(60, 0);
-                    self.forge(b);
-                    self.forged -= 1;
-                }
+            if let Some(b) = answer(&f) {
+                self.forge(b);
+                self.forged -= 1;
             } else if f[..6] == MAC {
                 self.inbox.push(f);
             }
@@ -271,10 +307,9 @@ impl Rig {
     }
 
     fn overhear(&mut self, f: &[u8]) {
-        if f[12..14] == [8, 0] && f[23] == 6 {
-            let ip = ipv4::Header::parse(&f[14..]).expect("the peer sends good packets");
-            let (h, n) = Header::parse(&f[34..14 + ip.total_len]).expect("the peer sends good segments");
-            self.honest = Some((h, (ip.total_len - 20 - n) as u32));
+        if let Some((_, t)) = segment(f) {
+            let (h, n) = Header::parse(t).expect("the peer sends good segments");
+            self.honest = Some((h, (t.len() - n) as u32));
         }
     }
 
@@ -303,11 +338,7 @@ impl Rig {
     pub fn heard(&mut self, r: &Raw) -> Vec<Got> {
         let mut got = Vec::new();
         self.inbox.retain(|f| {
-            let ip = ipv4::Header::parse(&f[14..]).expect("the victim sends good packets");
-            let all = &f[14..14 + ip.total_len];
-            let Some(t) = all.get(20..).filter(|_| ip.proto == 6 && ip.dst.octets() == r.ip) else {
-                return true;
-            };
+            let Some((_, t)) = segment(f).filter(|(to, _)| *to == on_wire(r.ip)) else { return true };
             let (h, n) = Header::parse(t).expect("the victim sends good segments");
             if (h.src_port, h.dst_port) != (r.to, r.port) {
                 return true;
@@ -338,7 +369,10 @@ impl Rig {
 
     pub fn counter(&self, text: &str) -> u64 {
         let all = self.w.hosts[0].shard.sockets.stats();
-        all.iter().find(|c| c.text == text).map(|c| c.value).expect("a counter of this text")
+        all.iter()
+            .find(|c| c.text == text && Via::now().counts(&c.group))
+            .map(|c| c.value)
+            .expect("a counter of this text")
     }
 
     /// How long the honest transfer took in all.
