@@ -47,14 +47,18 @@ impl Inet6 {
         let whole = chain.by_ref().all(|e| e.is_ok());
         let upper = chain.upper();
         let old = b.get(upper.at).copied();
+        // [RFC4443 2.4e1]
         let about_error =
             whole && upper.proto == next::ICMP6 && old.is_none_or(|t| is_error(t) || t == ty::REDIRECT);
         let group = h.dst.is_multicast() || m.flags() & (flags::BCAST | flags::MCAST) != 0;
+        // [RFC4443 2.4e2]
         let told_anyway = ty == ty::TOO_BIG || (ty, code) == (ty::PARAM_PROBLEM, param::OPTION);
+        // [RFC4443 2.4e3]
         let nobody = h.src.is_unspecified() || h.src.is_multicast();
         if about_error || nobody || (group && !told_anyway) {
             return self.stats.inc(Stat6::IcmpNotSent);
         }
+        // [RFC4443 2.4f]
         if !self.limit.allow(l.cx.now, self.t.errppslimit) {
             return self.stats.inc(Stat6::IcmpRateLimited);
         }
@@ -67,6 +71,7 @@ impl Inet6 {
             return;
         };
         self.stats.error(ty, code);
+        // [RFC4443 2.4c]
         let quote = b.len().min(MIN_MTU - ipv6::HEADER_LEN - HEADER_LEN);
         let Some(mut e) = l.cx.mbufs.alloc_len(HEADER_LEN + quote) else { return };
         if e.append(HEADER_LEN).is_none() || !e.extend_from_slice(&b[..quote]) {

@@ -92,6 +92,7 @@ pub(crate) fn judge_first(packet: &[u8], first: u8) -> Result<(), Stop> {
 fn look(packet: &[u8], first: u8, limit: usize) -> Result<Upper, Stop> {
     let mut chain = Chain::new(packet, first);
     let mut n = 0;
+    // [RFC8200 4a] [RFC8200 4.1]
     for e in chain.by_ref() {
         // The length that does not fit: pointing at it helps whoever made it (RFC 4443 3.4).
         let e = e.map_err(|c| Stop::Problem(param::HEADER, c.0 + 1))?;
@@ -101,10 +102,13 @@ fn look(packet: &[u8], first: u8, limit: usize) -> Result<Upper, Stop> {
         }
         match e.kind {
             // Only directly behind the fixed header (RFC 8200 4.1).
+            // [RFC8200 4c]
             next::HOP_BY_HOP if n > 1 => return Err(Stop::Problem(param::NEXT_HEADER, e.named_at)),
             next::HOP_BY_HOP | next::DEST_OPTS => judge_options(&e)?,
             // Segments left: byte 3; the type is byte 2 (RFC 8200 4.4).
+            // [RFC8200 4.4b]
             next::ROUTING if e.bytes[3] != 0 => return Err(Stop::Problem(param::HEADER, e.at + 2)),
+            // [RFC8200 4.4a]
             next::ROUTING => {}
             next::FRAGMENT => return Err(Stop::Fragment(e.at, e.named_at)),
             // Of others' making: AH is not spoken here, mobility and its like are for programs (raw sockets).
@@ -125,6 +129,7 @@ fn judge_options(e: &Ext<'_>) -> Result<(), Stop> {
         if o.ty == opt::ROUTER_ALERT && e.kind == next::HOP_BY_HOP && o.data.len() == 2 {
             continue;
         }
+        // [RFC8200 4.2a] [RFC4443 3.4a]
         match o.unknown() {
             Unknown::Skip => {}
             Unknown::Discard => return Err(Stop::Discard),

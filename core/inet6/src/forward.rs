@@ -61,12 +61,14 @@ impl Inet6 {
             self.stats.inc(Stat6::CantForward);
             return l.cx.drop(m, Why::NotForUs);
         }
+        // [RFC8200 3a] [RFC4443 3.3a]
         if p.h.hop_limit <= 1 {
             self.icmp6_error(l, &m, ty::TIME_EXCEEDED, timxceed::HOP_LIMIT, 0);
             return l.cx.drop(m, Why::TtlExpired);
         }
         // Options for every node of the way are for us too (RFC 8200 4.3).
         if p.h.next == next::HOP_BY_HOP
+            // [RFC8200 4.3]
             && let Err(stop) = judge_first(m.as_slice(), p.h.next)
         {
             return self.stopped(l, p, m, stop);
@@ -84,6 +86,7 @@ impl Inet6 {
             self.stats.inc(Stat6::BadScope);
             return self.no_way_on(l, unreach::SCOPE, m);
         }
+        // [RFC4443 3.2a] [RFC8200 4.5a]
         if gso::unit(&m, HEADER_LEN) > h.mtu as usize {
             self.icmp6_error(l, &m, ty::TOO_BIG, 0, h.mtu);
             self.stats.inc(Stat6::CantForward);
@@ -93,6 +96,7 @@ impl Inet6 {
         if h.ifindex == m.ifindex() && self.t.redirect {
             self.redirect(l, p, &h, &m);
         }
+        // [RFC6437 3d]
         m.as_mut_slice()[7] -= 1;
         m.clear_flags(flags::CSUM_OK);
         self.stats.inc(Stat6::Forwarded);
@@ -103,6 +107,7 @@ impl Inet6 {
         self.link_output(l, &h, m);
     }
 
+    // [RFC4443 3.1a]
     fn no_way_on(&mut self, l: &mut Layers<'_>, code: u8, m: Mbuf) {
         self.stats.inc(Stat6::CantForward);
         self.per_if.add(m.ifindex(), IfStat::NoRoute, 1);

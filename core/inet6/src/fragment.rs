@@ -1,11 +1,12 @@
 //! Fragmentation of what we send (RFC 8200 section 4.5): only the source does it, and only when the transport did not forbid it.
 
 use crate::ifstats::IfStat;
+use crate::reass::has_all_headers;
 use crate::{Inet6, Stat6};
 use alloc::vec::Vec;
 use iopkt_mbuf::Mbuf;
 use iopkt_stack::{Cx, Hop, Layers, Why};
-use iopkt_wire::ipv6::{FRAGMENT_LEN, Fragment, HEADER_LEN, Header, next};
+use iopkt_wire::ipv6::{FRAGMENT_LEN, Fragment, HEADER_LEN, Header, is_extension, next};
 
 impl Inet6 {
     /// Cuts a packet into pieces that fit the hop. All pieces or none. Hop-by-hop options go with each
@@ -18,14 +19,20 @@ impl Inet6 {
             (next::HOP_BY_HOP, Some([next, len, ..])) => (HEADER_LEN + (usize::from(*len) + 1) * 8, *next),
             _ => (HEADER_LEN, hdr.next),
         };
+        // [RFC8200 4.5c]
         let room = (h.mtu as usize).saturating_sub(whole + FRAGMENT_LEN) & !7;
-        if room == 0 || b.len() < whole {
+        // All headers are in the first piece: who filters by them sees them there (RFC 7112 section 5).
+        // [RFC7112 5a] [RFC8200 4.5d]
+        let split = is_extension(next)
+            && b.get(whole..).is_some_and(|c| c.len() > room && !has_all_headers(&c[..room], next));
+        if room == 0 || b.len() < whole || split {
             self.stats.inc(Stat6::CantFragment);
             self.per_if.add(h.ifindex, IfStat::CantFragment, 1);
             return l.cx.drop(m, Why::NeedsFragmenting);
         }
         // Nobody may guess the next one, also who sees others of ours: a keyed function of a counter and the ends (RFC 7739 section 5).
         // [RFC7739 5] [RFC7739 4]
+        // [RFC8200 4.5b]
         self.ident = self.ident.wrapping_add(1);
         let (src, dst) = (hdr.src.octets(), hdr.dst.octets());
         let id = l.cx.secret.hash(&[b"fragment", &self.ident.to_be_bytes(), &src, &dst]) as u32;

@@ -19,6 +19,7 @@ impl Inet6 {
             Err(bad) => {
                 self.stats.inc(match bad {
                     Bad::Short => Stat6::IcmpTooShort,
+                    // [RFC4443 2.3]
                     Bad::Checksum => Stat6::IcmpBadChecksum,
                 });
                 return l.cx.drop(m, Why::BadIcmp);
@@ -31,6 +32,7 @@ impl Inet6 {
         let ok = match h.ty {
             // Nobody who is on the link cuts them; who is not would pass what looks at frames (RFC 6980 5).
             ty::ROUTER_SOLICIT..=ty::REDIRECT if p.cut => self.cut_discovery(h.ty),
+            // [RFC4443 4.1]
             ty::ECHO => return self.reflect(l, info, &h, m),
             ty::NODE_QUERY => return self.node_query(l, info, m),
             ty::NEIGHBOR_SOLICIT => self.ns_input(l, p, &h, hl, &m),
@@ -41,7 +43,9 @@ impl Inet6 {
             ty::MLD_QUERY | ty::MLD_REPORT | ty::MLD2_REPORT | ty::MLD_DONE => {
                 self.mld_input(l, p, &h, hl, &m)
             }
+            // [RFC4443 3.1d] [RFC4443 3.2b] [RFC4443 3.3b] [RFC4443 3.4b]
             t if is_error(t) => self.error_input(l, info, &h, &m.as_slice()[hl + 8..]),
+            // [RFC4443 2.4b]
             _ => true,
         };
         l.cx.drop(m, if ok { Why::Handled } else { Why::BadIcmp });
@@ -104,6 +108,7 @@ impl Inet6 {
         if later {
             return true;
         }
+        // [RFC4443 2.4d]
         let upper = chain.upper();
         let Some(head) = quoted.get(upper.at..).and_then(|b| b.first_chunk::<8>()).copied() else {
             self.stats.inc(Stat6::IcmpBadLength);
@@ -140,6 +145,7 @@ impl Inet6 {
     /// may have: no atomic fragments are made for a smaller one (RFC 8021).
     fn path_mtu(&mut self, l: &mut Layers<'_>, said: u32, dst: IpAddr) -> Option<u32> {
         let now = l.net.hop(dst, 0, false).ok().filter(|x| x.kind == HopKind::Unicast)?.mtu;
+        // [RFC8201 4b] [RFC8200 5a]
         if said < MIN_MTU as u32 {
             return None;
         }
@@ -162,6 +168,8 @@ fn meaning(h: &Header) -> Option<(Errno, bool)> {
         (ty::TIME_EXCEEDED, 0 | 1) => (Errno::EHOSTUNREACH, false),
         (ty::PARAM_PROBLEM, 1) => (Errno::EPROTO, true),
         (ty::PARAM_PROBLEM, 0 | 2 | 3) => (Errno::EPROTO, false),
+        // Errors of a kind that is not known are the transport's business all the same. [RFC4443 2.4a]
+        (t, _) if !(ty::UNREACHABLE..=ty::PARAM_PROBLEM).contains(&t) => (Errno::EPROTO, false),
         _ => return None,
     })
 }

@@ -127,12 +127,14 @@ impl Inet6 {
         let Some(m) = left else { return };
         if upper.proto == next::UDP {
             if !p.group {
+                // [RFC4443 3.1c]
                 self.icmp6_error(l, &m, ty::UNREACHABLE, unreach::PORT, 0);
             }
             return l.cx.drop(m, Why::NoSocket);
         }
         self.per_if.add(m.ifindex(), IfStat::UnknownProto, 1);
         // RFC 8200 section 4: a next header that is not known; the pointer is where it is named.
+        // [RFC8200 4b]
         self.icmp6_error(l, &m, ty::PARAM_PROBLEM, param::NEXT_HEADER, upper.named_at as u32);
         l.cx.drop(m, Why::NoProtocol);
     }

@@ -132,7 +132,9 @@ impl Inet6 {
     }
 
     /// A label that is the same for all packets of a flow and says nothing else (RFC 6437 3).
+    // [RFC6437 3a] [RFC6437 3b]
     fn flow_label(&self, l: &Layers<'_>, o: &IpOut, src: Ipv6Addr, dst: Ipv6Addr) -> u32 {
+        // [RFC6437 2a]
         if !self.t.auto_flowlabel {
             return 0;
         }

@@ -16,8 +16,10 @@ use iopkt_wire::icmp6::{param, timxceed, ty};
 use iopkt_wire::ipv6::{Chain, FRAGMENT_LEN, Fragment, HEADER_LEN, MAX_LEN, is_extension, next};
 
 /// How long a datagram may take to arrive (RFC 8200 4.5).
+// [RFC8200 4.5f]
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 /// Source, destination, identification.
+// [RFC8200 4.5e]
 type Key = (Ipv6Addr, Ipv6Addr, u32);
 pub(crate) type Fragments = Reassembly<Key, Head>;
 
@@ -51,15 +53,18 @@ impl Inet6 {
         m.clear_flags(flags::CSUM_OK | flags::CSUM_PARTIAL);
         let n = m.len() - at - FRAGMENT_LEN;
         let (start, end) = (f.offset, f.offset + n);
+        // [RFC8200 4.5l] [RFC6946 4]
         if f.offset == 0 && !f.more {
             self.stats.inc(Stat6::AtomicFragments);
             return without_header(m, at, named_at, f.next);
         }
         // RFC 8200 4.5: all but the last carry a multiple of 8 bytes; the whole may not exceed 65,535.
+        // [RFC8200 4.5g]
         if f.more && !n.is_multiple_of(8) {
             self.icmp6_error(l, &m, ty::PARAM_PROBLEM, param::HEADER, 4);
             return self.no_piece(l, m);
         }
+        // [RFC8200 4.5h]
         if at - HEADER_LEN + end > MAX_LEN - HEADER_LEN {
             self.icmp6_error(l, &m, ty::PARAM_PROBLEM, param::HEADER, at as u32 + 2);
             return self.no_piece(l, m);
@@ -68,6 +73,7 @@ impl Inet6 {
             return self.no_piece(l, m);
         }
         if f.offset == 0 && !has_all_headers(&m.as_slice()[at + FRAGMENT_LEN..], f.next) {
+            // [RFC8200 4.5i] [RFC7112 5b]
             self.icmp6_error(l, &m, ty::PARAM_PROBLEM, param::FIRST_FRAGMENT, 0);
             return self.no_piece(l, m);
         }
@@ -100,7 +106,9 @@ impl Inet6 {
                 }
                 return whole;
             }
+            // [RFC8200 4.5k]
             Put::NoRoom | Put::Duplicate => self.stats.inc(Stat6::FragDropped),
+            // [RFC8200 4.5j] [RFC5722 4]
             Put::Bad { others, overlaps: true } => self.stats.add(Stat6::FragOverlap, others + 1),
             Put::Bad { others, overlaps: false } => self.stats.add(Stat6::FragDropped, others + 1),
         }
@@ -122,7 +130,7 @@ impl Inet6 {
 
 /// Whether the first piece's content holds every header up to the transport's own (RFC 7112): that one's first 8 bytes, or what
 /// there is of it for protocols without ports.
-fn has_all_headers(content: &[u8], first: u8) -> bool {
+pub(crate) fn has_all_headers(content: &[u8], first: u8) -> bool {
     // The walk wants a fixed header in front; offsets do not matter here.
     let mut b = alloc::vec![0; HEADER_LEN];
     b.extend_from_slice(&content[..content.len().min(2048)]);
@@ -155,6 +163,7 @@ fn without_header(mut m: Mbuf, at: usize, named_at: usize, next: u8) -> Option<M
 fn join(cx: &mut Cx, d: Datagram<Head>) -> Option<Mbuf> {
     let len = d.len.unwrap_or(0);
     let head = d.pieces.first().map_or(HEADER_LEN, |p| p.head.at);
+    // [RFC8200 5b]
     let whole = if head + len <= MAX_LEN { cx.mbufs.alloc_len(head + len) } else { None };
     let Some(mut out) = whole else {
         for p in d.pieces {

@@ -44,6 +44,7 @@ fn mapped_near(a: &Ipv6Addr) -> bool {
 }
 
 /// Scope of an address (RFC 6724 3.1): that of a multicast address, or what unicast ones correspond to.
+// [RFC6724 3.1]
 pub(crate) fn scope(a: &Ipv6Addr) -> u8 {
     let s = a.segments()[0];
     if a.is_multicast() {
@@ -81,6 +82,7 @@ impl SourceRule for Select {
             })
         });
         // A link-local destination, or a group of the link, is reached from an address of that link only (RFC 6724 section 4).
+        // [RFC6724 4]
         let on_link = zone::is_scoped(&dst);
         let to = To { oif, next, dst };
         all.filter(|c| c.ifindex == oif || !(on_link || zone::is_scoped(&c.addr)))
@@ -103,6 +105,7 @@ fn usable(a: &IfAddr) -> bool {
         AddrState::Tentative => a.life.optimistic,
         AddrState::Duplicated => false,
     };
+    // [RFC6724 4b]
     state && !a.life.anycast
 }
 
@@ -171,6 +174,7 @@ mod tests {
 
     #[test]
     fn scopes() {
+        // [RFC6724 3.1]
         for (s, x) in [
             ("fe80::1", 2),
             ("::1", 2),

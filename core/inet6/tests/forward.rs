@@ -89,6 +89,7 @@ impl Router {
 
 #[test]
 fn a_packet_for_another_link_goes_on() {
+    // [RFC8200 3a] [RFC6437 3d] [RFC8200 4.5a]
     let mut r = Router::new();
     let (near, far) = r.pass(NEAR.0, THERE.0, 64, 100);
     assert!(near.is_empty() && far.len() == 1);
@@ -105,6 +106,7 @@ fn a_packet_for_another_link_goes_on() {
 #[test]
 fn what_cannot_go_on_is_told() {
     // [RFC4861 7.2.2e]
+    // [RFC4443 3.1a] [RFC4443 3.2a] [RFC4443 3.3a]
     let mut r = Router::new();
     let got = r.pass(NEAR.0, THERE.0, 1, 10);
     assert_eq!(r.told(got), (ty::TIME_EXCEEDED, 0, 0));
@@ -158,6 +160,7 @@ fn what_never_goes_on() {
 
 #[test]
 fn options_for_every_node_are_looked_at() {
+    // [RFC8200 4.3]
     let mut r = Router::new();
     // Hop-by-hop with an option whose type says: discard and tell.
     let body = |o: u8| [253, 0, o, 2, 0, 0, 1, 0, 9, 9, 9, 9].to_vec();

@@ -35,6 +35,7 @@ fn problems(w: &Wire) -> Vec<(u8, u8)> {
 
 #[test]
 fn what_may_be_there_is_walked_over() {
+    // [RFC8200 4a] [RFC8200 4.1] [RFC8200 4.2b] [RFC8200 4.4a]
     let mut w = one();
     let mut b = vec![next::DEST_OPTS, 0, 5, 2, 0, 0, 1, 0]; // hop-by-hop: router alert
     b.extend([next::ROUTING, 0, 0x1e, 4, 0, 0, 0, 0]); // an option to skip
@@ -49,6 +50,7 @@ fn what_may_be_there_is_walked_over() {
 
 #[test]
 fn what_may_not_be_there_is_told_with_its_place() {
+    // [RFC8200 4b] [RFC8200 4c] [RFC8200 4.2a] [RFC8200 4.4b] [RFC4443 3.4a]
     let mut w = one();
     let after = |head: [u8; 8]| {
         let mut b = head.to_vec();
@@ -106,6 +108,7 @@ fn long_echo() -> Vec<u8> {
 
 #[test]
 fn pieces_in_any_order_make_a_whole_and_overlaps_end_it() {
+    // [RFC8200 4.5e] [RFC8200 4.5f] [RFC8200 4.5j] [RFC8200 4.5k] [RFC8200 4.5l]
     let mut w = one();
     let e = long_echo();
     for (id, order) in [[0, 1, 2], [2, 0, 1], [1, 2, 0]].into_iter().enumerate() {
@@ -137,6 +140,7 @@ fn pieces_in_any_order_make_a_whole_and_overlaps_end_it() {
 
 #[test]
 fn malformed_pieces_are_told() {
+    // [RFC8200 4.5g] [RFC8200 4.5h] [RFC8200 4.5i] [RFC7112 5b]
     let mut w = one();
     let e = long_echo();
     send(&mut w, next::FRAGMENT, &piece(0, true, 1, &e[..15]));
@@ -163,6 +167,7 @@ fn malformed_pieces_are_told() {
 
 #[test]
 fn no_error_about_what_no_error_may_be_sent_about() {
+    // [RFC4443 2.4e1] [RFC4443 2.4e2] [RFC4443 2.4e3]
     let mut w = one();
     let n = |w: &Wire| [1, 2, 3, 4].iter().map(|t| w.sent(0, *t).len()).sum::<usize>();
     let (all, mac) = ([0x33, 0x33, 0, 0, 0, 1], w.hosts[0].mac);

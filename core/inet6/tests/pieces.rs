@@ -104,6 +104,7 @@ fn neighbour_discovery_in_fragments_is_not_heard() {
 
 #[test]
 fn identifications_show_no_order() {
+    // [RFC8200 4.5b]
     // [RFC7739 4] [RFC7739 5]
     let mut w = one();
     let s = w.hosts[0].udp("[::]:7");
@@ -122,5 +123,29 @@ fn identifications_show_no_order() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 64);
+    w.end();
+}
+
+#[test]
+fn all_headers_of_what_we_cut_are_in_the_first_piece() {
+    // [RFC7112 5a] [RFC8200 4.5d]
+    let mut w = one();
+    let s = w.hosts[0].udp("[::]:7");
+    // Destination options of this many bytes, all padding.
+    let options = |w: &mut Wire, len: usize| {
+        let mut b = vec![0, (len / 8 - 1) as u8];
+        b.resize(len, 0);
+        let h = &mut w.hosts[0].s;
+        h.sockets.setsockopt(&mut h.cx, &mut h.net, s, 41, 59, &b).unwrap();
+    };
+    options(&mut w, 1400);
+    w.hosts[0].send(s, a6("2001:db8::77"), 9, &[0; 500]).unwrap();
+    w.run(10);
+    assert_eq!(w.log.len(), 2, "they fit, with the first of the datagram");
+    w.log.clear();
+    options(&mut w, 1600);
+    w.hosts[0].send(s, a6("2001:db8::77"), 9, &[0; 500]).unwrap();
+    w.run(10);
+    assert!(w.log.is_empty(), "not sent");
     w.end();
 }

@@ -31,6 +31,7 @@ fn an_interface_that_goes_up_gets_a_link_local_address_that_was_asked_for() {
 
 #[test]
 fn echo_over_link_local_and_global_addresses() {
+    // [RFC4443 4.1] [RFC4443 4.2b]
     let mut w = Wire::pair();
     for (i, a) in [(0, "2001:db8::1"), (1, "2001:db8::2")] {
         w.hosts[i].addr(a, 64);
@@ -57,6 +58,7 @@ fn echo_over_link_local_and_global_addresses() {
 #[test]
 fn datagrams_large_and_small_arrive_whole() {
     // [RFC4861 7.2.2b]
+    // [RFC8200 4.5c] [RFC8200 5b]
     let mut w = Wire::pair();
     let to = w.hosts[1].link_local();
     let (c, s) = (w.hosts[0].udp("[::]:5000"), w.hosts[1].udp("[::]:7"));

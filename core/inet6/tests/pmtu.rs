@@ -66,6 +66,7 @@ fn a_report_about_what_nobody_sent_leaves_no_trace() {
 
 #[test]
 fn the_smallest_mtu_of_links_is_the_smallest_of_paths_and_all_of_them_end() {
+    // [RFC8201 4b] [RFC8201 5.2] [RFC8200 5a] [RFC4443 3.2b]
     // [RFC8201 4] [RFC8201 5.3]
     let mut w = one();
     let u = w.hosts[0].udp("[::]:5");

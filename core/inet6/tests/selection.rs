@@ -155,3 +155,29 @@ fn destinations_are_tried_in_the_order_of_the_rules() {
     assert_eq!(out, want);
     w.end();
 }
+
+#[test]
+fn a_link_s_destinations_have_a_link_s_sources_and_nobody_s_address_is_one() {
+    // [RFC6724 4] [RFC6724 4b]
+    let mut w = host();
+    w.hosts[0].addr("2001:db8:1::1", 64);
+    w.run(3000);
+    let near = iopkt_base::zone::embed(a6("fe80::99"), ETH);
+    let own = w.hosts[0].link_local();
+    assert_eq!(w.hosts[0].s.net.path(near.into(), None, 0).unwrap().src, IpAddr::V6(own));
+    // An anycast address in the destination's own network: no source.
+    let h = &mut w.hosts[0].s;
+    let life = Life { anycast: true, ..Life::default() };
+    let a = IfAddr {
+        addr: ip("2001:db8:2::1"),
+        plen: 64,
+        broadcast: None,
+        peer: None,
+        state: iopkt_ctl::AddrState::Valid,
+        life,
+    };
+    h.net.add_addr(&mut h.cx, ETH, a).unwrap();
+    h.tell_changes();
+    assert_eq!(source(&w, "2001:db8:2::99"), "2001:db8:1::1");
+    w.end();
+}

@@ -9,12 +9,14 @@ use core::net::IpAddr;
 use iopkt_base::{Duration, Instant, Keyed};
 
 /// Age of an entry (RFC 1191 section 6.3: ten minutes).
+// [RFC8201 5.3]
 pub const AGE: Duration = Duration::from_secs(600);
 /// Most entries.
 pub const MAX: usize = 4096;
 
 /// The cache.
 pub struct PmtuCache {
+    // [RFC8201 5.2]
     map: KeyedMap<IpAddr, (u32, Instant)>,
     ages: BTreeSet<(Instant, IpAddr)>,
     /// Counts changes.

@@ -305,6 +305,7 @@ pub fn options(ext: &[u8]) -> impl Iterator<Item = Result<Opt<'_>, usize>> {
     core::iter::from_fn(move || {
         loop {
             let ty = *ext.get(at)?;
+            // [RFC8200 4.2b]
             if ty == opt::PAD1 {
                 at += 1;
                 continue;

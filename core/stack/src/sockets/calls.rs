@@ -114,7 +114,8 @@ impl Sockets {
     /// EAFNOSUPPORT, EACCES (broadcast without SO_BROADCAST), EAGAIN without a free port, those of
     /// [`Net::path`].
     pub fn connect(&mut self, cx: &mut Cx, net: &mut Net, id: SockId, to: Option<SocketAddr>) -> Result<()> {
-        let s = self.table.get(id)?;
+        let s = self.table.get_mut(id)?;
+        super::opt_ip6::set_flow(s, to);
         let to = to.map(|t| s.inward(t, 0)).transpose()?;
         if !self.is_stream(id)? {
             return self.dgram_connect(cx, net, id, to);

@@ -48,6 +48,7 @@ impl Sockets {
             return;
         }
         let ident = u16::from_be_bytes([h[4], h[5]]);
+        // [RFC4443 4.2b]
         if let Some(slot) = self.ping_socket(info.proto, ident, info.dst, info.src, info.ifindex) {
             self.deliver_copies(cx, &[slot], SocketAddr::new(info.src, 0), info, body, Some(m));
         }

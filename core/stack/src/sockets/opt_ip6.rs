@@ -161,6 +161,8 @@ const HEADER_MAX: usize = 2040;
 pub(crate) struct Opts6 {
     /// On/off options: a bit for each number.
     pub flags: u128,
+    /// The flow label that connect(2) named, with IPV6_FLOWINFO_SEND.
+    pub flow: Option<u32>,
     /// IPV6_UNICAST_HOPS, `None` for the stack's.
     pub hops: Option<u8>,
     pub mcast_hops: u8,
@@ -188,6 +190,7 @@ impl Default for Opts6 {
     fn default() -> Opts6 {
         Opts6 {
             flags: bits([ip6::MULTICAST_ALL, ip6::MULTICAST_LOOP, ip6::AUTOFLOWLABEL]),
+            flow: None,
             hops: None,
             mcast_hops: 1,
             tclass: 0,
@@ -222,9 +225,10 @@ impl Opts6 {
         self.flags & bits(NEED_HEADERS) != 0
     }
 
-    /// The flow label that is not the stack's choice: 0, without IPV6_AUTOFLOWLABEL.
+    /// The flow label that is not the stack's choice: the one that connect(2) named; 0, without IPV6_AUTOFLOWLABEL.
+    /// [RFC6437 3c]
     pub fn label(&self) -> Option<u32> {
-        if self.flag(ip6::AUTOFLOWLABEL) { None } else { Some(0) }
+        self.flow.or(if self.flag(ip6::AUTOFLOWLABEL) { None } else { Some(0) })
     }
 }
 
@@ -470,6 +474,19 @@ fn set_flag(s: &mut Sock, name: i32, v: &[u8]) -> Result<()> {
         s.errors.clear();
     }
     Ok(())
+}
+
+/// connect(2) to an address: its flow label is that of all packets, with IPV6_FLOWINFO_SEND.
+pub(super) fn set_flow(s: &mut Sock, to: Option<SocketAddr>) {
+    let said = match to {
+        Some(SocketAddr::V6(a)) if s.opt.v6.flag(ip6::FLOWINFO_SEND) => u32::from_be(a.flowinfo()) & 0xf_ffff,
+        _ => 0,
+    };
+    let flow = Some(said).filter(|f| *f != 0);
+    if s.opt.v6.flow != flow {
+        s.opt.v6.flow = flow;
+        rewire(s);
+    }
 }
 
 /// What goes with every packet changed.

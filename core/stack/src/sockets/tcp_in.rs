@@ -202,6 +202,7 @@ impl Sockets {
             if c.tcb.is_in_flight(seq) {
                 net.pmtu.lower(cx.now, e.dst, e.mtu);
             }
+            // [RFC8201 5.4a]
             c.tcb.set_path_mss(mss, Some(seq))
         } else {
             // [RFC9293 MUST-47] [RFC9293 SHLD-20] [RFC9293 SHLD-25]

@@ -188,6 +188,7 @@ impl Sockets {
     ) -> Config {
         let t = &s.opt.tcp;
         let v4 = local.is_ipv4();
+        // [RFC8200 8.3]
         let fixed = (if v4 { 40 } else { 60 }) + s.opt.between_len(v4) as u32;
         let mss = path.mtu.saturating_sub(fixed).clamp(48, 65_495) as u16;
         let user = t.maxseg.filter(|m| *m != 0).unwrap_or(u16::MAX);

@@ -53,6 +53,7 @@ enum Summed {
 
 /// RFC 768: a sum of zero is sent as all ones, zero means "not summed".
 fn nonzero(sum: Sum) -> u16 {
+    // [RFC8200 8.1b]
     if sum.finish() == 0 { 0xffff } else { sum.finish() }
 }
 
@@ -109,6 +110,7 @@ fn parse(info: &IpInfo, b: &[u8]) -> core::result::Result<Header, Why> {
     // RFC 8200 section 8.1: over IPv6 the checksum is not optional.
     let good = match (unsummed, info.dst) {
         (true, IpAddr::V4(_)) => true,
+        // [RFC8200 8.1a]
         (true, IpAddr::V6(_)) => false,
         (false, _) if info.csum_ok => true,
         (false, _) => {
