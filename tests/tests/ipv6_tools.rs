@@ -111,9 +111,10 @@ fn a_router_configures_the_interface() {
     lab.sh("rtsold -1 tapk0");
     let conf = std::fs::read_to_string(lab.root().join("etc/resolv.conf")).expect("resolv.conf");
     assert!(conf.contains("search example.com\nnameserver 2001:db8::53\n"), "{conf}");
-    // Forgotten on order, and learnt again.
-    lab.sh("ndp -P");
+    // Forgotten on order (while nobody is believed, or the next advertisement brings it back), and learnt again.
+    lab.sh("ndp -i tapk0 -- -accept_rtadv && ndp -P");
     assert_eq!(lab.sh("ndp -p"), "");
+    lab.sh("ndp -i tapk0 accept_rtadv");
     lab.wait(MINUTE, "ndp -p | grep -q 2001:db8:7");
     lab.sh("ndp -i tapk0 -- -accept_rtadv && ndp -R && ndp -P");
     assert!(!lab.sh("ndp -i tapk0").contains(" accept_rtadv"));
@@ -184,6 +185,56 @@ fn the_way_to_a_host() {
     assert!(out.contains(" 1  2001:db8::1  ") && out.contains(" ms !N"), "{out}");
     let (_, why) = lab.sh_fails("traceroute6 fe80::77");
     assert!(why.contains("which interface?"), "{why}");
+}
+
+#[test]
+fn route_as_a_user_calls_it_for_ipv6() {
+    let mut lab = Lab::new("v6route");
+    let ns = start(&mut lab);
+    lab.sh("ifconfig tapk0 inet6 2001:db8::2 prefixlen 64 -tentative");
+    assert_eq!(lab.sh("route add -inet6 default fe80::1%tapk0"), "add net default: gateway fe80::1%tapk0\n");
+    let get = lab.sh("route -n get -inet6 2001:4860::1");
+    let want =
+        "   route to: 2001:4860::1\ndestination: default\n       mask: default\n    gateway: fe80::1%tapk0\n";
+    assert!(get.starts_with(want) && get.contains("  interface: tapk0\n"), "{get}");
+    let get = lab.sh("route -n get -inet6 fe80::77%tapk0");
+    let want = "   route to: fe80::77%tapk0\ndestination: fe80::%tapk0\n       mask: ffff:ffff:ffff:ffff::\n";
+    assert!(get.starts_with(want), "{get}");
+    assert_eq!(lab.sh("route -s get -inet6 2001:4860::1"), "fe80::1%tapk0\n");
+    lab.sh("route add -inet6 2001:db8:9:: -prefixlen 48 2001:db8::1 -mtu 1300");
+    lab.sh(
+        "route add -inet6 -host 2001:db8:a::1 -reject ::1 && route add -inet6 2001:db8:b::/48 ::1 -blackhole",
+    );
+    let r = lab.sh("route -n show -inet6");
+    assert!(
+        r.contains("2001:db8:9::/48 ") && r.contains(" 1300  ") && r.contains(" UGHRS ") && r.contains("B"),
+        "{r}"
+    );
+    assert_eq!(lab.sh_fails("ping6 -c 1 2001:db8:a::1").0, 2);
+    lab.sh("route change -inet6 2001:db8:9:: -prefixlen 48 fe80::1%tapk0");
+    assert!(lab.sh("route -n get -inet6 2001:db8:9::5").contains("gateway: fe80::1%tapk0"));
+    for (words, why) in [
+        ("add -inet6 2001:db8:c::/48 2001:db8::1 -mtu 1000", "1280"),
+        ("add -inet6 2001:db8:c::/48 2001:db8::1 -hopcount 3", "no such metric"),
+        ("add -inet6 2001:db8:c::/129 2001:db8::1", "bad value"),
+        ("add -inet6 2001:db8:c::/48 10.0.0.1", "not of the destination's family"),
+        ("add -inet6 2001:db8:c::/48 fe80::1%nope0", "Device not configured"),
+        ("get -inet6 fe80::1%nope0", "Device not configured"),
+    ] {
+        let (code, text) = lab.sh_fails(&format!("route {words}"));
+        assert!(code == 1 && text.contains(why), "{words}: {text}");
+    }
+    assert_eq!(lab.sh("route delete -inet6 2001:db8:9::/48"), "delete net 2001:db8:9::/48\n");
+    let gone = lab.sh("route -n flush -inet6");
+    assert!(gone.contains("default              fe80::1%tapk0        done\n"), "{gone}");
+    // What programs see, and a socket on a link-local address.
+    let own = lab.sh("ifconfig tapk0 | sed -n 's/.*inet6 \\(fe80::[^ ]*\\) .*/\\1/p'");
+    let _ = ns;
+    lab.spawn(&format!("io-pkt-run python3 -m http.server 8080 --bind {}", own.trim()));
+    lab.wait(MINUTE, &format!("netstat -an -f inet6 | grep -q 'tcp6 .* {}.8080 .*LISTEN'", own.trim()));
+    assert!(lab.sh("sockstat -6 -l -n -p 8080").contains(&format!(" {}.8080 ", own.trim())));
+    let j = lab.sh("netstat -an -f inet6 --json");
+    assert!(j.contains("\"zone\": \"tapk0\""), "{j}");
 }
 
 #[test]

@@ -3,13 +3,14 @@
 pub mod monitor;
 mod words;
 
+use crate::addr::{network6, zoned};
 use crate::getopt;
 use crate::names::Names;
 use crate::netstat::routes::route_table;
 use crate::tool::{Failure, Outcome, Stack, ask, odd, pages, print, print_json};
 use iopkt_ctl::{RTV_MTU, Reply, Request, RouteInfo, rtf};
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use words::{Words, parse};
 
 /// Usage, as `--help` prints it.
@@ -144,7 +145,7 @@ fn sent(cmd: &str, d: &Words) -> String {
     let r = &d.route;
     let names: Vec<&str> = rtf::NAMES.iter().filter(|n| r.flags & n.0 != 0).map(|n| n.1).collect();
     let via = match (&r.gateway, &r.ifname) {
-        (Some(g), n) => format!(" gateway {}", crate::addr::zoned(*g, n.as_deref())),
+        (Some(g), n) => format!(" gateway {}", zoned(*g, n.as_deref())),
         (None, Some(i)) => format!(" interface {i}"),
         (None, None) => String::new(),
     };
@@ -156,14 +157,27 @@ fn get(s: &mut dyn Stack, words: &[String], o: Flags, names: &Names) -> Outcome 
     if d.gateway.is_some() {
         return Err(Failure::usage("get needs one destination", USAGE));
     }
-    let dst = d.route.dst;
+    let mut dst = d.route.dst;
+    if let (Some(zone), IpAddr::V6(a)) = (&d.route.zone, dst) {
+        let r = ask(s, zone, &Request::Interfaces { name: Some(zone.clone()) })?;
+        let Reply::Interfaces(l) = r else { return Err(odd(&r)) };
+        // The stack's own form of an address and its link.
+        dst = l.first().map_or(dst, |i| iopkt_base::zone::embed(a, i.index).into());
+    }
+    let shown = zoned(d.route.dst, d.route.zone.as_deref());
     match ask(s, &words[words.len() - 1], &Request::GetRoute { dst })? {
         Reply::Routes { list, .. } if o.json => print_json(&list),
         // -s: nothing but the gateway that would be used.
         Reply::Routes { list, .. } if o.short => {
-            print(&list.iter().map(|r| format!("{}\n", r.gateway.unwrap_or(dst))).collect::<String>())
+            let via = |r: &RouteInfo| match r.gateway {
+                Some(g) => zoned(g, r.ifname.as_deref()) + "\n",
+                None => format!("{shown}\n"),
+            };
+            print(&list.iter().map(via).collect::<String>())
         }
-        Reply::Routes { list, .. } => print(&list.iter().map(|r| got(&dst, r, names)).collect::<String>()),
+        Reply::Routes { list, .. } => print(
+            &list.iter().map(|r| got((d.route.dst, d.route.zone.as_deref()), r, names)).collect::<String>(),
+        ),
         r => Err(odd(&r)),
     }
 }
@@ -191,8 +205,14 @@ fn flush(s: &mut dyn Stack, words: &[String], o: Flags, names: &Names) -> Outcom
         return Ok(0);
     }
     let line = |r: &RouteInfo| {
-        let gw = r.gateway.map_or_else(String::new, |g| names.host(g));
-        format!("{:<20.20} {gw:<20.20} done\n", crate::netstat::routes::destination(r, names))
+        let gw = r.gateway.map_or_else(String::new, |g| names.zoned(g, r.ifname.as_deref()));
+        let to = crate::netstat::routes::destination(r, names);
+        // BSD's columns; an IPv6 address that is cut off names nothing.
+        if r.dst.is_ipv4() {
+            format!("{to:<20.20} {gw:<20.20} done\n")
+        } else {
+            format!("{to:<20} {gw:<20} done\n")
+        }
     };
     print(&done.iter().map(line).collect::<String>())
 }
@@ -206,27 +226,24 @@ fn flushable(r: &RouteInfo) -> bool {
 }
 
 /// `route get`'s answer.
-fn got(dst: &IpAddr, r: &RouteInfo, names: &Names) -> String {
-    let mut o = format!("   route to: {}\n", names.host(*dst));
-    let d = if r.prefix_len == 0 { "default".into() } else { names.host(r.dst) };
+fn got((dst, zone): (IpAddr, Option<&str>), r: &RouteInfo, names: &Names) -> String {
+    let mut o = format!("   route to: {}\n", names.zoned(dst, zone));
+    let of = r.zone.as_deref().or(r.ifname.as_deref());
+    let d = if r.prefix_len == 0 { "default".into() } else { names.zoned(r.dst, of) };
     let _ = writeln!(o, "destination: {d}");
     if r.flags & rtf::HOST == 0 {
         let mask = match r.dst {
-            IpAddr::V4(_) if r.prefix_len == 0 => "default".to_string(),
+            _ if r.prefix_len == 0 => "default".to_string(),
             IpAddr::V4(_) => std::net::Ipv4Addr::from(crate::addr::mask_of(r.prefix_len)).to_string(),
-            IpAddr::V6(_) => format!("/{}", r.prefix_len),
+            IpAddr::V6(_) => network6(Ipv6Addr::from_bits(u128::MAX), r.prefix_len).to_string(),
         };
         let _ = writeln!(o, "       mask: {mask}");
     }
     if let Some(g) = r.gateway {
-        let g = match g {
-            IpAddr::V6(_) => crate::addr::zoned(g, r.ifname.as_deref()),
-            g => names.host(g),
-        };
-        let _ = writeln!(o, "    gateway: {g}");
+        let _ = writeln!(o, "    gateway: {}", names.zoned(g, r.ifname.as_deref()));
     }
     if let Some(src) = r.src {
-        let _ = writeln!(o, " local addr: {}", names.host(src));
+        let _ = writeln!(o, " local addr: {}", names.zoned(src, of));
     }
     if let Some(i) = &r.ifname {
         let _ = writeln!(o, "  interface: {i}");

@@ -92,7 +92,7 @@ pub fn parse(words: &[String]) -> Result<Words, Failure> {
             _ => ifname = Some((*g).to_string()),
         },
         Some(g) => {
-            let (a, zone) = a_host(g)?;
+            let (a, zone) = a_host(g, m.v6)?;
             (gateway, ifname) = (Some(a), ifname.or(zone));
             m.flags |= rtf::GATEWAY;
         }
@@ -100,6 +100,9 @@ pub fn parse(words: &[String]) -> Result<Words, Failure> {
     }
     if gateway.is_some_and(|g| g.is_ipv4() != dst.is_ipv4()) {
         return Err(Failure::new(format!("{}: not of the destination's family", plain[1])));
+    }
+    if dst.is_ipv6() && (1..1280).contains(&m.mtu) {
+        return Err(Failure::new(format!("mtu {}: bad value (1280 to 65535 for IPv6, RFC 8200)", m.mtu)));
     }
     let is_host = prefix_len == if dst.is_ipv4() { 32 } else { 128 };
     if is_host {
@@ -154,7 +157,7 @@ impl Modifiers {
             "-lockrest" => self.lock_rest = true,
             "-ifa" => {
                 let v = value()?;
-                self.ifa = Some(a_host(v)?.0);
+                self.ifa = Some(a_host(v, self.v6)?.0);
             }
             "-ifp" => self.ifp = Some(value()?.to_string()),
             w if NO_METRICS.contains(&w) => {
@@ -176,11 +179,12 @@ fn mask(v: &str) -> Result<u8, Failure> {
 }
 
 /// An address, or the name of a host in /etc/hosts; and the interface that is its zone.
-fn a_host(w: &str) -> Result<(IpAddr, Option<String>), Failure> {
+fn a_host(w: &str, v6: bool) -> Result<(IpAddr, Option<String>), Failure> {
     if let Some((a, z)) = addr::parse6(w) {
         return Ok((a.into(), z.map(str::to_string)));
     }
-    let ip = addr::parse(w).or_else(|| resolve::hosts(w).map(IpAddr::V4));
+    let ip = if v6 { resolve::hosts6(w).map(IpAddr::V6) } else { None };
+    let ip = ip.or_else(|| addr::parse(w)).or_else(|| resolve::hosts(w).map(IpAddr::V4));
     ip.map(|a| (a, None)).ok_or_else(|| Failure::new(format!("{w}: bad value")))
 }
 
@@ -198,7 +202,7 @@ fn destination(w: &str, m: &Modifiers) -> Result<(IpAddr, u8), Failure> {
     };
     let len = slash.or(m.len);
     if m.v6 || ip.contains(':') {
-        let a: Ipv6Addr = ip.parse().map_err(|_| bad())?;
+        let a = ip.parse().ok().or_else(|| resolve::hosts6(ip)).ok_or_else(bad)?;
         let l = len.unwrap_or(128);
         return if l <= 128 { Ok((IpAddr::V6(a), l)) } else { Err(bad()) };
     }
