@@ -173,7 +173,7 @@ fn bounds(index: usize, n: &Node) {
     let most = t.maxifdefrouters as usize * ports;
     let learnt = n.routes(Origin::Advertised);
     assert!(learnt <= most, "{name}: {learnt} routes are learnt");
-    assert!(n.routes(Origin::Redirect) <= 256, "{name}: routes by redirects");
+    assert!(n.routes(Origin::Redirect) <= t.maxdynroutes as usize, "{name}: routes by redirects");
 }
 
 /// What begins now does not begin with an address whose time is over while another is there (RFC 4862 5.5.4).

@@ -166,7 +166,9 @@ fn redirects_of_strangers_lead_nowhere_and_those_of_the_router_are_bounded() {
     seeds(5, |seed| {
         let mut rng = Rng::new(seed);
         let mut net = Net::new(seed, clean(&mut rng));
-        let host = net.join(Spec::host(), &[0]);
+        let mut spec = Spec::host();
+        spec.t.maxdynroutes = 256;
+        let host = net.join(spec, &[0]);
         let says = Says { prefixes: vec![prefix("2001:db8:1::", 86_400, 43_200)], ..Says::default() };
         let router = net.router(Spec::router(), &[(0, a6("2001:db8:1::1"))], Some(says));
         net.pass(secs(20));
