@@ -130,6 +130,10 @@ fn ip_shows_what_routers_said_and_changes_what_root_asks() {
         ip("-6 route del 2001:db8:a::/48");
         fails("-6 route del 2001:db8:a::/48", "not in table");
         fails("-6 route add 2001:db8:a::/48 via 2001:db8:ffff::1 table 9", "one table");
+        // Who made a route and what it costs is kept for who asks again: routing daemons know theirs by it.
+        ip("-6 route add 2001:db8:c::/48 via 2001:db8::1 proto 77 metric 32");
+        line(&ip("-6 route show proto 77"), &["2001:db8:c::/48 via 2001:db8::1", "metric 32"]);
+        ip("-6 route del 2001:db8:c::/48");
         ip("-6 route add default via fe80::77 dev tapk0");
         line(&lab.sh("netstat -rn -f inet6"), &["default", "fe80::77%tapk0", "UGS"]);
         ip("-6 route del default via fe80::77 dev tapk0");

@@ -27,6 +27,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("kea-dhcp6", "kea-dhcp6-server"),
     ("rdisc6", "ndisc6"),
     ("atk6-thcping6", "thc-ipv6"),
+    ("tracepath", "iputils-tracepath"),
     ("musl-gcc", "musl-tools"),
     ("scapy", "python3-scapy"),
     ("cc", "gcc"),

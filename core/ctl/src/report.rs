@@ -94,6 +94,9 @@ pub struct RouteInfo {
     pub origin: RouteOrigin,
     /// Seconds until it ends by itself, `None` for never. Ignored on a request.
     pub expires: Option<u32>,
+    /// Who put it there and how much it costs, in the numbers of the program that asked (netlink's RTPROT_* and RTA_PRIORITY); 0: not
+    /// said.
+    pub label: (u8, u32),
     /// Router preference (RFC 4191): -1 low, 0 medium, 1 high. Ignored on a request.
     pub preference: i8,
 }
@@ -135,6 +138,7 @@ impl RouteInfo {
             zone: None,
             origin: RouteOrigin::Static,
             expires: None,
+            label: (0, 0),
             preference: 0,
         }
     }

@@ -108,6 +108,7 @@ impl Shard {
         }
         r.gateway = i.gateway.filter(|g| dead || !self.net.is_local(*g, 0));
         r.mtu = i.mtu;
+        r.label = i.label;
         r.locks = if i.mtu == 0 { 0 } else { i.locks & RTV_MTU };
         r.flags |= rtf::STATIC | (i.flags & rtf::USER);
         if i.gateway.is_some() {
@@ -229,6 +230,7 @@ pub(crate) fn info(net: &Net, r: &Route, now: Instant) -> RouteInfo {
         },
         expires: (r.expires != Instant::FAR)
             .then(|| r.expires.since(now).as_secs().min(u32::MAX.into()) as u32),
+        label: r.label,
         preference: r.preference,
     }
 }

@@ -56,6 +56,9 @@ pub struct Route {
     pub origin: Origin,
     /// When it ends by itself; its maker sees to that.
     pub expires: Instant,
+    /// Who put it there and how much it costs, in the numbers of the program that asked (netlink's RTPROT_* and RTA_PRIORITY); 0: not
+    /// said. They are kept for it and mean nothing here.
+    pub label: (u8, u32),
     /// Router preference (RFC 4191): -1 low, 0 medium, 1 high. The order of insertion is what counts.
     pub preference: i8,
 }
@@ -226,6 +229,7 @@ impl Route {
             src,
             origin,
             expires: Instant::FAR,
+            label: (0, 0),
             preference: 0,
         }
     }

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use iopkt_shim::dgram::{self, Wants};
 use iopkt_shim::sys::{self, Result};
 use iopkt_shim::{ident, ops};
-use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, MAX_PAYLOAD, PairName, df, ext};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, MAX_PAYLOAD, PairName, TOO_LONG, df, ext};
 use libc::{iovec, msghdr};
 
 use crate::session::{self, Stack};
@@ -154,7 +154,8 @@ pub unsafe fn send(
     let mut parts = unsafe { Parts::new(head.as_mut_ptr(), DGRAM_HDR_LEN, iov, n)? };
     let payload = parts.room();
     if payload > MAX_PAYLOAD - DGRAM_HDR_LEN {
-        return Err(libc::EMSGSIZE);
+        let (h, _) = dgram::addressed(to, &[], flags, false, &mut [])?;
+        return Err(too_long(fd, flags, &h.encode(session::greeting_of(name)?.key)));
     }
     let key = destination_key(name, to);
     let known = slot(&DESTINATIONS, key >> 1).load(Ordering::Relaxed) == key;
@@ -183,6 +184,13 @@ pub unsafe fn send(
     }
     // SAFETY: the parts and the header live across the call.
     unsafe { sys::sendmsg(fd, &raw const m, flags) }.map(|n| n.saturating_sub(DGRAM_HDR_LEN))
+}
+
+/// No datagram is that long. The stack hears of it all the same, as the error queue tells the path's MTU then (tracepath(8) begins so).
+#[cold]
+fn too_long(fd: c_int, flags: c_int, head: &[u8]) -> c_int {
+    static LONGER: [u8; TOO_LONG] = [0; TOO_LONG];
+    ops::send(&mut Stack, fd, flags, head, &LONGER).err().unwrap_or(libc::EMSGSIZE)
 }
 
 /// Sends by request, which tells errors at once. `None`: the message must go through the pair.

@@ -33,7 +33,7 @@ pub mod rtmsg;
 
 pub use addr::Addr;
 pub use dgram::{DGRAM_HDR_LEN, DgramHdr, LINK_ADDR_LEN, df, ext};
-pub use msg::{BadMsg, HDR_LEN, Hello, MAX_MSG, MAX_PAYLOAD, MAX_SOCKOPT, Rep, Req, repf};
+pub use msg::{BadMsg, HDR_LEN, Hello, MAX_MSG, MAX_PAYLOAD, MAX_SOCKOPT, Rep, Req, TOO_LONG, repf};
 pub use name::{NAME_LEN, NAME_PREFIX, PairFamily, PairName};
 pub use op::{Op, PROC_NET, proc_net, sockf};
 

@@ -8,6 +8,8 @@ use iopkt_base::Errno;
 pub const HDR_LEN: usize = 64;
 /// Longest payload: a datagram of 65535 bytes with its header, rounded up.
 pub const MAX_PAYLOAD: usize = 65_536 + 128;
+/// No datagram is this long; a message may be.
+pub const TOO_LONG: usize = 65_536;
 /// Longest message.
 pub const MAX_MSG: usize = HDR_LEN + MAX_PAYLOAD;
 /// Longest socket option value (Linux's largest here, group filters, are shorter).

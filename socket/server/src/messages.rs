@@ -423,7 +423,7 @@ fn send(shard: &mut Shard, id: SockId, msg: &[u8], key: u64, msg_flags: i32) -> 
     opts.dontroute |= msg_flags & MSG_DONTROUTE != 0;
     opts.more |= msg_flags & MSG_MORE != 0;
     if payload.len() > usize::from(u16::MAX) {
-        return Err(Errno::EMSGSIZE);
+        return Err(shard.sockets.no_datagram(&mut shard.cx, &shard.net, id, to, &opts));
     }
     let m = shard.cx.mbufs.copy_of(payload).ok_or(Errno::ENOMEM)?;
     shard.sockets.send_to(&mut shard.cx, &mut shard.net, id, to, &opts, m)?;

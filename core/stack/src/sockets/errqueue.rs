@@ -4,12 +4,14 @@
 //! SO_ERROR is the errno of the oldest one in the queue (Linux: of the next one, after each that is taken). Bounded: [`MAX`]
 //! entries of [`QUOTE`] bytes; more of them are only an errno.
 
+use super::dgram::{real_dst, way};
 use super::names::outward;
 use super::opt_ip6::ip6;
 use super::sock::{Body, Sock};
-use super::types::{Datagram, SockId};
+use super::types::{Datagram, SendOpts, SockId};
 use super::{Sockets, ev};
 use crate::cx::Cx;
+use crate::net::Net;
 use crate::packet::IcmpErr;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -132,6 +134,24 @@ impl Sockets {
         }
         let show = |a: IpAddr| outward(family, SocketAddr::new(a, 0)).ip();
         Some(SockErr { dst: outward(family, e.dst), offender: e.offender.map(show), ..e })
+    }
+
+    /// A program sent what is longer than any datagram. Over IPv6 Linux tells it the path's MTU by the queue, too; the error.
+    pub fn no_datagram(
+        &mut self,
+        cx: &mut Cx,
+        net: &Net,
+        id: SockId,
+        to: Option<SocketAddr>,
+        opts: &SendOpts,
+    ) -> Errno {
+        if let Ok(s) = self.table.get(id)
+            && let Some(to) = to.or(s.remote).filter(|t| real_dst(t.ip()).is_ipv6())
+            && let Ok(path) = way(s, cx, net, to.ip(), opts)
+        {
+            self.too_long(cx, id, to, path.mtu);
+        }
+        Errno::EMSGSIZE
     }
 
     /// A datagram was too long for its path and may not be fragmented: the sender hears it by the queue, too (what

@@ -65,7 +65,8 @@ impl Sockets {
         mut m: Mbuf,
     ) -> Result<()> {
         let s = self.table.get(id)?;
-        let dst = real_dst(to.or(s.remote).ok_or(Errno::EDESTADDRREQ)?.ip());
+        let to = to.or(s.remote).ok_or(Errno::EDESTADDRREQ)?;
+        let dst = real_dst(to.ip());
         if m.len() > max_transport(s.family) {
             return Err(Errno::EMSGSIZE);
         }
@@ -87,7 +88,11 @@ impl Sockets {
         };
         sum.add(b);
         b[2..4].copy_from_slice(&sum.finish().to_be_bytes());
-        send(s, cx, &path, dst, opts, s.proto, m)
+        let sent = send(s, cx, &path, dst, opts, s.proto, m);
+        if sent == Err(Errno::EMSGSIZE) {
+            self.too_long(cx, id, to, path.mtu);
+        }
+        sent
     }
 
     /// An ICMP error about an echo request of ours; whether a socket may have sent it.

@@ -97,7 +97,15 @@ impl Sockets {
             level::TCP if s.ty == SockType::Stream => self.set_tcp(cx, id, name, value),
             level::IPV6 if s.family == Family::V6 => self.set_ip6(cx, net, id, name, value),
             level::UDP | level::UDPLITE if s.is_udp_at(level) => self.set_udp(cx, net, id, name, value),
-            // IPV6_CHECKSUM, as RFC 2292 had it.
+            // IPV6_CHECKSUM, as RFC 2292 had it: of ICMPv6, too, whose sum has its place (ping -N).
+            level::RAW
+                if s.is_raw6()
+                    && s.proto == proto::ICMP6
+                    && name == CHECKSUM6
+                    && value == 2i32.to_ne_bytes() =>
+            {
+                Ok(())
+            }
             level::RAW if s.is_raw6() && name == CHECKSUM6 => self.set_ip6(cx, net, id, name, value),
             level::ICMPV6 if s.is_raw6() && s.proto == proto::ICMP6 && name == ICMP6_FILTER => {
                 super::opt_ip6::set_filter6(s, value)

@@ -17,7 +17,7 @@ use crate::packet::{Family, IcmpErr, IpInfo, IpOut};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use iopkt_base::{Errno, Result};
-use iopkt_mbuf::Mbuf;
+use iopkt_mbuf::{Mbuf, flags};
 use iopkt_wire::checksum::pseudo;
 
 fn wants(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
@@ -40,9 +40,9 @@ fn wants(s: &Sock, info: &IpInfo, body: &[u8]) -> bool {
     !(s.proto == proto::ICMP && ty < 32 && d.icmp_filter & (1 << ty) != 0)
 }
 
-/// IPV6_CHECKSUM: what does not add up is not for the socket (RFC 3542 section 3.1).
-fn sum_is_good(s: &Sock, info: &IpInfo, body: &[u8], stats: &mut RawStats) -> bool {
-    if s.opt.v6.checksum.is_none() {
+/// IPV6_CHECKSUM: what does not add up is not for the socket (RFC 3542 section 3.1). `believed`: whoever received it says that it does.
+fn sum_is_good(s: &Sock, info: &IpInfo, body: &[u8], believed: bool, stats: &mut RawStats) -> bool {
+    if s.opt.v6.checksum.is_none() || believed {
         return true;
     }
     let mut sum = pseudo(info.src, info.dst, s.proto, body.len() as u32);
@@ -107,7 +107,8 @@ impl Sockets {
         let raw = &mut self.stats.of(&info.src).raw;
         raw.received += slots.len() as u64;
         if info.dst.is_ipv6() {
-            slots.retain(|&i| self.table.at(i).is_some_and(|s| sum_is_good(s, info, body, raw)));
+            let believed = m.flags() & (flags::CSUM_OK | flags::CSUM_PARTIAL) != 0;
+            slots.retain(|&i| self.table.at(i).is_some_and(|s| sum_is_good(s, info, body, believed, raw)));
         }
         let n = self.deliver_copies(cx, &slots, SocketAddr::new(info.src, 0), info, shown, Some(m));
         self.stats.of(&info.src).raw.delivered += n;

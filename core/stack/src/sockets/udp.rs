@@ -314,7 +314,7 @@ impl Sockets {
         }
         let len = m.len() + HEADER;
         if len > max_transport(s.family) {
-            return Err(Errno::EMSGSIZE);
+            return Err(self.no_datagram(cx, net, id, Some(to), opts));
         }
         if s.lport == 0 {
             self.autobind(cx, id)?;

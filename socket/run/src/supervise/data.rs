@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 
 use iopkt_shim::session::Rpc;
 use iopkt_shim::{dgram, ops, sys};
-use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, PairName, df, ext};
+use iopkt_sockproto::{Addr, DGRAM_HDR_LEN, DgramHdr, PairName, TOO_LONG, df, ext};
 
 use super::calls::{may_wait, read_sockaddr, write_sized};
 use super::notif::Call;
@@ -307,10 +307,9 @@ impl Supervisor {
         if name.stream {
             return self.send_opening(job, fd, &to, &one, flags);
         }
-        if len as usize > MAX_MESSAGE - DGRAM_HDR_LEN - ext::MAX {
-            return Err(libc::EMSGSIZE);
-        }
-        let payload = target::gather(call.tid, &one, len as usize)?;
+        // No datagram is longer: the stack says so, and tells the path's MTU by the error queue.
+        let len = (len as usize).min(TOO_LONG);
+        let payload = target::gather(call.tid, &one, len)?;
         self.deliver(&call, fd, &to, &[], &payload, flags)
     }
 
@@ -444,10 +443,7 @@ impl Supervisor {
         let mut control = vec![0; len];
         target::read(tid, m.msg_control as u64, &mut control)?;
         let iov = target::read_iovecs(tid, m.msg_iov as u64, m.msg_iovlen)?;
-        if total(&iov) > MAX_MESSAGE - DGRAM_HDR_LEN - ext::MAX {
-            return Err(libc::EMSGSIZE);
-        }
-        let payload = target::gather(tid, &iov, MAX_MESSAGE)?;
+        let payload = target::gather(tid, &iov, TOO_LONG)?;
         Ok(Parts { to, control, payload })
     }
 

@@ -600,6 +600,9 @@ fn answer(
                 None => (s.peer, payload.to_vec()),
             };
             let Some(to) = to else { return fail(libc::EDESTADDRREQ) };
+            if data.len() > usize::from(u16::MAX) {
+                return fail(libc::EMSGSIZE);
+            }
             if to.ip() != LOOPBACK {
                 return fail(libc::ENETUNREACH);
             }

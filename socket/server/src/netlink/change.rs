@@ -165,6 +165,10 @@ fn route_in(shard: &Shard, body: &[u8]) -> Result<RouteInfo, Failure> {
             "routes by source, and with several hops in one, are not known: add one route a gateway",
         ));
     }
+    // RTA_EXPIRES.
+    if find_attr(body, RTMSG, 23).is_some() {
+        return Err(why(Errno::EOPNOTSUPP, "only routes of advertisements and redirects end by themselves"));
+    }
     let any = if v4 { IpAddr::from([0u8; 4]) } else { IpAddr::from([0u8; 16]) };
     let dst = find_ip(body, RTMSG, rta::DST).unwrap_or(any);
     if dst.is_ipv4() != v4 {
@@ -178,6 +182,7 @@ fn route_in(shard: &Shard, body: &[u8]) -> Result<RouteInfo, Failure> {
     r.gateway = find_ip(body, RTMSG, rta::GATEWAY);
     r.src = find_ip(body, RTMSG, rta::PREFSRC).map(|s| zone::embed_ip(s, oif));
     r.flags = rtf::UP | rtf::STATIC;
+    r.label = (byte(body, 5), find_u32(body, RTMSG, rta::PRIORITY).unwrap_or(0));
     match byte(body, 7) {
         rtn::UNSPEC | rtn::UNICAST => {}
         rtn::BLACKHOLE => r.flags |= rtf::BLACKHOLE,

@@ -48,6 +48,7 @@ pub(super) const HZ: u32 = 100;
 /// Who put it there: `RTPROT_*`.
 fn protocol(r: &RouteInfo) -> u8 {
     match r.origin {
+        _ if r.label.0 != 0 => r.label.0,
         RouteOrigin::Redirect => 1,
         RouteOrigin::Static => 4,
         RouteOrigin::Advertised if r.gateway.is_some() => 9,
@@ -58,6 +59,7 @@ fn protocol(r: &RouteInfo) -> u8 {
 /// Linux's metrics of IPv6 routes: who put them there.
 pub(crate) fn metric(r: &RouteInfo) -> u32 {
     match r.origin {
+        _ if r.label.1 != 0 => r.label.1,
         RouteOrigin::Local => 0,
         RouteOrigin::Connected => 256,
         RouteOrigin::Advertised if r.gateway.is_none() => 256,
@@ -98,6 +100,9 @@ pub(super) fn route(h: Head, shard: &Shard, r: &RouteInfo, cloned: bool) -> Vec<
     o.u32(rta::OIF, if own == 0 { r.ifindex } else { own });
     if let Some(s) = r.src.filter(|_| v4 || cloned || r.origin == RouteOrigin::Static) {
         o.ip(rta::PREFSRC, s);
+    }
+    if v4 && r.label.1 != 0 {
+        o.u32(rta::PRIORITY, r.label.1);
     }
     if !v4 {
         o.u32(rta::PRIORITY, metric(r));
@@ -171,6 +176,7 @@ pub(super) fn lookup(h: Head, shard: &mut Shard, body: &[u8]) -> Result<Vec<u8>>
         r.gateway = gateway.map(zone::strip_ip);
         if let Some(e) = list.iter().find(|e| e.prefix_len == plen && e.gateway == r.gateway) {
             (r.origin, r.expires, r.preference) = (e.origin, e.expires, e.preference);
+            r.label = e.label;
             (r.mtu, r.locks) = (e.mtu, e.locks);
         }
     }
