@@ -18,6 +18,8 @@ fn start(lab: &mut Lab) -> Netns {
          ip addr add fe80::1/64 dev k0 nodad && ip addr add 2001:db8::1/64 dev k0 nodad && ip link set k0 up",
     );
     lab.sh("sysctl -w net.inet6.ip6.accept_rtadv=1 && ifconfig tapk0 up");
+    // An address that an advertisement makes may be good before it is.
+    lab.wait(MINUTE, "ifconfig tapk0 | grep 'inet6 fe80' > a; grep -q prefixlen a && ! grep -q tentative a");
     ns
 }
 

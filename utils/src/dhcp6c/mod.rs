@@ -17,7 +17,9 @@ use std::time::Duration;
 use world::{Downstream, World};
 
 /// Between two looks at the interface.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks at the signals.
+const WAIT: Duration = Duration::from_millis(200);
 
 /// Usage, as `--help` prints it.
 pub const USAGE: &str = "usage: dhcp6c [-1dfiNnRr] [-A count] [-P length] [-x interface[:subnet]] interface
@@ -298,7 +300,7 @@ impl<'a, 'b> Turn<'a, 'b> {
     }
 
     fn hear(&mut self, buf: &mut [u8]) -> Result<(), Failure> {
-        let wait = self.c.deadline().since((self.now)()).clamp(Duration::from_millis(1), LOOK);
+        let wait = self.c.deadline().since((self.now)()).clamp(Duration::from_millis(1), WAIT);
         self.sock.set_read_timeout(Some(wait)).map_err(|e| Failure::new(text_of(&e)))?;
         match self.sock.recv_meta(buf) {
             Ok((n, m)) if m.peer.is_some_and(|p| p.port() == SERVER_PORT) => {

@@ -223,4 +223,15 @@ mod tests {
             assert!(run(&mut f, &bad, &mut || false).is_err() && f.asked.is_empty(), "{bad:?}");
         }
     }
+
+    #[test]
+    fn a_script_gets_its_words_and_its_input() {
+        let out = std::env::temp_dir().join(format!("iopkt-rtsol-{}", std::process::id()));
+        let line = format!("(echo \"$@\"; cat) > {}", out.display());
+        call("rtsol", "/bin/sh", &["-c", &line, "sh", "-a", "ecm0:slaac"], "nameserver fe80::1%ecm0\n");
+        assert_eq!(std::fs::read_to_string(&out).expect("out"), "-a ecm0:slaac\nnameserver fe80::1%ecm0\n");
+        std::fs::remove_file(out).expect("removed");
+        // One that is not there is told of, and no more.
+        call("rtsol", "/nonexistent/script", &[], "");
+    }
 }
