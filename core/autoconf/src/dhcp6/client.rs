@@ -88,7 +88,7 @@ impl Client6 {
 
     fn begin_soon(&mut self, now: Instant, s: State) {
         self.begin(now, s);
-        self.next = now + Duration::from_millis(u64::from(self.rng.below(MAX_DELAY_MS)));
+        self.next = now + Duration::from_millis(u64::from(1 + self.rng.below(MAX_DELAY_MS)));
     }
 
     /// What is to be done next.
@@ -158,7 +158,7 @@ impl Client6 {
         self.send(now);
     }
 
-    /// Takes out what has ended; true when nothing is left of a lease.
+    /// Takes out what has ended; true when nothing is left of a lease, and all begins anew.
     fn expire(&mut self, now: Instant) -> bool {
         if self.state == State::Idle || self.lease.all().all(|g| g.until > now) {
             return false;
@@ -171,9 +171,10 @@ impl Client6 {
             return false;
         }
         self.out.push_back(Action6::Lost(old));
-        if !matches!(self.state, State::Giving(_)) {
-            self.restart(now);
+        if matches!(self.state, State::Giving(_)) {
+            return false;
         }
+        self.restart(now);
         true
     }
 
