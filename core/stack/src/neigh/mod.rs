@@ -58,6 +58,8 @@ pub(crate) struct Entry {
     published: bool,
     pub confirmed: Instant,
     pub used: Instant,
+    /// When it was entered: what is used later is used by us, not only answered.
+    born: Instant,
     tries: u8,
     /// It has answered us at least once.
     proven: bool,
@@ -256,6 +258,7 @@ impl Neighbours {
             published: false,
             confirmed: now,
             used: now,
+            born: now,
             tries: 1,
             proven: false,
             timer: Instant::FAR,

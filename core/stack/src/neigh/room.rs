@@ -4,7 +4,7 @@
 //! asking for us under ever other names or by making us ask for addresses that are not there, takes only
 //! the places of those whom nobody heard of before. Nobody is refused: the flood's own entries make room for a new one.
 
-use super::{Entry, KEEP, Key, Neighbours, State};
+use super::{Entry, KEEP, Key, Neighbours, RECENT, State};
 use crate::counters::Why;
 use crate::cx::Cx;
 
@@ -56,15 +56,15 @@ impl Neighbours {
     /// whom we want to reach.
     pub(super) fn room_to_hear(&mut self, cx: &mut Cx) -> bool {
         // [RFC6583 7.1]
-        self.map.len() < cx.cfg.max_neighbours / 4 * 3 || self.remove_first(cx, Rank::Heard)
+        self.map.len() < cx.cfg.max_neighbours / 4 * 3 || self.remove_unused(cx, Rank::Heard)
     }
 
     /// Makes sure that one more entry may be added. False: the table is full of permanent entries.
     pub(super) fn make_room(&mut self, cx: &mut Cx) -> bool {
         // [RFC6583 6.2]
         self.map.len() < cx.cfg.max_neighbours
-            || self.remove_first(cx, Rank::Heard)
-            || self.remove_unused(cx)
+            || self.remove_unused(cx, Rank::Heard)
+            || self.remove_unused(cx, Rank::Proven)
             || self.remove_first(cx, Rank::Unresolved)
             || self.remove_first(cx, Rank::Polled)
     }
@@ -76,18 +76,23 @@ impl Neighbours {
         self.remove(cx, k, why)
     }
 
-    /// Removes the proven entry that nobody has used for the longest time: timers are not set anew at each use, so those that were
-    /// used since go behind.
-    fn remove_unused(&mut self, cx: &mut Cx) -> bool {
+    /// Removes the entry of this rank that nobody has used for the longest time: timers are not set anew at each use, so those that were
+    /// used since go behind. (IPv4 has no proof of a neighbour that has asked first; it is known by its use.)
+    fn remove_unused(&mut self, cx: &mut Cx, rank: Rank) -> bool {
         for _ in 0..CHANCES {
-            let Some((at, k)) = self.timers[Rank::Proven as usize].first().copied() else { return false };
-            let due = self.map.get(&k).map(|e| e.used.max(e.confirmed) + KEEP);
+            let Some((at, k)) = self.timers[rank as usize].first().copied() else { return false };
+            let due =
+                self.map.get(&k).filter(|e| matches!(e.state, State::Reachable | State::Stale)).map(|e| {
+                    // What is known of its use is up to `RECENT` old.
+                    let used = if e.used > e.born { e.used + RECENT * 2 } else { e.used };
+                    used.max(e.confirmed) + KEEP
+                });
             match due {
                 Some(due) if due > at => self.arm(k, due),
                 _ => return self.remove(cx, k, Why::NoNeighbour),
             }
         }
-        self.remove_first(cx, Rank::Proven)
+        self.remove_first(cx, rank)
     }
 
     /// The timer that fires first.
