@@ -3,6 +3,7 @@ import ctypes
 import socket
 import struct
 import sys
+import time
 
 name = sys.argv[1]
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
@@ -42,4 +43,16 @@ for k, want in ((0, None), (4, 4)):
     except socket.timeout:
         got = None
     assert (got and len(got)) == want, (k, got)
+# What is told beside a frame: when it came, and whether its checksum is still to be made.
+s.setsockopt(socket.SOL_SOCKET, 27, 0)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_TIMESTAMPNS if hasattr(socket, "SO_TIMESTAMPNS") else 35, 1)
+s.setsockopt(263, 8, 1)
+s.settimeout(30)
+s.send(ask)
+frame, told, flags, _ = s.recvmsg(4096, 256)
+told = {(level, kind): data for level, kind, data in told}
+sec, ns = struct.unpack("qq", told[1, 35])
+assert abs(sec - time.time()) < 1000 and 0 <= ns < 10**9, told
+status, length, snap, mac_at, net_at = struct.unpack("IIIHH", told[263, 8][:16])
+assert status & 1 and length >= 42 and snap == len(frame) and (mac_at, net_at) == (0, 14), (told, len(frame))
 print("filtered")

@@ -244,6 +244,9 @@ fn ping6_as_its_manual_says() {
     lab.sh("ifconfig tapk0 inet6 2001:db8::2 prefixlen 64 -tentative");
     lab.wait(MINUTE, "ping6 -c 1 2001:db8::1");
     let created = |lab: &Lab| lab.sh("netstat -s -p ip6 | sed -n 's/^.\\([0-9]*\\) fragments created/\\1/p'");
+    for line in ["ping -6 -c 1 2001:db8::1", "ping -6c1 2001:db8::1", "ping -c 1 2001:db8::1"] {
+        assert!(lab.sh(line).contains("bytes from 2001:db8::1, icmp_seq=0"), "{line}");
+    }
     // Cut for the way, never for the smallest MTU.
     assert!(
         lab.sh("ping6 -m -c 1 -s 1300 2001:db8::1")

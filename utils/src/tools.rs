@@ -62,7 +62,7 @@ fn dispatch(name: &str, raw: &[OsString]) -> Outcome {
         "ndp" => ndp::run(&mut stack, args),
         "netstat" => netstat::run(&mut stack, args),
         "nicinfo" => nicinfo::run(&mut stack, args),
-        "ping" => run_ping(args),
+        "ping" => ping::ping6(args).map_or_else(|| run_ping(args), |a| run_ping6(&a)),
         "ping6" => run_ping6(args),
         "route" => route::run(&mut stack, args),
         "rtadvd" => run_rtadvd(args),

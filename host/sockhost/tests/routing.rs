@@ -219,10 +219,12 @@ fn netlink_lists_links_addresses_and_routes() {
     let l = answers(&fd, 4);
     let nets = l.iter().filter(|m| m.0 == 24 && m.1[1] == 24).count();
     assert_eq!(nets, 59, "a route to each network");
-    // What would change something is refused, by its name.
-    send(&netlink(24, 0x5, 5, &[0; 12]));
-    let l = answers(&fd, 5);
-    assert_eq!(i32::from_ne_bytes(l[0].1[..4].try_into().unwrap()), -Errno::EOPNOTSUPP.raw());
+    // A route to nowhere, and one that only an address can bring.
+    for (seq, kind, errno) in [(5, 1, Errno::ENODEV), (6, 2, Errno::EOPNOTSUPP)] {
+        send(&netlink(24, 0x5, seq, &[2, 0, 0, 0, 254, 3, 0, kind, 0, 0, 0, 0]));
+        let l = answers(&fd, seq);
+        assert_eq!(i32::from_ne_bytes(l[0].1[..4].try_into().unwrap()), -errno.raw());
+    }
     // A group tells of changes.
     let bind = Req { args: [0, 1, 0, 0, 0], addr: Addr::NONE, ..Req::new(Op::Bind, 0) };
     s.call(bind, &[], Some(fd.as_fd())).unwrap();

@@ -43,7 +43,8 @@ pub mod df {
     /// To the server: `extra` is the option UDP_SEGMENT's value.
     pub const SEGMENT: u16 = 256;
     /// The datagram is a link-level frame or its payload: [`super::DgramHdr::link`] stands in the place of `local`, and
-    /// `peer` is none.
+    /// `peer` is none. To the program `len` is its length on the wire and `extra` what was kept of it (at most 65535), `icmp` whether
+    /// its checksum is still to be made, and where its network header begins.
     pub const PACKET: u16 = 64;
 }
 

@@ -90,6 +90,8 @@ pub mod wants {
     pub const DROPS: u32 = 16;
     /// SO_TIMESTAMPING with SOF_TIMESTAMPING_RX_SOFTWARE and SOF_TIMESTAMPING_SOFTWARE.
     pub const STAMPING: u32 = 32;
+    /// PACKET_AUXDATA.
+    pub const AUXDATA: u32 = 64;
     /// The socket is of AF_INET6.
     pub const V6: u32 = 1 << 29;
     /// The first of those of IPPROTO_IPV6, which follow in this order.

@@ -258,6 +258,7 @@ impl Wants {
             // Most of them are.
             libc::IPPROTO_IPV6 => true,
             libc::SOL_SOCKET => name == libc::SO_RXQ_OVFL || TIMES.contains(&name),
+            libc::SOL_PACKET => name == libc::PACKET_AUXDATA,
             _ => false,
         }
     }
@@ -318,6 +319,20 @@ impl Writer<'_> {
     }
 }
 
+/// `struct tpacket_auxdata`: of a frame whose checksum its sender left to a card that was not there, programs that sum it up
+/// themselves (DHCP clients) must know. No VLAN tag is ever taken out.
+fn auxdata(h: &DgramHdr) -> [u8; 20] {
+    const USER: u32 = 1;
+    const CSUMNOTREADY: u32 = 8;
+    let status = if h.icmp.0 != 0 { USER | CSUMNOTREADY } else { USER };
+    let mut b = [0; 20];
+    b[..4].copy_from_slice(&status.to_ne_bytes());
+    b[4..8].copy_from_slice(&h.len.to_ne_bytes());
+    b[8..12].copy_from_slice(&u32::from(h.extra).to_ne_bytes());
+    b[14..16].copy_from_slice(&u16::from(h.icmp.1).to_ne_bytes());
+    b
+}
+
 /// The control messages of a received datagram, in `out`. Returns their length and whether some did not fit (MSG_CTRUNC).
 pub fn incoming(h: &DgramHdr, ext: &[u8], wants: Wants, g: &Greeting, out: &mut [u8]) -> (usize, bool) {
     let mut w = Writer { out, len: 0, truncated: false };
@@ -342,6 +357,12 @@ pub fn incoming(h: &DgramHdr, ext: &[u8], wants: Wants, g: &Greeting, out: &mut 
     if wants.has(wants::STAMPING) {
         // `struct scm_timestamping`: by software, two that are no more, by hardware.
         w.put(libc::SOL_SOCKET, libc::SO_TIMESTAMPING, [&sec.to_ne_bytes(), &ns.to_ne_bytes(), &[0; 32]]);
+    }
+    if h.flags & df::PACKET != 0 {
+        if wants.has(wants::AUXDATA) {
+            w.put(libc::SOL_PACKET, libc::PACKET_AUXDATA, [&auxdata(h), &[], &[]]);
+        }
+        return (w.len, w.truncated);
     }
     if wants.has(wants::DROPS) && h.err != 0 {
         w.put(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, [&h.err.to_ne_bytes(), &[], &[]]);
@@ -509,6 +530,18 @@ mod tests {
         let (n, cut) = incoming(&h, &[], all, &g, &mut out[..40]);
         assert!(cut && n <= 40);
         assert_eq!(incoming(&h, &[], Wants(Wants::KNOWN), &g, &mut []), (0, false));
+    }
+
+    #[test]
+    fn what_a_program_is_told_of_a_frame() {
+        let h = DgramHdr { flags: df::PACKET, len: 342, icmp: (1, 14), extra: 96, ..DgramHdr::default() };
+        let mut out = [0u8; 64];
+        let w = Wants(wants::AUXDATA | Wants::KNOWN);
+        let (n, cut) = incoming(&h, &[], w, &Greeting::default(), &mut out);
+        let want = [&9u32.to_ne_bytes()[..], &342u32.to_ne_bytes(), &96u32.to_ne_bytes(), &[0, 0]].concat();
+        let want = [&want[..], &14u16.to_ne_bytes(), &[0; 4]].concat();
+        assert!(!cut && out[..n] == cmsg(libc::SOL_PACKET, libc::PACKET_AUXDATA, &want), "{:?}", &out[..n]);
+        assert_eq!(incoming(&h, &[], Wants(Wants::KNOWN), &Greeting::default(), &mut out), (0, false));
     }
 
     #[test]

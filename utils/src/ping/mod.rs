@@ -11,7 +11,7 @@ mod text;
 use crate::dns::text_of;
 use crate::tool::{Failure, Outcome, print};
 pub(crate) use options::pattern;
-pub use options::{Options, USAGE};
+pub use options::{Options, USAGE, ping6};
 pub(crate) use socket::set;
 pub use socket::{Icmp, packet};
 use std::net::Ipv4Addr;

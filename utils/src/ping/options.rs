@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Usage, as `--help` prints it.
 pub const USAGE: &str =
-    "usage: ping [-4aDfLnoPqQRrv] [-c count] [-I interface | address] [-i seconds] [-l preload]
+    "usage: ping [-46aDfLnoPqQRrv] [-c count] [-I interface | address] [-i seconds] [-l preload]
             [-p pattern] [-S address] [-s bytes] [-T ttl] [-t ttl] [-W seconds] [-w seconds]
             [-z tos] host
   -c  stop after so many requests        -o  stop after the first answer
@@ -21,7 +21,8 @@ pub const USAGE: &str =
   -r  only to hosts on the link          -L  multicast not back to ourselves
   -f  flood: as fast as answers come, or a hundred a second   -l  so many at once first
   -q  only the summary   -Q  no ICMP errors   -v  all ICMP that comes, errors with the header they quote
-  -n  no names, only addresses   -a  a bell for each answer   -4  IPv4 (always)
+  -n  no names, only addresses   -a  a bell for each answer   -4  IPv4
+  -6  as its first option, or an IPv6 address as host: ping6, with its options (ping6 --help)
 Exit 0 when an answer came, 1 when none did, 2 on errors. SIGQUIT (^\\) prints what was counted so far.
 SOCK=/prefix selects the stack.";
 
@@ -178,11 +179,21 @@ impl Options {
             'd' => return Err(refused("-d: the stack keeps no debug trace of sockets (SO_DEBUG)")),
             'g' => return Err(refused("-g: the stack refuses source routes (RFC 6274 3.13.2.3)")),
             'E' => return Err(refused("-E: IPsec is not in this build")),
-            '6' => return Err(refused("-6: IPv6 is not in this build")),
+            '6' => return Err(refused("-6: stands before all other options, which are then ping6's")),
             _ => {}
         }
         Ok(())
     }
+}
+
+/// The arguments of the ping6 that is meant: `-6` is the first option, or the host is an IPv6 address.
+pub fn ping6(args: &[String]) -> Option<Vec<String>> {
+    if let Some(rest) = args.first().and_then(|a| a.strip_prefix("-6")) {
+        let more = (!rest.is_empty()).then(|| format!("-{rest}"));
+        return Some(more.into_iter().chain(args[1..].iter().cloned()).collect());
+    }
+    let host = args.last().filter(|h| !h.starts_with('-'))?;
+    crate::addr::parse6(host).map(|_| args.to_vec())
 }
 
 /// 0 to 255, decimal or 0x.

@@ -213,6 +213,7 @@ impl Packet {
             (SOL_SOCKET, SO_ACCEPTCONN) => 0,
             (SOL_SOCKET, SO_TIMESTAMP) => self.stamp[0],
             (SOL_SOCKET, SO_TIMESTAMPNS) => self.stamp[1],
+            (SOL_SOCKET, SO_WANTS) => self.wants() as i32,
             (SOL_PACKET, PACKET_VERSION) => self.version as i32,
             (SOL_PACKET, PACKET_RESERVE) => self.reserve as i32,
             (SOL_PACKET, PACKET_AUXDATA) => self.auxdata,
@@ -221,6 +222,17 @@ impl Packet {
             _ => return Err(Errno::ENOPROTOOPT),
         };
         Ok(v.to_ne_bytes().to_vec())
+    }
+
+    /// The bits of SO_WANTS: of the two kinds of time the finer one counts, as with Linux.
+    fn wants(&self) -> u32 {
+        let stamp = match self.stamp {
+            [_, ns] if ns != 0 => SO_TIMESTAMPNS,
+            [us, _] if us != 0 => SO_TIMESTAMP,
+            _ => 0,
+        };
+        let auxdata = if self.auxdata != 0 { wants::AUXDATA } else { 0 };
+        (stamp as u32) << wants::STAMP_SHIFT | auxdata
     }
 
     /// `struct tpacket_stats` or `tpacket_stats_v3`: what happened since it was last asked for.
@@ -291,7 +303,8 @@ impl Packet {
                     stamp: s.at.as_nanos(),
                     len: s.wire_len,
                     err: s.why.map_or(0, |w| w as i32 + 1),
-                    icmp: (s.csum_pending.into(), 0),
+                    icmp: (s.csum_pending.into(), s.net.try_into().unwrap_or(u8::MAX)),
+                    extra: bytes.len().try_into().unwrap_or(u16::MAX),
                     link: sender(s),
                     ..DgramHdr::default()
                 };
