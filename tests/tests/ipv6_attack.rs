@@ -35,7 +35,9 @@ fn floods_of_a_link_shut_nobody_out() {
     let longer = if std::env::var_os("IO_PKT_LONG").is_some() { 30 } else { 1 };
     for (i, (tool, args)) in FLOODS.iter().enumerate() {
         let (tool, options) = tool.split_once(' ').unwrap_or((tool, ""));
-        ns.exec(&format!("timeout -s KILL {longer} atk6-{tool} {options} k0 {args} >/dev/null 2>&1; true"));
+        let line =
+            format!("timeout -s KILL {longer} atk6-{tool} {options} k0 {args} >/dev/null 2>&1; echo $?");
+        assert_eq!(ns.exec(&line).trim(), "137", "{tool} floods until it is killed");
         // The kernel has forgotten us, or was told lies about us: it asks anew, and so does one whom nobody knows yet.
         let new = format!("2001:db8::1:{i:x}");
         ns.exec(&format!("ip addr add {new}/128 dev k0 nodad; ip -6 neigh flush dev k0"));

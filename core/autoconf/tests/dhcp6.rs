@@ -368,6 +368,20 @@ fn a_server_that_forgot_is_asked_anew_and_one_that_takes_back_ends_it() {
     assert!(w.c.lease().is_some(), "it is ours until it ends");
     w.say(&reply(7, &m, &[(3, 7, 0, &[("2001:db8::100", 128, 600)])]));
     assert!(matches!(w.take().as_slice(), [Action6::Bound(_)]));
+    // It goes on knowing nothing: asked again and again, and never taken for an answer.
+    let m = w.asks(400, 5);
+    w.say(&reply(7, &m, &[(3, 7, 3, &[])]));
+    let m = w.asks(0, 3);
+    w.say(&reply(7, &m, &[(3, 7, 3, &[])]));
+    assert!(w.take().is_empty());
+    let m = w.asks(20, 3);
+    // The cable goes meanwhile: what is held is asked about, not forgotten.
+    w.c.link_up(w.now);
+    let _ = m;
+    let m = w.asks(2, 4);
+    w.say(&reply(7, &m, &[]));
+    assert!(w.c.lease().is_some());
+    let (mut w, _) = World::bound(config(true, None));
     // Refused for now: the same again, in its time.
     let m = w.asks(400, 5);
     let mut fail = reply(7, &m, &[]);
@@ -377,6 +391,25 @@ fn a_server_that_forgot_is_asked_anew_and_one_that_takes_back_ends_it() {
     w.say(&reply(7, &m, &[(3, 7, 0, &[("2001:db8::100", 128, 0)])]));
     assert!(matches!(w.take().as_slice(), [Action6::Lost(_)]));
     w.asks(2, 1);
+}
+
+#[test]
+fn what_is_left_when_a_server_takes_one_back_is_renewed_again() {
+    let mut w = World::new(several());
+    let m = w.asks(2, 1);
+    let both: &[Ia<'_>] =
+        &[(3, 7, 0, &[("2001:db8::7", 128, 1000)]), (3, 8, 0, &[("2001:db8::8", 128, 1000)])];
+    w.say(&reply(2, &m, both));
+    let m = w.asks(2, 3);
+    w.say(&reply(7, &m, both));
+    assert_eq!(w.take().len(), 1);
+    let m = w.asks(300, 5);
+    w.say(&reply(7, &m, &[(3, 7, 0, &[("2001:db8::7", 128, 0)])]));
+    assert!(matches!(w.take().as_slice(), [Action6::Bound(l)] if l.addrs.len() == 1));
+    let m = w.asks(60, 5);
+    w.say(&reply(7, &m, &[(3, 8, 0, &[("2001:db8::8", 128, 1000)])]));
+    assert!(matches!(w.take().as_slice(), [Action6::Bound(l)] if l.addrs[0].addr == a("2001:db8::8")));
+    w.asks(300, 5);
 }
 
 #[test]

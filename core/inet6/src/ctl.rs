@@ -292,8 +292,12 @@ impl Inet6 {
             return Reply::err(Errno::EINVAL);
         }
         if e.proxy {
+            let known = l.net.neigh.published(i, ip).is_some();
             if !l.net.neigh.set_proxy((i, ip), mac) {
                 return Reply::why(Errno::ENOBUFS, "the table of proxies is full");
+            }
+            if known {
+                return Reply::Ok;
             }
             // Questions for it come by its group (RFC 4861 7.2.8).
             let group = zone::embed(nd::solicited_node(e.ip), i);

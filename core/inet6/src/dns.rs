@@ -52,10 +52,18 @@ impl Dns {
             self.0.iter_mut().find(|t| t.ifindex == ifindex && t.router == router && t.what == what)
         {
             t.until = until;
-        } else if secs != 0
-            && self.0.iter().filter(|t| t.ifindex == ifindex && kind(&t.what) == kind(&what)).count() < MAX
-        {
-            self.0.push(Told { ifindex, router, what, until });
+        } else if secs != 0 {
+            let mine = |t: &&mut Told| t.ifindex == ifindex && kind(&t.what) == kind(&what);
+            let full = self.0.iter_mut().filter(mine).count() >= MAX;
+            let new = Told { ifindex, router, what: what.clone(), until };
+            if !full {
+                self.0.push(new);
+            } else if let Some(first) = self.0.iter_mut().filter(mine).min_by_key(|t| t.until)
+                && first.until < until
+            {
+                // The one that ends first makes room (RFC 8106 section 6.1).
+                *first = new;
+            }
         }
     }
 }

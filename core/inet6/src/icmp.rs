@@ -81,6 +81,10 @@ impl Inet6 {
         let hops = l.net.default_hops(m.ifindex(), false);
         m.clear_flags(u32::MAX);
         m.set_ifindex(0);
+        if m.len() > MIN_MTU - ipv6::HEADER_LEN && !self.echoed.contains(&Some(to)) {
+            self.echoed.rotate_right(1);
+            self.echoed[0] = Some(to);
+        }
         self.stats.inc(Stat6::IcmpReflected);
         errors::send(l.cx, from, to, hops, 0, m);
     }
@@ -138,6 +142,11 @@ impl Inet6 {
             icmp: (h.ty, h.code),
         };
         l.sockets.icmp_error_quoting(l.cx, l.net, &e, &quoted[upper.at..]);
+        // No socket sent our answers to echo requests: those that were too long for the smallest link are remembered.
+        let reply = upper.proto == next::ICMP6 && head[0] == ty::ECHO_REPLY;
+        if reply && mtu != 0 && self.echoed.contains(&Some(dst)) {
+            l.net.pmtu.lower(l.cx.now, dst.into(), mtu);
+        }
         true
     }
 

@@ -89,7 +89,9 @@ pub struct Inet6 {
     /// The key of addresses that do not show the link-level one (RFC 7217).
     stable: Option<iopkt_base::Keyed>,
     /// Addresses that were found to be duplicates, by interface and prefix: the next one is another.
-    tries: BTreeMap<(u32, u64), u8>,
+    tries: BTreeMap<slaac::Made, u8>,
+    /// Who asked last for echoes that may have to be cut on their way back.
+    echoed: [Option<Ipv6Addr>; 8],
     plain: Plain<Ipv6Addr>,
     way: iopkt_stack::Way,
     /// Earliest of what its parts wait for, but for reassembly.
@@ -124,6 +126,7 @@ impl Inet6 {
             default_if: 0,
             stable: None,
             tries: BTreeMap::new(),
+            echoed: [None; 8],
             plain: Plain::default(),
             way: iopkt_stack::Way::default(),
             next: Instant::FAR,

@@ -206,7 +206,7 @@ impl Inet6 {
         if h.ty != ty::MLD_QUERY {
             self.stats.inc(Stat6::MldReportsIn);
             if let (ty::MLD_REPORT, Some(g)) = (h.ty, mld::v1_group(b)) {
-                self.heard_report(ifindex, zone::embed(g, ifindex));
+                self.heard_report(l.cx.now, ifindex, zone::embed(g, ifindex));
             }
             return true;
         }
@@ -260,10 +260,10 @@ impl Inet6 {
     }
 
     /// Somebody of version 1 answered for a group: we need not (RFC 2710 4).
-    fn heard_report(&mut self, ifindex: u32, g: Ipv6Addr) {
+    fn heard_report(&mut self, now: Instant, ifindex: u32, g: Ipv6Addr) {
         let Some(k) = self.mld.links.get_mut(&ifindex) else { return };
         if let Some(x) = k.groups.get_mut(&g) {
-            if k.v1_until.is_some() {
+            if k.v1_until.is_some_and(|t| t > now) {
                 x.answer_at = Instant::FAR;
             }
             x.reporter = false;

@@ -18,6 +18,7 @@ use iopkt_wire::nodeinfo::{self, Message, code, flag, qtype, subject};
 /// Bits of `net.inet6.icmp6.nodeinfo`.
 const NAMES: u32 = 1;
 const ADDRESSES: u32 = 2;
+const GLOBAL_OK: u32 = 8;
 
 /// Most bytes of an answer: it fits the smallest MTU.
 const ROOM: usize = 1232 - nodeinfo::HEADER_LEN;
@@ -65,7 +66,7 @@ impl Inet6 {
     /// Answers a query, or ends it.
     pub(crate) fn node_query(&mut self, l: &mut Layers<'_>, info: &IpInfo, m: Mbuf) {
         let answer = Message::parse(&m.as_slice()[usize::from(info.hdr_len)..])
-            .filter(|q| self.t.nodeinfo != 0 && self.asks_for_us(l, info, q))
+            .filter(|q| self.may_know(l, info) && self.asks_for_us(l, info, q))
             .and_then(|q| self.answer(l, info.ifindex, &q));
         l.cx.drop(m, Why::Handled);
         let (Some(mut b), IpAddr::V6(to)) = (answer, info.src) else { return };
@@ -78,7 +79,15 @@ impl Inet6 {
         h.emit(&mut b, zone::strip(from), zone::strip(to));
         let Some(r) = l.cx.mbufs.copy_of(&b) else { return };
         self.stats.inc(crate::Stat6::IcmpReflected);
-        errors::send(l.cx, from, to, self.t.hlim, 0, r);
+        errors::send(l.cx, from, to, l.net.default_hops(info.ifindex, false), 0, r);
+    }
+
+    /// Whether somebody may know anything: those of the link, unless the variable lets everybody; and never by a group that reaches
+    /// further than the link (RFC 4620 sections 5 and 7).
+    fn may_know(&self, l: &Layers<'_>, info: &IpInfo) -> bool {
+        let wide = matches!(info.dst, IpAddr::V6(d) if d.is_multicast() && d.segments()[0] & 15 != 2);
+        let near = crate::slaac::is_link_local(&info.src) || l.net.is_local(info.src, 0);
+        self.t.nodeinfo & 3 != 0 && !wide && (near || self.t.nodeinfo & GLOBAL_OK != 0)
     }
 
     /// Whether the subject is this host (RFC 4620 section 5). One without a subject is KAME's older form.

@@ -83,7 +83,8 @@ impl Inet6 {
         }
     }
 
-    /// Tells the neighbour cache; the reachable time is drawn anew (RFC 4861 6.3.2: from half to one and a half of the base).
+    /// Tells the neighbour cache; the reachable time of a link that a router has set is drawn anew (RFC 4861 6.3.2: from half to one and
+    /// a half of the base), the usual one is not random.
     pub(crate) fn set_times(&mut self, l: &mut Layers<'_>, ifindex: u32) {
         // [RFC4861 6.3.2]
         let nud = l.net.iface(ifindex).is_some_and(|i| i.nd6 & nd6::NUD != 0);

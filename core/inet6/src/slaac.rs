@@ -17,6 +17,12 @@ const TWO_HOURS: Duration = Duration::from_secs(7200);
 /// An address that is a duplicate is replaced this often (RFC 7217 IDGEN_RETRIES, RFC 8981 TEMP_IDGEN_RETRIES).
 const RETRIES: u8 = 3;
 
+/// Most addresses of which is remembered that they took the place of duplicates.
+const MAX_MADE: usize = 256;
+
+/// Interface, first half, whether it is temporary: what addresses that replace duplicates are counted by.
+pub(crate) type Made = (u32, u64, bool);
+
 pub(crate) fn is_link_local(a: &IpAddr) -> bool {
     matches!(a, IpAddr::V6(x) if x.segments()[0] & 0xffc0 == 0xfe80)
 }
@@ -53,7 +59,7 @@ impl Inet6 {
         // [RFC7217 5a] [RFC7217 5b] [RFC7217 5d]
         let Some(key) = &self.stable else { return eui64(mac) };
         let high = (u128::from(net) >> 64) as u64;
-        let mut n = self.tries.get(&(ifindex, high)).copied().unwrap_or(0);
+        let mut n = self.tries.get(&(ifindex, high, false)).copied().unwrap_or(0);
         let name = l.net.ifname(ifindex).unwrap_or_default();
         loop {
             let h = key.hash(&[b"stable", &high.to_be_bytes(), &mac, name.as_bytes(), &[n]]);
@@ -78,11 +84,12 @@ impl Inet6 {
         if !(stable || life.temporary) {
             return;
         }
-        let n = self.tries.entry((ifindex, high)).or_default();
-        if *n >= RETRIES {
+        let made = (ifindex, high, life.temporary);
+        let n = self.tries.get(&made).copied().unwrap_or(0);
+        if n >= RETRIES || n == 0 && self.tries.len() >= MAX_MADE {
             return;
         }
-        *n += 1;
+        self.tries.insert(made, n + 1);
         let _ = l.net.del_addr(l.cx, ifindex, a.into());
         let id = if life.temporary { random(l) } else { self.identifier(l, ifindex, mac, wire) };
         let new = join(wire, id);
@@ -93,7 +100,7 @@ impl Inet6 {
     /// Whether an address takes the place of a duplicate.
     pub(crate) fn is_another(&self, ifindex: u32, a: Ipv6Addr) -> bool {
         let high = (u128::from(zone::strip(a)) >> 64) as u64;
-        self.tries.get(&(ifindex, high)).is_some_and(|n| *n > 0)
+        [false, true].iter().any(|t| self.tries.get(&(ifindex, high, *t)).is_some_and(|n| *n > 0))
     }
 
     /// Whether an address is the link-local one that follows from the interface's link-level address.
@@ -157,7 +164,8 @@ impl Inet6 {
     /// A new temporary address is made this long before the old one is deprecated: REGEN_ADVANCE, 2 s and what detection may take
     /// (RFC 8981 3.8).
     fn regen(&self, ifindex: u32) -> Duration {
-        let retrans = self.ifs.get(&ifindex).copied().unwrap_or_default().retrans;
+        // A router may say hours: no detection is waited for that long.
+        let retrans = self.ifs.get(&ifindex).copied().unwrap_or_default().retrans.min(10_000);
         let detection = Duration::from_millis(u64::from(retrans) * u64::from(self.t.dad_count));
         Duration::from_secs(2) + detection * u32::from(RETRIES)
     }
@@ -169,13 +177,17 @@ impl Inet6 {
         net: Ipv6Addr,
         preferred: Instant,
         valid: Instant,
-    ) {
+    ) -> bool {
         let now = l.cx.now;
         // Desynchronised, so that a network's hosts do not all change at once (RFC 8981 3.8: up to 0.4 of the time).
         let whole = self.t.temppltime;
         let less = Duration::from_secs(l.cx.rng.below((whole / 10 * 4).max(1)).into());
         let most = Duration::from_secs(whole.into()).saturating_sub(less);
         let longest = (now + most, now + Duration::from_secs(self.t.tempvltime.into()));
+        // One that would be due at once is not made (RFC 8981 3.4, 4).
+        if preferred.min(longest.0).since(now) <= self.regen(ifindex) {
+            return false;
+        }
         let life = Life {
             autoconf: true,
             temporary: true,
@@ -186,7 +198,7 @@ impl Inet6 {
             ..Life::default()
         };
         let id = random(l);
-        let _ = l.net.add_addr(l.cx, ifindex, auto(join(net, id), life));
+        l.net.add_addr(l.cx, ifindex, auto(join(net, id), life)).is_ok()
     }
 
     /// Ends what is over; returns when the next thing is. `now` is in `l.cx`.
@@ -236,8 +248,8 @@ impl Inet6 {
                 |x: &&IfAddr| x.life.autoconf && !x.life.temporary && prefix::contains(a.into(), 64, x.addr);
             let of = l.net.iface(i).and_then(|f| f.addrs.iter().find(same)).map(|x| x.life);
             let regen = self.regen(i);
-            if let Some(p) = of.filter(|p| self.t.use_tempaddr && p.preferred > now + regen) {
-                self.add_temporary(l, i, a, p.preferred, p.valid);
+            let of = of.filter(|p| self.t.use_tempaddr && p.preferred > now + regen);
+            if of.is_some_and(|p| self.add_temporary(l, i, a, p.preferred, p.valid)) {
                 next = now;
             }
         }

@@ -49,7 +49,8 @@ pub struct Tunables {
     pub optimistic: bool,
     /// `net.inet6.icmp6.errppslimit`: errors per second; 0 none, negative no limit.
     pub errppslimit: i64,
-    /// `net.inet6.icmp6.nodeinfo`: what node information queries are answered: 1 the name, 2 the addresses (RFC 4620).
+    /// `net.inet6.icmp6.nodeinfo`: what node information queries are answered: 1 the name, 2 the addresses, 8 to global addresses
+    /// too (RFC 4620).
     pub nodeinfo: u32,
     /// `net.inet6.icmp6.rediraccept`: redirects change routes.
     pub rediraccept: bool,
@@ -156,7 +157,7 @@ impl Variables for Tunables {
             "net.inet6.icmp6.nd6_mmaxtries" => Place::Word(&mut self.nd6_mmaxtries, 1, 20),
             "net.inet6.icmp6.nd6_optimistic_dad" => Place::Flag(&mut self.optimistic),
             "net.inet6.icmp6.errppslimit" => Place::Long(&mut self.errppslimit),
-            "net.inet6.icmp6.nodeinfo" => Place::Word(&mut self.nodeinfo, 0, 3),
+            "net.inet6.icmp6.nodeinfo" => Place::Word(&mut self.nodeinfo, 0, 15),
             "net.inet6.icmp6.rediraccept" => Place::Flag(&mut self.rediraccept),
             "net.inet6.icmp6.redirtimeout" => Place::Word(&mut self.redirtimeout, 1, 86_400),
             _ => return None,

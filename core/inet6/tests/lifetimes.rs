@@ -56,6 +56,18 @@ fn a_prefix_of_short_lifetimes_that_is_told_again_keeps_its_temporary_address() 
 }
 
 #[test]
+fn one_that_would_be_due_at_once_is_not_made() {
+    let t = Tunables { accept_rtadv: true, use_tempaddr: true, temppltime: 4, ..Tunables::default() };
+    let mut w = Wire::new(vec![Host::with(1, t)]);
+    w.hosts[0].up();
+    w.run(3000);
+    advertise(&mut w, 2_592_000, 604_800);
+    w.run(10_000);
+    assert!(temporary(&mut w).is_empty());
+    w.end();
+}
+
+#[test]
 fn no_advertisement_makes_it_older_than_it_may_get() {
     // [RFC8981 3.4a]
     let mut w = host();

@@ -65,6 +65,26 @@ fn a_report_about_what_nobody_sent_leaves_no_trace() {
 }
 
 #[test]
+fn a_report_about_a_long_answer_to_an_echo_is_believed() {
+    let mut w = one();
+    // Nobody asked yet.
+    too_big(&mut w, 1300, 58, &[129, 0, 0, 0, 0, 1, 0, 2]);
+    assert_eq!(mtu(&w), 1500);
+    let mut ask = |len: usize| {
+        let mut b = vec![128, 0, 0, 0, 0, 1, 0, 2];
+        b.resize(len, 7);
+        let f = frame(w.hosts[0].mac, far(), me(), 64, 58, &summed(b, far(), me()));
+        w.inject(0, f);
+        w.run(10);
+        too_big(&mut w, 1300, 58, &[129, 0, 0, 0, 0, 1, 0, 2]);
+        mtu(&w)
+    };
+    assert_eq!(ask(64), 1500, "that one fits every link");
+    assert_eq!(ask(1400), 1300);
+    w.end();
+}
+
+#[test]
 fn the_smallest_mtu_of_links_is_the_smallest_of_paths_and_all_of_them_end() {
     // [RFC8201 4b] [RFC8201 5.2] [RFC8200 5a] [RFC4443 3.2b]
     // [RFC8201 4] [RFC8201 5.3]

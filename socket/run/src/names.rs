@@ -5,7 +5,7 @@
 //! is replaced whenever name servers come and go. The link lives on a small file system that nobody else sees. Mounts that the
 //! system makes later still reach the program; those that the program makes stay its own.
 //!
-//! Needs CAP_SYS_ADMIN and Linux 5.2 (fsopen(2), open_tree(2), move_mount(2)); without, the program sees the system's file.
+//! Needs CAP_SYS_ADMIN and a Linux whose open_tree(2) takes what is not mounted anywhere (6.15; tried on 6.18); without, the program sees the system's file.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -42,7 +42,7 @@ fn fd(r: libc::c_long) -> io::Result<OwnedFd> {
 /// Puts `own` in the place of `/etc/resolv.conf` for this process, which has one thread, and what it becomes.
 ///
 /// # Errors
-/// What the kernel says: EPERM without CAP_SYS_ADMIN, ENOSYS before Linux 5.2. Nothing has changed then that the program could see.
+/// What the kernel says: EPERM without CAP_SYS_ADMIN, ENOSYS before Linux 5.2, EINVAL before 6.15. The program then has a mount namespace of its own all the same.
 pub fn show(own: &Path) -> io::Result<()> {
     let own = CString::new(own.as_os_str().as_bytes())?;
     // SAFETY: plain integers and NUL-terminated strings that live across the calls.

@@ -70,12 +70,14 @@ pub(crate) fn is_routing(domain: i32) -> bool {
     matches!(domain, AF_ROUTE | AF_NETLINK)
 }
 
-/// The process that a routing socket is made for: a supervisor asks for others.
-fn asking(cred: Cred, req: &Req) -> u32 {
-    u32::try_from(req.args[4]).ok().filter(|p| *p != 0).unwrap_or(cred.pid)
-}
-
 impl<H: Host> Server<H> {
+    /// The process that a routing socket is made for: a supervisor asks for others. Strangers are whom the kernel says: answers are
+    /// told to all, and known by that number.
+    fn asking(&self, cred: Cred, req: &Req) -> u32 {
+        let named = u32::try_from(req.args[4]).ok().filter(|p| *p != 0 && self.trusts(cred.uid));
+        named.unwrap_or(cred.pid)
+    }
+
     /// socket(2) of a routing socket.
     pub(crate) fn make_routing(&mut self, shard: &mut Shard, cred: Cred, req: &Req) -> Result<H::Fd> {
         let netlink = req.args[0] == AF_NETLINK;
@@ -96,7 +98,7 @@ impl<H: Host> Server<H> {
             family,
             loopback: true,
             trusted: self.trusts(cred.uid) && req.args[3] & sockf::LOOKS == 0,
-            pid: asking(cred, req),
+            pid: self.asking(cred, req),
             out: VecDeque::new(),
         };
         let entry = self.socks.vacant_entry();

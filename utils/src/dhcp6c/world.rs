@@ -56,10 +56,7 @@ impl World<'_> {
                 }
                 for (ifname, a, plen, g) in &after {
                     if let Err(e) = add(s, ifname, *a, *plen, g) {
-                        if *ifname == self.o.interface {
-                            return Err(e);
-                        }
-                        // One behind us may be away: it gets its network with the next renewal.
+                        // The interface, or one behind us, may be away: it is looked at often, and has the address with the next renewal.
                         eprintln!("dhcp6c: {}", e.message);
                     }
                 }

@@ -282,10 +282,22 @@ mod tests {
             ("-g 10.1 x", "source routes"),
             ("-E ipsec x", "IPsec"),
             ("-d x", "SO_DEBUG"),
-            ("-6 x", "IPv6 is not in this build"),
+            ("-n6 x", "stands before"),
         ] {
             assert!(p(line).unwrap_err().message.contains(want), "{line}");
         }
+    }
+
+    #[test]
+    fn ping6_is_meant_by_its_option_or_by_its_address() {
+        let p = |s: &str| {
+            let w: Vec<String> = s.split(' ').map(str::to_owned).collect();
+            ping6(&w).map(|w| w.join(" "))
+        };
+        assert_eq!(p("-6 -c 1 host").as_deref(), Some("-c 1 host"));
+        assert_eq!(p("-6c1 host").as_deref(), Some("-c1 host"));
+        assert_eq!(p("-c 1 fe80::1%ecm0").as_deref(), Some("-c 1 fe80::1%ecm0"));
+        assert_eq!((p("-c 1 10.1"), p("host"), p("-q")), (None, None, None));
     }
 
     proptest! {

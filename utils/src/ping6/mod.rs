@@ -199,14 +199,17 @@ impl Run<'_> {
         from: Ipv6Addr,
         w: &mut World<'_>,
     ) -> Result<(), Failure> {
-        let name = if self.o.names { (w.name)(from) } else { None };
-        let from = name.unwrap_or_else(|| self.shown(from));
+        let mut shown = || {
+            let name = if self.o.names { (w.name)(from) } else { None };
+            name.unwrap_or_else(|| self.shown(from))
+        };
         let Some(seq) = self.answers(p) else {
             // What others ask and answer is only worth a line to who wants all.
             let line = if self.o.verbose && !self.o.quiet { text::message(p) } else { None };
             return line
-                .map_or(Ok(()), |t| print(&format!("{} bytes from {from}: {t}\n", p.len())).map(drop));
+                .map_or(Ok(()), |t| print(&format!("{} bytes from {}: {t}\n", p.len(), shown())).map(drop));
         };
+        let from = shown();
         if u64::from(seq) >= self.t.sent && self.t.sent < 65_536 {
             return Ok(());
         }

@@ -26,6 +26,9 @@ const MARK: &str = "# made by io-pkt's tools; it is written anew when name serve
 /// How long another one may write before we say that it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Seconds after which what could not be written is tried again.
+const AGAIN: u64 = 30;
+
 /// Who hears of name servers; the first is trusted most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
@@ -117,10 +120,15 @@ impl Place {
         Ok(found.into_iter().map(|(s, i, t)| (format!("{} on {i}", s.tool()), t)).collect())
     }
 
-    /// Writes resolv.conf anew. Under the lock.
-    fn merge(&self) -> Result<(), String> {
+    /// Writes resolv.conf anew; says when something in it ends. Under the lock.
+    fn merge(&self) -> Result<Option<u64>, String> {
         let now = seconds();
         let parts = self.parts(now)?;
+        self.put(&parts, now)?;
+        Ok(parts.iter().filter_map(|p| p.1.next_end(now)).min())
+    }
+
+    fn put(&self, parts: &[(String, Told)], now: u64) -> Result<(), String> {
         let aside = self.conf.with_extension("conf.own");
         let there = fs::read(&self.conf).ok();
         let ours = there.as_ref().is_some_and(|t| t.starts_with(MARK.as_bytes()));
@@ -128,7 +136,7 @@ impl Place {
         let own = own.map(|t| String::from_utf8_lossy(&t).into_owned()).unwrap_or_default();
         let kept = |l: &&str| l.starts_with("options ") || l.starts_with("sortlist ");
         let options: Vec<String> = own.lines().filter(kept).map(str::to_string).collect();
-        match merge::text(&parts, &options, now) {
+        match merge::text(parts, &options, now) {
             Some(t) => {
                 let t = format!("{MARK}\n{t}");
                 if there.as_deref() == Some(t.as_bytes()) {
@@ -196,28 +204,30 @@ impl Part {
     }
 
     fn write(&mut self, kept: bool) -> Result<(), String> {
+        let r = self.try_write(kept);
+        self.due = r.as_ref().map_or_else(|_| Some(seconds() + AGAIN), |due| *due);
+        r.map(drop)
+    }
+
+    fn try_write(&self, kept: bool) -> Result<Option<u64>, String> {
         let _lock = self.place.lock()?;
         if self.told == Told::default() {
             let _ = fs::remove_file(&self.path);
         } else {
             write(&self.path, form(kept, &self.told).as_bytes())?;
         }
-        self.due = self.told.next_end(seconds());
         self.place.merge()
     }
 
-    /// Time passes: what has ended goes. Cheap when nothing has.
+    /// Time passes: what has ended goes, and what could not be written is tried again. Cheap when there is nothing of that.
     ///
     /// # Errors
     /// As [`Part::tell`].
     pub fn tick(&mut self) -> Result<(), String> {
-        let now = seconds();
-        if self.due.is_none_or(|t| t > now) {
+        if self.due.is_none_or(|t| t > seconds()) {
             return Ok(());
         }
-        self.due = self.told.next_end(now);
-        let _lock = self.place.lock()?;
-        self.place.merge()
+        self.write(false)
     }
 
     /// Leaves the part behind: it ends with its lifetimes, after `seconds` at the latest (`None`: with the boot).

@@ -36,6 +36,8 @@ pub(super) struct Link {
     /// It can be sent on.
     pub up: bool,
     pub sent: u32,
+    /// Something was sent at all since the daemon knows it.
+    said: bool,
     last: Option<Instant>,
     pub next: Instant,
     /// Who asked, and when the answer is due.
@@ -67,6 +69,7 @@ impl Link {
             gone_left: 0,
             up: false,
             sent: 0,
+            said: false,
             last: None,
             next: now,
             askers: Vec::new(),
@@ -92,7 +95,7 @@ impl Link {
             }
             let list = if fixed { Vec::new() } else { own(i, &self.conf) };
             let key = |l: &[Prefix]| l.iter().map(|p| (p.addr, p.plen)).collect::<Vec<_>>();
-            let changed = self.sent > 0 && key(&list) != key(&self.own);
+            let changed = self.said && key(&list) != key(&self.own);
             let old = std::mem::replace(&mut self.own, list);
             if changed {
                 let gone = Gone::between(&self.conf, &old, &self.conf, &self.own);
@@ -122,7 +125,7 @@ impl Link {
     /// An advertisement to everybody went, or could not go: when the next one does.
     pub fn went(&mut self, now: Instant, random: &mut dyn FnMut(u32) -> u32) {
         // [RFC4861 6.2.4]
-        (self.sent, self.last) = (self.sent + 1, Some(now));
+        (self.sent, self.said, self.last) = (self.sent + 1, true, Some(now));
         let (least, most) = (self.conf.min * 1000, self.conf.max * 1000);
         let spread = Duration::from_millis((least + random(most - least + 1)).into());
         let most = if self.sent < INITIAL { INITIAL_INTERVAL } else { Duration::MAX };

@@ -323,10 +323,15 @@ impl Client6 {
                 self.lease = old;
                 return self.lost(now);
             }
-            if self.lease == old {
-                // Nothing of ours: it is asked again, in its time.
-                return;
+            if self.lease != old {
+                // Some of it was taken back; the rest is asked for again, in its time.
+                self.out.push_back(Action6::Bound(self.lease.clone()));
             }
+            return;
+        }
+        if unknown && r.filled() == 0 && self.state == State::Request {
+            // It knows nothing of what was asked of it: again, in its time.
+            return;
         }
         self.lease.server.clone_from(&r.server);
         (self.lease.dns, self.lease.domains) = (r.dns.clone(), r.domains.clone());
@@ -383,6 +388,8 @@ impl Client6 {
         match self.state {
             s if s.has_lease() && !self.lease.prefixes.is_empty() => self.begin_soon(now, State::Check),
             s if s.has_lease() => self.begin_soon(now, State::Confirm),
+            State::Request if !self.lease.prefixes.is_empty() => self.begin_soon(now, State::Check),
+            State::Request if !self.lease.is_empty() => self.begin_soon(now, State::Confirm),
             State::Solicit | State::Request => self.restart(now),
             State::Inform | State::Told => self.begin_soon(now, State::Inform),
             _ => {}

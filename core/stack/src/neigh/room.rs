@@ -25,6 +25,8 @@ pub(super) enum Rank {
 pub(super) const RANKS: usize = 4;
 /// Most entries that get another chance because they were used, when room is made.
 const CHANCES: usize = 64;
+/// Most entries that go for one that comes.
+const LOWERED: usize = 8;
 
 impl Entry {
     pub(super) fn rank(&self) -> Rank {
@@ -62,11 +64,20 @@ impl Neighbours {
     /// Makes sure that one more entry may be added. False: the table is full of permanent entries.
     pub(super) fn make_room(&mut self, cx: &mut Cx) -> bool {
         // [RFC6583 6.2]
-        self.map.len() < cx.cfg.max_neighbours
-            || self.remove_unused(cx, Rank::Heard)
-            || self.remove_unused(cx, Rank::Proven)
-            || self.remove_first(cx, Rank::Unresolved)
-            || self.remove_first(cx, Rank::Polled)
+        // More than one at a time where the limit was lowered, but not all of that at one packet's cost.
+        for _ in 0..LOWERED {
+            if self.map.len() < cx.cfg.max_neighbours {
+                return true;
+            }
+            let gone = self.remove_unused(cx, Rank::Heard)
+                || self.remove_unused(cx, Rank::Proven)
+                || self.remove_first(cx, Rank::Unresolved)
+                || self.remove_first(cx, Rank::Polled);
+            if !gone {
+                return false;
+            }
+        }
+        true
     }
 
     /// Removes the entry of this rank whose timer would have fired first.

@@ -177,13 +177,17 @@ pub fn process(tid: i32) -> i32 {
 /// Whether a thread may do what a capability of this number allows, or has the supervisor's own user: what it would be let do if it
 /// asked the stack itself.
 pub fn may(tid: i32, cap: u32) -> bool {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return true };
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{tid}/status")) else { return false };
     let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim);
     let bits = field("CapEff:").and_then(|v| u64::from_str_radix(v, 16).ok());
     // SAFETY: always succeeds.
     let me = unsafe { libc::geteuid() };
     let uid = field("Uid:").and_then(|v| v.split_whitespace().nth(1)).and_then(|v| v.parse::<u32>().ok());
-    bits.is_none_or(|b| b >> cap & 1 != 0) || uid == Some(me)
+    // Capabilities are those of the thread's own user namespace: in one that it made itself they say nothing about us.
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/user")).ok();
+    let same = || namespace(&tid.to_string()).is_some_and(|n| Some(n) == namespace("self"));
+    let capable = bits.is_some_and(|b| b >> cap & 1 != 0) && same();
+    capable || uid == Some(me)
 }
 
 #[cfg(test)]

@@ -119,6 +119,10 @@ fn new_addr(shard: &mut Shard, flags: u16, body: &[u8]) -> Done {
     if !there && flags & CREATE == 0 && flags & REPLACE != 0 {
         return Err(why(Errno::ENOENT, "address not found"));
     }
+    if there && own.is_ipv4() {
+        // It is as it was: IPv4's addresses have no lifetimes here that could be set anew.
+        return Ok(());
+    }
     let addr = AddrInfo {
         addr: own,
         prefix_len: byte(body, 1),
@@ -207,6 +211,12 @@ fn change_route(shard: &mut Shard, ty: u16, flags: u16, body: &[u8]) -> Done {
     let dead = r.flags & (rtf::REJECT | rtf::BLACKHOLE) != 0;
     if ty == DELROUTE {
         r.src = None;
+        let kind = rtf::REJECT | rtf::BLACKHOLE;
+        if dead
+            && !shard.net.routes.exact(r.dst, r.prefix_len).iter().any(|x| x.flags & kind == r.flags & kind)
+        {
+            return Err(Errno::ESRCH.into());
+        }
         if dead {
             r.ifname = None;
         }

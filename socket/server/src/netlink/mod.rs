@@ -126,13 +126,26 @@ impl Netlink {
     }
 }
 
+/// Most messages of one write that are answered.
+const MESSAGES: usize = 64;
+
 impl<H: Host> Server<H> {
     /// What a program wrote: one message or several.
     pub(crate) fn netlink_request(&mut self, shard: &mut Shard, k: u32, mut msg: &[u8]) -> Result<()> {
+        let mut count = 0;
         while msg.len() >= HDR {
             let len = u32::from_ne_bytes([msg[0], msg[1], msg[2], msg[3]]) as usize;
             // As in Linux, what follows and is no message is left alone: programs send their whole buffer.
             let Some(m) = msg.get(..len).filter(|_| len >= HDR) else { break };
+            count += 1;
+            if count > MESSAGES {
+                // Each may look through a whole table, and everybody waits meanwhile.
+                if let Some(port) = self.routing_mut(k).and_then(|r| Some(r.netlink.as_mut()?.name(r.pid).0))
+                {
+                    self.netlink_error(k, m, port, Some(Errno::ENOBUFS), "too many requests in one write");
+                }
+                break;
+            }
             self.one_netlink(shard, k, m);
             msg = msg.get(len.next_multiple_of(4)..).unwrap_or(&[]);
         }
