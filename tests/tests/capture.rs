@@ -89,14 +89,15 @@ fn unmodified_tcpdump_captures_by_rings_of_both_kinds() {
 fn a_capture_ends_with_its_interface_and_leaves_nothing_behind() {
     let (mut lab, _) = two("tcpdump-end");
     let flags = |lab: &Lab| lab.sh("ifconfig tap0");
-    let t = lab.spawn("io-pkt-run tcpdump -n -i tap0 -w /dev/null");
+    // Into a file of ours: as root tcpdump gives its file to another user, which is not to happen to /dev/null.
+    let t = lab.spawn("io-pkt-run tcpdump -n -i tap0 -w end.pcap");
     says(&mut lab, t, "listening on tap0");
     assert!(flags(&lab).contains("PROMISC"), "{}", flags(&lab));
     lab.proc(t).signal(9);
     assert!(lab.proc(t).wait(LONG).is_some());
     let quiet = until(LONG, || (!flags(&lab).contains("PROMISC")).then_some(()));
     assert!(quiet.is_some(), "{}", flags(&lab));
-    let t = lab.spawn("io-pkt-run tcpdump -p -n -i tap0 -w /dev/null");
+    let t = lab.spawn("io-pkt-run tcpdump -p -n -i tap0 -w end.pcap");
     says(&mut lab, t, "listening on tap0");
     assert!(!flags(&lab).contains("PROMISC"));
     lab.sh("ifconfig tap0 destroy");
