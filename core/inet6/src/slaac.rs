@@ -2,7 +2,7 @@
 //!
 //! Interface identifiers are made of the link-level address (RFC 4291 appendix A), as BSD does, or, where
 //! `net.inet6.ip6.stable_secret` is set, of a key, the link-level address and the prefix: the same in one network, and saying nothing
-//! in another (RFC 7217). Temporary ones are random; a new one is made before the old one is deprecated. One of ours that turns out
+//! in another (RFC 7217). Temporary ones are random; the old one is deprecated when the new one is made. One of ours that turns out
 //! to be a duplicate is replaced, three times at most, unless it is made of the link-level address.
 
 use crate::Inet6;
